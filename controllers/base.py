@@ -1,0 +1,117 @@
+"""The legend of letters, and the shape that every part of a control loop has.
+
+One letter means one thing everywhere in Entrostat:
+
+    ======  ==========================================================  ============
+    letter  meaning                                                     unit
+    ======  ==========================================================  ============
+    t       index of the training iteration, from 0                     iterations
+    dt      iterations since the last control instant (1 unless held)   iterations
+    y       measurement after the filter                                nats/token
+    r       reference, also called setpoint                             nats/token
+    e       error, r - y: positive when entropy is too low              nats/token
+    v       command of the law, before limits and slew                  actuator's
+    u       command really applied, after limits and slew               actuator's
+    ======  ==========================================================  ============
+
+Sign convention: raising ``u`` raises entropy, whatever the actuator.
+
+A part (filter, reference, law) is a frozen dataclass whose fields are its gains; everything that
+changes while it runs is in a ``State`` of plain floats that the caller keeps.  So a part is its own
+configuration, a state survives a JSON round trip exactly, and a resumed loop continues bit for bit.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+State = tuple[Any, ...]
+"""Floats and tuples of floats, nothing else."""
+
+Terms = dict[str, float]
+"""The named contributions to a command; their sum is ``v``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What a law sees at one control instant.
+
+    ``u`` is the command that was really applied over the last interval.  Because a law is shown it,
+    back-calculation anti-windup needs no knowledge of the limits, and the published incremental
+    rules are one line each.
+    """
+
+    t: int
+    dt: float
+    y: float
+    r: float
+    u: float
+
+    @property
+    def e(self) -> float:
+        """Error r - y [nats/token]."""
+        return self.r - self.y
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One step of a loop, complete: what it saw, what it wanted, what it commanded and why."""
+
+    t: int
+    y: float
+    r: float
+    e: float
+    v: float
+    u: float
+    terms: Mapping[str, float]
+    saturated: bool
+    held: bool
+
+
+class Filter(ABC):
+    """Smooths the measurement.  Only finite readings reach it."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def init(self) -> State:
+        """State before the first reading."""
+
+    @abstractmethod
+    def step(self, state: State, reading: float) -> tuple[State, float]:
+        """Take one reading [nats/token]; give the new state and the measurement ``y``."""
+
+
+class Reference(ABC):
+    """Says where entropy should be."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def init(self) -> State:
+        """State before the first measurement."""
+
+    @abstractmethod
+    def step(self, state: State, y: float, t: int) -> tuple[State, float]:
+        """Give the new state and the reference ``r`` [nats/token] at iteration ``t``."""
+
+    @abstractmethod
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest ``r`` it can ever give; infinite where only a run can tell."""
+
+
+class Law(ABC):
+    """Turns the error into a command."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def init(self) -> State:
+        """State before the first sample."""
+
+    @abstractmethod
+    def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
+        """Give the new state and the terms whose sum is the command ``v`` before limits."""

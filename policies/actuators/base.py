@@ -1,0 +1,91 @@
+"""What an actuator is: one place in the update that a command moves.
+
+An actuator is a frozen dataclass whose fields are its constants.  It belongs to exactly one stage
+of an iteration, which is its base class:
+
+    ====================  ===========================================================
+    stage                 what the command moves
+    ====================  ===========================================================
+    SamplingActuator      the distribution that responses are sampled from
+    RatioActuator         the bounds of the probability ratio in the objective
+    LossActuator          a term added to the objective
+    ====================  ===========================================================
+
+A command ``u`` equal to ``command.neutral`` is the actuator's absence: the learner does not call it
+at all, so neutral is bit-identical to none.  Raising ``u`` raises entropy.  Whatever has to look at
+more than one token (selections, quantiles, counts) happens in ``plan``, which is shown the whole
+minibatch, so the result cannot depend on how that is cut into micro-batches.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from policies.batch import TokenBatch
+
+Plan = dict[str, Tensor]
+"""Constant tensors, one value a token [T], cut into micro-batches together with the tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Range and neutral value of a command, and what it counts."""
+
+    low: float
+    high: float
+    neutral: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateFacts:
+    """What a learner is going to do with a batch, for an actuator to judge whether it can act."""
+
+    steps_per_batch: int  # optimiser steps on one batch of rollouts; 1 is strictly on-policy
+    objective: str  # kind of the objective
+    group_size: int
+
+
+class Actuator(ABC):
+    """Base of the stages below; subclass a stage, not this."""
+
+    kind: ClassVar[str]
+    command: ClassVar[Command]
+
+    def why_inert(self, facts: UpdateFacts) -> str | None:
+        """Why its command could not move anything in such an update; None when it can."""
+        return None
+
+
+class SamplingActuator(Actuator):
+    """Moves the sampling temperature of the next rollout; the update uses the same temperature."""
+
+    @abstractmethod
+    def temperature(self, base: float, u: float) -> float:
+        """Temperature to sample at, given the configured one."""
+
+
+class RatioActuator(Actuator):
+    """Moves the bounds [1 - low, 1 + high] of the probability ratio."""
+
+    @abstractmethod
+    def bounds(self, low: float, high: float, u: float) -> tuple[float, float]:
+        """New (low, high), given the objective's own."""
+
+
+class LossActuator(Actuator):
+    """Adds a term to the objective."""
+
+    needs_entropy_gradient: ClassVar[bool] = False
+
+    @abstractmethod
+    def plan(self, batch: TokenBatch, u: float) -> Plan:
+        """Selections, allocations and denominators over the whole minibatch; no gradients."""
+
+    @abstractmethod
+    def loss(self, tokens: TokenBatch, plan: Plan, u: float) -> Tensor:
+        """[t] term of each token of a micro-batch; their plain sum is added to the loss."""

@@ -1,0 +1,60 @@
+"""Tokens as one flat, ragged batch: the shape that statistics, objectives and actuators share.
+
+Letters: ``P`` prompts, ``G`` responses a prompt (the group), ``N = P * G`` responses, ``T`` loss
+tokens of all responses together, ``V`` vocabulary, ``D`` hidden size.
+
+There is no padding in here.  Token ``k`` belongs to response ``response[k]``; a response without
+tokens simply has none.  Every denominator is in ``weights``, fixed over the whole minibatch before
+it is cut into micro-batches, so a loss is ``(weights * per_token).sum()`` on every cut of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenBatch:
+    """``T`` loss tokens of ``N`` responses.
+
+    ``logprobs`` and ``entropy`` carry gradient inside a loss and none inside a plan; everything
+    else is constant.  All log-probabilities are at the temperature that was sampled from.
+    """
+
+    response: Tensor  # [T] int64, ascending, 0..N-1: the response a token belongs to
+    position: Tensor  # [T] int64: its place in that response, from 0
+    logprobs: Tensor  # [T] log pi of the sampled token under the current policy
+    old_logprobs: Tensor  # [T] the same at the start of the update (ratio 1 there)
+    entropy: Tensor  # [T] full-vocabulary Shannon entropy under the current policy [nats]
+    advantages: Tensor  # [T] broadcast from responses, unless an actuator shaped them
+    weights: Tensor  # [T] aggregation weights of the whole minibatch (see objectives.py)
+    rewards: Tensor  # [N] score of each response, 0..1
+    group: Tensor  # [N] int64: the prompt a response answers, 0..P-1
+
+    @property
+    def num_responses(self) -> int:
+        return self.rewards.shape[0]
+
+    @property
+    def lengths(self) -> Tensor:
+        """[N] loss tokens of each response."""
+        return torch.bincount(self.response, minlength=self.num_responses)
+
+    def select(self, responses: Tensor) -> tuple[TokenBatch, Tensor]:
+        """The sub-batch of some responses ([M] int64 indices, any order), and its tokens' indices [t].
+
+        Tokens come in the order of ``responses`` and are renumbered 0..M-1; group numbers are kept.
+        """
+        rank = torch.full((self.num_responses,), -1, dtype=torch.int64, device=self.response.device)
+        rank[responses] = torch.arange(len(responses), device=rank.device)
+        new_response = rank[self.response]
+        tokens = torch.nonzero(new_response >= 0).flatten()
+        tokens = tokens[torch.argsort(new_response[tokens], stable=True)]
+        picked = {
+            f.name: getattr(self, f.name)[responses if f.name in ("rewards", "group") else tokens]
+            for f in fields(self)
+        }
+        return replace(TokenBatch(**picked), response=new_response[tokens]), tokens

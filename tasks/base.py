@@ -1,0 +1,59 @@
+"""What a task is: problems with a verifiable answer, and a grader that says right or wrong."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, ClassVar, Literal
+
+Split = Literal["train", "held_out"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One prompt with what its grader needs.
+
+    ``domain`` names the kind of problem (metrics and loops can be kept per domain); ``difficulty``
+    is the task's own dial, larger is harder; ``facts`` are JSON-able extras for the grader.
+    """
+
+    prompt: str
+    answer: str
+    domain: str
+    difficulty: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Task(ABC):
+    """A source of problems and the judge of their responses.
+
+    A task is a frozen dataclass whose fields are its settings.  It is picklable, imports no torch,
+    and is deterministic: ``problem`` depends on nothing but the fields and its arguments, so a
+    resumed run sees the same problems and a held-out set is the same for every arm and seed.
+    """
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def problem(self, split: Split, seed: int, index: int) -> Problem:
+        """The ``index``-th problem of a split; no prompt is in both splits, whatever the seeds."""
+
+    @abstractmethod
+    def grade(self, problem: Problem, response: str) -> float:
+        """Score of a response, 0 (wrong) to 1 (right).  May raise or hang: graders run in workers."""
+
+    @abstractmethod
+    def demonstrate(self, problem: Problem, rng: Random, error_rate: float) -> str:
+        """A response as a beginner writes it: each digit or symbol is wrong with ``error_rate``.
+
+        Built-in policies are warm-started on these; ``error_rate=0`` gives a right response.
+
+        Raises:
+            ValueError: the task has no worked solutions to show (it only verifies).
+        """
+
+    @abstractmethod
+    def alphabet(self) -> str:
+        """Every character that prompts and demonstrations can hold, for character tokenizers."""
