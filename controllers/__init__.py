@@ -1,0 +1,71 @@
+"""Feedback control of policy entropy, in plain floats: no torch, no files, no network.
+
+A ``FeedbackLoop`` joins a sensor's name, a filter, a reference, a law and an actuator's name; a
+``Bank`` is several of them.  The letters and the shape of every part are in ``controllers.base``.
+
+    >>> from controllers import PID, Constant, FeedbackLoop, IntegratingPlant, simulate
+    >>> loop = FeedbackLoop(
+    ...     sensor="entropy", reference=Constant(value_nats=0.5), law=PID(kp=1.0, ki=0.01),
+    ...     actuator="bonus", low=-1.0, high=1.0, neutral=0.0,
+    ... )
+    >>> plant = IntegratingPlant(gain=0.02, drift=0.004, initial_nats=1.0)
+    >>> round(simulate(loop, plant, num_iterations=1000)[-1].y, 3)
+    0.5
+"""
+
+from controllers.bank import Bank
+from controllers.base import Filter, Law, Reference, Sample, State, Terms, Trace
+from controllers.filters import EMA, FILTERS, Hold, Median
+from controllers.laws import LAWS
+from controllers.laws.dual_ascent import DualAscent
+from controllers.laws.increment import Increment
+from controllers.laws.log_ratio import LogRatio
+from controllers.laws.open_loop import OpenLoop
+from controllers.laws.pid import PID
+from controllers.loop import FeedbackLoop, replay, restore
+from controllers.quality import Quality, assess
+from controllers.references import (
+    REFERENCES,
+    Annealed,
+    Band,
+    Constant,
+    Free,
+    InitialAnchored,
+    Schedule,
+)
+from controllers.simulation import IntegratingPlant, simulate
+
+__all__ = [
+    "EMA",
+    "FILTERS",
+    "LAWS",
+    "PID",
+    "REFERENCES",
+    "Annealed",
+    "Band",
+    "Bank",
+    "Constant",
+    "DualAscent",
+    "FeedbackLoop",
+    "Filter",
+    "Free",
+    "Hold",
+    "Increment",
+    "InitialAnchored",
+    "IntegratingPlant",
+    "Law",
+    "LogRatio",
+    "Median",
+    "OpenLoop",
+    "Quality",
+    "Reference",
+    "Sample",
+    "Schedule",
+    "State",
+    "Terms",
+    "Trace",
+    "assess",
+    "replay",
+    "restore",
+    "simulate",
+]

@@ -1,0 +1,92 @@
+"""Proportional, integral and derivative action, with anti-windup and a bumpless start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, isfinite
+from typing import ClassVar
+
+from controllers.base import Law, Sample, State, Terms
+from controllers.coordinates import COORDINATES, Coordinates, error_in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PID(Law):
+    """v_k = bias + kp·e_k + I_k − kd·(y_k − y_{k−1}) / dt_k
+
+    I_0 = 0,   I_k = I_{k−1} + ki·e_{k−1}·dt_k + tracking·(u_{k−1} − v_{k−1})
+
+    EntroPIC (2511.15248) is kp = 1, ki = 0.01, tracking = 0, limits [−1, 1]; as in its code the
+    integral is advanced after use, so I_k holds the errors up to k − 1.  Its error has the opposite
+    sign, and so has its command.  2606.00096 is kp alone with a lower limit of 0.
+
+    The derivative acts on the measurement, so a step of the reference gives no kick; in relative and
+    log coordinates it is the rate of the error at a constant reference.
+
+    Back-calculation (the ``tracking`` term) takes out of the integral what the limits or the slew cut
+    off the command.  EntroPIC has none and its integral winds up during the usual start far above the
+    target.  Conditional integration, the other common remedy, needs the limits inside the law.
+
+    On a plant that integrates with gain c and drift d: kp alone leaves the offset d / (c·kp); with ki
+    the loop is stable iff 0 < c·ki < c·kp and 2·c·kp − c·ki < 4; ki alone never settles.
+    """
+
+    kind: ClassVar[str] = "pid"
+
+    kp: float
+    """Proportional gain [command per unit of error]: how hard to push now.  Too large rings."""
+
+    ki: float
+    """Integral gain [command per unit of error per iteration]: removes the offset that drift causes."""
+
+    kd: float = 0.0
+    """Derivative gain [command per unit of error, times iterations]: damps, and amplifies noise."""
+
+    bias: float = 0.0
+    """Command at zero error, before the integral has learnt it [actuator's unit]."""
+
+    tracking: float = 1.0
+    """Share of the excess v − u taken out of the integral at each step, 0 to 1; 0 is no anti-windup.
+    1 overshoots least, but leaves the limit early where kp·e alone exceeds it, up to twice as slow;
+    ki / kp, the textbook's choice, stays longer at the limit."""
+
+    bumpless: bool = False
+    """Start the integral so that the first command is the one already in force.  Needs ki > 0."""
+
+    error: Coordinates = "absolute"
+    """``absolute``: e; ``relative``: e / r; ``log``: ln(r / y).  Gains are per unit of this."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.kp < inf:
+            raise ValueError(f"kp must be >= 0 and finite, got {self.kp}")
+        if not 0 <= self.ki < inf:
+            raise ValueError(f"ki must be >= 0 and finite, got {self.ki}")
+        if not 0 <= self.kd < inf:
+            raise ValueError(f"kd must be >= 0 and finite, got {self.kd}")
+        if not isfinite(self.bias):
+            raise ValueError(f"bias must be finite, got {self.bias}")
+        if not 0 <= self.tracking <= 1:
+            raise ValueError(f"tracking must be in [0, 1], got {self.tracking}")
+        if self.bumpless and self.ki == 0:
+            raise ValueError(
+                "bumpless must be false when ki is 0 (nothing would take the start out), got true"
+            )
+        if self.error not in COORDINATES:
+            raise ValueError(f"error must be one of {', '.join(COORDINATES)}, got {self.error!r}")
+
+    def init(self) -> State:
+        return (0.0, 0.0, 0.0, 0.0, 0.0)
+
+    def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
+        integral, last_e, last_y, last_v, started = state
+        e = error_in(self.error, r=sample.r, y=sample.y)
+        p, d = self.kp * e, 0.0
+        if started:
+            before = error_in(self.error, r=sample.r, y=last_y)
+            d = self.kd * (e - before) / sample.dt
+            if self.ki > 0:
+                integral += self.ki * last_e * sample.dt + self.tracking * (sample.u - last_v)
+        elif self.bumpless:
+            integral = sample.u - self.bias - p
+        terms = {"bias": self.bias, "p": p, "i": integral, "d": d}
+        return (integral, e, sample.y, sum(terms.values()), 1.0), terms

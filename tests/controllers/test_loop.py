@@ -1,0 +1,253 @@
+import json
+from dataclasses import replace
+from math import inf, isfinite, isnan, nan
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controllers import (
+    EMA,
+    PID,
+    Constant,
+    DualAscent,
+    FeedbackLoop,
+    Free,
+    Increment,
+    InitialAnchored,
+    Median,
+    OpenLoop,
+    replay,
+    restore,
+)
+
+LOOP = FeedbackLoop(
+    sensor="entropy",
+    reference=Constant(value_nats=0.5),
+    law=PID(kp=1.0, ki=0.1),
+    actuator="bonus",
+    low=-1.0,
+    high=1.0,
+    neutral=0.0,
+)
+
+
+def run(loop, readings):
+    """Traces of the loop; None is a reading that is missing."""
+    return replay(loop, [{} if h is None else {loop.sensor: h} for h in readings])
+
+
+def commands(loop, readings):
+    return [trace.u for trace in run(loop, readings)]
+
+
+def test_trace_by_hand():
+    first, second = run(LOOP, [0.3, 0.4])
+    # e = 0.2, p = 0.2, i = 0;  then e = 0.1, p = 0.1, i = 0.1·0.2
+    assert (first.t, first.y, first.r, first.held, first.saturated) == (0, 0.3, 0.5, False, False)
+    assert (first.e, first.v, first.u) == pytest.approx((0.2, 0.2, 0.2))
+    assert (second.e, second.v, second.u) == pytest.approx((0.1, 0.12, 0.12))
+    assert second.terms == pytest.approx({"bias": 0.0, "p": 0.1, "i": 0.02, "d": 0.0})
+
+
+def test_limits_and_what_the_law_is_shown():
+    loop = replace(LOOP, law=PID(kp=10.0, ki=0.1, tracking=1.0), high=0.5)
+    first, second = run(loop, [0.3, 0.3])
+    assert (first.v, first.u, first.saturated) == (2.0, 0.5, True)
+    assert second.v == pytest.approx(0.52)  # 0.5 applied + 0.1·0.2
+
+
+def test_slew_by_hand():
+    loop = replace(LOOP, law=OpenLoop(value=0.5), slew=0.2)
+    traces = run(loop, [0.3] * 4)
+    assert [trace.u for trace in traces] == pytest.approx([0.2, 0.4, 0.5, 0.5])
+    assert [trace.saturated for trace in traces] == [True, True, False, False]
+    falling = replace(loop, law=OpenLoop(value=-9.0))
+    assert commands(falling, [0.3] * 7) == pytest.approx([-0.2, -0.4, -0.6, -0.8, -1.0, -1.0, -1.0])
+
+
+def test_dead_band_by_hand():
+    loop = replace(LOOP, law=PID(kp=1.0, ki=0.0), dead_band_nats=0.1)
+    traces = run(loop, [0.45, 0.55, 0.2, 0.9])
+    # inside: nothing; e = 0.3 counts 0.2; e = −0.4 counts −0.3
+    assert [trace.u for trace in traces] == pytest.approx([0.0, 0.0, 0.2, -0.3])
+    assert [trace.e for trace in traces] == pytest.approx([0.05, -0.05, 0.3, -0.4])  # as measured
+    assert [trace.r for trace in traces] == [0.5] * 4
+
+
+def test_filter_comes_before_reference_and_law():
+    loop = replace(LOOP, filter=Median(window=3), reference=InitialAnchored(fraction=0.5, num_readings=3))
+    traces = run(loop, [1.0, 1.0, 9.0, 1.0])
+    assert [trace.y for trace in traces] == [1.0] * 4
+    assert [trace.r for trace in traces] == [0.5] * 4
+    assert [trace.terms["p"] for trace in traces] == [-0.5] * 4
+
+
+@pytest.mark.parametrize("bad", [None, nan, inf, -inf])
+def test_a_bad_reading_holds_and_changes_nothing(bad):
+    loop = replace(LOOP, filter=EMA(decay=0.5), reference=InitialAnchored(fraction=0.5, num_readings=3))
+    state, before = loop.step(loop.init(), {"entropy": 0.4}, 0)
+    held_state, held = loop.step(state, {} if bad is None else {"entropy": bad}, 1)
+    assert held_state[:4] == state[:4]
+    assert held.held
+    assert isnan(held.y)
+    assert (held.u, held.v, held.terms, held.saturated) == (before.u, before.u, {}, False)
+
+
+def test_before_the_first_good_reading_the_neutral_command_stands():
+    loop = replace(LOOP, neutral=0.7)
+    assert commands(loop, [None, nan]) == [0.7, 0.7]
+
+
+def test_a_gap_counts_in_the_next_dt():
+    # e = 0.2 stood through the two lost readings: i = 0.1·0.2·3
+    traces = run(LOOP, [0.3, None, nan, 0.5])
+    assert traces[-1].terms["i"] == pytest.approx(0.06)
+    # and no more than once
+    assert run(LOOP, [0.3, None, nan, 0.5, 0.5])[-1].terms["i"] == pytest.approx(0.06)
+
+
+def test_a_command_that_is_not_finite_holds():
+    loop = replace(LOOP, law=PID(kp=1e300, ki=0.0), low=-inf, high=inf)
+    state, before = loop.step(loop.init(), {"entropy": 0.5}, 0)
+    held_state, trace = loop.step(state, {"entropy": 1e10}, 1)
+    assert trace.held
+    assert (trace.y, trace.r, trace.u) == (1e10, 0.5, before.u)
+    assert held_state[:4] == state[:4]
+    assert not loop.step(held_state, {"entropy": 0.5}, 2)[1].held
+
+
+def test_period_keeps_the_command_between_control_instants():
+    loop = replace(LOOP, law=PID(kp=1.0, ki=0.1), period=3)
+    traces = run(loop, [0.4, 0.1, 0.2, 0.3, 0.3])
+    # e = 0.1 at t = 0; at t = 3, e = 0.2 and i = 0.1·0.1·3
+    assert [trace.u for trace in traces] == pytest.approx([0.1, 0.1, 0.1, 0.23, 0.23])
+    assert [bool(trace.terms) for trace in traces] == [True, False, False, True, False]
+    assert not any(trace.held for trace in traces)
+    assert [trace.y for trace in traces] == [0.4, 0.1, 0.2, 0.3, 0.3]
+
+
+def test_a_control_instant_without_reading_is_made_up_for():
+    loop = replace(LOOP, period=2)
+    traces = run(loop, [0.4, 0.4, None, 0.4, 0.4, 0.4])
+    assert [bool(trace.terms) for trace in traces] == [True, False, False, True, False, True]
+    assert traces[3].terms["i"] == pytest.approx(0.03)  # 0.1·0.1 over 3 iterations
+
+
+def test_bumpless_start_has_no_kick():
+    loop = replace(LOOP, neutral=0.3)
+    assert commands(loop, [0.1])[0] == pytest.approx(0.4)
+    bumpless = replace(loop, law=PID(kp=1.0, ki=0.1, bumpless=True))
+    assert commands(bumpless, [0.1])[0] == pytest.approx(0.3)
+
+
+def test_an_open_loop_needs_no_reference():
+    traces = run(replace(LOOP, reference=Free(), law=OpenLoop(value=0.2)), [0.9, 0.1])
+    assert [trace.u for trace in traces] == [0.2, 0.2]
+    assert [trace.y for trace in traces] == [0.9, 0.1]
+    assert not any(trace.held for trace in traces)
+
+
+def test_a_law_that_looks_for_a_reference_that_is_not_there_holds():
+    for error in ("absolute", "relative", "log"):
+        loop = replace(LOOP, reference=Free(), law=PID(kp=1.0, ki=0.1, error=error), neutral=0.3)
+        assert all(trace.held and trace.u == 0.3 for trace in run(loop, [0.9, 0.1]))
+
+
+LAWS = [
+    PID(kp=3.0, ki=0.3, kd=1.0),
+    PID(kp=1.0, ki=0.1, tracking=0.0, error="log"),
+    Increment(step_size=0.4, low=-2.0, high=2.0, initial=0.0),
+    DualAscent(rate=2.0, initial=0.5),
+    OpenLoop(value=5.0),
+]
+readings = st.lists(st.one_of(st.none(), st.floats(0, 5), st.sampled_from([nan, inf])), max_size=25)
+loops = st.builds(
+    FeedbackLoop,
+    sensor=st.just("entropy"),
+    actuator=st.just("bonus"),
+    reference=st.sampled_from([Constant(value_nats=0.5), InitialAnchored(fraction=0.4, num_readings=2)]),
+    law=st.sampled_from(LAWS),
+    filter=st.sampled_from([EMA(decay=0.5), Median(window=3)]),
+    low=st.floats(-1.0, 0.0),
+    high=st.floats(0.1, 1.0),
+    neutral=st.floats(0.0, 0.1),
+    slew=st.sampled_from([inf, 0.3, 0.01]),
+    dead_band_nats=st.sampled_from([0.0, 0.05]),
+    period=st.sampled_from([1, 3]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(loops, readings)
+def test_limits_and_slew_are_never_exceeded(loop, hs):
+    last = loop.neutral
+    for reading, trace in zip(hs, run(loop, hs), strict=True):
+        assert loop.low <= trace.u <= loop.high
+        assert abs(trace.u - last) <= loop.slew + 1e-12
+        assert trace.held == (reading is None or not isfinite(reading))
+        assert trace.saturated == (trace.u != trace.v)
+        if trace.terms:
+            assert trace.v == sum(trace.terms.values())
+        last = trace.u
+
+
+@settings(max_examples=60, deadline=None)
+@given(loops, readings, st.integers(0, 25))
+def test_json_in_mid_run_continues_bit_for_bit(loop, hs, cut):
+    state, live = loop.init(), []
+    for t, h in enumerate(hs):
+        if t == cut:
+            state = restore(json.loads(json.dumps(state, allow_nan=False)))
+        state, trace = loop.step(state, {} if h is None else {"entropy": h}, t)
+        live.append(trace)
+    assert repr(live) == repr(run(loop, hs))  # repr: exact, and nan equals nan
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0.4, 0.6), min_size=1, max_size=20))
+def test_inside_the_dead_band_the_integral_rests(hs):
+    loop = replace(LOOP, dead_band_nats=0.11, neutral=0.2, law=PID(kp=1.0, ki=0.5, bumpless=True))
+    assert commands(loop, hs) == pytest.approx([0.2] * len(hs))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0.0, 2.0), st.floats(0.0, 2.0))
+def test_dead_band_is_continuous_and_monotone(a, b):
+    loop = replace(LOOP, law=PID(kp=1.0, ki=0.0), dead_band_nats=0.1, low=-inf, high=inf)
+    (u_a,), (u_b,) = commands(loop, [a]), commands(loop, [b])
+    assert (u_a - u_b) * (b - a) >= -1e-12
+    assert abs(u_a - u_b) <= abs(a - b) + 1e-12
+
+
+def test_a_change_of_unit_changes_nothing_in_log_coordinates():
+    law = PID(kp=1.0, ki=0.1, kd=0.2, error="log")
+    nats = replace(LOOP, law=law)
+    bits = replace(LOOP, law=law, reference=Constant(value_nats=0.5 / 0.69314718056))
+    hs = [0.9, 0.3, 0.2, 0.7]
+    assert commands(nats, hs) == pytest.approx(commands(bits, [h / 0.69314718056 for h in hs]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"sensor": ""}, "sensor must be a name, got ''"),
+        ({"actuator": ""}, "actuator must be a name, got ''"),
+        ({"low": 2.0}, "low must be <= high = 1.0, got 2.0"),
+        ({"high": nan}, "low must be <= high = nan, got -1.0"),
+        ({"neutral": 2.0}, "neutral must be in [low, high] = [-1.0, 1.0], got 2.0"),
+        ({"neutral": inf, "high": inf}, "neutral must be finite, got inf"),
+        ({"slew": 0.0}, "slew must be > 0, got 0.0"),
+        ({"dead_band_nats": -0.1}, "dead_band_nats must be >= 0 and finite, got -0.1"),
+        ({"period": 0}, "period must be >= 1, got 0"),
+    ],
+)
+def test_refusals_name_field_rule_and_value(fields, message):
+    with pytest.raises(ValueError) as refusal:
+        replace(LOOP, **fields)
+    assert str(refusal.value) == message
+
+
+def test_restore_gives_nested_tuples_of_floats():
+    assert restore([[], [1, 2.5], [[3.0]], True]) == ((), (1.0, 2.5), ((3.0,),), 1.0)
+    assert all(type(item) is float for item in restore([1, True]))

@@ -1,0 +1,65 @@
+import ast
+import doctest
+import inspect
+import subprocess
+import sys
+from dataclasses import fields
+from itertools import pairwise
+
+import pytest
+
+import controllers
+from controllers import (
+    FILTERS,
+    LAWS,
+    REFERENCES,
+    Bank,
+    FeedbackLoop,
+    IntegratingPlant,
+    Quality,
+)
+
+PARTS = [
+    *FILTERS.values(),
+    *REFERENCES.values(),
+    *LAWS.values(),
+    FeedbackLoop,
+    Bank,
+    IntegratingPlant,
+    Quality,
+]
+
+
+def test_public_names_exist_and_are_documented():
+    for name in controllers.__all__:
+        public = getattr(controllers, name)
+        if isinstance(public, type) or callable(public):
+            assert public.__doc__, name
+
+
+@pytest.mark.parametrize("cls", PARTS, ids=lambda cls: cls.__name__)
+def test_every_field_is_documented_below_itself(cls):
+    """The schema of the configuration takes its texts from there."""
+    body = ast.parse(inspect.getsource(cls)).body[0].body
+    documented = {
+        above.target.id
+        for above, below in pairwise(body)
+        if isinstance(above, ast.AnnAssign)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value.value, str)
+    }
+    assert documented == {field.name for field in fields(cls)}
+
+
+def test_the_example_in_the_docstring_runs():
+    result = doctest.testmod(controllers)
+    assert result.attempted >= 4
+    assert result.failed == 0
+
+
+def test_importing_it_stays_light():
+    """No analysis library and no tensor library comes with the control laws."""
+    heavy = ("torch", "control", "scipy", "matplotlib")
+    code = f"import sys, controllers; print([name for name in {heavy} if name in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

@@ -1,0 +1,106 @@
+from dataclasses import astuple
+from math import isnan, nan, sqrt
+
+import numpy as np
+import pytest
+
+from controllers.quality import (
+    assess,
+    effort,
+    iae_nats,
+    offset_nats,
+    overshoot_nats,
+    relative_rmse,
+    rmse_nats,
+    saturation_share,
+    settling_iteration,
+)
+
+Y = [1.0, 0.6, 0.4, 0.52, 0.5]  # e to 0.5: −0.5, −0.1, 0.1, −0.02, 0
+
+
+def test_settling_by_hand():
+    # 5 % of 0.5 is 0.025: from iteration 3 on
+    assert settling_iteration(Y, 0.5) == 3.0
+    assert settling_iteration(Y, 0.5, tolerance_fraction=0.2) == 1.0
+    assert settling_iteration(Y, 0.5, tolerance_fraction=1.0) == 0.0
+    assert isnan(settling_iteration([*Y, 0.6], 0.5))  # left it at the end
+
+
+def test_settling_skips_missing_readings():
+    assert settling_iteration([1.0, nan, nan, 0.5, nan, 0.5], 0.5) == 3.0
+    assert isnan(settling_iteration([0.5, 1.0, nan], 0.5))
+
+
+def test_overshoot_counts_the_far_side_only():
+    assert overshoot_nats(Y, 0.5) == pytest.approx(0.1)  # started above, fell to 0.4
+    assert overshoot_nats([0.1, 0.4, 0.7], 0.5) == pytest.approx(0.2)
+    assert overshoot_nats([0.1, 0.4, 0.45], 0.5) == 0.0
+    assert overshoot_nats([nan, 0.1, 0.7], 0.5) == pytest.approx(0.2)
+
+
+def test_errors_by_hand():
+    # e²: 0.25, 0.01, 0.01, 0.0004, 0: sum 0.2704
+    assert rmse_nats(Y, 0.5) == pytest.approx(sqrt(0.2704 / 5))
+    assert relative_rmse(Y, 0.5) == pytest.approx(2 * sqrt(0.2704 / 5))
+    assert iae_nats(Y, 0.5) == pytest.approx(0.72)
+    assert offset_nats(Y, 0.5, final_fraction=0.4) == pytest.approx(-0.01)  # of −0.02 and 0
+    assert offset_nats([0.3, 0.3], 0.5, final_fraction=0.01) == pytest.approx(0.2)
+
+
+def test_reference_may_move():
+    assert iae_nats([0.5, 0.4], [0.4, 0.4]) == pytest.approx(0.1)
+    assert relative_rmse([0.5, 0.4], [0.0, 0.5]) == pytest.approx(0.2)  # the zero is left out
+
+
+def test_command_by_hand():
+    assert effort([0.0, 1.0, 0.5, nan, 0.5]) == 1.5
+    assert saturation_share([0.0, 1.0, 0.5, -1.0], -1.0, 1.0) == 0.5
+
+
+def test_assess_puts_them_together():
+    quality = assess(Y, 0.5, [0.0, 1.0, 0.5, 0.5, 0.5], low=-1.0, high=1.0, final_fraction=0.4)
+    assert quality.settling_iteration == 3.0
+    assert quality.overshoot_nats == pytest.approx(0.1)
+    assert quality.rmse_nats == pytest.approx(sqrt(0.2704 / 5))
+    assert quality.settled_rmse_nats == pytest.approx(sqrt(0.0004 / 2))
+    assert quality.offset_nats == pytest.approx(-0.01)
+    assert quality.effort == 1.5
+    assert quality.saturation_share == 0.2
+    assert quality.missing_share == 0.0
+
+
+def test_missing_readings_are_counted_and_otherwise_left_out():
+    r = [0.5, 0.5, nan, 0.5, 0.5, 0.5]
+    u = [0.0, 0.1, 0.1, 0.1, 0.1, 0.1]
+    with_gap = assess([1.0, 0.6, nan, 0.4, 0.52, 0.5], r, u, low=-1.0, high=1.0, final_fraction=0.33)
+    whole = assess(Y, 0.5, [0.0, 0.1, 0.1, 0.1, 0.1], low=-1.0, high=1.0, final_fraction=0.4)
+    assert with_gap.missing_share == pytest.approx(1 / 6)
+    assert with_gap.settling_iteration == 4.0  # iterations, not readings
+    for name in ("overshoot_nats", "rmse_nats", "relative_rmse", "iae_nats", "offset_nats", "effort"):
+        assert getattr(with_gap, name) == pytest.approx(getattr(whole, name)), name
+
+
+@pytest.mark.parametrize("y", [[], [nan], [nan, nan, nan]])
+def test_without_readings_figures_are_nan_and_nothing_warns(y):
+    quality = assess(y, 0.5, [nan] * len(y), low=-1.0, high=1.0)
+    figures = astuple(quality)
+    assert all(isnan(figure) for figure in figures[:-1])
+
+
+def test_one_reading_is_enough():
+    quality = assess([0.4], 0.5, [0.1], low=-1.0, high=1.0)
+    assert quality.rmse_nats == pytest.approx(0.1)
+    assert isnan(quality.settling_iteration)
+    assert quality.effort == 0.0
+
+
+def test_in_other_units_everything_scales():
+    rng = np.random.default_rng(0)
+    y, u = rng.uniform(0.4, 0.6, 50), rng.normal(size=50)
+    nats = assess(y, 0.5, u, low=-1.0, high=1.0)
+    tenfold = assess(10 * y, 5.0, u, low=-1.0, high=1.0)
+    assert tenfold.rmse_nats == pytest.approx(10 * nats.rmse_nats)
+    assert tenfold.overshoot_nats == pytest.approx(10 * nats.overshoot_nats)
+    assert tenfold.relative_rmse == pytest.approx(nats.relative_rmse)
+    assert tenfold.settling_iteration == pytest.approx(nats.settling_iteration, nan_ok=True)
