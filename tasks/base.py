@@ -36,6 +36,9 @@ class Task(ABC):
 
     kind: ClassVar[str]
 
+    def prepare(self) -> None:  # noqa: B027
+        """Load what grading needs.  A worker calls it once, before the clock of any response runs."""
+
     @abstractmethod
     def problem(self, split: Split, seed: int, index: int) -> Problem:
         """The ``index``-th problem of a split; no prompt is in both splits, whatever the seeds."""

@@ -1,0 +1,74 @@
+"""A batch of responses while it is being graded, and the grades that come of it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import pairwise
+
+from tasks.grading_worker import Job, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grades:
+    """The score of each response, in order, and how many graders went wrong (each scored 0)."""
+
+    scores: list[float]
+    num_timeouts: int = 0
+    """Graders that were killed for taking too long."""
+    num_errors: int = 0
+    """Graders that raised, or gave a score that is not between 0 and 1."""
+    num_crashes: int = 0
+    """Graders that took their process with them."""
+    first_error: str = ""
+    """What the first response, in order, that met an error was told."""
+
+
+class Fate(Enum):
+    """How a response can go without a score."""
+
+    TIMEOUT = auto()
+    ERROR = auto()
+    CRASH = auto()
+
+
+class Batch:
+    """Jobs, the chunks of them that wait for a worker, and what is settled so far."""
+
+    def __init__(self, jobs: Sequence[Job], num_chunks: int) -> None:
+        self.jobs = jobs
+        self.chunks = deque(_chunks(len(jobs), num_chunks))
+        self._scores: dict[int, float] = {}
+        self._errors: dict[int, str] = {}
+        self._fates: Counter[Fate] = Counter()
+
+    @property
+    def num_left(self) -> int:
+        return len(self.jobs) - len(self._scores)
+
+    def settle(self, place: int, verdict: Verdict) -> None:
+        self._scores[place] = verdict.score
+        if verdict.error:
+            self._errors[place] = verdict.error
+            self._fates[Fate.ERROR] += 1
+
+    def lose(self, place: int, fate: Fate) -> None:
+        self._scores[place] = 0.0
+        self._fates[fate] += 1
+
+    def grades(self) -> Grades:
+        return Grades(
+            scores=[self._scores[place] for place in range(len(self.jobs))],
+            num_timeouts=self._fates[Fate.TIMEOUT],
+            num_errors=self._fates[Fate.ERROR],
+            num_crashes=self._fates[Fate.CRASH],
+            first_error=self._errors[min(self._errors)] if self._errors else "",
+        )
+
+
+def _chunks(num_jobs: int, num_chunks: int) -> list[list[int]]:
+    """Places cut into contiguous chunks of nearly equal length, none of them empty."""
+    bounds = [num_jobs * chunk // num_chunks for chunk in range(num_chunks + 1)]
+    return [list(range(start, end)) for start, end in pairwise(bounds) if start < end]

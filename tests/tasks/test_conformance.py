@@ -1,0 +1,141 @@
+"""What every registered task must do.  A new task needs an entry in ``small_tasks`` and no more."""
+
+import json
+import pickle
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, fields, is_dataclass
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasks import TASKS, Task
+from tasks.grading import GradingPool
+from tasks.splits import held_out_set
+
+SPLITS = ("train", "held_out")
+
+
+def small_tasks(jsonl_file):
+    return {
+        "arithmetic": {"num_digits": (1, 3), "operations": ("+", "-", "*")},
+        "countdown": {"num_numbers": (2, 4)},
+        "jsonl": {"path": jsonl_file, "held_out_fraction": 0.2},
+        "reasoning_gym": {"dataset": "chain_sum", "prompt": "expression"},
+    }
+
+
+@pytest.fixture(params=sorted(TASKS))
+def task(request, jsonl_file):
+    return TASKS[request.param](**small_tasks(jsonl_file)[request.param])
+
+
+EVERYWHERE = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None
+)
+PLACES = {"split": st.sampled_from(SPLITS), "seed": st.integers(0, 2**40), "index": st.integers(0, 2**40)}
+
+
+def test_the_registry_holds_every_task():
+    assert set(TASKS) >= {"arithmetic", "countdown", "jsonl", "reasoning_gym"}
+    assert all(TASKS[kind].kind == kind and issubclass(TASKS[kind], Task) for kind in TASKS)
+
+
+def test_importing_the_package_is_cheap():
+    heavy = ("torch", "reasoning_gym", "numpy", "sympy", "controllers", "policies", "orchestrator")
+    code = f"import sys, tasks; print([name for name in {heavy} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
+def test_a_task_is_a_frozen_keyword_only_dataclass(task):
+    assert is_dataclass(task)
+    assert all(field.kw_only for field in fields(task))
+    with pytest.raises(FrozenInstanceError):
+        setattr(task, fields(task)[0].name, None)
+
+
+@EVERYWHERE
+@given(**PLACES)
+def test_a_problem_depends_on_nothing_but_its_place(task, split, seed, index):
+    problem = task.problem(split, seed, index)
+    assert pickle.loads(pickle.dumps(task)).problem(split, seed, index) == problem
+    assert problem.prompt
+    assert problem.domain
+    assert problem.difficulty >= 0
+    assert json.loads(json.dumps(problem.facts)) == problem.facts
+
+
+def test_seeds_and_indices_bring_other_problems(task):
+    first = [task.problem("train", 0, index).prompt for index in range(20)]
+    second = [task.problem("train", 1, index).prompt for index in range(20)]
+    assert len(set(first)) > 10
+    assert first != second
+
+
+@EVERYWHERE
+@given(seeds=st.tuples(st.integers(), st.integers()))
+def test_no_prompt_is_in_both_splits(task, seeds):
+    train = {task.problem("train", seeds[0], index).prompt for index in range(30)}
+    held_out = {task.problem("held_out", seeds[1], index).prompt for index in range(10)}
+    assert train.isdisjoint(held_out)
+
+
+def test_a_held_out_set_has_no_repeats(task):
+    prompts = [problem.prompt for problem in held_out_set(task, 4)]
+    assert len(set(prompts)) == 4
+
+
+@EVERYWHERE
+@given(**PLACES)
+def test_a_demonstration_without_errors_is_right(task, split, seed, index):
+    problem = task.problem(split, seed, index)
+    demonstration = task.demonstrate(problem, Random(seed), 0.0)
+    assert task.grade(problem, demonstration) == 1.0
+    assert task.demonstrate(problem, Random(seed + 1), 0.0) == demonstration
+
+
+def test_a_demonstration_full_of_errors_is_wrong(task):
+    problems = [task.problem("train", 0, index) for index in range(40)]
+    scores = [task.grade(p, task.demonstrate(p, Random(i), 1.0)) for i, p in enumerate(problems)]
+    assert sum(scores) < 4
+
+
+@EVERYWHERE
+@given(**PLACES, error_rate=st.floats(0, 1))
+def test_prompts_and_demonstrations_stay_within_the_alphabet(task, split, seed, index, error_rate):
+    problem = task.problem(split, seed, index)
+    demonstration = task.demonstrate(problem, Random(seed), error_rate)
+    assert set(problem.prompt + demonstration) <= set(task.alphabet())
+    assert len(set(task.alphabet())) == len(task.alphabet())
+
+
+@EVERYWHERE
+@given(response=st.text(), index=st.integers(0, 1000))
+def test_any_text_has_a_score_of_0_or_1(task, response, index):
+    assert task.grade(task.problem("train", 0, index), response) in (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "response",
+    ["", " ", "\x00", "\ud800", "9**9**9", "(" * 10_000, "9" * 10_000, "٣" * 50, "<answer>" * 1000, "nan"],
+)
+def test_hostile_text_scores_0(task, response):
+    assert task.grade(task.problem("train", 0, 0), response) == 0.0
+
+
+@pytest.mark.parametrize("error_rate", [-0.1, 1.5])
+def test_an_error_rate_is_a_probability(task, error_rate):
+    with pytest.raises(ValueError, match="error_rate must be between 0 and 1"):
+        task.demonstrate(task.problem("train", 0, 0), Random(0), error_rate)
+
+
+def test_workers_agree_with_the_task_itself(task):
+    problems = [task.problem("train", 0, index) for index in range(20)]
+    responses = [task.demonstrate(problem, Random(i), 0.2) for i, problem in enumerate(problems)]
+    with GradingPool(task) as pool:
+        grades = pool.grade(problems, responses)
+    assert grades.scores == [task.grade(p, r) for p, r in zip(problems, responses, strict=True)]
+    assert (grades.num_timeouts, grades.num_errors, grades.num_crashes) == (0, 0, 0)

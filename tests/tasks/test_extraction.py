@@ -1,0 +1,50 @@
+import time
+
+import pytest
+
+from tasks.extraction import matched_answer, normalised, tagged_answer
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("42", "42"),
+        ("I think <answer>42</answer>, done", "42"),
+        ("<answer>1</answer> no: <answer>2</answer>", "2"),
+        ("<answer>a\nb</answer>", "a\nb"),
+        ("<answer></answer>", ""),
+        ("<answer>1<answer>2</answer>", "2"),
+        ("<answer>42", "<answer>42"),
+        ("42</answer>", "42</answer>"),
+        ("</answer>42<answer>", "</answer>42<answer>"),
+        ("", ""),
+    ],
+)
+def test_the_last_tagged_answer_counts(response, answer):
+    assert tagged_answer(response) == answer
+
+
+@pytest.mark.parametrize("spam", ["<answer>", "</answer>", "<", "<answer></answer"])
+def test_spam_is_searched_fast(spam):
+    start = time.perf_counter()
+    tagged_answer(spam * 100_000)
+    assert time.perf_counter() - start < 0.1
+
+
+@pytest.mark.parametrize(
+    ("response", "pattern", "answer"),
+    [
+        ("so 42", None, "so 42"),
+        ("2+3 is 5\n#### 5", r"#### (.+)", "5"),
+        ("#### 4\n#### 5", r"#### (.+)", "5"),
+        ("1, 2, 3", r"\d+", "3"),
+        ("none", r"\d+", "none"),
+        ("b", r"(a)|b", ""),
+    ],
+)
+def test_the_last_match_counts(response, pattern, answer):
+    assert matched_answer(response, pattern) == answer
+
+
+def test_white_space_is_normalised():
+    assert normalised("  1 2\n\t3 ") == "1 2 3"
