@@ -1,0 +1,18 @@
+"""The one kind of error that a user's input can cause."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConfigError(ValueError):
+    """Bad input, found before anything was started: file, key, rule, value and remedy in one line each."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint for an unknown name: the nearest known one if it is near, and all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}known: {', '.join(known) or 'none'}"

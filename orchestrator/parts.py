@@ -1,0 +1,117 @@
+"""Parts in YAML: ``{kind: pid, kp: 1.0}`` becomes the frozen dataclass that it names.
+
+The schema is made from the part classes themselves, so a setting is declared once.  Every family
+(laws, references, filters, actuators, objectives, tasks) is a union of its members told apart by
+``kind``; a value that has been read is the part itself, guarded by its own ``__post_init__``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from functools import reduce
+from operator import or_
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+
+
+class Strict(BaseModel):
+    """Unknown keys are refused; so is everything that is not finite where a number is wanted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+def family(registry: Mapping[str, type], *, nested: Mapping[type, Any] | None = None) -> Any:
+    """The annotation of a YAML value that is one member of ``registry``, given with its ``kind``.
+
+    ``nested`` maps an abstract family to its annotation, for members that hold a part of it.
+    """
+    models = [_model(kind, part, nested or {}) for kind, part in sorted(registry.items())]
+    union = reduce(or_, models)
+    discriminated = Annotated[union, Field(discriminator="kind")] if len(models) > 1 else union
+    return Annotated[discriminated, AfterValidator(_build)]
+
+
+def section(part: type) -> Any:
+    """The annotation of a YAML mapping that is one known dataclass, so that needs no ``kind``."""
+    return Annotated[_model(None, part, {}), AfterValidator(_build)]
+
+
+def known_keys(annotation: Any, location: Sequence[Any]) -> list[str]:
+    """The keys that a mapping at pydantic's ``location`` may have; empty where that is no mapping."""
+    for key in location:
+        annotation = _child(annotation, key)
+    model = _models_of(annotation)
+    return sorted(model[0].model_fields) if len(model) == 1 else []
+
+
+def to_plain(value: Any) -> Any:
+    """Back to what YAML can hold: models and parts become mappings, tuples become lists."""
+    if isinstance(value, BaseModel):
+        return {name: to_plain(getattr(value, name)) for name in type(value).model_fields}
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = {"kind": value.kind} if hasattr(value, "kind") else {}
+        return kind | {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    return value
+
+
+class _PartModel(Strict):
+    """Base of the generated models; ``part`` is the dataclass that a valid one becomes."""
+
+    def part(self) -> Any:
+        raise NotImplementedError
+
+
+def _build(model: Any) -> Any:
+    return model.part() if isinstance(model, _PartModel) else model
+
+
+def _model(kind: str | None, part: type, nested: Mapping[type, Any]) -> type[_PartModel]:
+    hints = get_type_hints(part)
+    settings: dict[str, Any] = {} if kind is None else {"kind": (Literal[kind], ...)}
+    for setting in fields(part):
+        default = setting.default
+        if default is MISSING:
+            default = ... if setting.default_factory is MISSING else setting.default_factory()
+        settings[setting.name] = (nested.get(hints[setting.name], hints[setting.name]), default)
+
+    class Member(_PartModel):
+        def part(self) -> Any:
+            values = {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
+            return part(**values)
+
+    model: type[_PartModel] = create_model(part.__name__, __base__=Member, __doc__=part.__doc__, **settings)
+    return model
+
+
+def _child(annotation: Any, key: Any) -> Any:
+    """One step of a pydantic location: a field, an item, or the ``kind`` of a union's member."""
+    for model in _models_of(annotation):
+        tag = model.model_fields.get("kind")
+        if tag is not None and get_args(tag.annotation) == (key,):
+            return model
+        if key in model.model_fields:
+            return model.model_fields[key].annotation
+    for option in _options(annotation):
+        if get_origin(option) in (dict, list, tuple):
+            return get_args(option)[-1 if get_origin(option) is dict else 0]
+    return None
+
+
+def _models_of(annotation: Any) -> list[type[BaseModel]]:
+    return [o for o in _options(annotation) if isinstance(o, type) and issubclass(o, BaseModel)]
+
+
+def _options(annotation: Any) -> list[Any]:
+    """The alternatives of an annotation, freed of ``Annotated`` and of unions."""
+    if get_origin(annotation) is Annotated:
+        return _options(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [option for member in get_args(annotation) for option in _options(member)]
+    return [annotation]

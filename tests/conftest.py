@@ -1,0 +1,74 @@
+"""What every test shares: few threads, and a tiny campaign that trains in seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Policies that tests make are shared among them and with nobody else."""
+    os.environ["ENTROSTAT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def campaign_content() -> dict[str, Any]:
+    """A campaign whose run takes about a second, as a plain mapping."""
+    return {
+        "name": "small",
+        "policy": {
+            "source": "builtin:tiny",
+            "architecture": {"hidden_size": 32, "intermediate_size": 64, "num_layers": 1, "num_heads": 1},
+            "warm_start": {"num_steps": 40, "batch_size": 32},
+        },
+        "task": {"kind": "arithmetic", "num_digits": 1},
+        "learner": {
+            "iterations": 6,
+            "prompts_per_iteration": 4,
+            "group_size": 4,
+            "learning_rate": 1.0e-3,
+            "checkpoint_every": 2,
+            "accelerator": "cpu",
+        },
+        "rollout": {"max_tokens": 8},
+        "evaluation": {"every": 4, "num_problems": 6, "num_samples": 4, "pass_at": [4]},
+        "execution": {"threads": 1},
+        "arms": [
+            {"name": "grpo", "method": "grpo"},
+            {
+                "name": "held",
+                "method": "entropic",
+                "loops": {"entropy": {"reference": {"kind": "constant", "value_nats": 0.4}}},
+            },
+        ],
+    }
+
+
+@pytest.fixture
+def write_campaign(
+    tmp_path: Path, campaign_content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
+    """Write the small campaign, changed by ``{"dotted.key": value}``, into a fresh working directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(changes: dict[str, Any] | None = None) -> Path:
+        for key, value in (changes or {}).items():
+            *parents, last = key.split(".")
+            node: Any = campaign_content
+            for parent in parents:
+                node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})
+            node[int(last) if isinstance(node, list) else last] = value
+        path = tmp_path / "campaign.yaml"
+        path.write_text(yaml.safe_dump(campaign_content, sort_keys=False))
+        return path
+
+    return write

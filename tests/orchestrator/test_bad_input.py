@@ -1,0 +1,177 @@
+"""Every mistake a user can make in a file ends in one clear message, before anything is trained."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.cli import EXIT_BAD_INPUT, app
+
+CONSTANT = {"kind": "constant", "value_nats": 0.4}
+PI_LOOP = {
+    "reference": CONSTANT,
+    "law": {"kind": "pid", "kp": 1.0, "ki": 0.1},
+    "actuator": {"kind": "bonus"},
+}
+
+
+def refused(path, *arguments: str) -> str:
+    """The message that a campaign is refused with, by ``run`` itself."""
+    result = CliRunner().invoke(app, ["run", str(path), *arguments])
+    assert result.exit_code == EXIT_BAD_INPUT, result.output
+    assert not list(path.parent.glob("runs/*/*/seed-*/metrics.jsonl"))
+    return result.stderr
+
+
+# The change to the small campaign, then what the message must hold: key path, rule, value, remedy.
+MISTAKES = [
+    pytest.param(
+        {"learner.iteratons": 5},
+        ["learner.iteratons: unknown key; did you mean 'iterations'?"],
+        id="unknown key",
+    ),
+    pytest.param({"nmae": "x"}, ["nmae: unknown key; did you mean 'name'?"], id="unknown top key"),
+    pytest.param(
+        {"policy.warm_start.nmu_steps": 5},
+        ["policy.warm_start.nmu_steps: unknown key; did you mean 'num_steps'?"],
+        id="unknown key of a section",
+    ),
+    pytest.param(
+        {"arms.1.loops.entropy.law": {"kp": 1.0, "kii": 2.0}},
+        ["arms.held.loops.entropy.law.kii: unknown key; did you mean 'ki'?"],
+        id="unknown key of a part",
+    ),
+    pytest.param(
+        {"learner.iterations": "many"}, ["learner.iterations: ", "valid integer", "got 'many'"], id="type"
+    ),
+    pytest.param({"learner.iterations": 0}, ["learner.iterations: ", "greater than 0", "got 0"], id="bound"),
+    pytest.param({"learner": {}}, ["learner.iterations: is missing; add it"], id="missing key"),
+    pytest.param(
+        {"arms.1.method": "entropik"},
+        ["arms.held.method: unknown method 'entropik'; did you mean 'entropic'?", "known: ", "aer"],
+        id="unknown method",
+    ),
+    pytest.param(
+        {"task.kind": "arithmetik"},
+        ["task.kind: unknown kind 'arithmetik'; did you mean 'arithmetic'?", "countdown"],
+        id="unknown task",
+    ),
+    pytest.param(
+        {"arms.1.loops.entropy.law": {"kind": "pdi"}},
+        ["arms.held.loops.entropy.law.kind: unknown kind 'pdi'; did you mean 'pid'?", "dual_ascent"],
+        id="unknown law",
+    ),
+    pytest.param(
+        {"arms.1.loops.entropy.actuator": {"kind": "bonuss"}},
+        ["arms.held.loops.entropy.actuator.kind: unknown kind 'bonuss'; did you mean 'bonus'?"],
+        id="unknown actuator",
+    ),
+    pytest.param(
+        {"arms.1.loops.entropy.sensor": "entropi"},
+        ["arms.held.loops.entropy.sensor: unknown signal 'entropi'; did you mean 'entropy'?"],
+        id="unknown sensor",
+    ),
+    pytest.param(
+        {"arms.1.loops.second": {**PI_LOOP, "actuator": {"kind": "sign_weights"}}},
+        ["arms.held.loops.second.actuator: 'sign_weights' is already moved by the loop 'entropy'"],
+        id="two loops on one actuator",
+    ),
+    pytest.param(
+        {"arms.1.loops.entropy.law.kp": -1.0},
+        ["arms.held.loops.entropy.law: kp must be >= 0 and finite, got -1.0"],
+        id="gain outside its bound",
+    ),
+    pytest.param(
+        {"arms.1.loops.entropy.reference.value_nats": 9.0},
+        ["arms.held.loops.entropy.reference: must stay between 0 and ln V = ln ", "got 9 to 9"],
+        id="reference above ln V",
+    ),
+    pytest.param(
+        {"arms.0.loops": {"entropy": {"law": {"kind": "pid", "kp": 1, "ki": 0}, "actuator": {"kind": "bonus"}}}},
+        ["arms.grpo.loops.entropy.reference: is missing", "'open_loop'"],
+        id="law without reference",
+    ),
+    pytest.param(
+        {"arms.0.method": "clip_higher"},
+        ["arms.grpo.loops.entropy.actuator: 'clip_range' cannot act in this learner: ", "one optimiser step"],
+        id="inert actuator",
+    ),
+    pytest.param(
+        {"arms.1.loops.entropy.limits": [-3.0, 3.0]},
+        ["arms.held.loops.entropy.limits: must be [low, high] inside the range [-1, 1]", "got [-3, 3]"],
+        id="limits beyond the actuator",
+    ),
+    pytest.param(
+        {"policy.source": "./no/such/model"},
+        ["policy.source: no model folder at ", "no/such/model", "save_pretrained"],
+        id="missing model folder",
+    ),
+    pytest.param(
+        {"tracking.uri": "http://127.0.0.1:9"}, ["tracking.uri", "127.0.0.1:9"], id="tracking is not there"
+    ),
+    pytest.param(
+        {"arms.1.name": "grpo"}, ["arms: 'grpo' is there twice; give each its own"], id="two arms, one name"
+    ),
+    pytest.param({"seeds": [1, 1]}, ["seeds: 1 is there twice"], id="two seeds alike"),
+    pytest.param(
+        {"evaluation.pass_at": [64]}, ["evaluation", "num_samples must be at least", "64"], id="k above samples"
+    ),
+    pytest.param(
+        {"task.num_digits": 99}, ["task: num_digits must be between 1 and 6, got 99"], id="task setting"
+    ),
+    pytest.param(
+        {"evaluation.num_problems": 100000}, ["task: ", "held-out", "100000"], id="held-out set too large"
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), MISTAKES)
+def test_mistake_is_refused_with_file_key_rule_and_value(write_campaign, changes, expected):
+    path = write_campaign(changes)
+    message = refused(path)
+    assert str(path) in message
+    for part in expected:
+        assert part in message
+    assert "Traceback" not in message
+
+
+def test_all_mistakes_are_told_at_once(write_campaign):
+    message = refused(write_campaign({"learner.iterations": 0, "rollout.temperature": -1}))
+    assert "learner.iterations" in message
+    assert "rollout.temperature" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: a\nname: b\n", "line 2: found duplicate key name; keep one of the two"),
+        ("name: [a\n", "not valid YAML"),
+        ("- a\n- b\n", "must be a mapping"),
+        ("name: ${nowhere}\n", "nowhere"),
+    ],
+)
+def test_broken_yaml(tmp_path, text, expected):
+    path = tmp_path / "campaign.yaml"
+    path.write_text(text)
+    message = refused(path)
+    assert str(path) in message
+    assert expected in message
+
+
+def test_missing_file(tmp_path):
+    assert "cannot be read" in refused(tmp_path / "none.yaml")
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    path = tmp_path / "campaign.yaml"
+    path.write_bytes(b"name: \xff\xfe\n")
+    assert "not UTF-8" in refused(path)
+
+
+@pytest.mark.parametrize("override", ["learner.iterations", "=5"])
+def test_malformed_override(write_campaign, override):
+    assert "must have the form key.path=value" in refused(write_campaign(), "--set", override)
+
+
+def test_override_is_checked_like_the_file(write_campaign):
+    assert "did you mean 'iterations'" in refused(write_campaign(), "--set", "learner.itertions=3")
