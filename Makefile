@@ -1,0 +1,55 @@
+# Everything runs in .venv, which is made on first use.
+#
+#   PYTHON    the interpreter to make it with (3.11 or newer)
+#   PIP_ARGS  more arguments for pip, e.g. --extra-index-url https://download.pytorch.org/whl/cpu
+#   CAMPAIGN  what `make run` runs
+
+PYTHON   ?= $(shell command -v python3.11 || command -v python3)
+PIP_ARGS ?=
+CAMPAIGN ?= configs/quickstart.yaml
+BIN      := .venv/bin
+READY    := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-fast check format bench lock clean
+
+help:  ## Show this help
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 20
+
+install: $(READY)  ## Make .venv with the tested set of packages
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"Entrostat needs Python 3.11 or newer, {sys.executable} is {v.major}.{v.minor}; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_ARGS) -e '.[dev]'
+	@touch $(READY)
+
+run: $(READY)  ## Run the quickstart campaign and print where its report is
+	$(BIN)/entrostat run $(CAMPAIGN)
+
+test: $(READY)  ## Run all tests
+	$(BIN)/python -m pytest
+
+test-fast: $(READY)  ## Run the tests that take seconds
+	$(BIN)/python -m pytest -m 'not slow'
+
+check: $(READY)  ## Lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## Print speed and memory as ratios measured in one run
+	$(BIN)/python -m benchmarks
+
+lock: $(READY)  ## Write the installed versions to constraints.txt
+	@{ sed -n '/^#/p' constraints.txt; \
+	   $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | sort -f; } > constraints.new
+	@mv constraints.new constraints.txt
+
+clean:  ## Remove the environment and caches; runs/ stays
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
