@@ -43,6 +43,10 @@ class TokenBatch:
         """[N] loss tokens of each response."""
         return torch.bincount(self.response, minlength=self.num_responses)
 
+    def to(self, device: torch.device) -> TokenBatch:
+        """The batch on a device."""
+        return TokenBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
     def select(self, responses: Tensor) -> tuple[TokenBatch, Tensor]:
         """The sub-batch of some responses ([M] int64 indices, any order), and its tokens' indices [t].
 

@@ -40,6 +40,12 @@ class Command:
     neutral: float
     unit: str
 
+    def __post_init__(self) -> None:
+        if not self.low <= self.neutral <= self.high:
+            raise ValueError(
+                f"neutral must be in [low, high] = [{self.low}, {self.high}], got {self.neutral}"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateFacts:

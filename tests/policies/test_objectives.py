@@ -1,0 +1,238 @@
+"""Objectives: hand values, a padded reference, aggregation, metrics that do not depend on the cut."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from policies.objectives import (
+    OBJECTIVES,
+    ClippedSurrogate,
+    PolicyGradient,
+    clipped_surrogate,
+    policy_gradient,
+    ratio_metrics,
+    reduce_metrics,
+    token_weights,
+    weight_denominator,
+)
+
+LENGTHS = torch.tensor([3, 0, 1, 4, 2])
+RESPONSE = torch.repeat_interleave(LENGTHS)
+N, T = len(LENGTHS), len(RESPONSE)
+
+
+def at_ratio(ratio: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
+    """logprobs (a leaf) and old_logprobs with these ratios."""
+    old = torch.full((len(ratio),), -3.0, dtype=torch.float64)
+    return (old + torch.tensor(ratio, dtype=torch.float64).log()).requires_grad_(), old
+
+
+def random_tokens(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """logprobs (a leaf), old_logprobs, advantages of T tokens, ratios between 0.4 and 2.5."""
+    generator = torch.Generator().manual_seed(seed)
+    old = -3 * torch.rand(T, dtype=torch.float64, generator=generator) - 1
+    logprobs = old + 1.8 * torch.rand(T, dtype=torch.float64, generator=generator) - 0.9
+    advantages = torch.randn(N, dtype=torch.float64, generator=generator)[RESPONSE]
+    return logprobs.requires_grad_(), old, advantages
+
+
+# Per-token losses -------------------------------------------------------------------------------------
+
+
+def test_policy_gradient_by_hand():
+    logprobs = torch.tensor([-0.5, -2.0], requires_grad=True)
+    loss = policy_gradient(logprobs, torch.tensor([2.0, -1.0]))
+    assert loss.tolist() == [1.0, -2.0]  # -2 · -0.5, -(-1) · -2
+    loss.sum().backward()
+    assert logprobs.grad.tolist() == [-2.0, 1.0]  # -A
+
+
+def test_clipped_surrogate_by_hand():
+    logprobs, old = at_ratio([1.5, 1.1, 0.5, 1.5, 0.5, 0.9])
+    advantages = torch.tensor([1.0, 1.0, 1.0, -1.0, -1.0, -1.0], dtype=torch.float64)
+    loss = clipped_surrogate(logprobs, old, advantages, clip_low=0.2, clip_high=0.28)
+    # max(-A r, -A clip(r, 0.8, 1.28)):
+    #   A=+1: max(-1.5, -1.28) clipped; max(-1.1, -1.1); max(-0.5, -0.8) is the ratio itself
+    #   A=-1: max(1.5, 1.28) is the ratio itself; max(0.5, 0.8) clipped; max(0.9, 0.9)
+    assert loss.tolist() == pytest.approx([-1.28, -1.1, -0.5, 1.5, 0.8, 0.9])
+    loss.sum().backward()
+    # gradient -A r where it is not clipped
+    assert logprobs.grad.tolist() == pytest.approx([0.0, -1.1, -0.5, 1.5, 0.0, 0.9])
+
+
+def test_dual_clip_by_hand():
+    logprobs, old = at_ratio([20.0, 5.0, 20.0])
+    advantages = torch.tensor([-2.0, -2.0, 2.0], dtype=torch.float64)
+    loss = clipped_surrogate(logprobs, old, advantages, clip_low=0.2, clip_high=0.28, dual_clip=10.0)
+    # A=-2: min(40, 20) capped; min(10, 20) not; A=+2: max(-40, -2.56), the cap is for negatives only
+    assert loss.tolist() == pytest.approx([20.0, 10.0, -2.56])
+    loss.sum().backward()
+    assert logprobs.grad.tolist() == pytest.approx([0.0, 10.0, 0.0])
+
+
+def test_wide_bounds_are_the_ratio_form_of_the_policy_gradient():
+    logprobs, old, advantages = random_tokens()
+    loss = clipped_surrogate(logprobs, old, advantages, clip_low=1.0, clip_high=math.inf)
+    torch.testing.assert_close(loss, -advantages * (logprobs - old).exp())
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_on_policy_every_objective_has_the_gradient_of_reinforce(kind):
+    logprobs, _, advantages = random_tokens()
+    loss, _ = OBJECTIVES[kind]().loss(logprobs, logprobs.detach(), advantages, RESPONSE)
+    (gradient,) = torch.autograd.grad(loss.sum(), logprobs)
+    torch.testing.assert_close(gradient, -advantages)
+
+
+@pytest.mark.parametrize("bounds", [None, (0.1, 0.5)])
+def test_equals_a_padded_reference_under_token_mean(bounds):
+    logprobs, old, advantages = random_tokens()
+    objective = ClippedSurrogate(clip_low=0.2, clip_high=0.28, dual_clip=2.0)
+    loss, _ = objective.loss(logprobs, old, advantages, RESPONSE, bounds)
+    ours = (token_weights(RESPONSE, N, "token_mean").double() * loss).sum()
+
+    low, high = bounds or (0.2, 0.28)
+    lengths = LENGTHS.tolist()
+    padded = [pad_sequence(list(x.split(lengths)), batch_first=True) for x in (logprobs, old, advantages)]
+    mask = torch.arange(max(lengths)) < LENGTHS[:, None]
+    ratio, adv = torch.exp(padded[0] - padded[1]), padded[2]
+    worst = torch.max(-adv * ratio, -adv * ratio.clip(1 - low, 1 + high))
+    worst = torch.where(adv < 0, torch.min(worst, -adv * 2.0), worst)
+    reference = (worst * mask).sum() / mask.sum()
+
+    torch.testing.assert_close(ours, reference, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, logprobs), torch.autograd.grad(reference, logprobs), rtol=1e-6, atol=1e-7
+    )
+
+
+# Aggregation ------------------------------------------------------------------------------------------
+
+
+def test_weights_by_hand():
+    response = torch.tensor([0, 0, 2])  # lengths 2, 0, 1
+    # one over three tokens
+    assert token_weights(response, 3, "token_mean").tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3])
+    # 1 / (two responses with tokens · length)
+    assert token_weights(response, 3, "sequence_mean").tolist() == pytest.approx([1 / 4, 1 / 4, 1 / 2])
+    # 1 / (three responses · ten tokens)
+    fixed = token_weights(response, 3, "fixed_length", max_tokens=10)
+    assert fixed.tolist() == pytest.approx([1 / 30, 1 / 30, 1 / 30])
+
+
+@pytest.mark.parametrize("mode", ["token_mean", "sequence_mean"])
+def test_means_add_up_to_one(mode):
+    assert token_weights(RESPONSE, N, mode).sum().item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("mode", ["token_mean", "sequence_mean", "fixed_length"])
+def test_denominators_add_up_over_ranks(mode):
+    # ranks hold responses 0..1 and 2..4; together they weigh as one batch does
+    ranks = [(RESPONSE[RESPONSE < 2], 2), (RESPONSE[RESPONSE >= 2] - 2, 3)]
+    total = sum(weight_denominator(response, count, mode) for response, count in ranks)
+    parts = [
+        token_weights(response, count, mode, max_tokens=8, denominator=total) for response, count in ranks
+    ]
+    torch.testing.assert_close(torch.cat(parts), token_weights(RESPONSE, N, mode, max_tokens=8))
+
+
+@pytest.mark.parametrize("mode", ["token_mean", "sequence_mean", "fixed_length"])
+def test_no_tokens_no_weights(mode):
+    assert token_weights(RESPONSE[:0], 2, mode, max_tokens=8).shape == (0,)
+
+
+def test_fixed_length_needs_its_length():
+    with pytest.raises(ValueError, match="max_tokens must be at least 1 for 'fixed_length', got None"):
+        token_weights(RESPONSE, N, "fixed_length")
+
+
+def test_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="got 'mean'"):
+        token_weights(RESPONSE, N, "mean")
+
+
+# Metrics ----------------------------------------------------------------------------------------------
+
+
+def test_metrics_by_hand():
+    logprobs, old = at_ratio([1.5, 0.5, 1.5, 0.5])
+    advantages = torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=torch.float64)
+    _, metrics = ClippedSurrogate().loss(logprobs, old, advantages, torch.arange(4))
+    reduced = reduce_metrics([metrics])
+    # the upper bound stops only (1.5, +1), the lower only (0.5, -1): one token in four each
+    assert reduced["clip_fraction/high"] == 0.25
+    assert reduced["clip_fraction/low"] == 0.25
+    assert reduced["ratio"] == pytest.approx(1.0)
+    assert reduced["ratio/max"] == pytest.approx(1.5)
+    # r - 1 - ln r: 0.5 - 0.405465 = 0.094535 and -0.5 + 0.693147 = 0.193147; mean 0.143841
+    assert reduced["approx_kl"] == pytest.approx(0.143841, abs=1e-6)
+    assert not any(values.requires_grad for values in metrics.values())
+
+
+def test_clip_fraction_counts_the_tokens_whose_gradient_is_gone():
+    logprobs, old, advantages = random_tokens()
+    loss, metrics = ClippedSurrogate(clip_high=0.3).loss(logprobs, old, advantages, RESPONSE)
+    (gradient,) = torch.autograd.grad(loss.sum(), logprobs)
+    clipped = metrics["clip_fraction/low"] + metrics["clip_fraction/high"]
+    assert clipped.bool().tolist() == (gradient == 0).tolist()
+    assert 0 < clipped.sum() < T
+
+
+def test_approx_kl_is_the_kl_of_the_sampling_policy():
+    # Σ_v π_old(v) (r_v - 1 - ln r_v) = KL(π_old, π), exactly, when every token is weighed by π_old
+    old = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log()
+    new = torch.tensor([0.2, 0.2, 0.6], dtype=torch.float64).log()
+    kl = (old.exp() * (old - new)).sum()
+    torch.testing.assert_close((old.exp() * ratio_metrics(new, old)["approx_kl"]).sum(), kl)
+
+
+def test_reduced_metrics_do_not_depend_on_the_cut():
+    logprobs, old, advantages = random_tokens()
+    objective = ClippedSurrogate()
+    whole = reduce_metrics([objective.loss(logprobs, old, advantages, RESPONSE)[1]])
+    cuts = [slice(6, None), slice(0, 1), slice(1, 6)]
+    parts = [objective.loss(logprobs[c], old[c], advantages[c], RESPONSE[c])[1] for c in cuts]
+    assert reduce_metrics(parts) == pytest.approx(whole, abs=1e-15)
+
+
+def test_metrics_of_nothing():
+    assert reduce_metrics([]) == {}
+    empty = torch.zeros(0)
+    _, metrics = PolicyGradient().loss(empty, empty, empty, empty.long())
+    assert all(math.isnan(value) for value in reduce_metrics([metrics]).values())
+
+
+# Objectives -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_conformance(kind):
+    objective = OBJECTIVES[kind]()
+    assert objective.kind == kind
+    assert objective.__doc__
+    assert objective.has_bounds == (objective.bounds is not None)
+    logprobs, old, advantages = random_tokens()
+    loss, metrics = objective.loss(logprobs, old, advantages, RESPONSE)
+    assert loss.shape == (T,)
+    assert all(values.shape == (T,) for values in metrics.values())
+    moved, _ = objective.loss(logprobs, old, advantages, RESPONSE, bounds=(0.05, 0.05))
+    assert objective.has_bounds == (not torch.equal(loss, moved))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"clip_low": -0.1}, "clip_low must be between 0 and 1, got -0.1"),
+        ({"clip_low": 1.5}, "clip_low must be between 0 and 1, got 1.5"),
+        ({"clip_high": -0.1}, "clip_high must be at least 0, got -0.1"),
+        ({"clip_high": math.nan}, "clip_high must be at least 0, got nan"),
+        ({"dual_clip": 1.0}, "dual_clip must be above 1"),
+    ],
+)
+def test_guards(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ClippedSurrogate(**settings)

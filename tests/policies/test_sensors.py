@@ -1,0 +1,190 @@
+"""Sensors: hand values, numpy, the covariance theorem, sums over ranks, readings of nothing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from policies.batch import TokenBatch
+from policies.sensors import SIGNALS, add, check, measure, readings, signal, sums
+
+
+def make_batch(lengths, entropy, logprobs, advantages, rewards) -> TokenBatch:
+    """A batch from lists: the last three a value a token, ``advantages`` and ``rewards`` a response."""
+    lengths = torch.tensor(lengths)
+    response = torch.repeat_interleave(lengths)
+    logprobs = torch.as_tensor(logprobs, dtype=torch.float32)
+    return TokenBatch(
+        response=response,
+        position=torch.cat([torch.arange(n) for n in lengths]),
+        logprobs=logprobs,
+        old_logprobs=logprobs,
+        entropy=torch.as_tensor(entropy, dtype=torch.float32),
+        advantages=torch.as_tensor(advantages, dtype=torch.float32)[response],
+        weights=torch.zeros_like(logprobs),
+        rewards=torch.as_tensor(rewards, dtype=torch.float32),
+        group=torch.zeros(len(lengths), dtype=torch.int64),
+    )
+
+
+def small() -> TokenBatch:
+    """A right response of three tokens, a wrong one of one, a wrong one of none."""
+    return make_batch(
+        [3, 1, 0], [0.0, 1.0, 2.0, 3.0], [-1.0, -2.0, -3.0, -4.0], [1.0, -1.0, 0.0], [1.0, 0.0, 0.0]
+    )
+
+
+def random_batch(num_responses=40, seed=0) -> TokenBatch:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(0, 60, (num_responses,), generator=generator)
+    T = int(lengths.sum())
+    return make_batch(
+        lengths.tolist(),
+        3 * torch.rand(T, generator=generator),
+        -5 * torch.rand(T, generator=generator),
+        torch.randn(num_responses, generator=generator),
+        torch.randint(2, (num_responses,), generator=generator),
+    )
+
+
+def test_readings_by_hand():
+    measured = measure(small(), vocabulary_size=64, domains=["sum", "sum", "gcd"])
+    assert measured["entropy"] == 1.5  # (0 + 1 + 2 + 3) / 4
+    # mean square (0 + 1 + 4 + 9) / 4 = 3.5;  3.5 - 1.5² = 1.25
+    assert measured["entropy/std"] == pytest.approx(math.sqrt(1.25))
+    assert measured["entropy/p90"] == 3.0  # the fourth of four: ceil(0.9 · 4)
+    assert measured["entropy/correct"] == 1.0  # (0 + 1 + 2) / 3
+    assert measured["entropy/wrong"] == 3.0
+    assert measured["entropy/domain/sum"] == 1.5
+    assert math.isnan(measured["entropy/domain/gcd"])  # its one response has no token
+    assert measured["surprisal"] == 2.5  # (1 + 2 + 3 + 4) / 4
+    assert measured["pass_rate"] == pytest.approx(1 / 3)  # of responses, the empty one too
+    assert measured["reward"] == pytest.approx(1 / 3)
+    # x = log π: mean -2.5, centred (1.5, 0.5, -0.5, -1.5);  y = A: mean 0.5, centred (0.5, 0.5, 0.5, -1.5)
+    # terms 0.75, 0.25, -0.25, 2.25: sum 3, over 4 tokens 0.75
+    assert measured["covariance"] == pytest.approx(0.75)
+    assert measured["covariance/positive"] == pytest.approx((0.75 + 0.25 - 0.25) / 4)
+    assert measured["covariance/negative"] == pytest.approx(2.25 / 4)
+    assert measured["covariance/top"] == pytest.approx(2.25)  # at least one token
+
+
+def test_readings_equal_numpy_on_a_ragged_batch():
+    batch = random_batch()
+    measured = measure(batch, vocabulary_size=64)
+    H, x, y = (t.double().numpy() for t in (batch.entropy, batch.logprobs, batch.advantages))
+    terms = (x - x.mean()) * (y - y.mean())
+    right = (batch.rewards.numpy() > 0.5)[batch.response.numpy()]
+    expected = {
+        "entropy": H.mean(),
+        "entropy/std": H.std(),
+        "entropy/p90": np.quantile(H, 0.9, method="inverted_cdf"),
+        "entropy/correct": H[right].mean(),
+        "entropy/wrong": H[~right].mean(),
+        "surprisal": -x.mean(),
+        "pass_rate": batch.rewards.mean().item(),
+        "reward": batch.rewards.mean().item(),
+        "covariance": np.cov(x, y, bias=True)[0, 1],
+        "covariance/positive": terms[y > 0].sum() / len(x),
+        "covariance/negative": terms[y < 0].sum() / len(x),
+        "covariance/top": np.sort(terms)[-int(0.002 * len(x)) :].mean(),
+    }
+    assert len(x) > 1000  # so that the top 0.2 % are more than one token
+    assert measured == pytest.approx(expected, abs=1e-6)
+
+
+def test_covariance_reading_predicts_the_entropy_change():
+    """METHODS 1.2, natural policy gradient: Δz = η A gives ΔH ≈ -η Cov(log π, A)."""
+    counts = torch.tensor([50, 25, 15, 7, 3])  # every token as often as its probability says
+    advantage = torch.tensor([0.9, -0.4, 0.1, -1.2, 0.3], dtype=torch.float64)
+    logits = (counts / counts.sum()).double().log()
+    entropy = torch.distributions.Categorical(logits=logits).entropy()
+    tokens = torch.repeat_interleave(counts)
+    batch = make_batch([1] * 100, entropy.repeat(100), logits[tokens], advantage[tokens], torch.zeros(100))
+    eta = 1e-4
+    moved = torch.distributions.Categorical(logits=logits + eta * advantage).entropy()
+    predicted = -eta * measure(batch, vocabulary_size=5)["covariance"]
+    assert (moved - entropy).item() == pytest.approx(predicted, rel=1e-3)
+    assert abs(predicted) > 1e-6
+
+
+def test_sums_of_ranks_add_up_to_the_whole():
+    batch = random_batch()
+    domains = ["a" if i % 3 else "b" for i in range(batch.num_responses)]
+    rows = torch.randperm(batch.num_responses, generator=torch.Generator().manual_seed(1)).split(13)
+    ranks = [sums(batch.select(r)[0], [domains[i] for i in r]) for r in rows]
+    assert len(ranks) == 4
+    assert readings(add(ranks)) == pytest.approx(readings(sums(batch, domains)), abs=1e-12)
+
+
+def test_a_domain_may_be_on_one_rank_only():
+    batch = small()
+    ranks = [
+        sums(batch.select(torch.tensor([0]))[0], ["sum"]),
+        sums(batch.select(torch.tensor([1, 2]))[0], ["gcd", "gcd"]),
+    ]
+    total = readings(add(ranks))
+    assert (total["entropy/domain/sum"], total["entropy/domain/gcd"]) == (1.0, 3.0)
+
+
+def test_weights_of_the_loss_do_not_enter():
+    batch = random_batch()
+    other = replace(batch, weights=torch.rand(len(batch.weights)))
+    assert measure(batch, vocabulary_size=64) == measure(other, vocabulary_size=64)
+
+
+def test_nothing_to_read_is_nan_and_the_name_is_there():
+    all_right = make_batch([2], [0.5, 0.5], [-0.1, -0.1], [0.0], [1.0])
+    measured = measure(all_right, vocabulary_size=64)
+    assert math.isnan(measured["entropy/wrong"])
+    assert measured["entropy/correct"] == 0.5
+    no_token = make_batch([0, 0], [], [], [0.0, 0.0], [1.0, 0.0])
+    measured = measure(no_token, vocabulary_size=64)
+    assert measured["pass_rate"] == 0.5
+    for name in set(measured) - {"pass_rate", "reward"}:
+        assert math.isnan(measured[name]), name
+
+
+def test_a_reading_that_is_not_finite_is_data():
+    batch = replace(small(), entropy=torch.tensor([0.0, math.nan, 1.0, 1.0]))
+    measured = measure(batch, vocabulary_size=64)
+    assert math.isnan(measured["entropy"])
+    assert measured["surprisal"] == 2.5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"entropy": torch.tensor([0.0, 1.0, 1.0, -0.01])}, "entropy below 0"),
+        ({"entropy": torch.tensor([0.0, 1.0, 1.0, 2.31])}, "entropy above ln V"),  # ln 10 = 2.3026
+        ({"logprobs": torch.tensor([0.01, -1.0, -1.0, -1.0])}, "log-probability above 0"),
+    ],
+)
+def test_impossible_values_are_an_error(change, message):
+    good = replace(small(), entropy=torch.tensor([0.0, 1.0, 1.0, 2.3026]))
+    check(good, vocabulary_size=10)
+    with pytest.raises(AssertionError, match=message):
+        check(replace(good, **change), vocabulary_size=10)
+
+
+def test_domains_name_every_response():
+    with pytest.raises(ValueError, match="domains must name 3 responses, got 1"):
+        measure(small(), vocabulary_size=64, domains=["sum"])
+
+
+def test_every_reading_is_in_the_table_of_signals():
+    measured = measure(small(), vocabulary_size=64, domains=["sum", "sum", "gcd"])
+    for name in measured:
+        assert signal(name).unit
+        assert signal(name).description
+    plain = {name for name in SIGNALS if "<" not in name}
+    assert plain == {name for name in measured if "domain" not in name}
+
+
+@pytest.mark.parametrize("name", ["entropie", "entropy/domain/", "entropy/square"])
+def test_an_unknown_signal_is_refused(name):
+    with pytest.raises(ValueError, match=f"got '{name}'"):
+        signal(name)
