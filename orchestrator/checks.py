@@ -18,7 +18,7 @@ from orchestrator.config import LoopConfig, RunConfig
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.resolve import Arm, Campaign
 from policies.actuators.base import UpdateFacts
-from policies.loading import BUILTIN
+from policies.loading import BUILTIN, model_folder
 from policies.sensors import SIGNALS, signal
 from policies.tiny import vocabulary_size
 from tasks.splits import held_out_set
@@ -49,13 +49,10 @@ def _check_arm(arm: Arm) -> Iterator[str]:
 
 def _policy(config: RunConfig) -> Iterator[str]:
     source = config.policy.source
-    folder = Path(source).expanduser()
-    local = folder.is_absolute() or source.startswith((".", "~"))
-    if local and not (folder / "config.json").is_file():
-        yield (
-            f"policy.source: no model folder at {folder.resolve()} (config.json is not there); "
-            f"write one with save_pretrained, or name a hub id or {BUILTIN}"
-        )
+    try:
+        model_folder(source)
+    except ValueError as error:
+        yield f"policy.source: {error}"
     if source.startswith("builtin:") and source != BUILTIN:
         yield f"policy.source: unknown built-in policy {source!r}; {did_you_mean(source, [BUILTIN])}"
     longest = config.policy.architecture.max_tokens
@@ -139,7 +136,7 @@ def _within_entropy_range(reference: Reference, config: RunConfig) -> Iterator[s
     if size is None:
         return
     low, high = reference.bounds()
-    if math.isfinite(low) and low < 0 or math.isfinite(high) and high > math.log(size):
+    if (math.isfinite(low) and low < 0) or (math.isfinite(high) and high > math.log(size)):
         yield (
             f"reference: must stay between 0 and ln V = ln {size} = {math.log(size):.3f} nats/token, "
             f"got {low:g} to {high:g}; no policy over this vocabulary has such an entropy"

@@ -16,7 +16,7 @@ from controllers.filters import FILTERS, Hold
 from controllers.laws import LAWS
 from controllers.loop import FeedbackLoop
 from controllers.references import REFERENCES, Free
-from orchestrator.parts import Strict, family, section
+from orchestrator.parts import Strict, one_of, section
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator
 from policies.advantages import ADVANTAGES
@@ -26,13 +26,13 @@ from policies.warm_start import WarmStart
 from tasks import TASKS, Task
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=80)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-AnyTask = family(TASKS)
-AnyLaw = family(LAWS)
-AnyFilter = family(FILTERS)
-AnyReference = family(REFERENCES, nested={Reference: family(REFERENCES)})
-AnyActuator = family(ACTUATORS)
-AnyObjective = family(OBJECTIVES)
+Decay = Annotated[float, Field(ge=0, lt=1)]
+AnyTask = Annotated[Task, one_of(TASKS)]
+AnyLaw = Annotated[Law, one_of(LAWS)]
+AnyFilter = Annotated[Filter, one_of(FILTERS)]
+AnyReference = Annotated[Reference, one_of(REFERENCES, nested={Reference: one_of(REFERENCES)})]
+AnyActuator = Annotated[Actuator, one_of(ACTUATORS)]
+AnyObjective = Annotated[Objective, one_of(OBJECTIVES)]
 
 
 class PolicyConfig(Strict):
@@ -40,9 +40,9 @@ class PolicyConfig(Strict):
 
     source: str = "builtin:tiny"
     """A local folder, a hub id, or ``builtin:tiny``."""
-    architecture: section(TinyModel) = TinyModel()  # type: ignore[valid-type]
+    architecture: Annotated[TinyModel, section(TinyModel)] = TinyModel()
     """Size of the built-in policy."""
-    warm_start: section(WarmStart) = WarmStart()  # type: ignore[valid-type]
+    warm_start: Annotated[WarmStart, section(WarmStart)] = WarmStart()
     """Supervised start of the built-in policy."""
     trust_remote_code: bool = False
 
@@ -77,7 +77,7 @@ class LearnerConfig(Strict):
     learning_rate: PositiveFloat = 1e-6
     warmup_iterations: Annotated[int, Field(ge=0)] = 0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     max_grad_norm: PositiveFloat = 1.0
     max_skipped_steps: PositiveInt = 5
     """Consecutive steps with a loss or gradient that is not finite before the run stops."""
@@ -96,11 +96,10 @@ class LearnerConfig(Strict):
 
     @model_validator(mode="after")
     def _minibatches_hold_something(self) -> LearnerConfig:
-        num_responses = self.prompts_per_iteration * self.group_size
-        if self.minibatches > num_responses:
+        if self.minibatches > self.prompts_per_iteration:
             raise ValueError(
-                f"minibatches must be at most the {num_responses} responses of an iteration, "
-                f"got {self.minibatches}; lower it, or raise prompts_per_iteration"
+                f"minibatches must be at most the {self.prompts_per_iteration} prompts of an iteration "
+                f"(groups are not cut), got {self.minibatches}; lower it, or raise prompts_per_iteration"
             )
         return self
 
@@ -241,24 +240,3 @@ class CampaignConfig(Strict):
     execution: ExecutionConfig = ExecutionConfig()
     arms: Annotated[tuple[ArmConfig, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
-
-
-__all__ = [
-    "Actuator",
-    "ArmConfig",
-    "CampaignConfig",
-    "EvaluationConfig",
-    "ExecutionConfig",
-    "Filter",
-    "Law",
-    "LearnerConfig",
-    "LoopConfig",
-    "MethodConfig",
-    "Objective",
-    "PolicyConfig",
-    "Reference",
-    "RolloutConfig",
-    "RunConfig",
-    "Task",
-    "TrackingConfig",
-]

@@ -8,35 +8,49 @@ The schema is made from the part classes themselves, so a setting is declared on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import reduce
 from operator import or_
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, create_model
+from pydantic_core import CoreSchema
 
 
 class Strict(BaseModel):
     """Unknown keys are refused; so is everything that is not finite where a number is wanted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
-def family(registry: Mapping[str, type], *, nested: Mapping[type, Any] | None = None) -> Any:
-    """The annotation of a YAML value that is one member of ``registry``, given with its ``kind``.
+@dataclass(frozen=True)
+class MadeFrom:
+    """Annotation of a YAML value that pydantic reads as ``models`` and hands over as the part itself.
 
-    ``nested`` maps an abstract family to its annotation, for members that hold a part of it.
+    ``law: Annotated[Law, one_of(LAWS)]`` is a ``Law`` to a reader and to the type checker.
+    """
+
+    models: Any
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler.generate_schema(Annotated[self.models, AfterValidator(_build)])
+
+
+def one_of(registry: Mapping[str, type], *, nested: Mapping[type, MadeFrom] | None = None) -> MadeFrom:
+    """One member of ``registry``, given with its ``kind``.
+
+    ``nested`` maps an abstract family to what is accepted for it, for members that hold a part of it.
     """
     models = [_model(kind, part, nested or {}) for kind, part in sorted(registry.items())]
-    union = reduce(or_, models)
-    discriminated = Annotated[union, Field(discriminator="kind")] if len(models) > 1 else union
-    return Annotated[discriminated, AfterValidator(_build)]
+    return MadeFrom(
+        Annotated[reduce(or_, models), Field(discriminator="kind")] if len(models) > 1 else models[0]
+    )
 
 
-def section(part: type) -> Any:
-    """The annotation of a YAML mapping that is one known dataclass, so that needs no ``kind``."""
-    return Annotated[_model(None, part, {}), AfterValidator(_build)]
+def section(part: type) -> MadeFrom:
+    """A mapping that is one known dataclass, and so needs no ``kind``."""
+    return MadeFrom(_model(None, part, {}))
 
 
 def known_keys(annotation: Any, location: Sequence[Any]) -> list[str]:
@@ -79,7 +93,8 @@ def _model(kind: str | None, part: type, nested: Mapping[type, Any]) -> type[_Pa
         default = setting.default
         if default is MISSING:
             default = ... if setting.default_factory is MISSING else setting.default_factory()
-        settings[setting.name] = (nested.get(hints[setting.name], hints[setting.name]), default)
+        hint = hints[setting.name]
+        settings[setting.name] = (Annotated[hint, nested[hint]] if hint in nested else hint, default)
 
     class Member(_PartModel):
         def part(self) -> Any:
@@ -97,7 +112,9 @@ def _child(annotation: Any, key: Any) -> Any:
         if tag is not None and get_args(tag.annotation) == (key,):
             return model
         if key in model.model_fields:
-            return model.model_fields[key].annotation
+            field = model.model_fields[key]
+            made = [item.models for item in field.metadata if isinstance(item, MadeFrom)]
+            return made[0] if made else field.annotation
     for option in _options(annotation):
         if get_origin(option) in (dict, list, tuple):
             return get_args(option)[-1 if get_origin(option) is dict else 0]

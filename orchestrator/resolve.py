@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.config import ArmConfig, CampaignConfig, LoopConfig, MethodConfig, RunConfig
+from orchestrator.config import ArmConfig, CampaignConfig, MethodConfig, RunConfig
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.parts import known_keys, to_plain
 from orchestrator.yaml_files import merge, read_yaml
@@ -129,7 +129,9 @@ def _parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
     try:
         return model(**content)
     except ValidationError as error:
-        raise ConfigError("\n".join(_line(model, where, problem, content) for problem in error.errors())) from error
+        raise ConfigError(
+            "\n".join(_line(model, where, problem, content) for problem in error.errors())
+        ) from error
     except TypeError as error:
         raise ConfigError(f"{where}: {error}") from error
 
@@ -175,6 +177,3 @@ def _child(content: Any, key: Any) -> Any:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-__all__ = ["Arm", "Campaign", "LoopConfig", "method_names", "read_campaign", "read_method"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from orchestrator.config import CampaignConfig, LoopConfig, MethodConfig, RunConfig
 from orchestrator.errors import ConfigError, did_you_mean
 
-_FILES = {"campaign": CampaignConfig, "method": MethodConfig}
+_FILES: dict[str, type[BaseModel]] = {"campaign": CampaignConfig, "method": MethodConfig}
 
 
 def json_schema(of: str) -> dict[str, Any]:

@@ -10,10 +10,14 @@ it is cut into micro-batches, so a loss is ``(weights * per_token).sum()`` on ev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+PER_RESPONSE = ("rewards", "group")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,11 @@ class TokenBatch:
     rewards: Tensor  # [N] score of each response, 0..1
     group: Tensor  # [N] int64: the prompt a response answers, 0..P-1
 
+    # Only where an actuator asks for them:
+    filtered_logprobs: Tensor | None = None  # [T] of the vocabulary cut, at the start of the update
+    filtered_entropy: Tensor | None = None  # [T] of the vocabulary cut, under the current policy [nats]
+    scale: Tensor | None = None  # [T] factor on the logits, in all log-probs and entropies of the update
+
     @property
     def num_responses(self) -> int:
         return self.rewards.shape[0]
@@ -45,7 +54,7 @@ class TokenBatch:
 
     def to(self, device: torch.device) -> TokenBatch:
         """The batch on a device."""
-        return TokenBatch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        return self._map(lambda _, values: values.to(device))
 
     def select(self, responses: Tensor) -> tuple[TokenBatch, Tensor]:
         """The sub-batch of some responses ([M] int64 indices, any order), and its tokens' indices [t].
@@ -57,8 +66,11 @@ class TokenBatch:
         new_response = rank[self.response]
         tokens = torch.nonzero(new_response >= 0).flatten()
         tokens = tokens[torch.argsort(new_response[tokens], stable=True)]
-        picked = {
-            f.name: getattr(self, f.name)[responses if f.name in ("rewards", "group") else tokens]
-            for f in fields(self)
-        }
-        return replace(TokenBatch(**picked), response=new_response[tokens]), tokens
+        picked = self._map(lambda name, values: values[responses if name in PER_RESPONSE else tokens])
+        return replace(picked, response=new_response[tokens]), tokens
+
+    def _map(self, change: Callable[[str, Tensor], Tensor]) -> TokenBatch:
+        """Every tensor changed, by name."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        changed: dict[str, Any] = {n: v if v is None else change(n, v) for n, v in tensors.items()}
+        return TokenBatch(**changed)

@@ -27,6 +27,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from policies.vocabulary import VocabularyFilter
+
 CHUNK_BYTES = 64 * 2**20
 """Size of one [chunk, V] buffer of logits; two such buffers are alive at a time."""
 
@@ -44,6 +46,7 @@ def token_statistics(
     inverse_temperature: float | Tensor = 1.0,
     chunk_tokens: int | None = None,
     entropy_gradient: bool = True,
+    vocabulary: VocabularyFilter | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Log-probability [T] of ``targets`` and entropy [T] of the whole distribution [nats].
 
@@ -55,6 +58,8 @@ def token_statistics(
         inverse_temperature: β, one number or one a token [T]; a constant, no gradient reaches it.
         chunk_tokens: tokens a chunk; by default as many as fit ``CHUNK_BYTES``.
         entropy_gradient: False gives a detached entropy, whose backward then costs nothing.
+        vocabulary: cuts the distribution to a part of the vocabulary and renormalises it; a target that
+            was cut off has a log-probability of about ``NEGLIGIBLE`` and no gradient.
 
     Both results are float32 (float64 for float64 hidden states) whatever the dtype of the head.  The
     product W h runs in the autocast dtype where autocast is on and otherwise in the wider dtype of
@@ -88,6 +93,7 @@ def token_statistics(
             inverse_temperature,
             chunk_tokens,
             entropy_gradient,
+            vocabulary,
         )
     return result
 
@@ -105,13 +111,14 @@ class _TokenStatistics(torch.autograd.Function):
         inverse_temperature: float | Tensor,
         chunk_tokens: int,
         entropy_gradient: bool,
+        vocabulary: VocabularyFilter | None,
     ) -> tuple[Tensor, Tensor]:
         chunks = _Chunks(hidden, weight, bias, inverse_temperature, chunk_tokens)
         peak, log_sum, logprobs, entropy = hidden.new_empty((4, len(hidden)), dtype=chunks.dtype)
         for rows in chunks.slices:
             logits, spare = chunks.logits(rows)
             peak[rows] = logits.amax(dim=1)
-            shifted = logits.sub_(peak[rows, None])
+            shifted = _cut(logits.sub_(peak[rows, None]), vocabulary)
             of_target = shifted.gather(1, targets[rows, None])[:, 0]
             exponentials = torch.exp(shifted.clamp_(min=NEGLIGIBLE), out=spare)
             total = exponentials.sum(dim=1)
@@ -125,6 +132,7 @@ class _TokenStatistics(torch.autograd.Function):
             ctx.mark_non_differentiable(entropy)
         ctx.save_for_backward(hidden, weight, bias, targets, peak, log_sum, entropy)
         ctx.inverse_temperature, ctx.chunk_tokens = inverse_temperature, chunk_tokens
+        ctx.vocabulary = vocabulary
         return logprobs, entropy
 
     @staticmethod
@@ -144,13 +152,17 @@ class _TokenStatistics(torch.autograd.Function):
             for rows in chunks.slices:
                 logits, spare = chunks.logits(rows)
                 β = chunks.inverse_temperature(rows)
+                shifted = _cut(logits.sub_(peak[rows, None]), ctx.vocabulary).clamp_(min=NEGLIGIBLE)
+                of_target = to_logprobs[rows] * β
+                if ctx.vocabulary is not None:
+                    of_target = of_target * (shifted.gather(1, targets[rows, None])[:, 0] > NEGLIGIBLE)
                 to_logits = _logit_gradient(
-                    logits.sub_(peak[rows, None]).clamp_(min=NEGLIGIBLE),
+                    shifted,
                     spare,
                     targets[rows],
                     log_sum[rows],
                     entropy[rows],
-                    to_logprobs[rows] * β,
+                    of_target,
                     None if to_entropy is None else to_entropy[rows] * β,
                 )
                 if to_bias is not None:
@@ -163,7 +175,12 @@ class _TokenStatistics(torch.autograd.Function):
 
         to_weight = None if to_weight is None else to_weight.to(weight.dtype)
         to_bias = None if to_bias is None else to_bias.to(bias.dtype)
-        return to_hidden, to_weight, to_bias, None, None, None, None
+        return to_hidden, to_weight, to_bias, None, None, None, None, None
+
+
+def _cut(shifted: Tensor, vocabulary: VocabularyFilter | None) -> Tensor:
+    """Shifted logits [c, V] with what the filter drops made ``NEGLIGIBLE``, in place."""
+    return shifted if vocabulary is None else shifted.masked_fill_(~vocabulary.keep(shifted), NEGLIGIBLE)
 
 
 def _logit_gradient(

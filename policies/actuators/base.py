@@ -3,18 +3,22 @@
 An actuator is a frozen dataclass whose fields are its constants.  It belongs to exactly one stage
 of an iteration, which is its base class:
 
-    ====================  ===========================================================
-    stage                 what the command moves
-    ====================  ===========================================================
-    SamplingActuator      the distribution that responses are sampled from
-    RatioActuator         the bounds of the probability ratio in the objective
-    LossActuator          a term added to the objective
-    ====================  ===========================================================
+    ====================  ================================================  ===========
+    stage                 what the command moves                            it is shown
+    ====================  ================================================  ===========
+    SamplingActuator      the distribution that responses are sampled from  nothing
+    RewardActuator        the rewards that advantages are made from         iteration
+    AdvantageActuator     the advantage of each token                       iteration
+    LogitActuator         a factor on the logits in the update              iteration
+    RatioActuator         the bounds of the probability ratio               nothing
+    WeightActuator        a factor on each token's loss                     minibatch
+    LossActuator          a term added to the objective                     minibatch
+    ====================  ================================================  ===========
 
 A command ``u`` equal to ``command.neutral`` is the actuator's absence: the learner does not call it
 at all, so neutral is bit-identical to none.  Raising ``u`` raises entropy.  Whatever has to look at
-more than one token (selections, quantiles, counts) happens in ``plan``, which is shown the whole
-minibatch, so the result cannot depend on how that is cut into micro-batches.
+more than one token (selections, quantiles, counts) is shown a whole batch, that of the iteration or
+that of an optimiser step, so the result cannot depend on how it is cut into micro-batches.
 """
 
 from __future__ import annotations
@@ -23,9 +27,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from policies.batch import TokenBatch
+from policies.vocabulary import VocabularyFilter
 
 Plan = dict[str, Tensor]
 """Constant tensors, one value a token [T], cut into micro-batches together with the tokens."""
@@ -75,6 +80,33 @@ class SamplingActuator(Actuator):
         """Temperature to sample at, given the configured one."""
 
 
+class RewardActuator(Actuator):
+    """Moves the rewards that advantages are made from; what is measured and reported stays as graded."""
+
+    @abstractmethod
+    def rewards(self, batch: TokenBatch, u: float) -> Tensor:
+        """New rewards [N], given the batch of the iteration with those so far."""
+
+
+class AdvantageActuator(Actuator):
+    """Moves advantages, token by token."""
+
+    @abstractmethod
+    def advantages(self, batch: TokenBatch, u: float) -> Tensor:
+        """New advantages [T], given the batch of the iteration with those so far."""
+
+
+class LogitActuator(Actuator):
+    """Multiplies logits by k in the update, and advantages by 1/k; sampling is left alone.
+
+    Log-probabilities at the start of the update are taken under the same k, so ratios start at 1.
+    """
+
+    @abstractmethod
+    def scale(self, batch: TokenBatch, u: float) -> Tensor:
+        """The factor k of each token [T], above 0, given the batch of the iteration."""
+
+
 class RatioActuator(Actuator):
     """Moves the bounds [1 - low, 1 + high] of the probability ratio."""
 
@@ -83,10 +115,23 @@ class RatioActuator(Actuator):
         """New (low, high), given the objective's own."""
 
 
+class WeightActuator(Actuator):
+    """Multiplies the objective's loss of each token; denominators stay as they were."""
+
+    @abstractmethod
+    def weights(self, batch: TokenBatch, u: float, generator: Generator) -> Tensor:
+        """Factors [T] over the whole minibatch; no gradients.  Chance comes from ``generator`` (CPU)."""
+
+
 class LossActuator(Actuator):
     """Adds a term to the objective."""
 
     needs_entropy_gradient: ClassVar[bool] = False
+
+    @property
+    def vocabulary(self) -> VocabularyFilter | None:
+        """A part of the vocabulary whose ``filtered_logprobs`` and ``filtered_entropy`` it reads."""
+        return None
 
     @abstractmethod
     def plan(self, batch: TokenBatch, u: float) -> Plan:

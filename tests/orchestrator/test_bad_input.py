@@ -87,7 +87,11 @@ MISTAKES = [
         id="reference above ln V",
     ),
     pytest.param(
-        {"arms.0.loops": {"entropy": {"law": {"kind": "pid", "kp": 1, "ki": 0}, "actuator": {"kind": "bonus"}}}},
+        {
+            "arms.0.loops": {
+                "entropy": {"law": {"kind": "pid", "kp": 1, "ki": 0}, "actuator": {"kind": "bonus"}}
+            }
+        },
         ["arms.grpo.loops.entropy.reference: is missing", "'open_loop'"],
         id="law without reference",
     ),
@@ -114,7 +118,9 @@ MISTAKES = [
     ),
     pytest.param({"seeds": [1, 1]}, ["seeds: 1 is there twice"], id="two seeds alike"),
     pytest.param(
-        {"evaluation.pass_at": [64]}, ["evaluation", "num_samples must be at least", "64"], id="k above samples"
+        {"evaluation.pass_at": [64]},
+        ["evaluation", "num_samples must be at least", "64"],
+        id="k above samples",
     ),
     pytest.param(
         {"task.num_digits": 99}, ["task: num_digits must be between 1 and 6, got 99"], id="task setting"

@@ -97,7 +97,8 @@ def make_batch(policy, contexts, tokens, *, steps_away=0.0, mode="token_mean", r
 
 
 def detached(batch: TokenBatch) -> TokenBatch:
-    return TokenBatch(**{f.name: getattr(batch, f.name).detach() for f in fields(batch)})
+    tensors = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    return TokenBatch(**{name: None if t is None else t.detach() for name, t in tensors.items()})
 
 
 def gradient(actuators, commands, objective_kind, *, steps_away=0.0, mode="token_mean"):

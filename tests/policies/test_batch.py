@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from policies.batch import TokenBatch
@@ -61,5 +63,10 @@ def test_select_keeps_the_gradient():
 
 
 def test_to_moves_every_field():
-    moved = example().to(torch.device("meta"))
+    batch = example()
+    whole = replace(
+        batch, filtered_logprobs=batch.logprobs, filtered_entropy=batch.entropy, scale=batch.entropy
+    )
+    moved = whole.to(torch.device("meta"))
     assert {getattr(moved, name).device.type for name in TokenBatch.__slots__} == {"meta"}
+    assert batch.to(torch.device("meta")).scale is None

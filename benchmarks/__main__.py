@@ -1,0 +1,19 @@
+"""``python -m benchmarks [--quick]``: every benchmark, one after another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = ("token_statistics", "control_and_tracking", "quickstart")
+
+
+def main() -> None:
+    for name in BENCHMARKS:
+        print(f"\n== {name}", flush=True)
+        subprocess.run([sys.executable, Path(__file__).with_name(f"{name}.py"), *sys.argv[1:]], check=True)
+
+
+if __name__ == "__main__":
+    main()

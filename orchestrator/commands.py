@@ -1,0 +1,103 @@
+"""What each command does, read from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from orchestrator.campaign import InterruptedCampaignError, execute, prepare
+from orchestrator.checks import check_campaign
+from orchestrator.config import LoopConfig
+from orchestrator.errors import ConfigError
+from orchestrator.progress import Progress
+from orchestrator.resolve import Campaign, read_campaign
+from orchestrator.run_folder import CampaignFolder
+from orchestrator.tracking_store import check, default_uri, ui_hint
+
+EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
+
+
+def run_campaign(path: Path, overrides: Sequence[str]) -> int:
+    """Check, train, compare; give the exit status."""
+    from orchestrator.tracking import Tracker
+
+    console = Console()
+    campaign = read_campaign(path, overrides)
+    check_campaign(campaign)
+    uri = tracking_uri(campaign)
+    _check_tracking(campaign, uri)
+    folder = prepare(campaign)
+
+    runs = [folder.run(arm.name, seed) for arm in campaign.arms for seed in campaign.config.seeds]
+    tracker = Tracker(folder, uri, warn=partial(console.print, markup=False))
+    tracker.start()
+    try:
+        with Progress(runs, console) as progress:
+            failed = execute(folder, campaign, on_poll=progress)
+        write_report(folder, console)
+        status = EXIT_FAILED if failed else EXIT_DONE
+    except InterruptedCampaignError as interruption:
+        console.print(str(interruption))
+        failed, status = [], EXIT_INTERRUPTED
+    for message in tracker.finish():
+        console.print(message)
+    for run in failed:
+        console.print(f"[red]failed[/]: {run.path}: {run.read_status().reason}", soft_wrap=True)
+    console.print(
+        f"report    {folder.report_path}\ntracking  {ui_hint(uri)}", soft_wrap=True, highlight=False
+    )
+    return status
+
+
+def validate_campaign(path: Path, overrides: Sequence[str]) -> None:
+    """Say what the campaign would run, or what is wrong with it."""
+    campaign = read_campaign(path, overrides)
+    check_campaign(campaign)
+    console = Console()
+    for arm in campaign.arms:
+        loops = ", ".join(f"{name} ({_loop_line(loop)})" for name, loop in arm.config.loops.items())
+        console.print(f"{arm.name}: {arm.method}: {loops or 'no loop'}", highlight=False, soft_wrap=True)
+    num_runs = len(campaign.arms) * len(campaign.config.seeds)
+    console.print(
+        f"{path} is valid: {num_runs} runs of {campaign.arms[0].config.learner.iterations} iterations"
+    )
+
+
+def compare_campaign(path: Path) -> None:
+    """Print the table of a stored campaign and write its report."""
+    folder = CampaignFolder(path)
+    if not folder.exists():
+        known = ", ".join(sorted(p.parent.name for p in path.parent.glob("*/campaign.json"))) or "none"
+        raise ConfigError(f"no campaign {path.name!r} in {path.parent.resolve()}; stored there: {known}")
+    console = Console()
+    write_report(folder, console)
+    console.print(f"report    {folder.report_path}", soft_wrap=True, highlight=False)
+
+
+def write_report(folder: CampaignFolder, console: Console) -> None:
+    """The table on the terminal and the page on disk."""
+    from orchestrator.comparison import load_campaign
+    from orchestrator.report import print_table, write_page
+
+    comparison = load_campaign(folder)
+    print_table(comparison, console)
+    write_page(comparison, folder.report_path)
+
+
+def tracking_uri(campaign: Campaign) -> str:
+    """The campaign's own tracking URI, or an SQLite file beside the runs."""
+    return campaign.config.tracking.uri or default_uri(Path(campaign.config.tracking.folder).resolve())
+
+
+def _check_tracking(campaign: Campaign, uri: str) -> None:
+    try:
+        check(uri)
+    except ValueError as error:
+        raise ConfigError(f"{campaign.path}: tracking.uri: {error}") from error
+
+
+def _loop_line(loop: LoopConfig) -> str:
+    return " → ".join([loop.sensor, loop.reference.kind, loop.law.kind, loop.actuator.kind])

@@ -1,0 +1,178 @@
+"""From the records of a campaign's runs to statistics of its arms.
+
+An arm's figures come from its finished runs only, one value a run, with the sample standard deviation
+over seeds as their spread; the spread of one seed is unknown (nan), not 0.  Every run that is not
+finished is listed as such.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.quality import relative_rmse, rmse_nats, settling_iteration
+from orchestrator.metrics_log import Kind
+from orchestrator.run_data import Arm, Array, Run, load_campaign, main_loop, measured, sensed, setpoint
+
+__all__ = ["Curve", "Estimate", "Summary", "curve", "load_campaign", "summarise"]
+
+START_ITERATIONS = 3  # the first ones, whose mean is where a signal started
+FINAL_FRACTION = 0.1  # of the iterations, whose mean is where a signal ended
+HOLD_FRACTION = 0.25  # of the iterations, over which a loop is asked whether it holds its setpoint
+SETTLING_TOLERANCE = 0.1  # of the setpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure over seeds: one value a run, nan where the run has none."""
+
+    values: tuple[float, ...]
+
+    @property
+    def finite(self) -> Array:
+        values: Array = np.array([value for value in self.values if np.isfinite(value)], dtype=float)
+        return values
+
+    @property
+    def num(self) -> int:
+        return int(self.finite.size)
+
+    @property
+    def mean(self) -> float:
+        return float(self.finite.mean()) if self.num else nan
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation; nan for fewer than two values."""
+        return float(self.finite.std(ddof=1)) if self.num > 1 else nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The figures of one arm; every estimate is nan where the arm has nothing to measure."""
+
+    arm: str
+    method: str
+    num_done: int
+    num_runs: int
+    pass_at_1: Estimate  # greedy, held out, final
+    pass_at_k: Estimate  # sampled, held out, final
+    k: int  # of pass_at_k; 0 where there is none
+    pass_at_1_start: Estimate
+    entropy_start: Estimate  # nats/token, first iterations
+    entropy_final: Estimate  # nats/token, last tenth
+    setpoint: Estimate  # nats/token, last tenth
+    rmse: Estimate  # nats/token, sensor against setpoint over the whole run
+    hold_error: Estimate  # fraction of the setpoint, root mean square over the last quarter
+    settling: Estimate  # iterations until the measurement stays within 10 % of the setpoint
+    saturation: Estimate  # share of iterations with the command at a limit
+    seconds: Estimate
+
+    @property
+    def has_setpoint(self) -> bool:
+        return self.setpoint.num > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A metric over steps: mean over seeds and, with several seeds, their smallest and largest."""
+
+    steps: NDArray[np.int64]
+    mean: Array
+    low: Array
+    high: Array
+    num_seeds: int
+
+
+def summarise(arm: Arm) -> Summary:
+    """The figures of one arm, from its finished runs."""
+    k = max((largest_k(run) for run in arm.done), default=0)
+
+    def over_seeds(figure: Callable[[Run], float]) -> Estimate:
+        return Estimate(tuple(figure(run) for run in arm.done))
+
+    return Summary(
+        arm=arm.name,
+        method=arm.method,
+        num_done=len(arm.done),
+        num_runs=len(arm.runs),
+        pass_at_1=over_seeds(lambda run: last(run.evaluation.get("eval/pass_at_1"))),
+        pass_at_k=over_seeds(lambda run: last(run.evaluation.get(f"eval/pass_at_{k}")) if k else nan),
+        k=k,
+        pass_at_1_start=over_seeds(lambda run: first(run.evaluation.get("eval/pass_at_1"))),
+        entropy_start=over_seeds(lambda run: mean(run.train.get("entropy")[:START_ITERATIONS])),
+        entropy_final=over_seeds(lambda run: final(run.train.get("entropy"))),
+        setpoint=over_seeds(lambda run: final(setpoint(run))),
+        rmse=over_seeds(lambda run: rmse_nats(sensed(run), setpoint(run))),
+        hold_error=over_seeds(hold_error),
+        settling=over_seeds(settling),
+        saturation=over_seeds(lambda run: mean(run.train.get(f"loop/{main_loop(run)}/saturated"))),
+        seconds=over_seeds(lambda run: run.seconds),
+    )
+
+
+def curve(runs: Sequence[Run], metric: str | Callable[[Run], Array], kind: Kind = "train") -> Curve:
+    """A metric of several seeds over the union of their steps; steps that nobody measured are left out."""
+    columns: list[dict[int, float]] = []
+    for run in runs:
+        series = run.train if kind == "train" else run.evaluation
+        values = series.get(metric) if isinstance(metric, str) else metric(run)
+        pairs = zip(series.steps.tolist(), values.tolist(), strict=True)
+        columns.append({step: value for step, value in pairs if np.isfinite(value)})
+    columns = [column for column in columns if column]
+    steps = sorted(set().union(*columns))
+    table = [[column[step] for column in columns if step in column] for step in steps]
+    return Curve(
+        steps=np.array(steps, dtype=np.int64),
+        mean=np.array([np.mean(row) for row in table], dtype=float),
+        low=np.array([min(row) for row in table], dtype=float),
+        high=np.array([max(row) for row in table], dtype=float),
+        num_seeds=len(columns),
+    )
+
+
+def hold_error(run: Run) -> float:
+    """Root mean square of e/r over the last quarter: whether the loop holds once it has settled."""
+    start = -max(1, round(HOLD_FRACTION * run.train.steps.size))
+    return relative_rmse(sensed(run)[start:], setpoint(run)[start:])
+
+
+def settling(run: Run) -> float:
+    """Iterations until y stays within tolerance of r; nan where that did not last the last tenth."""
+    iteration = settling_iteration(measured(run), setpoint(run), SETTLING_TOLERANCE)
+    num_iterations = run.train.steps.size
+    return iteration if iteration <= (1 - FINAL_FRACTION) * num_iterations else nan
+
+
+def largest_k(run: Run) -> int:
+    """The largest k > 1 of the sampled held-out pass@k; 0 where there is none."""
+    matches = [re.fullmatch(r"eval/pass_at_(\d+)", name) for name in run.evaluation.values]
+    return max((k for match in matches if match and (k := int(match[1])) > 1), default=0)
+
+
+def mean(values: Array) -> float:
+    """Mean of the finite values; nan without any."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else nan
+
+
+def final(values: Array) -> float:
+    """Mean over the last tenth."""
+    return mean(values[-max(1, round(FINAL_FRACTION * values.size)) :])
+
+
+def first(values: Array) -> float:
+    """The first finite value; nan without any."""
+    finite = values[np.isfinite(values)]
+    return float(finite[0]) if finite.size else nan
+
+
+def last(values: Array) -> float:
+    """The last finite value; nan without any."""
+    finite = values[np.isfinite(values)]
+    return float(finite[-1]) if finite.size else nan

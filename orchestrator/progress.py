@@ -1,0 +1,137 @@
+"""Live progress of a campaign: a row a run in a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from orchestrator.campaign import Schedule
+from orchestrator.metrics_log import Record, Tail
+from orchestrator.run_folder import RunFolder, RunInfo
+
+LOG_EVERY_SECONDS = 15.0
+AVERAGED_ITERATIONS = 20
+
+
+@dataclass(slots=True)
+class RunProgress:
+    """What is known of one run from its folder."""
+
+    folder: RunFolder
+    info: RunInfo
+    tail: Tail
+    recent: list[Record] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> RunProgress:
+        return cls(folder, folder.read_info(), Tail(folder.metrics_path))
+
+    @property
+    def name(self) -> str:
+        return f"{self.info.arm}/seed-{self.info.seed}"
+
+    @property
+    def num_iterations(self) -> int:
+        return int(self.info.config["learner"]["iterations"])
+
+    @property
+    def iteration(self) -> int:
+        """Iterations finished."""
+        return self.recent[-1].step + 1 if self.recent else 0
+
+    def update(self) -> None:
+        """Read what is new."""
+        new = [record for record in self.tail.read() if record.kind == "train"]
+        self.recent = (self.recent + new)[-AVERAGED_ITERATIONS:]
+
+    def seconds_left(self) -> float | None:
+        """From the pace of the last iterations; None until there is one."""
+        if len(self.recent) < 2:
+            return None
+        first, last = self.recent[0], self.recent[-1]
+        pace = (last.time - first.time) / max(1, last.step - first.step)
+        return pace * (self.num_iterations - self.iteration)
+
+    def cells(self) -> list[str]:
+        """Columns of the table: see `COLUMNS`."""
+        metrics = self.recent[-1].metrics if self.recent else {}
+        loops = sorted({name.split("/")[1] for name in metrics if name.startswith("loop/")})
+        setpoints = [f"{metrics[k]:.3f}" for loop in loops if (k := f"loop/{loop}/r") in metrics]
+        commands = [f"{metrics[k]:+.3f}" for loop in loops if (k := f"loop/{loop}/u") in metrics]
+        left = self.seconds_left()
+        return [
+            self.name,
+            self.folder.read_status().status,
+            f"{self.iteration}/{self.num_iterations}",
+            _number(metrics.get("pass_rate"), ".2f"),
+            _number(metrics.get("entropy"), ".3f"),
+            " ".join(setpoints) or "–",
+            " ".join(commands) or "–",
+            _number(metrics.get("rollout/tokens_per_second"), ".0f"),
+            _clock(left) if left is not None else "–",
+        ]
+
+
+COLUMNS = ("run", "status", "iteration", "pass", "entropy", "setpoint", "command", "tokens/s", "left")
+
+
+class Progress:
+    """Shows the runs of a campaign while it is entered; call it at every poll."""
+
+    def __init__(self, runs: Sequence[RunFolder], console: Console) -> None:
+        self._runs = [RunProgress.of(run) for run in runs]
+        self._console = console
+        self._live = (
+            Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        )
+        self._next_line = 0.0
+
+    def __enter__(self) -> Progress:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, schedule: Schedule) -> None:
+        for run in self._runs:
+            run.update()
+        if self._live is not None:
+            self._live.update(self.table())
+        elif time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + LOG_EVERY_SECONDS
+            running = {worker.folder.path for worker in schedule.running}
+            for run in self._runs:
+                if run.folder.path in running:
+                    cells = zip(COLUMNS[2:], run.cells()[2:], strict=True)
+                    line = "  ".join(f"{name} {cell}" for name, cell in cells)
+                    self._console.print(f"{run.name}  {line}", highlight=False, soft_wrap=True)
+
+    def table(self) -> Table:
+        """A row a run."""
+        table = Table(box=None, pad_edge=False)
+        for column in COLUMNS:
+            table.add_column(column, justify="left" if column in ("run", "status") else "right")
+        for run in self._runs:
+            table.add_row(*run.cells())
+        return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

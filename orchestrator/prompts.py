@@ -1,0 +1,41 @@
+"""The loader of a run: prompts only, sized and stateful."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tasks import Problem, Task
+
+
+class PromptLoader:
+    """Gives the problems of one iteration after another.
+
+    It has a length on purpose: from a loader without one Lightning fetches an item ahead, and
+    whatever depends on the policy would be a version stale.  It holds prompts only; responses are
+    sampled inside the training step.
+    """
+
+    def __init__(self, task: Task, *, seed: int, prompts_per_iteration: int, num_iterations: int) -> None:
+        self.task = task
+        self.seed = seed
+        self.prompts_per_iteration = prompts_per_iteration
+        self.num_iterations = num_iterations
+        self.next_iteration = 0
+
+    def __len__(self) -> int:
+        return self.num_iterations
+
+    def __iter__(self) -> Iterator[list[Problem]]:
+        while self.next_iteration < self.num_iterations:
+            first = self.next_iteration * self.prompts_per_iteration
+            self.next_iteration += 1
+            yield [
+                self.task.problem("train", self.seed, first + i) for i in range(self.prompts_per_iteration)
+            ]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"next_iteration": self.next_iteration}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.next_iteration = int(state_dict["next_iteration"])

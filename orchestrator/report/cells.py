@@ -1,0 +1,116 @@
+"""The summary table as text: which figures it has, and how a number with its spread is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from orchestrator.comparison import SETTLING_TOLERANCE, Estimate, Summary
+from orchestrator.run_data import Run
+
+NONE = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One figure of the table."""
+
+    title: str
+    meaning: str
+    text: Callable[[Summary], str]
+
+
+def columns(summaries: Sequence[Summary]) -> list[Column]:
+    """The figures, each with what it means; pass@k is there where somebody measured it."""
+    k = max((summary.k for summary in summaries), default=0)
+    pass_at_k = Column(
+        f"pass@{k}",
+        f"share of held-out problems that {k} samples solve at least once (unbiased estimator), at the end",
+        lambda s: number(s.pass_at_k),
+    )
+    return [
+        Column(
+            "pass@1",
+            "share of held-out problems that the greedy response solves, at the end",
+            lambda s: number(s.pass_at_1),
+        ),
+        *([pass_at_k] if k else []),
+        Column(
+            "final entropy",
+            "nats per token, mean over the last tenth of the iterations",
+            lambda s: number(s.entropy_final),
+        ),
+        Column(
+            "setpoint",
+            "nats per token, where the loop was told to hold entropy at the end",
+            lambda s: number(s.setpoint, spread=False),
+        ),
+        Column(
+            "tracking RMSE",
+            "nats per token, root mean square of setpoint minus unfiltered entropy over the whole run",
+            lambda s: number(s.rmse),
+        ),
+        Column(
+            "settling",
+            f"iterations until the measurement stays within {SETTLING_TOLERANCE:.0%} of the setpoint",
+            settling,
+        ),
+        Column(
+            "saturation",
+            "share of iterations with the command at a limit",
+            lambda s: percent(s.saturation),
+        ),
+    ]
+
+
+def number(estimate: Estimate, digits: int = 3, *, spread: bool = True) -> str:
+    """`0.912 ± 0.010`; the spread of one seed is unknown, and shown so."""
+    if not estimate.num:
+        return NONE
+    text = f"{estimate.mean:.{digits}f}"
+    if not spread:
+        return text
+    return f"{text} ± {_spread(estimate.std, digits)}"
+
+
+def percent(estimate: Estimate) -> str:
+    """The same as a percentage."""
+    if not estimate.num:
+        return NONE
+    return f"{100 * estimate.mean:.0f} % ± {_spread(100 * estimate.std, 0)}"
+
+
+def _spread(std: float, digits: int) -> str:
+    """A spread that rounds to nothing is small, not 0."""
+    if not isfinite(std):
+        return NONE
+    smallest = 10.0**-digits
+    return f"<{smallest:.{digits}f}" if 0 < std < smallest / 2 else f"{std:.{digits}f}"
+
+
+def settling(summary: Summary) -> str:
+    """Iterations, and of how many seeds where not all of them settled."""
+    if not summary.has_setpoint:
+        return NONE
+    if not summary.settling.num:
+        return "never"
+    text = number(summary.settling, digits=0)
+    settled, runs = summary.settling.num, len(summary.settling.values)
+    return text if settled == runs else f"{text} ({settled} of {runs})"
+
+
+def seeds(summary: Summary) -> str:
+    """`3`, or `2 of 3` where some are not finished."""
+    if summary.num_done == summary.num_runs:
+        return str(summary.num_runs)
+    return f"{summary.num_done} of {summary.num_runs}"
+
+
+def unfinished(run: Run) -> str:
+    """Why a run is not in the table: `grpo seed 1: failed after 12 of 150 iterations (reason)`."""
+    status = run.status
+    reason = f" ({status.reason})" if status.reason else ""
+    return (
+        f"{run.name}: {status.status} after {status.iteration} of {status.num_iterations} iterations{reason}"
+    )

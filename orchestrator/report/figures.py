@@ -1,0 +1,240 @@
+"""From a campaign to the figures of its page; one without data is a sentence that says what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from orchestrator.comparison import Curve, curve
+from orchestrator.report.plot_style import Figure, colour_index, line, numbers, padded, smooth, styled
+from orchestrator.run_data import Arm, Array, Campaign, Run, loop_names, setpoint, terms
+
+DASHES = ("dot", "dash", "longdashdot", "dashdot")
+TIME_SCALE = [[0.0, "@time0"], [0.33, "@time1"], [0.67, "@time2"], [1.0, "@time3"]]
+
+
+def colour(campaign: Campaign, arm: str) -> str:
+    """The token of an arm's colour, the same in every figure."""
+    return f"@arm{colour_index(_names(campaign), arm)}"
+
+
+def entropy(campaign: Campaign) -> Figure:
+    """Entropy of every arm against its setpoint."""
+    data = []
+    for arm in campaign.arms:
+        data += line(curve(arm.shown, "entropy"), colour(campaign, arm.name), arm.name)
+    return styled(
+        Figure(
+            id="entropy",
+            title="Entropy against setpoint",
+            unit="nats per token",
+            data=data + _setpoints(campaign),
+            layout={"yaxis": {"rangemode": "tozero"}},
+            arms=_names(campaign),
+        ),
+        missing="No run has measured its entropy yet.",
+    )
+
+
+def commands(campaign: Campaign) -> list[Figure]:
+    """Command of every loop, with the terms of its law: one figure a loop."""
+    return [
+        _command(campaign, arm, loop)
+        for arm in campaign.arms
+        for loop in (loop_names(arm.shown[0]) if arm.shown else [])
+    ]
+
+
+def pass_rate(campaign: Campaign) -> Figure:
+    """Share of correct responses in training."""
+    data = []
+    for arm in campaign.arms:
+        data += line(curve(arm.shown, "pass_rate"), colour(campaign, arm.name), arm.name)
+    return styled(
+        Figure(
+            id="pass-rate",
+            title="Pass rate in training",
+            unit="share of sampled responses",
+            data=data,
+            arms=_names(campaign),
+        ),
+        missing="No run has recorded a pass rate.",
+    )
+
+
+def held_out(campaign: Campaign, k: int) -> Figure:
+    """Held-out pass@1, and pass@k as open markers."""
+    data = []
+    for arm in campaign.arms:
+        shade = colour(campaign, arm.name)
+        greedy = curve(arm.shown, "eval/pass_at_1", "eval")
+        data += line(greedy, shade, f"{arm.name} pass@1", markers="circle")
+        if k:
+            sampled, name = curve(arm.shown, f"eval/pass_at_{k}", "eval"), f"{arm.name} pass@{k}"
+            data += line(sampled, shade, name, dash="dot", width=1.4, markers="circle-open")
+    unit = f"pass@1 solid, pass@{k} dotted" if k else "pass@1"
+    return styled(
+        Figure(id="held-out", title="Held-out problems solved", unit=unit, data=data, arms=_names(campaign)),
+        missing="No run has been evaluated on held-out problems.",
+    )
+
+
+def trajectories(campaign: Campaign) -> list[Figure]:
+    """Reward against entropy, one figure an arm with common axes; time is the colour."""
+    drawn = [(arm, _paths(arm)) for arm in campaign.arms]
+    points = [path for _, paths in drawn for path in paths if path[0].size]
+    if not points:
+        return []
+    x_range = padded(np.concatenate([x for x, _, _ in points]))
+    y_range = padded(np.concatenate([y for _, y, _ in points]))
+    last_step = max(int(steps[-1]) for _, _, steps in points)
+    return [_trajectory(campaign, arm, paths, x_range, y_range, last_step) for arm, paths in drawn]
+
+
+def _names(campaign: Campaign) -> tuple[str, ...]:
+    return tuple(arm.name for arm in campaign.arms)
+
+
+def _setpoints(campaign: Campaign) -> list[dict[str, Any]]:
+    """Setpoints in their arms' colours; arms that share one share a line."""
+    lines: dict[tuple[float, ...], tuple[Curve, str, str]] = {}
+    for arm in campaign.arms:
+        target = curve(arm.shown, setpoint)
+        if target.steps.size:
+            key = tuple(target.mean.round(6))
+            known = key in lines
+            shade = "@ink" if known else colour(campaign, arm.name)
+            name = "setpoint" if known else f"{arm.name} setpoint"
+            lines[key] = (target, shade, name)
+    return [
+        trace
+        for target, shade, name in lines.values()
+        for trace in line(target, shade, name, dash="5px,4px", width=1.4, band=False)
+    ]
+
+
+def last_iteration(campaign: Campaign) -> int:
+    """The last training step that any run recorded; 0 without any."""
+    return max((int(run.train.steps[-1]) for run in campaign.runs if run.train.steps.size), default=0)
+
+
+def _command(campaign: Campaign, arm: Arm, loop: str) -> Figure:
+    runs = [run for run in arm.shown if loop in loop_names(run)]
+    shade = colour(campaign, arm.name)
+    data = []
+    for index, term in enumerate(terms(runs[0], loop)):
+        dash = DASHES[index % len(DASHES)]
+        share = curve(runs, f"loop/{loop}/term/{term}")
+        if not (share.low.any() or share.high.any()):
+            continue  # a gain of zero
+        data += line(share, "@muted", term, dash=dash, width=1.3, band=False, legend=True)
+    data += line(curve(runs, f"loop/{loop}/u"), shade, "command u", width=2.2, legend=True)
+    settings = (runs[0].info.config.get("loops") or {}).get(loop) or {}
+    limits = settings.get("limits") or []
+    shapes = [_limit(value) for value in limits] + _saturated(runs, loop)
+    actuator = (settings.get("actuator") or {}).get("kind", loop)
+    figure = Figure(
+        id=f"command-{campaign.arms.index(arm)}-{loop}",
+        title=f"{arm.name}: command on {actuator}",
+        unit="actuator’s unit",
+        data=data,
+        layout={"shapes": shapes, "showlegend": True, "yaxis": {"range": _command_range(runs, loop, limits)}},
+    )
+    return styled(figure, missing=f"The loop {loop} has recorded no command.")
+
+
+def _command_range(runs: Sequence[Run], loop: str, limits: Sequence[float]) -> list[float] | None:
+    """Room for the command and the limits it comes near; a term that winds up may leave the picture."""
+    command = curve(runs, f"loop/{loop}/u")
+    if not command.steps.size:
+        return None
+    low, high = float(command.low.min()), float(command.high.max())
+    span = high - low or abs(high) or 1.0
+    near = [limit for limit in limits if low - span < limit < high + span]
+    shown = [curve(runs, f"loop/{loop}/term/{term}").mean for term in terms(runs[0], loop)]
+    values = np.concatenate([[low, high], near, *shown])
+    return padded(values.clip(low - span, high + span))
+
+
+def _limit(value: float) -> dict[str, Any]:
+    line = {"color": "@muted", "width": 1, "dash": "2px,3px"}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "line": line}
+
+
+def _saturated(runs: Sequence[Run], loop: str) -> list[dict[str, Any]]:
+    """Shading where at least half of the seeds had the command at a limit."""
+    share = curve(runs, f"loop/{loop}/saturated")
+    at_limit = np.concatenate([[False], share.mean >= 0.5, [False]]).astype(int)
+    starts, ends = np.flatnonzero(np.diff(at_limit) == 1), np.flatnonzero(np.diff(at_limit) == -1)
+    return [
+        {
+            "type": "rect",
+            "yref": "paper",
+            "x0": float(share.steps[start]) - 0.5,
+            "x1": float(share.steps[end - 1]) + 0.5,
+            "y0": 0,
+            "y1": 1,
+            "fillcolor": "@ink/0.07",
+            "line": {"width": 0},
+            "layer": "below",
+        }
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _paths(arm: Arm) -> list[tuple[Array, Array, Array]]:
+    """Entropy, reward and step of each seed, smoothed, without the gaps."""
+    paths = []
+    for run in arm.shown:
+        x, y = run.train.get("entropy"), run.train.get("reward")
+        known = np.isfinite(x) & np.isfinite(y)
+        steps = run.train.steps[known].astype(float)
+        paths.append((smooth(x[known]), smooth(y[known]), smooth(steps)))
+    return paths
+
+
+def _trajectory(
+    campaign: Campaign,
+    arm: Arm,
+    paths: list[tuple[Array, Array, Array]],
+    x_range: list[float],
+    y_range: list[float],
+    last_step: int,
+) -> Figure:
+    data: list[dict[str, Any]] = []
+    for x, y, steps in paths:
+        marker = {
+            "size": 6,
+            "color": numbers(steps),
+            "colorscale": TIME_SCALE,
+            "cmin": 0,
+            "cmax": last_step,
+        }
+        hover = "iteration %{marker.color:.0f}<br>entropy %{x:.3f}<br>reward %{y:.3f}<extra></extra>"
+        thin = {"color": "@muted/0.5", "width": 1}
+        path = {"x": numbers(x), "y": numbers(y), "type": "scatter"}
+        data.append({**path, "mode": "lines", "line": thin, "hoverinfo": "skip"})
+        data.append({**path, "mode": "markers", "marker": marker, "hovertemplate": hover})
+    target = curve(arm.shown, setpoint).mean
+    shapes = []
+    if target.size:
+        dashed = {"color": colour(campaign, arm.name), "width": 1.5, "dash": "5px,4px"}
+        end = float(target[-1])
+        shapes = [{"type": "line", "yref": "paper", "x0": end, "x1": end, "y0": 0, "y1": 1, "line": dashed}]
+    figure = Figure(
+        id=f"trajectory-{campaign.arms.index(arm)}",
+        title="Reward",
+        unit="against entropy",
+        arms=(arm.name,),
+        data=data,
+        layout={
+            "shapes": shapes,
+            "hovermode": "closest",
+            "xaxis": {"title": {"text": "entropy, nats per token"}, "range": x_range},
+            "yaxis": {"range": y_range},
+        },
+    )
+    missing = f"{arm.name} has not recorded reward and entropy."
+    return styled(figure, missing=missing)

@@ -1,0 +1,101 @@
+"""What a campaign showed, in sentences made from its numbers.  Names of arms stand in `backticks`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite, sqrt
+
+from orchestrator.comparison import Estimate, Summary
+
+COLLAPSE = 0.5  # of its initial value: below, entropy has collapsed
+GROWTH = 1.5  # of its initial value: above, entropy has grown
+HOLD = 0.1  # of the setpoint: a loop whose error is smaller holds it
+SATURATED = 0.2  # of the iterations: a command that is at a limit more often lacks authority
+
+
+def title(summaries: Sequence[Summary]) -> str:
+    """The one sentence for the top of the page."""
+    free = [s for s in summaries if s.num_done and not s.has_setpoint and _change(s) < COLLAPSE]
+    holding = [s for s in summaries if _holds(s)]
+    if free and holding:
+        left, held = min(free, key=_change), min(holding, key=lambda s: s.hold_error.mean)
+        return (
+            f"Left alone, entropy fell from {left.entropy_start.mean:.2f} to "
+            f"{left.entropy_final.mean:.3f} nats per token. `{held.arm}` held it at "
+            f"{held.setpoint.mean:.2f}, within {100 * held.hold_error.mean:.1f} %."
+        )
+    sentences = findings(summaries)
+    return sentences[0] if sentences else "No run of this campaign has finished yet."
+
+
+def findings(summaries: Sequence[Summary]) -> list[str]:
+    """A sentence an arm about its entropy, then one about who solves more."""
+    finished = [summary for summary in summaries if summary.num_done and summary.entropy_final.num]
+    sentences = [_regulated(each) if each.has_setpoint else _unregulated(each) for each in finished]
+    return sentences + _who_solves_more(finished)
+
+
+def _unregulated(summary: Summary) -> str:
+    start, end = summary.entropy_start.mean, summary.entropy_final.mean
+    change = _change(summary)
+    verdict = "has no setpoint; its entropy went"
+    if change < COLLAPSE:
+        verdict = "collapsed: its entropy fell"
+    elif change > GROWTH:
+        verdict = "has no setpoint; its entropy rose"
+    return f"`{summary.arm}` {verdict} from {start:.3f} to {end:.3f} nats per token ({_signed(change - 1)})."
+
+
+def _regulated(summary: Summary) -> str:
+    error, target = summary.hold_error.mean, f"its setpoint of {summary.setpoint.mean:.3f} nats per token"
+    if _holds(summary):
+        return f"`{summary.arm}` held {target} within {100 * error:.1f} % over the last quarter of training."
+    limits = ""
+    if summary.saturation.num and summary.saturation.mean > SATURATED:
+        limits = f"; its command was at a limit in {100 * summary.saturation.mean:.0f} % of the iterations"
+    return (
+        f"`{summary.arm}` did not hold {target}: over the last quarter of training it was off by "
+        f"{100 * error:.0f} %, and ended at {summary.entropy_final.mean:.3f}{limits}."
+    )
+
+
+def _who_solves_more(summaries: Sequence[Summary]) -> list[str]:
+    scored = [summary for summary in summaries if summary.pass_at_1.num]
+    if len(scored) < 2:
+        return []
+    baseline = next((summary for summary in scored if not summary.has_setpoint), scored[0])
+    best = max(scored, key=lambda summary: summary.pass_at_1.mean)
+    if best is baseline:
+        best = max((s for s in scored if s is not baseline), key=lambda summary: summary.pass_at_1.mean)
+    sentence = f"Held-out pass@1 is {_against(best.pass_at_1, baseline.pass_at_1, best.arm, baseline.arm)}"
+    if best.pass_at_k.num and baseline.pass_at_k.num and best.k == baseline.k:
+        sentence += f", pass@{best.k} {best.pass_at_k.mean:.3f} against {baseline.pass_at_k.mean:.3f}"
+    return [f"{sentence}; {_significance(best.pass_at_1, baseline.pass_at_1)}."]
+
+
+def _against(one: Estimate, other: Estimate, name: str, other_name: str) -> str:
+    return f"{one.mean:.3f} for `{name}` against {other.mean:.3f} for `{other_name}`"
+
+
+def _significance(one: Estimate, other: Estimate) -> str:
+    """Whether a difference of means exceeds twice its standard error."""
+    if one.num < 2 or other.num < 2:
+        return "with one seed, nobody knows how much of that is chance"
+    standard_error = sqrt(one.std**2 / one.num + other.std**2 / other.num)
+    if abs(one.mean - other.mean) > 2 * standard_error:
+        return "the difference in pass@1 is larger than the spread over seeds explains"
+    return "the difference in pass@1 is no larger than the spread over seeds explains"
+
+
+def _signed(change: float) -> str:
+    return f"{100 * change:+.0f} %".replace("-", "−")
+
+
+def _holds(summary: Summary) -> bool:
+    return summary.has_setpoint and summary.hold_error.num > 0 and summary.hold_error.mean < HOLD
+
+
+def _change(summary: Summary) -> float:
+    """Final over initial entropy; 1 where it cannot be told."""
+    start, end = summary.entropy_start.mean, summary.entropy_final.mean
+    return end / start if isfinite(end) and isfinite(start) and start > 0 else 1.0

@@ -1,0 +1,41 @@
+"""Which settings the arms of a campaign share, and in which they differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.run_data import Campaign
+
+ABSENT = "–"
+
+
+def differing(campaign: Campaign) -> list[tuple[str, list[str]]]:
+    """Settings that not all arms have alike: dotted key, and its value in each arm."""
+    flat = [flatten(arm.runs[0].info.config) for arm in campaign.arms]
+    keys = list(dict.fromkeys(key for settings in flat for key in settings))
+    keys = [key for key in keys if not any(other.startswith(f"{key}.") for other in keys)]  # an empty section
+    rows = [(key, [settings.get(key, ABSENT) for settings in flat]) for key in keys]
+    return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def shared(campaign: Campaign) -> list[tuple[str, str]]:
+    """Settings that all arms have alike."""
+    if not campaign.arms:
+        return []
+    different = {key for key, _ in differing(campaign)}
+    first = flatten(campaign.arms[0].runs[0].info.config)
+    return [(key, value) for key, value in first.items() if key not in different]
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """`{"a": {"b": 1}}` as `{"a.b": "1"}`."""
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            flat[f"{prefix}{key}"] = text
+    return flat

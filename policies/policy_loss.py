@@ -1,0 +1,138 @@
+"""The loss of a micro-batch: an objective, moved and joined by actuators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Generator, Tensor
+
+from policies.actuators.base import (
+    Actuator,
+    AdvantageActuator,
+    LogitActuator,
+    LossActuator,
+    Plan,
+    RatioActuator,
+    RewardActuator,
+    SamplingActuator,
+    WeightActuator,
+)
+from policies.batch import TokenBatch
+from policies.objectives import Bounds, Metrics, Objective
+from policies.vocabulary import VocabularyFilter
+
+Stage = TypeVar("Stage", bound=Actuator)
+
+
+@dataclass(frozen=True, slots=True)
+class Actuation:
+    """The actuators of a run with the commands of one iteration; those at neutral are left out.
+
+    Leaving them out here, in one place, is what makes a neutral actuator bit-identical to none.
+    """
+
+    active: Sequence[tuple[Actuator, float]]
+
+    @classmethod
+    def of(cls, actuators: Sequence[Actuator], commands: Mapping[str, float]) -> Actuation:
+        """Pair each actuator with its command; one without a command is at neutral."""
+        pairs = [(a, commands.get(a.kind, a.command.neutral)) for a in actuators]
+        return cls([(a, u) for a, u in pairs if u != a.command.neutral])
+
+    def at(self, stage: type[Stage]) -> list[tuple[Stage, float]]:
+        """The active actuators of one stage."""
+        return [(actuator, u) for actuator, u in self.active if isinstance(actuator, stage)]
+
+    @property
+    def needs_entropy_gradient(self) -> bool:
+        return any(actuator.needs_entropy_gradient for actuator, _ in self.at(LossActuator))
+
+    @property
+    def looks_at_minibatch(self) -> bool:
+        """Whether some decision depends on what the policy gives a minibatch at that moment."""
+        return bool(self.at(LossActuator) or self.at(WeightActuator))
+
+    def temperature(self, base: float) -> float:
+        """Sampling temperature, given the configured one."""
+        for actuator, u in self.at(SamplingActuator):
+            base = actuator.temperature(base, u)
+        return base
+
+    @torch.no_grad()
+    def shape(self, batch: TokenBatch, advantage: Callable[[Tensor, Tensor], Tensor]) -> TokenBatch:
+        """The batch of an iteration as the update shall see it: rewards, advantages, scale of logits.
+
+        ``advantage`` makes advantages [N] from rewards and groups; it is called again only where
+        rewards were moved.  ``rewards`` of the batch stay as graded.  Where there is a scale, the
+        caller has to take ``old_logprobs`` anew under it.
+        """
+        if self.at(RewardActuator):
+            moved = batch
+            for reward, u in self.at(RewardActuator):
+                moved = replace(moved, rewards=reward.rewards(moved, u))
+            batch = replace(batch, advantages=advantage(moved.rewards, batch.group)[batch.response])
+        for shaper, u in self.at(AdvantageActuator):
+            batch = replace(batch, advantages=shaper.advantages(batch, u))
+        for activation, u in self.at(LogitActuator):
+            scale = activation.scale(batch, u)
+            whole = scale if batch.scale is None else scale * batch.scale
+            batch = replace(batch, advantages=batch.advantages / scale, scale=whole)
+        return batch
+
+    def bounds(self, objective: Objective) -> Bounds | None:
+        """Bounds of the ratio, given the objective's own."""
+        bounds = objective.bounds
+        for actuator, u in self.at(RatioActuator):
+            if bounds is not None:
+                bounds = actuator.bounds(*bounds, u)
+        return bounds
+
+    @torch.no_grad()
+    def weights(self, batch: TokenBatch, generator: Generator) -> Tensor | None:
+        """Factors on the loss of each token [T] of a whole minibatch; None where there are none."""
+        factors = [actuator.weights(batch, u, generator) for actuator, u in self.at(WeightActuator)]
+        return torch.stack(factors).prod(dim=0) if factors else None
+
+    @torch.no_grad()
+    def plans(self, batch: TokenBatch) -> list[Plan]:
+        """What each loss actuator decides over a whole minibatch."""
+        return [actuator.plan(batch, u) for actuator, u in self.at(LossActuator)]
+
+
+def policy_loss(
+    tokens: TokenBatch,
+    objective: Objective,
+    actuation: Actuation,
+    plans: Sequence[Plan],
+    factors: Tensor | None = None,
+) -> tuple[Tensor, dict[str, Tensor], Metrics]:
+    """Loss of a micro-batch: Σ weight · factor · objective + Σ of the actuators' terms.
+
+    Args:
+        tokens: the micro-batch [t], its ``logprobs`` and ``entropy`` with gradient.
+        objective: per-token loss.
+        actuation: actuators and commands.
+        plans: one for each active ``LossActuator``, cut to these tokens.
+        factors: [t] of the active weight actuators, cut to these tokens.
+
+    Returns:
+        The loss (scalar); its shares by name, ``objective`` and each actuator's kind (scalars with
+        gradient, their sum is the loss); per-token metrics of the objective, detached.
+    """
+    per_token, metrics = objective.loss(
+        tokens.logprobs, tokens.old_logprobs, tokens.advantages, tokens.response, actuation.bounds(objective)
+    )
+    weights = tokens.weights if factors is None else tokens.weights * factors
+    shares = {"objective": (weights * per_token).sum()}
+    for (actuator, u), plan in zip(actuation.at(LossActuator), plans, strict=True):
+        shares[actuator.kind] = actuator.loss(tokens, plan, u).sum()
+    return torch.stack(list(shares.values())).sum(), shares, metrics
+
+
+def vocabulary_of(actuators: Sequence[Actuator]) -> VocabularyFilter | None:
+    """The vocabulary cut that some actuator reads; `orchestrator.checks` refuses two different ones."""
+    cuts = {a.vocabulary for a in actuators if isinstance(a, LossActuator)} - {None}
+    return next(iter(cuts), None)
