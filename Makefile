@@ -11,7 +11,7 @@ BIN      := .venv/bin
 READY    := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast check format bench lock clean
+.PHONY: help install run test test-fast check format bench tree lock clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 20
@@ -45,6 +45,9 @@ format: $(READY)  ## Format the code
 
 bench: $(READY)  ## Print speed and memory as ratios measured in one run
 	$(BIN)/python -m benchmarks
+
+tree: $(READY)  ## Write the annotated tree into the README
+	$(BIN)/python docs/tree.py
 
 lock: $(READY)  ## Write the installed versions to constraints.txt
 	@{ sed -n '/^#/p' constraints.txt; \

@@ -1,7 +1,7 @@
 """Writes the annotated tree into README.md, a line a file, from the files' own first lines.
 
-    python docs/tree.py            # write it
-    python docs/tree.py --check    # exit 1 where it is not current
+python docs/tree.py            # write it
+python docs/tree.py --check    # exit 1 where it is not current
 """
 
 from __future__ import annotations

@@ -13,18 +13,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from orchestrator.errors import ConfigError
 from orchestrator.provenance import git_commit, versions
 from orchestrator.resolve import Campaign
-from orchestrator.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo
+from orchestrator.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, RunState
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 60.0
+# -P: a folder of the user's that is called "tasks" or "policies" must not hide ours.
+WORKER = ("-P", "-m", "orchestrator.worker")
 
 
 class InterruptedCampaignError(RuntimeError):
@@ -52,14 +56,41 @@ class Schedule:
         return not self.waiting and not self.running
 
 
+def campaign_folder(campaign: Campaign) -> CampaignFolder:
+    """Where a campaign is kept, whether or not it is there yet."""
+    return CampaignFolder(Path(campaign.config.tracking.folder).resolve() / campaign.config.name)
+
+
+@contextmanager
+def exclusively(campaign: Campaign) -> Iterator[None]:
+    """Keep any other process from running this campaign; the kernel ends it with this process.
+
+    Raises:
+        ConfigError: another process is at it.
+    """
+    path = campaign_folder(campaign).path
+    path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(
+            f"name: {campaign.config.name!r} is being run by another process (it holds {path / 'lock'}); "
+            "wait for it to end or stop it, or give this campaign another name"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def prepare(campaign: Campaign) -> CampaignFolder:
     """Write what the campaign and its runs are, and give its folder.
 
     Raises:
         ConfigError: a run of that name is stored with another configuration.
     """
-    root = Path(campaign.config.tracking.folder).resolve()
-    folder = CampaignFolder(root / campaign.config.name)
+    folder = campaign_folder(campaign)
     infos = list(_run_infos(campaign))
     _refuse_other_configuration(folder, infos)
     stored = folder.read_info() if folder.exists() else None
@@ -129,7 +160,7 @@ def _start(folder: RunFolder, threads: int) -> Worker:
     }
     with folder.log_path.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.run", str(folder.path), "--with-parent"],
+            [sys.executable, *WORKER, str(folder.path), "--with-parent"],
             # The worker lives as long as this pipe: it stops, and saves, when this process is gone.
             stdin=subprocess.PIPE,
             stdout=log,
@@ -141,14 +172,17 @@ def _start(folder: RunFolder, threads: int) -> Worker:
     return Worker(folder, process)
 
 
-def _settle(worker: Worker) -> None:
-    """A worker that died without a word has its ending written for it."""
+def _settle(worker: Worker, state: RunState = "failed") -> None:
+    """Take leave of a worker; one that died without a word has its ending written for it."""
+    if worker.process.stdin is not None:
+        worker.process.stdin.close()
     status = worker.folder.read_status()
-    if status.status in ("running", "pending"):
+    if status.status in ("running", "pending") and not worker.folder.is_locked():
         code = worker.process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
         reason = f"the process {how}; see {worker.folder.log_path}"
-        worker.folder.write_status(replace(status, status="failed", reason=reason, pid=None))
+        with suppress(OSError):  # on a full disk the old status stays; the other runs go on
+            worker.folder.write_status(replace(status, status=state, reason=reason, pid=None))
 
 
 def _stop(workers: Sequence[Worker]) -> None:
@@ -163,7 +197,7 @@ def _stop(workers: Sequence[Worker]) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(worker.process.pid, signal.SIGKILL)
             worker.process.wait()
-        _settle(worker)
+        _settle(worker, "interrupted")
 
 
 def _threads(campaign: Campaign) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from controllers.references import Free
 from orchestrator.config import LoopConfig, RunConfig
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.resolve import Arm, Campaign
-from policies.actuators.base import UpdateFacts
+from policies.actuators import ACTUATORS
+from policies.actuators.base import Actuator, LossActuator, UpdateFacts
 from policies.loading import BUILTIN, model_folder
-from policies.sensors import SIGNALS, signal
+from policies.sensors import FILTERED, SIGNALS, signal
 from policies.tiny import vocabulary_size
+from policies.vocabulary import VocabularyFilter
 from tasks.splits import held_out_set
 
 
@@ -40,8 +43,10 @@ def check_campaign(campaign: Campaign) -> None:
 def _check_arm(arm: Arm) -> Iterator[str]:
     config = arm.config
     yield from _policy(config)
+    yield from _devices(config)
     yield from _task(config)
     yield from _owners(config)
+    yield from _vocabularies(config)
     for name, loop in config.loops.items():
         for problem in _loop(loop, config):
             yield f"loops.{name}.{problem}"
@@ -55,25 +60,41 @@ def _policy(config: RunConfig) -> Iterator[str]:
         yield f"policy.source: {error}"
     if source.startswith("builtin:") and source != BUILTIN:
         yield f"policy.source: unknown built-in policy {source!r}; {did_you_mean(source, [BUILTIN])}"
-    longest = config.policy.architecture.max_tokens
-    if source == BUILTIN and config.rollout.max_tokens >= longest:
+    floor, size = config.policy.initialisation.floor_nats, _known_vocabulary_size(config)
+    if floor is not None and size is not None and floor >= math.log(size):
         yield (
-            f"rollout.max_tokens: must be below the {longest} tokens of policy.architecture.max_tokens, "
-            f"got {config.rollout.max_tokens}; lower it"
+            f"policy.initialisation.floor_nats: must be below ln V = ln {size} = {math.log(size):.3f} nats/token, "
+            f"got {floor:g}; no policy over this vocabulary has such an entropy"
+        )
+
+
+def _devices(config: RunConfig) -> Iterator[str]:
+    num_processes = config.learner.devices * config.learner.num_nodes
+    if num_processes > 1:
+        yield (
+            f"learner.devices: one run trains on one device for now, got {num_processes} of them; "
+            "set devices and num_nodes to 1, and use execution.workers for several runs side by side"
         )
 
 
 def _task(config: RunConfig) -> Iterator[str]:
     try:
-        held_out_set(config.task, config.evaluation.num_problems)
+        exam = held_out_set(config.task, config.evaluation.num_problems)
         problem = config.task.problem("train", 0, 0)
     except ValueError as error:
         yield f"task: {error}"
         return
-    if config.policy.source == BUILTIN and config.policy.warm_start.num_steps:
+    if config.policy.source != BUILTIN:
+        return
+    context = config.policy.architecture.max_tokens
+    longest = max(len(shown.prompt) for shown in [*exam, problem])  # a character is a token
+    if longest + config.rollout.max_tokens > context:
+        yield (
+            f"rollout.max_tokens: with prompts of {longest} tokens must be at most {context - longest}, or "
+            f"policy.architecture.max_tokens ({context}) is exceeded, got {config.rollout.max_tokens}; lower it"
+        )
+    if config.policy.warm_start.num_steps:
         try:
-            import random
-
             config.task.demonstrate(problem, random.Random(0), 0.0)
         except ValueError as error:
             yield (
@@ -92,6 +113,33 @@ def _owners(config: RunConfig) -> Iterator[str]:
                 "remove one of the two loops, or give it another actuator"
             )
         owners[kind] = name
+
+
+def _vocabularies(config: RunConfig) -> Iterator[str]:
+    """A run takes the statistics of one part of the vocabulary, and only where an actuator names it."""
+    first: tuple[str, VocabularyFilter] | None = None
+    for name, loop in config.loops.items():
+        vocabulary = _vocabulary(loop.actuator)
+        if vocabulary is None:
+            continue
+        if first is None:
+            first = name, vocabulary
+        elif vocabulary != first[1]:
+            yield (
+                f"loops.{name}.actuator: {loop.actuator.kind!r} reads the part {vocabulary} of the vocabulary, "
+                f"and the loop {first[0]!r} reads {first[1]}; a run has room for one: remove one of the two loops"
+            )
+    for name, loop in config.loops.items():
+        if loop.sensor.startswith(FILTERED) and first is None:
+            able = sorted(kind for kind, actuator in ACTUATORS.items() if _vocabulary(actuator()))
+            yield (
+                f"loops.{name}.sensor: {loop.sensor!r} needs an actuator that reads a part of the vocabulary "
+                f"({', '.join(able)}), and this run has none; choose one, or the sensor 'entropy'"
+            )
+
+
+def _vocabulary(actuator: Actuator) -> VocabularyFilter | None:
+    return actuator.vocabulary if isinstance(actuator, LossActuator) else None
 
 
 def _loop(loop: LoopConfig, config: RunConfig) -> Iterator[str]:
@@ -148,4 +196,7 @@ def _known_vocabulary_size(config: RunConfig) -> int | None:
     if config.policy.source == BUILTIN:
         return vocabulary_size(config.task.alphabet())
     file = Path(config.policy.source).expanduser() / "config.json"
-    return json.loads(file.read_text()).get("vocab_size") if file.is_file() else None
+    try:
+        return int(json.loads(file.read_text())["vocab_size"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

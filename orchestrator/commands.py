@@ -7,14 +7,15 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
-from orchestrator.campaign import InterruptedCampaignError, execute, prepare
+from orchestrator.campaign import InterruptedCampaignError, exclusively, execute, prepare
 from orchestrator.checks import check_campaign
 from orchestrator.config import LoopConfig
 from orchestrator.errors import ConfigError
 from orchestrator.progress import Progress
 from orchestrator.resolve import Campaign, read_campaign
-from orchestrator.run_folder import CampaignFolder
+from orchestrator.run_folder import CampaignFolder, RunFolder
 from orchestrator.tracking_store import check, default_uri, ui_hint
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
@@ -22,30 +23,38 @@ EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 
 def run_campaign(path: Path, overrides: Sequence[str]) -> int:
     """Check, train, compare; give the exit status."""
-    from orchestrator.tracking import Tracker
-
     console = Console()
     campaign = read_campaign(path, overrides)
     check_campaign(campaign)
     uri = tracking_uri(campaign)
     _check_tracking(campaign, uri)
-    folder = prepare(campaign)
+    with exclusively(campaign):
+        return _run(campaign, uri, console)
 
+
+def _run(campaign: Campaign, uri: str, console: Console) -> int:
+    from orchestrator.tracking import Tracker
+
+    folder = prepare(campaign)
     runs = [folder.run(arm.name, seed) for arm in campaign.arms for seed in campaign.config.seeds]
     tracker = Tracker(folder, uri, warn=partial(console.print, markup=False))
     tracker.start()
+    failed: list[RunFolder] = []
+    status = EXIT_DONE
     try:
         with Progress(runs, console) as progress:
             failed = execute(folder, campaign, on_poll=progress)
-        write_report(folder, console)
         status = EXIT_FAILED if failed else EXIT_DONE
+        write_report(folder, console)
     except InterruptedCampaignError as interruption:
         console.print(str(interruption))
-        failed, status = [], EXIT_INTERRUPTED
-    for message in tracker.finish():
-        console.print(message)
+        status = EXIT_INTERRUPTED
+    finally:
+        for message in tracker.finish():
+            console.print(message, markup=False)
     for run in failed:
-        console.print(f"[red]failed[/]: {run.path}: {run.read_status().reason}", soft_wrap=True)
+        reason = run.read_status().reason or f"see {run.log_path}"
+        console.print(f"[red]failed[/]: {escape(f'{run.path}: {reason}')}", soft_wrap=True)
     console.print(
         f"report    {folder.report_path}\ntracking  {ui_hint(uri)}", soft_wrap=True, highlight=False
     )

@@ -15,6 +15,7 @@ from math import nan
 import numpy as np
 from numpy.typing import NDArray
 
+from controllers.entropy_law import predict_rest
 from controllers.quality import relative_rmse, rmse_nats, settling_iteration
 from orchestrator.metrics_log import Kind
 from orchestrator.run_data import Arm, Array, Run, load_campaign, main_loop, measured, sensed, setpoint
@@ -71,6 +72,8 @@ class Summary:
     hold_error: Estimate  # fraction of the setpoint, root mean square over the last quarter
     settling: Estimate  # iterations until the measurement stays within 10 % of the setpoint
     saturation: Estimate  # share of iterations with the command at a limit
+    change_correlation: Estimate  # between the predicted and the measured change of entropy, over iterations
+    law_error: Estimate  # root mean square, of rewards predicted from entropy by the law of the first 15 %
     seconds: Estimate
 
     @property
@@ -112,6 +115,8 @@ def summarise(arm: Arm) -> Summary:
         hold_error=over_seeds(hold_error),
         settling=over_seeds(settling),
         saturation=over_seeds(lambda run: mean(run.train.get(f"loop/{main_loop(run)}/saturated"))),
+        change_correlation=over_seeds(change_correlation),
+        law_error=over_seeds(lambda run: predict_rest(*entropy_and_reward([run])).rmse),
         seconds=over_seeds(lambda run: run.seconds),
     )
 
@@ -147,6 +152,39 @@ def settling(run: Run) -> float:
     iteration = settling_iteration(measured(run), setpoint(run), SETTLING_TOLERANCE)
     num_iterations = run.train.steps.size
     return iteration if iteration <= (1 - FINAL_FRACTION) * num_iterations else nan
+
+
+def changes(run: Run) -> tuple[Array, Array]:
+    """Predicted change of entropy by each iteration's update, and the measured one: the next reading minus this.
+
+    The prediction is in nats for a step of unit size and leaves out any actuator's push (see
+    `policies.entropy_dynamics`), so that only its sign and its course can be compared.
+    """
+    predicted, entropy = run.train.get("entropy/predicted_change"), run.train.get("entropy")
+    followed = np.diff(run.train.steps) == 1
+    measured_change = np.diff(entropy)
+    known = followed & np.isfinite(predicted[:-1]) & np.isfinite(measured_change)
+    return predicted[:-1][known], measured_change[known]
+
+
+def change_correlation(run: Run) -> float:
+    """Pearson correlation of the two over iterations; nan for fewer than three, or where one never changes."""
+    predicted, measured_change = changes(run)
+    if predicted.size < 3 or not (np.ptp(predicted) and np.ptp(measured_change)):
+        return nan
+    return float(np.corrcoef(predicted, measured_change)[0, 1])
+
+
+def entropy_and_reward(runs: Sequence[Run]) -> tuple[Array, Array]:
+    """Both at every iteration of some runs that has both.
+
+    The reward is the mean over training responses.  The entropy law's paper takes held-out performance;
+    this one is there at every iteration, and of the very batch whose entropy was measured.
+    """
+    pairs = [(run.train.get("entropy"), run.train.get("reward")) for run in runs]
+    entropy, reward = (np.concatenate([np.array([]), *(pair[i] for pair in pairs)]) for i in range(2))
+    known = np.isfinite(entropy) & np.isfinite(reward)
+    return entropy[known], reward[known]
 
 
 def largest_k(run: Run) -> int:

@@ -19,7 +19,9 @@ from controllers.references import REFERENCES, Free
 from orchestrator.parts import Strict, one_of, section
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator
-from policies.advantages import ADVANTAGES
+from policies.advantages import ADVANTAGES, Advantage, Grpo
+from policies.initialisation import Initialisation
+from policies.loading import BUILTIN
 from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
 from policies.tiny import TinyModel
 from policies.warm_start import WarmStart
@@ -33,6 +35,7 @@ AnyFilter = Annotated[Filter, one_of(FILTERS)]
 AnyReference = Annotated[Reference, one_of(REFERENCES, nested={Reference: one_of(REFERENCES)})]
 AnyActuator = Annotated[Actuator, one_of(ACTUATORS)]
 AnyObjective = Annotated[Objective, one_of(OBJECTIVES)]
+AnyAdvantage = Annotated[Advantage, one_of(ADVANTAGES)]
 
 
 class PolicyConfig(Strict):
@@ -44,7 +47,23 @@ class PolicyConfig(Strict):
     """Size of the built-in policy."""
     warm_start: Annotated[WarmStart, section(WarmStart)] = WarmStart()
     """Supervised start of the built-in policy."""
+    initialisation: Annotated[Initialisation, section(Initialisation)] = Initialisation()
+    """Entropy that the fresh policy has to have before training."""
     trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _only_our_own_is_drawn_again(self) -> PolicyConfig:
+        initialisation = self.initialisation
+        if (
+            initialisation.floor_nats is not None
+            and initialisation.action == "redraw"
+            and self.source != BUILTIN
+        ):
+            raise ValueError(
+                f"initialisation.action must not be 'redraw' for the pretrained source {self.source!r}, which "
+                "is what it is; set 'recalibrate' to raise the temperature, or choose another checkpoint"
+            )
+        return self
 
 
 class RolloutConfig(Strict):
@@ -72,7 +91,7 @@ class LearnerConfig(Strict):
     micro_batch_size: PositiveInt | None = None
     """Responses in memory at once; null takes the whole minibatch.  Changes no result."""
     objective: AnyObjective = ClippedSurrogate()
-    advantage: Literal[tuple(ADVANTAGES)] = "grpo"  # type: ignore[valid-type]
+    advantage: AnyAdvantage = Grpo()
     aggregation: Literal["token_mean", "sequence_mean", "fixed_length"] = "token_mean"
     learning_rate: PositiveFloat = 1e-6
     warmup_iterations: Annotated[int, Field(ge=0)] = 0
@@ -213,6 +232,7 @@ class MethodConfig(Strict):
     loops: dict[Name, Any] = {}
     learner: dict[str, Any] = {}
     rollout: dict[str, Any] = {}
+    policy: dict[str, Any] = {}
 
 
 class RunConfig(Strict):

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from orchestrator.config import LearnerConfig
-from policies.advantages import ADVANTAGES
 from policies.batch import TokenBatch
 from policies.loading import LoadedPolicy
 from policies.rollouts.base import RolloutEngine, Sampling
@@ -104,7 +103,7 @@ def token_batch(
         micro_batch_size=settings.micro_batch_size or len(rollouts.problems),
     )
     response, position = token_index(sequences)
-    advantages = ADVANTAGES[settings.advantage](rollouts.rewards, rollouts.group)
+    advantages = settings.advantage(rollouts.rewards, rollouts.group)
     return TokenBatch(
         response=response,
         position=position,

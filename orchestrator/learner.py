@@ -15,6 +15,7 @@ from orchestrator.config import RunConfig
 from orchestrator.entropy_control import EntropyControl, trace_metrics
 from orchestrator.experience import Rollouts, collect, token_batch
 from orchestrator.metrics_log import MetricsWriter
+from orchestrator.prompts import PromptBatch
 from orchestrator.seeds import derive_seed
 from orchestrator.update import TrainingDivergedError, Update, Updater
 from policies.batch import TokenBatch
@@ -61,13 +62,13 @@ class Learner(pl.LightningModule):
         self.num_skipped_in_a_row = 0
         self.seconds: dict[str, float] = {}
 
-    def training_step(self, problems: list[Problem], _: int) -> None:
+    def training_step(self, prompts: PromptBatch, _: int) -> None:
         start = perf_counter()
         # bf16-true makes bfloat16 the default dtype around this call; ours is float32 where we say nothing.
         torch.set_default_dtype(torch.float32)
         torch.manual_seed(derive_seed(self.seed, "iteration", self.iteration, self.global_rank))
 
-        rollouts = self._collect(problems)
+        rollouts = self._collect(prompts.problems)
         with self._timed("measure"):
             sequences = pack(rollouts.prompts, rollouts.responses, self.policy.pad_id)
             view = View(temperature=rollouts.temperature, vocabulary=self.control.vocabulary)
@@ -148,9 +149,6 @@ class Learner(pl.LightningModule):
             betas=self.settings.betas,
             weight_decay=self.settings.weight_decay,
         )
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        return batch  # problems are text; Lightning would walk into them looking for tensors
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["learner"] = {

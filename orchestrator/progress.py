@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
 from types import TracebackType
 
 from rich.console import Console
@@ -46,17 +48,22 @@ class RunProgress:
         return self.recent[-1].step + 1 if self.recent else 0
 
     def update(self) -> None:
-        """Read what is new."""
-        new = [record for record in self.tail.read() if record.kind == "train"]
+        """Read what is new.  A broken file stops this row, not the campaign: its own run says why."""
+        try:
+            new = [record for record in self.tail.read() if record.kind == "train"]
+        except ValueError:
+            return
+        if new and self.recent and new[0].step <= self.recent[-1].step:
+            self.recent = []  # the run went back to its checkpoint
         self.recent = (self.recent + new)[-AVERAGED_ITERATIONS:]
 
     def seconds_left(self) -> float | None:
-        """From the pace of the last iterations; None until there is one."""
+        """From the pace of the last iterations, by its median: a pause is no pace.  None until there is one."""
         if len(self.recent) < 2:
             return None
-        first, last = self.recent[0], self.recent[-1]
-        pace = (last.time - first.time) / max(1, last.step - first.step)
-        return pace * (self.num_iterations - self.iteration)
+        return median(b.time - a.time for a, b in pairwise(self.recent)) * (
+            self.num_iterations - self.iteration
+        )
 
     def cells(self) -> list[str]:
         """Columns of the table: see `COLUMNS`."""

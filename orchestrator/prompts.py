@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tasks import Problem, Task
+
+
+class PromptBatch:
+    """The problems of one iteration, closed to Lightning.
+
+    It walks into lists and dataclasses to move their tensors to a device and to convert their floats,
+    and fails on frozen ones.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = problems
 
 
 class PromptLoader:
@@ -26,13 +37,12 @@ class PromptLoader:
     def __len__(self) -> int:
         return self.num_iterations
 
-    def __iter__(self) -> Iterator[list[Problem]]:
+    def __iter__(self) -> Iterator[PromptBatch]:
         while self.next_iteration < self.num_iterations:
             first = self.next_iteration * self.prompts_per_iteration
             self.next_iteration += 1
-            yield [
-                self.task.problem("train", self.seed, first + i) for i in range(self.prompts_per_iteration)
-            ]
+            indices = range(first, first + self.prompts_per_iteration)
+            yield PromptBatch([self.task.problem("train", self.seed, index) for index in indices])
 
     def state_dict(self) -> dict[str, Any]:
         return {"next_iteration": self.next_iteration}

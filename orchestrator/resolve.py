@@ -19,6 +19,7 @@ from orchestrator.yaml_files import merge, read_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
 
+EXECUTION_ONLY = ("micro_batch_size", "checkpoint_every")
 _SECTIONS = ("policy", "task", "learner", "rollout", "evaluation")
 
 
@@ -38,8 +39,14 @@ class Arm:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that decides the result of a run, but for its seed."""
-        return hashlib.sha256(json.dumps(self.plain, sort_keys=True).encode()).hexdigest()[:16]
+        """Hash of everything that decides the result of a run, but for its seed.
+
+        How much is in memory at once and how often is saved may change when a run goes on.
+        """
+        plain = self.plain
+        learner = {key: value for key, value in plain["learner"].items() if key not in EXECUTION_ONLY}
+        content = json.dumps(plain | {"learner": learner}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +116,8 @@ def _arm(path: Path, campaign: CampaignConfig, arm: ArmConfig) -> Arm:
         except ConfigError as error:
             raise ConfigError(f"{where}.method: {error}") from error
         loops = method.loops
-        sections["learner"] = merge(sections["learner"], method.learner)
-        sections["rollout"] = merge(sections["rollout"], method.rollout)
+        for name in ("policy", "learner", "rollout"):
+            sections[name] = merge(sections[name], getattr(method, name))
     for name in ("policy", "task", "learner", "rollout"):
         sections[name] = merge(sections[name], getattr(arm, name) or {})
     resolved = sections | {"loops": merge(loops, arm.loops or {})}

@@ -1,4 +1,4 @@
-"""One run, in a process of its own: ``python -m orchestrator.run RUN_FOLDER [--with-parent]``.
+"""One run from its folder to its end; `orchestrator.worker` is the process that it has to itself.
 
 It reads ``run.json``, continues from ``checkpoints/last.ckpt`` where there is one, and writes nothing
 outside its folder.  How it ended is in ``status.json``; the exit status says the same to a scheduler.
@@ -8,32 +8,29 @@ from __future__ import annotations
 
 import logging
 import os
-import random
+import pickle
 import signal
-import sys
-import threading
 import traceback
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from orchestrator.checkpoints import Checkpointer
-from orchestrator.config import PolicyConfig, RunConfig
+from orchestrator.config import RunConfig
 from orchestrator.entropy_control import EntropyControl
 from orchestrator.evaluation import Examiner
 from orchestrator.learner import Learner
 from orchestrator.metrics_log import MetricsWriter
 from orchestrator.prompts import PromptLoader
-from orchestrator.run_folder import RunFolder, RunInfo, Status
+from orchestrator.run_folder import RunBusyError, RunFolder, RunInfo, RunState, Status
 from orchestrator.seeds import derive_seed
-from policies.loading import BUILTIN, LoadedPolicy, built_in, load_pretrained
-from policies.rollouts.base import RolloutEngine
-from policies.rollouts.transformers_engine import TransformersEngine
-from tasks import Task
+from orchestrator.start import load_start, make_engine
 from tasks.grading import GradingPool
 from tasks.splits import held_out_set
 
@@ -46,29 +43,42 @@ log = logging.getLogger(__name__)
 def main(path: str) -> int:
     """Work on one run until it is done, fails or is told to stop; give the exit status."""
     folder = RunFolder(Path(path))
-    with folder.lock(wait_seconds=LOCK_WAIT_SECONDS):
-        info = folder.read_info()
-        status = Status(
-            status="running",
-            num_iterations=info.config["learner"]["iterations"],
-            iteration=folder.read_status().iteration,
-            pid=os.getpid(),
-        )
-        folder.write_status(status)
-        try:
+    try:
+        with folder.lock(wait_seconds=LOCK_WAIT_SECONDS):
+            return _work(folder)
+    except RunBusyError as busy:  # the status belongs to the process that holds the run
+        log.error("%s", busy)
+        return EXIT_FAILED
+
+
+def _work(folder: RunFolder) -> int:
+    info = folder.read_info()
+    _tell(folder, info, "running")
+    try:
+        with _stop_on_signals():
             train(folder, info)
-        except (SIGTERMException, KeyboardInterrupt):
-            folder.write_status(
-                replace(status, status="interrupted", reason="told to stop; checkpoint saved")
-            )
-            return EXIT_INTERRUPTED
-        except Exception as error:
-            traceback.print_exc()
-            reason = f"{type(error).__name__}: {error}"
-            folder.write_status(replace(status, status="failed", reason=reason))
-            return EXIT_FAILED
-        folder.write_status(replace(status, status="done", iteration=status.num_iterations))
-        return EXIT_DONE
+    except SIGTERMException:
+        iteration = _checkpointed_iteration(folder) or 0
+        _tell(folder, info, "interrupted", f"told to stop; it continues from iteration {iteration}")
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        traceback.print_exc()
+        _tell(folder, info, "failed", f"{type(error).__name__}: {error}")
+        return EXIT_FAILED
+    _tell(folder, info, "done")
+    return EXIT_DONE
+
+
+def _tell(folder: RunFolder, info: RunInfo, state: RunState, reason: str | None = None) -> None:
+    folder.write_status(
+        Status(
+            status=state,
+            reason=reason,
+            iteration=_measured_iterations(folder),
+            num_iterations=info.config["learner"]["iterations"],
+            pid=os.getpid() if state == "running" else None,
+        )
+    )
 
 
 def train(folder: RunFolder, info: RunInfo) -> None:
@@ -76,10 +86,11 @@ def train(folder: RunFolder, info: RunInfo) -> None:
     config = RunConfig(**info.config)
     settings = config.learner
     execution = info.execution
-    resuming = folder.checkpoint_path.exists()
-    folder.truncate(_checkpointed_iteration(folder) if resuming else -1)
+    done = _checkpointed_iteration(folder)
+    resuming = done is not None
+    folder.truncate(-1 if done is None else done)
 
-    policy = load_policy(config.policy, config.task)
+    config, policy = load_start(config, info.seed, folder.start_path)
     engine = make_engine(policy, config)
     loader = PromptLoader(
         config.task,
@@ -144,51 +155,44 @@ def train(folder: RunFolder, info: RunInfo) -> None:
     policy.save(folder.policy_path)
 
 
-def load_policy(settings: PolicyConfig, task: Task) -> LoadedPolicy:
-    """The policy that a run starts from."""
-    if settings.source != BUILTIN:
-        return load_pretrained(settings.source, trust_remote_code=settings.trust_remote_code)
-    demonstrations = partial(_demonstrations, task, settings)
-    return built_in(settings.architecture, settings.warm_start, task.alphabet(), demonstrations)
+def _checkpointed_iteration(folder: RunFolder) -> int | None:
+    """Iterations that the checkpoint has behind it; None where there is no checkpoint."""
+    path = folder.checkpoint_path
+    if not path.exists():
+        return None
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        return int(checkpoint["learner"]["iteration"])
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path}: not a checkpoint of a run ({error}); delete it, and the run starts over"
+        ) from error
 
 
-def make_engine(policy: LoadedPolicy, config: RunConfig) -> RolloutEngine:
-    """The rollout engine that a run names."""
-    return TransformersEngine(
-        policy.model,
-        pad_id=policy.pad_id,
-        eos_id=policy.eos_id,
-        max_batch_size=config.rollout.max_batch_size,
-    )
+def _measured_iterations(folder: RunFolder) -> int:
+    try:
+        return max((record.step + 1 for record in folder.records() if record.kind == "train"), default=0)
+    except ValueError:  # a broken metrics file fails the run with a reason of its own
+        return 0
 
 
-def _demonstrations(task: Task, settings: PolicyConfig, batch: int) -> list[tuple[str, str]]:
-    """The n-th batch of imperfect demonstrations: problems that no run trains on in the same order."""
-    start = settings.warm_start
-    seed = derive_seed(start.seed, "demonstrations")
-    pairs = []
-    for index in range(batch * start.batch_size, (batch + 1) * start.batch_size):
-        problem = task.problem("train", seed, index)
-        rng = random.Random(derive_seed(seed, index))
-        pairs.append((problem.prompt, task.demonstrate(problem, rng, start.error_rate)))
-    return pairs
+@contextmanager
+def _stop_on_signals() -> Iterator[None]:
+    """SIGTERM and Ctrl-C end this block as `SIGTERMException`.
 
+    While Lightning trains it has a handler of its own, which calls this one too and raises between two
+    iterations; before and after, this one raises at once.
+    """
 
-def _checkpointed_iteration(folder: RunFolder) -> int:
-    import torch
+    def stop(signum: int, _: FrameType | None) -> None:
+        if signal.getsignal(signal.SIGTERM) is stop:
+            raise SIGTERMException
+        if signum == signal.SIGINT:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    checkpoint: dict[str, Any] = torch.load(folder.checkpoint_path, weights_only=True, map_location="cpu")
-    return int(checkpoint["learner"]["iteration"])
-
-
-def _stop_with_parent() -> None:
-    """End this process like a SIGTERM does when whoever holds the other end of stdin is gone."""
-    os.read(sys.stdin.fileno(), 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    if "--with-parent" in sys.argv[2:]:
-        threading.Thread(target=_stop_with_parent, daemon=True).start()
-    sys.exit(main(sys.argv[1]))
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -4,6 +4,7 @@
     runs/<campaign>/<arm>/seed-<n>/run.json      what the run is
                                    status.json   how it goes
                                    metrics.jsonl every number it has measured, one record a line
+                                   initialisation.json where there was one, and what it decided
                                    checkpoints/last.ckpt, policy/, log.txt
     runs/<campaign>/report/index.html
 
@@ -102,6 +103,11 @@ class RunFolder:
     @property
     def checkpoint_path(self) -> Path:
         return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def start_path(self) -> Path:
+        """What entropy-aware initialisation decided, where it was asked for."""
+        return self.path / "initialisation.json"
 
     @property
     def policy_path(self) -> Path:

@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
 
 from orchestrator.config import CampaignConfig, LoopConfig, MethodConfig, RunConfig
 from orchestrator.errors import ConfigError, did_you_mean
+from orchestrator.parts import to_plain
 
 _FILES: dict[str, type[BaseModel]] = {"campaign": CampaignConfig, "method": MethodConfig}
+
+
+class _Generator(GenerateJsonSchema):
+    """Writes a part that is a default as the mapping that names it."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return to_plain(dft)
 
 
 def json_schema(of: str) -> dict[str, Any]:
@@ -23,9 +32,9 @@ def json_schema(of: str) -> dict[str, Any]:
     """
     if of not in _FILES:
         raise ConfigError(f"unknown schema {of!r}; {did_you_mean(of, _FILES)}")
-    schema = _FILES[of].model_json_schema()
-    whole = RunConfig.model_json_schema()
-    loop = LoopConfig.model_json_schema()
+    schema = _FILES[of].model_json_schema(schema_generator=_Generator)
+    whole = RunConfig.model_json_schema(schema_generator=_Generator)
+    loop = LoopConfig.model_json_schema(schema_generator=_Generator)
     definitions = schema.setdefault("$defs", {}) | whole.pop("$defs", {}) | loop.pop("$defs", {})
     sections = {name: _partial(section) for name, section in whole["properties"].items()}
     definitions = {name: _partial(definition) for name, definition in definitions.items()}

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from orchestrator.config import LearnerConfig
 from orchestrator.seeds import derive_seed
-from policies.advantages import ADVANTAGES
 from policies.batch import TokenBatch
 from policies.loading import LoadedPolicy
 from policies.objectives import Metrics, reduce_metrics, token_weights
@@ -72,11 +71,13 @@ class Updater:
 
     def shape(self, sequences: Sequences, batch: TokenBatch, actuation: Actuation, view: View) -> TokenBatch:
         """The batch of the iteration as the update shall see it."""
-        batch = actuation.shape(batch, ADVANTAGES[self.settings.advantage])
+        batch = actuation.shape(batch, self.settings.advantage)
         if batch.scale is None:
             return batch
         seen = self._observe(sequences, batch, view)
-        return replace(batch, logprobs=seen.logprobs, old_logprobs=seen.logprobs)
+        return replace(
+            _seen(batch, seen), old_logprobs=seen.logprobs, filtered_logprobs=seen.filtered_logprobs
+        )
 
     def accumulate(
         self,
@@ -98,7 +99,12 @@ class Updater:
             derive_seed(update.seed, "weights", len(update.gradient_norms))
         )
         plans, factors = actuation.plans(batch), actuation.weights(batch, generator)
-        view = replace(view, entropy_gradient=actuation.needs_entropy_gradient)
+        view = replace(
+            view,
+            entropy_gradient=actuation.needs_entropy_gradient,
+            # Under the cut only its entropy has a gradient; the log-probs are those of the start.
+            vocabulary=view.vocabulary if actuation.needs_entropy_gradient else None,
+        )
         totals: dict[str, float] = defaultdict(float)
         for piece in sequences.pieces(self._micro_batch_size(batch)):
             tokens, index = batch.select(piece.to(batch.response.device))

@@ -52,8 +52,8 @@ def _override(loaded: Any, override: str) -> None:
         raise ConfigError(f"--set {override}: must have the form key.path=value")
     try:
         # Read as YAML, so that a number is a number; an interpolation is left for the whole to resolve.
-        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
-        OmegaConf.update(loaded, key.strip(), value)
+        given: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))
+        OmegaConf.update(loaded, key.strip(), given["value"])
     except (OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError) as error:
         raise ConfigError(f"--set {override}: {_one_line(error)}; the form is key.path=value") from error
 

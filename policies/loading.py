@@ -8,17 +8,20 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-import transformers
 from filelock import FileLock
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from policies.sequences import check_head
 from policies.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.warm_start import Demonstrations, WarmStart, warm_start
+
+if TYPE_CHECKING:  # transformers takes seconds to import, and reading a campaign comes through here
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BUILTIN = "builtin:tiny"
 
@@ -91,6 +94,8 @@ def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPo
     Raises:
         ValueError: nothing loadable is there; the message says what to do.
     """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     name = str(model_folder(source) or source)
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -147,5 +152,5 @@ def _fingerprint(
 ) -> str:
     shown: list[Sequence[tuple[str, str]]] = [demonstrations(n) for n in range(min(4, start.num_steps))]
     recipe = [asdict(architecture), asdict(start), sorted(set(alphabet)), shown]
-    versions = [torch.__version__, transformers.__version__]
+    versions = [version("torch"), version("transformers")]
     return hashlib.sha256(json.dumps([recipe, versions]).encode()).hexdigest()[:20]

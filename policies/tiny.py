@@ -7,10 +7,13 @@ any other, only that a training iteration takes a tenth of a second.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+if TYPE_CHECKING:  # see loading.py
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")
 
@@ -46,6 +49,8 @@ def vocabulary_size(alphabet: str) -> int:
 
 def character_tokenizer(alphabet: str, max_tokens: int) -> PreTrainedTokenizerFast:
     """A tokenizer whose tokens are the characters of ``alphabet``; decoding is exact."""
+    from transformers import PreTrainedTokenizerFast
+
     tokens = [*SPECIAL_TOKENS, *sorted(set(alphabet))]
     tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
     # "." does not match a newline, "[\s\S]" does.
@@ -64,6 +69,8 @@ def character_tokenizer(alphabet: str, max_tokens: int) -> PreTrainedTokenizerFa
 
 def tiny_model(architecture: TinyModel, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
     """A freshly initialised Llama; the global random state is left as it was."""
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=architecture.hidden_size,

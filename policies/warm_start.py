@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from policies.sequences import pack, token_index
+
+if TYPE_CHECKING:  # see loading.py
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Demonstrations = Callable[[int], Sequence[tuple[str, str]]]
 """Give the (prompt, response) pairs of the n-th batch."""
@@ -49,11 +52,13 @@ def warm_start(
 ) -> float:
     """Train ``model`` in place by cross-entropy on response tokens; give the last loss [nats/token].
 
-    AdamW with a linear warm-up over a tenth of the steps and a cosine decay to zero.
+    AdamW on one cycle (Smith, arXiv 1708.07120): the learning rate rises over the first tenth of the
+    steps and falls to nothing over the others, both along a cosine, and β1 goes the other way.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.01)
+    rise = 0.1 if settings.num_steps > 10 else 0.3  # a rise of one step divides by zero in torch
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=max(1, settings.num_steps), pct_start=0.1
+        optimizer, settings.learning_rate, total_steps=max(1, settings.num_steps), pct_start=rise
     )
     model.train()
     last = float("nan")

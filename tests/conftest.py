@@ -27,8 +27,9 @@ def campaign_content() -> dict[str, Any]:
         "name": "small",
         "policy": {
             "source": "builtin:tiny",
-            "architecture": {"hidden_size": 32, "intermediate_size": 64, "num_layers": 1, "num_heads": 1},
-            "warm_start": {"num_steps": 40, "batch_size": 32},
+            "architecture": {"hidden_size": 32, "intermediate_size": 64, "num_layers": 2, "num_heads": 1},
+            # Right one time in five, so that there are advantages and an update is one.
+            "warm_start": {"num_steps": 120, "batch_size": 32, "learning_rate": 1.0e-2, "error_rate": 0.1},
         },
         "task": {"kind": "arithmetic", "num_digits": 1},
         "learner": {
@@ -66,7 +67,10 @@ def write_campaign(
             node: Any = campaign_content
             for parent in parents:
                 node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})
-            node[int(last) if isinstance(node, list) else last] = value
+            if isinstance(node, list) and int(last) == len(node):
+                node.append(value)
+            else:
+                node[int(last) if isinstance(node, list) else last] = value
         path = tmp_path / "campaign.yaml"
         path.write_text(yaml.safe_dump(campaign_content, sort_keys=False))
         return path

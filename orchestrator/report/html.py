@@ -20,7 +20,7 @@ import numpy as np
 
 from orchestrator.comparison import Summary, curve, summarise
 from orchestrator.files import replace_file
-from orchestrator.report import figures
+from orchestrator.report import figures, mechanism
 from orchestrator.report.cells import columns, seeds, unfinished
 from orchestrator.report.headline import findings, title
 from orchestrator.report.plot_style import Figure, colour_index
@@ -44,9 +44,11 @@ def render(campaign: Campaign) -> str:
     loops = figures.commands(campaign)
     learning = [figures.pass_rate(campaign), figures.held_out(campaign, k)]
     paths = figures.trajectories(campaign)
+    laws = mechanism.laws(campaign, summaries)
+    predictions = mechanism.predictions(campaign, summaries)
     drawn = {
         figure.id: {"data": figure.data, "layout": figure.layout}
-        for figure in [entropy, *loops, *learning, *paths]
+        for figure in [entropy, *loops, *learning, *paths, *laws, *predictions]
         if not figure.missing
     }
     package = files("orchestrator.report")
@@ -72,6 +74,8 @@ def render(campaign: Campaign) -> str:
         loops=_plots(loops, campaign, "No arm of this campaign has a feedback loop."),
         learning=_plots(learning, campaign, ""),
         paths=_plots(paths, campaign, "No run has recorded reward and entropy."),
+        laws=_plots(laws, campaign, "No run has recorded reward and entropy."),
+        predictions=_plots(predictions, campaign, "No run has recorded predicted changes of entropy."),
         last_iteration=str(figures.last_iteration(campaign)),
         settings=_settings(campaign),
         shared=_rows((escape(key), f"<code>{escape(value)}</code>") for key, value in shared(campaign)),

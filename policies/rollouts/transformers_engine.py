@@ -26,8 +26,15 @@ class _Recorder(LogitsProcessor):  # type: ignore[misc]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         self.take(input_ids)
+        first = self._last is None
         scores = scores.float() / self.temperature
         self._last = torch.log_softmax(scores, dim=-1)
+        # Looked at once a batch: on a GPU each look waits for the device, and sampling from nan kills it.
+        if first and self._last.isnan().any():
+            raise RuntimeError(
+                "the policy's logits are not finite: its weights have diverged; lower learner.learning_rate "
+                "or the limits of a loop"
+            )
         return scores
 
     def take(self, input_ids: Tensor) -> None:

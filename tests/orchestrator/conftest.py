@@ -48,6 +48,7 @@ def train_metrics(arm, t, rng, integral):
     ceiling = {"grpo": 0.42, "entropic": 0.45, "aer": 0.43}[arm]
     reward = min(1.0, 0.48 + ceiling * skill + 0.015 * rng.gauss(0, 1))
     metrics = {"entropy": entropy, "reward": reward, "pass_rate": reward, "loss": math.nan, "grad_norm": 0.4}
+    metrics["entropy/predicted_change"] = -0.1 * entropy
     if arm == "grpo":
         return metrics, integral
     e = SETPOINT - entropy

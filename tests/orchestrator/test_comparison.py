@@ -5,7 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from orchestrator.comparison import Estimate, curve, hold_error, summarise
+from orchestrator.comparison import (
+    Estimate,
+    change_correlation,
+    changes,
+    curve,
+    entropy_and_reward,
+    hold_error,
+    summarise,
+)
 from orchestrator.run_data import Arm, Run, load_campaign, loop_names, main_loop, sensed, setpoint
 from orchestrator.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, Status
 
@@ -168,3 +176,42 @@ def test_the_fake_campaign_reads_as_it_was_written(make_campaign):
     assert aer.saturation.mean > 0.5
     assert math.isnan(aer.settling.mean)
     assert np.isfinite(entropic.pass_at_1.std)
+
+
+def test_a_prediction_belongs_to_the_change_that_follows_it(tmp_path):
+    # predicted −1, −2, 1, ·; entropy 1.0, 0.9, 0.6, 0.7: changes −0.1, −0.3, +0.1
+    pairs = zip([-1.0, -2.0, 1.0, 5.0], [1.0, 0.9, 0.6, 0.7])
+    make_run(tmp_path, [{"entropy/predicted_change": p, "entropy": h} for p, h in pairs])
+    (run,) = load(tmp_path)[0].runs
+    predicted, measured = changes(run)
+    assert predicted.tolist() == [-1.0, -2.0, 1.0]  # the last is followed by nothing
+    assert measured == pytest.approx([-0.1, -0.3, 0.1])
+    # centred −1/3, −4/3, 5/3 and 0, −0.2, 0.2: products 0.8/3 + 1/3 = 0.6; 42/9 and 0.08: 0.6/sqrt(0.3733)
+    assert change_correlation(run) == pytest.approx(0.6 / math.sqrt(42 / 9 * 0.08))
+    assert summarise(load(tmp_path)[0]).change_correlation.mean == pytest.approx(0.98198, abs=1e-5)
+
+
+def test_a_gap_is_no_change_and_a_constant_has_no_correlation(tmp_path):
+    train = [{"entropy/predicted_change": -1.0, "entropy": h} for h in (1.0, 0.9, 0.7, 0.4)]
+    train[2]["entropy"] = math.nan
+    make_run(tmp_path, train)
+    (run,) = load(tmp_path)[0].runs
+    assert changes(run)[1] == pytest.approx([-0.1])  # neither into nor out of what was not measured
+    assert math.isnan(change_correlation(run))
+
+
+def test_a_run_without_predictions_has_no_correlation(tmp_path):
+    make_run(tmp_path, [{"entropy": 1.0}, {"entropy": 0.5}])
+    assert math.isnan(change_correlation(load(tmp_path)[0].runs[0]))
+
+
+def test_the_law_is_of_all_seeds_and_its_error_of_each(tmp_path):
+    entropy = np.linspace(1.0, 0.2, 20)
+    for seed in (0, 1):
+        reward = 1.0 - 0.2 * np.exp(entropy)
+        reward[3:] += 0.1 * seed  # in the second seed, all but the first three (15 %) are 0.1 better
+        pairs = zip(entropy, reward)
+        make_run(tmp_path, [{"entropy": h, "reward": r} for h, r in pairs], seed=seed)
+    (arm,) = load(tmp_path)
+    assert entropy_and_reward(arm.shown)[0].size == 40
+    assert summarise(arm).law_error.values == pytest.approx((0.0, 0.1), abs=1e-9)

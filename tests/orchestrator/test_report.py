@@ -12,7 +12,8 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from orchestrator.comparison import Estimate, summarise
+from controllers.entropy_law import fit_entropy_law
+from orchestrator.comparison import Estimate, entropy_and_reward, summarise
 from orchestrator.report import print_table, write_page
 from orchestrator.report.cells import number, percent, settling
 from orchestrator.report.headline import findings, title
@@ -84,7 +85,8 @@ def test_the_page_refers_to_nothing_outside_itself(make_campaign):
 def test_every_plot_has_data_and_every_figure_a_place(make_campaign):
     page = read(make_campaign())
     assert set(page.plots) == set(page.figures)
-    assert len(page.plots) == 1 + 2 + 2 + 3  # entropy; two loops; pass rate, held out; three paths
+    # entropy; two loops; pass rate, held out; and for each of three arms path, law, predicted change
+    assert len(page.plots) == 1 + 2 + 2 + 3 * 3
     for figure in page.figures.values():
         assert any(len(trace["x"]) > 5 for trace in figure["data"])
         assert all(len(trace["x"]) == len(trace["y"]) for trace in figure["data"])
@@ -124,6 +126,39 @@ def test_findings_say_collapse_hold_and_saturation(make_campaign):
     assert re.match(r"`aer` did not hold .* its command was at a limit in \d\d %", miss)
     assert "Held-out pass@1 is" in solves
     assert "spread over seeds" in solves
+
+
+def test_the_law_of_each_arm_is_drawn_with_its_ceiling_or_said_not_to_be_known(make_campaign):
+    folder = make_campaign()
+    page, arms = read(folder), load_campaign(folder).arms
+    law = fit_entropy_law(*entropy_and_reward(arms[0].shown))
+    assert f"ceiling {law.ceiling:.3f} ± {law.ceiling_error:.3f}" in page.text
+    assert "the first 15 % predict the rest within" in page.text
+    _, line = page.figures["law-0"]["data"]
+    assert line["x"][0] == 1.0  # down to H = 0, where the ceiling is
+    assert line["y"][0] == pytest.approx(law.ceiling, rel=1e-4)
+    assert page.figures["law-0"]["layout"]["shapes"][0]["y0"] == pytest.approx(law.ceiling)
+    assert law.a > 0
+
+
+def test_an_arm_whose_entropy_stood_still_has_no_law(tmp_path):
+    folder = CampaignFolder(tmp_path / "still")
+    folder.write_info(CampaignInfo(name="still", config={"arms": [{"name": "a"}]}))
+    run = folder.run("a", 0)
+    run.write_info(RunInfo(campaign="still", arm="a", seed=0, method="grpo"))
+    with run.writer() as writer:
+        for step in range(20):
+            writer.append(step, {"entropy": 0.2 + 1e-4 * (step % 3), "reward": 0.5 + 0.01 * (step % 5)})
+    run.write_status(Status(status="done", iteration=20, num_iterations=20))
+    assert "not identified: H moved too little" in read(folder).text
+
+
+def test_predicted_changes_are_drawn_with_their_correlation(make_campaign):
+    folder = make_campaign(seeds=(0, 1), arms=("grpo",))
+    page, (summary,) = read(folder), summaries(folder)
+    (points,) = page.figures["change-0"]["data"]
+    assert len(points["x"]) == 2 * 149  # the last iteration is followed by none
+    assert f"correlation {number(summary.change_correlation, 2)}" in page.text
 
 
 def test_one_seed_claims_no_significance(make_campaign):
@@ -227,6 +262,7 @@ def test_missing_data_is_a_sentence_not_an_empty_plot(tmp_path):
         "No run has recorded a pass rate.",
         "No run has been evaluated on held-out problems.",
         "No run has recorded reward and entropy.",
+        "No run has recorded predicted changes of entropy.",
         "a seed 0: pending after 0 of 0 iterations",
     ):
         assert sentence in page.text

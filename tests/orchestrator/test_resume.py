@@ -37,7 +37,7 @@ def fresh_run(write_campaign, tmp_path):
 def in_own_process(folder: RunFolder) -> subprocess.Popen[bytes]:
     with folder.log_path.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.run", str(folder.path)],
+            [sys.executable, "-m", "orchestrator.worker", str(folder.path)],
             cwd=Path(worker.__file__).parents[1],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             stdout=log,

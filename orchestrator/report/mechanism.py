@@ -1,0 +1,124 @@
+"""The figures of the entropy mechanism: what entropy bought, and whether its change could be foreseen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from controllers.entropy_law import EARLY_FRACTION, EntropyLaw, fit_entropy_law
+from orchestrator.comparison import Summary, changes, entropy_and_reward
+from orchestrator.report.cells import number
+from orchestrator.report.figures import colour
+from orchestrator.report.plot_style import Figure, numbers, padded, styled
+from orchestrator.run_data import Arm, Array, Campaign
+
+
+def laws(campaign: Campaign, summaries: Sequence[Summary]) -> list[Figure]:
+    """Reward against exp(H) with the fitted law and its ceiling, one figure an arm with common axes."""
+    points = [entropy_and_reward(arm.shown) for arm in campaign.arms]
+    if not any(entropy.size for entropy, _ in points):
+        return []
+    x_range = padded(np.exp(np.concatenate([[0.0], *(entropy for entropy, _ in points)])))
+    y_range = padded(np.concatenate([reward for _, reward in points]))
+    return [
+        _law(campaign, arm, summary, pairs, x_range, y_range)
+        for arm, summary, pairs in zip(campaign.arms, summaries, points, strict=True)
+    ]
+
+
+def predictions(campaign: Campaign, summaries: Sequence[Summary]) -> list[Figure]:
+    """Measured against predicted change of entropy in each iteration, one figure an arm."""
+    drawn = [
+        _prediction(campaign, arm, summary) for arm, summary in zip(campaign.arms, summaries, strict=True)
+    ]
+    return drawn if any(not figure.missing for figure in drawn) else []
+
+
+def _law(
+    campaign: Campaign,
+    arm: Arm,
+    summary: Summary,
+    pairs: tuple[Array, Array],
+    x_range: list[float],
+    y_range: list[float],
+) -> Figure:
+    entropy, reward = pairs
+    law, shade = fit_entropy_law(entropy, reward), colour(campaign, arm.name)
+    data = [_scatter(np.exp(entropy), reward, shade, "exp(H) %{x:.3f}<br>reward %{y:.3f}")]
+    shapes = []
+    if np.isfinite(law.a):
+        ends = np.array([1.0, np.exp(law.highest_nats)])
+        line = {"color": "@ink", "width": 1.5, "dash": "solid" if law.warning is None else "dot"}
+        straight = {
+            "x": numbers(ends),
+            "y": numbers(law.b - law.a * ends),
+            "type": "scatter",
+            "mode": "lines",
+        }
+        data.append(straight | {"line": line, "hoverinfo": "skip"})
+        ceiling = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": law.ceiling, "y1": law.ceiling}
+        shapes = [ceiling | {"line": {"color": shade, "width": 1.5, "dash": "5px,4px"}}]
+    figure = Figure(
+        id=f"law-{campaign.arms.index(arm)}",
+        title="R = b − a·exp(H)",
+        unit=_law_in_words(law, summary),
+        arms=(arm.name,),
+        data=data,
+        layout={
+            "shapes": shapes,
+            "hovermode": "closest",
+            "xaxis": {"title": {"text": "exp(entropy)"}, "range": x_range},
+            "yaxis": {"range": y_range},
+        },
+    )
+    return styled(figure, missing=f"{arm.name} has not recorded reward and entropy.")
+
+
+def _law_in_words(law: EntropyLaw, summary: Summary) -> str:
+    if law.warning is not None:
+        return f"not identified: {law.warning}"
+    words = f"ceiling {law.ceiling:.3f} ± {law.ceiling_error:.3f}, a {law.a:.3f} ± {law.a_error:.3f}, R² {law.r_squared:.2f}"
+    if summary.law_error.num:
+        words += (
+            f"; the first {100 * EARLY_FRACTION:.0f} % predict the rest within {number(summary.law_error)}"
+        )
+    return words
+
+
+def _prediction(campaign: Campaign, arm: Arm, summary: Summary) -> Figure:
+    pairs = [changes(run) for run in arm.shown]
+    x, y = (np.concatenate([pair[i] for pair in pairs]) if pairs else np.array([]) for i in range(2))
+    correlation = number(summary.change_correlation, 2)
+    figure = Figure(
+        id=f"change-{campaign.arms.index(arm)}",
+        title="Change of entropy",
+        unit=f"nats per token, measured against predicted; correlation {correlation}",
+        arms=(arm.name,),
+        data=[_scatter(x, y, colour(campaign, arm.name), "predicted %{x:.3g}<br>measured %{y:.3f}")],
+        layout={
+            "hovermode": "closest",
+            "shapes": [_axis("x"), _axis("y")],
+            "xaxis": {"title": {"text": "predicted, nats per unit step"}},
+        },
+    )
+    return styled(figure, missing=f"{arm.name} has not recorded predicted changes of entropy.")
+
+
+def _scatter(x: Array, y: Array, shade: str, hover: str) -> dict[str, Any]:
+    return {
+        "x": numbers(x),
+        "y": numbers(y),
+        "type": "scatter",
+        "mode": "markers",
+        "marker": {"size": 5, "color": f"{shade}/0.55"},
+        "hovertemplate": f"{hover}<extra></extra>",
+    }
+
+
+def _axis(letter: str) -> dict[str, Any]:
+    """The line where one change is zero: points in two opposite quarters were foreseen in sign."""
+    other = "y" if letter == "x" else "x"
+    ends = {f"{letter}0": 0, f"{letter}1": 0, f"{other}0": 0, f"{other}1": 1, f"{other}ref": "paper"}
+    return {"type": "line", "line": {"color": "@muted", "width": 1}, **ends}

@@ -1,0 +1,43 @@
+"""A policy small enough that a test makes it in a second, shared by all tests of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from random import Random
+
+import pytest
+import torch
+
+from policies.loading import LoadedPolicy, built_in
+from policies.tiny import TinyModel
+from policies.warm_start import Demonstrations, WarmStart
+from tasks.arithmetic import Arithmetic
+
+ARCHITECTURE = TinyModel(hidden_size=32, intermediate_size=64, num_layers=1, num_heads=1, max_tokens=64)
+START = WarmStart(num_steps=30, batch_size=32)
+TASK = Arithmetic(num_digits=1)
+
+
+@pytest.fixture(scope="session")
+def demonstrations_with() -> Callable[[float], Demonstrations]:
+    """Batches of 32 sums, each digit wrong with the given error rate."""
+
+    def demonstrations(error_rate: float, batch: int) -> list[tuple[str, str]]:
+        problems = [TASK.problem("train", batch, i) for i in range(32)]
+        rng = Random(batch)
+        return [(problem.prompt, TASK.demonstrate(problem, rng, error_rate)) for problem in problems]
+
+    return lambda error_rate: partial(demonstrations, error_rate)
+
+
+@pytest.fixture(scope="session")
+def make_policy(_private_cache, demonstrations_with) -> Callable[[], LoadedPolicy]:
+    """A warm-started policy of a test's own; the first call makes it, the others load it."""
+    torch.set_num_threads(1)
+    return lambda: built_in(ARCHITECTURE, START, TASK.alphabet(), demonstrations_with(0.2))
+
+
+@pytest.fixture
+def policy(make_policy) -> LoadedPolicy:
+    return make_policy()

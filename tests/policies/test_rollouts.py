@@ -1,0 +1,193 @@
+"""Rollouts: sampled from the policy's own distribution, all of it, and with the log-probs to prove it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, GPT2Config
+
+from policies.rollouts.base import Sampling
+from policies.rollouts.transformers_engine import TransformersEngine
+from policies.sequences import View, observe, pack
+
+PROMPTS = ["1+2=", "3", "4+5=", "7+", "8+9="]
+PAD, EOS = 0, 2
+
+
+def engine_of(model, **settings):
+    return TransformersEngine(model, pad_id=PAD, eos_id=EOS, **settings)
+
+
+@pytest.fixture
+def prompts(policy):
+    return [policy.encode(text) for text in PROMPTS]
+
+
+@pytest.fixture
+def engine(policy):
+    return engine_of(policy.model)
+
+
+def sampling(**changes):
+    return Sampling(**({"temperature": 1.0, "max_tokens": 6, "seed": 0} | changes))
+
+
+def as_lists(groups):
+    return [[completion.tokens.tolist() for completion in group] for group in groups]
+
+
+def recomputed(model, prompts, groups, temperature):
+    """Log-probs of the sampled tokens by the learner's own path."""
+    rows = [prompt for prompt, group in zip(prompts, groups) for _ in group]
+    responses = [completion.tokens for group in groups for completion in group]
+    view = View(temperature=temperature)
+    return observe(model, pack(rows, responses, PAD), view, micro_batch_size=4).logprobs
+
+
+def behaviour(groups):
+    return torch.cat([completion.logprobs for group in groups for completion in group])
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+def test_behaviour_logprobs_are_those_of_the_learner(policy, engine, prompts, temperature):
+    groups = engine.generate(prompts, 4, sampling(temperature=temperature))
+    expected = recomputed(policy.model, prompts, groups, temperature)
+    torch.testing.assert_close(behaviour(groups), expected, atol=1e-4, rtol=0)
+
+
+def test_dropout_does_not_part_sampler_and_learner():
+    config = GPT2Config(
+        vocab_size=14, n_embd=32, n_layer=1, n_head=1, n_positions=32,
+        resid_pdrop=0.5, embd_pdrop=0.5, attn_pdrop=0.5, bos_token_id=1, eos_token_id=EOS,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    prompts = [torch.tensor([4, 5, 6]), torch.tensor([7])]
+    groups = engine_of(model).generate(prompts, 3, sampling())
+    torch.testing.assert_close(behaviour(groups), recomputed(model, prompts, groups, 1.0), atol=1e-4, rtol=0)
+
+
+def test_greedy_takes_the_likeliest_token(policy, engine, prompts):
+    for prompt, (completion,) in zip(prompts, engine.generate(prompts, 1, sampling(temperature=0.0))):
+        ids = prompt
+        for token in completion.tokens:
+            logits = policy.model(input_ids=ids[None]).logits[0, -1]
+            assert token == logits.argmax()
+            ids = torch.cat([ids, token[None]])
+
+
+def test_same_seed_same_responses_and_the_callers_chance_is_left_alone(engine, prompts):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    one = engine.generate(prompts, 3, sampling(seed=5))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert as_lists(engine.generate(prompts, 3, sampling(seed=5))) == as_lists(one)
+    assert as_lists(engine.generate(prompts, 3, sampling(seed=6))) != as_lists(one)
+
+
+def test_responses_of_a_prompt_differ(engine, prompts):
+    groups = as_lists(engine.generate(prompts, 8, sampling(temperature=2.0)))
+    assert all(len({tuple(tokens) for tokens in group}) > 1 for group in groups)
+
+
+@pytest.mark.parametrize("max_batch_size", [1, 3, 100])
+def test_completions_come_in_the_order_of_the_prompts(policy, prompts, max_batch_size):
+    alone = [
+        engine_of(policy.model).generate([prompt], 2, sampling(temperature=0.0))[0] for prompt in prompts
+    ]
+    together = engine_of(policy.model, max_batch_size=max_batch_size).generate(
+        prompts, 2, sampling(temperature=0.0)
+    )
+    assert as_lists(together) == as_lists(alone)
+    assert len({tuple(group[0].tokens.tolist()) for group in together}) > 1  # or the order would not show
+
+
+def test_batches_are_no_larger_than_allowed_and_of_like_length(policy, prompts, monkeypatch):
+    shapes, real = [], policy.model.generate
+    monkeypatch.setattr(
+        policy.model, "generate", lambda ids, **rest: (shapes.append(tuple(ids.shape)), real(ids, **rest))[1]
+    )
+    engine_of(policy.model, max_batch_size=4).generate(prompts, 3, sampling())
+    # 15 rows of widths 1·3, 2·3, 4·9, four at a time
+    assert shapes == [(4, 2), (4, 4), (4, 4), (3, 4)]
+
+
+def test_end_and_truncation(policy, engine, prompts):
+    short = engine.generate(prompts, 4, sampling(max_tokens=1, temperature=0.1))
+    for completion in (completion for group in short for completion in group):
+        assert len(completion.tokens) == len(completion.logprobs) == 1
+        assert completion.finished == (completion.tokens[0] == EOS)
+    assert not all(completion.finished for group in short for completion in group)
+    ended = [c for group in engine.generate(prompts, 8, sampling(max_tokens=20)) for c in group if c.finished]
+    assert ended
+    for completion in ended:
+        assert completion.tokens[-1] == EOS
+        assert EOS not in completion.tokens[:-1]
+
+
+def test_padding_with_the_end_token(policy, prompts):
+    """Many hub tokenizers have pad == eos: what follows the first end is padding all the same."""
+    groups = TransformersEngine(policy.model, pad_id=EOS, eos_id=EOS).generate(prompts, 4, sampling())
+    assert as_lists(groups) == as_lists(engine_of(policy.model).generate(prompts, 4, sampling()))
+
+
+def test_first_token_is_sampled_from_the_softmax(policy, engine):
+    prompt, n, temperature = policy.encode("1+2="), 4000, 1.5
+    groups = engine_of(policy.model, max_batch_size=n).generate(
+        [prompt], n, sampling(max_tokens=1, temperature=temperature)
+    )
+    counts = torch.bincount(torch.tensor([c.tokens[0] for c in groups[0]]), minlength=18).double()
+    p = (policy.model(input_ids=prompt[None]).logits[0, -1].double() / temperature).softmax(-1)
+    chi_square = ((counts - n * p).square() / (n * p)).sum().item()
+    assert chi_square < 50  # 17 degrees of freedom: mean 17, above 50 once in 30 000
+    untempered = policy.model(input_ids=prompt[None]).logits[0, -1].double().softmax(-1)
+    assert ((counts - n * untempered).square() / (n * untempered)).sum() > 100  # so the test can tell
+
+
+@pytest.mark.parametrize(
+    "inherited",
+    [
+        {"top_k": 1},
+        {"top_p": 0.1},
+        {"temperature": 0.1},
+        {"min_p": 0.9},
+        {"typical_p": 0.1},
+        {"repetition_penalty": 5.0},
+        {"no_repeat_ngram_size": 1},
+        {"suppress_tokens": [4, 5, 6, 7, 8, 9]},
+        {"min_new_tokens": 6},
+        {"num_beams": 3},
+    ],
+    ids=lambda inherited: next(iter(inherited)),
+)
+def test_generation_config_of_a_checkpoint_is_not_inherited(policy, engine, prompts, inherited):
+    expected = [as_lists(engine.generate(prompts, 2, sampling(temperature=t))) for t in (1.0, 0.0)]
+    policy.model.generation_config.update(do_sample=True, **inherited)
+    mine = policy.model.generation_config
+    assert [as_lists(engine.generate(prompts, 2, sampling(temperature=t))) for t in (1.0, 0.0)] == expected
+    assert policy.model.generation_config is mine  # a saved policy keeps it
+
+
+def test_mode_of_the_model_is_left_as_it_was_even_by_a_failure(policy, engine, prompts):
+    policy.model.train()
+    engine.generate(prompts[:1], 1, sampling())
+    assert policy.model.training
+    with pytest.raises(ValueError, match="context"):
+        engine.generate(prompts, 1, sampling(max_tokens=1000))
+    assert policy.model.training
+
+
+def test_prompt_that_does_not_fit_the_context(engine, prompts):
+    engine.generate(prompts, 1, sampling(max_tokens=60))  # 4 + 60 = 64 tokens
+    with pytest.raises(ValueError, match=r"4 tokens and .* 61 \(rollout.max_tokens\).*context of 64 tokens"):
+        engine.generate(prompts, 1, sampling(max_tokens=61))
+
+
+def test_logprobs_are_log_probabilities(engine, prompts):
+    logprobs = behaviour(engine.generate(prompts, 4, sampling()))
+    assert logprobs.dtype == torch.float32
+    assert (logprobs <= 0).all()
+    assert logprobs.exp().mean() > 1 / math.exp(5)
