@@ -15,6 +15,7 @@ A ``FeedbackLoop`` joins a sensor's name, a filter, a reference, a law and an ac
 
 from controllers.bank import Bank
 from controllers.base import Filter, Law, Reference, Sample, State, Terms, Trace
+from controllers.entropy_law import EntropyLaw, Prediction, fit_entropy_law, predict_rest
 from controllers.filters import EMA, FILTERS, Hold, Median
 from controllers.laws import LAWS
 from controllers.laws.dual_ascent import DualAscent
@@ -46,6 +47,7 @@ __all__ = [
     "Bank",
     "Constant",
     "DualAscent",
+    "EntropyLaw",
     "FeedbackLoop",
     "Filter",
     "Free",
@@ -57,6 +59,7 @@ __all__ = [
     "LogRatio",
     "Median",
     "OpenLoop",
+    "Prediction",
     "Quality",
     "Reference",
     "Sample",
@@ -65,6 +68,8 @@ __all__ = [
     "Terms",
     "Trace",
     "assess",
+    "fit_entropy_law",
+    "predict_rest",
     "replay",
     "restore",
     "simulate",

@@ -1,20 +1,27 @@
 """Advantages from the rewards of a group: how much better a response is than its siblings.
 
 Every function takes ``rewards`` [N] and ``group`` [N] (int64, the prompt that each response answers; any
-numbers, in any order) and gives advantages [N].  They sum to zero over a group.  A group whose rewards are
-all equal, and so a group of one, gives exact zeros: it holds no comparison.  (verl gives a group of one
-A = r under GRPO and RLOO alike; that is a reward without a baseline, so it is not taken.)
+numbers, in any order) and gives advantages [N].  Those with a mean for a baseline sum to zero over a group.
+A group whose rewards are all equal, and so a group of one, gives exact zeros: it holds no comparison.  (verl
+gives a group of one A = r under GRPO and RLOO alike; that is a reward without a baseline, so it is not taken.)
+
+The part that a campaign names is a frozen dataclass at the end, whose fields are its constants.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 STD_EPSILON = 1e-6
 """Added to the standard deviation in GRPO [verl core_algos]."""
+
+_ROUNDING = 1e-9
+"""Taken off before a rank is rounded up: 0.07 · 100 is 7.000000000000001."""
 
 
 def grpo(rewards: Tensor, group: Tensor) -> Tensor:
@@ -23,8 +30,7 @@ def grpo(rewards: Tensor, group: Tensor) -> Tensor:
     The paper writes ``std`` without saying which; the unbiased one (n - 1) is what verl and TRL compute.
     """
     centred, size = _centred(rewards, group)
-    variance = _group_sum(centred.square(), group) / (size - 1).clamp(min=1)
-    return centred / (variance.sqrt() + STD_EPSILON)
+    return centred / (_std(centred, size, group) + STD_EPSILON)
 
 
 def dr_grpo(rewards: Tensor, group: Tensor) -> Tensor:
@@ -39,7 +45,40 @@ def rloo(rewards: Tensor, group: Tensor) -> Tensor:
     return centred * size / (size - 1).clamp(min=1)
 
 
-ADVANTAGES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"grpo": grpo, "dr_grpo": dr_grpo, "rloo": rloo}
+Interpolation = Literal["inverted_cdf", "linear"]
+
+
+def quantile(
+    rewards: Tensor, group: Tensor, quantile: float, interpolation: Interpolation = "inverted_cdf"
+) -> Tensor:
+    """A_i = (r_i - Q) / (std + 1e-6), Q the quantile of the group's rewards.  QAE, arXiv 2509.22611.
+
+    For rewards of 0 and 1 and a share p of successes, the paper's rule is Q = 0 where p <= 1 - quantile, so
+    that only successes are rewarded, and else Q = 1, so that only failures are penalised.  That is the
+    ``inverted_cdf``, the least reward that this share of the group does not exceed.  ``linear`` is what
+    ``torch.quantile`` does in the code: near p = 1 - quantile it gives a Q between 0 and 1, and a whole
+    group with advantages.
+
+    Divided by the unbiased std as GRPO is; that the paper keeps it is from memory, unverified.
+    """
+    centred, size = _centred(rewards, group)
+    order = torch.argsort(rewards, stable=True)
+    order = order[torch.argsort(group[order], stable=True)]  # by group, lowest reward first
+    counts = torch.bincount(group)
+    first = counts.cumsum(0) - counts
+    if interpolation == "inverted_cdf":
+        rank = (torch.ceil(quantile * counts.double() - _ROUNDING) - 1).clamp(min=0)
+    else:
+        rank = quantile * (counts - 1).clamp(min=0).double()
+    last = (first + counts - 1).clamp(min=0)
+
+    def ranked(place: Tensor) -> Tensor:
+        """The reward ranked ``place`` in each group; any where the group is empty."""
+        return rewards[order[torch.minimum(first + place.long(), last)]] if len(order) else rewards
+
+    low, high = ranked(rank.floor()), ranked(rank.ceil())
+    baseline = low + (rank - rank.floor()).to(rewards) * (high - low)
+    return (rewards - baseline[group]) / (_std(centred, size, group) + STD_EPSILON)
 
 
 def _centred(rewards: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,6 +97,11 @@ def _centred(rewards: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
     return above - _group_sum(above, group) / size, size
 
 
+def _std(centred: Tensor, size: Tensor, group: Tensor) -> Tensor:
+    """Unbiased standard deviation of each response's group [N]; 0 for a group of one."""
+    return (_group_sum(centred.square(), group) / (size - 1).clamp(min=1)).sqrt()
+
+
 def _group_sum(values: Tensor, group: Tensor) -> Tensor:
     """Sum of each response's group [N]."""
     sums = torch.zeros(_num_groups(group), dtype=values.dtype, device=values.device)
@@ -66,3 +110,76 @@ def _group_sum(values: Tensor, group: Tensor) -> Tensor:
 
 def _num_groups(group: Tensor) -> int:
     return int(group.max()) + 1 if len(group) else 0
+
+
+# Parts ------------------------------------------------------------------------------------------------
+
+
+class Advantage(ABC):
+    """How rewards become advantages."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def __call__(self, rewards: Tensor, group: Tensor) -> Tensor:
+        """Advantages [N] from rewards [N] and groups [N]; see the head of this file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grpo(Advantage):
+    """Reward minus the group's mean, over the group's standard deviation.  GRPO, arXiv 2402.03300."""
+
+    kind: ClassVar[str] = "grpo"
+
+    def __call__(self, rewards: Tensor, group: Tensor) -> Tensor:
+        return grpo(rewards, group)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrGrpo(Advantage):
+    """Reward minus the group's mean.  Dr. GRPO, arXiv 2503.20783."""
+
+    kind: ClassVar[str] = "dr_grpo"
+
+    def __call__(self, rewards: Tensor, group: Tensor) -> Tensor:
+        return dr_grpo(rewards, group)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rloo(Advantage):
+    """Reward minus the mean of the other responses.  RLOO, arXiv 2402.14740."""
+
+    kind: ClassVar[str] = "rloo"
+
+    def __call__(self, rewards: Tensor, group: Tensor) -> Tensor:
+        return rloo(rewards, group)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantile(Advantage):
+    """Reward minus a quantile of the group's rewards, over their standard deviation.  QAE, arXiv 2509.22611.
+
+    Hard prompts teach by their rare successes alone, easy ones by their failures; most responses (about
+    80 % in the paper) have an advantage of 0.
+    """
+
+    kind: ClassVar[str] = "quantile"
+
+    quantile: float = 0.4
+    """K, above 0 and below 1: 0.4 published, 0.6 where entropy collapses.  A higher one leaves fewer prompts
+    whose successes are rewarded, and raises entropy."""
+
+    interpolation: Interpolation = "inverted_cdf"
+    """``inverted_cdf``: the paper's two regimes, exactly; ``linear``: torch.quantile's, as in its code."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.quantile < 1.0:
+            raise ValueError(f"quantile must be in (0, 1), got {self.quantile}")
+        if self.interpolation not in ("inverted_cdf", "linear"):
+            raise ValueError(f"interpolation must be 'inverted_cdf' or 'linear', got {self.interpolation!r}")
+
+    def __call__(self, rewards: Tensor, group: Tensor) -> Tensor:
+        return quantile(rewards, group, self.quantile, self.interpolation)
+
+
+ADVANTAGES: dict[str, type[Advantage]] = {part.kind: part for part in (Grpo, DrGrpo, Rloo, Quantile)}

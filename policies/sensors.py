@@ -7,7 +7,8 @@
 
 Every mean is a sum over a sum, in float64, over all loss tokens alike; the aggregation weights of the
 loss do not enter.  A reading with nothing to read (no correct response, no token) is nan and its name is
-there all the same, so a loop that reads it holds.  A domain appears when a response of it does.
+there all the same, so a loop that reads it holds.  A domain appears when a response of it does, and
+``entropy/filtered`` where an actuator of the run names a part of the vocabulary.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import torch
 from torch import Tensor
 
 from policies.batch import TokenBatch
+from policies.entropy_dynamics import discriminator, predicted_change
+from policies.responses import response_means, top_means, top_tokens
 
 Sums = dict[str, tuple[float, float]]
 """Name to (total, count)."""
@@ -34,6 +37,9 @@ ROUNDING = 1e-5
 """How far 0 <= H <= ln V and log π <= 0 may be missed, relative to ln V."""
 
 DOMAIN = "entropy/domain/"
+
+FILTERED = "entropy/filtered"
+"""Prefix of the readings that need an actuator with a vocabulary; they are absent without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,13 @@ SIGNALS: dict[str, Signal] = {
     "entropy/correct": _signal("nats/token", "mean over tokens of correct responses"),
     "entropy/wrong": _signal("nats/token", "mean over tokens of wrong responses"),
     f"{DOMAIN}<name>": _signal("nats/token", "mean over tokens of responses to one domain of problems"),
+    "entropy/response": _signal("nats/token", "mean over responses of the mean over their tokens (EGSW)"),
+    "entropy/top": _signal("nats/token", "mean over responses of the mean of their top 20 % tokens (ERA)"),
+    FILTERED: _signal("nats/token", "entropy within an actuator's vocabulary, mean over tokens (AEnt)"),
+    f"{FILTERED}/top": _signal("nats/token", "the same, mean over the top 20 % of each response (SIREN)"),
+    "entropy/predicted_change": _signal(
+        "nats per unit step", "first-order change that the coming update makes, without any actuator's push"
+    ),
     "surprisal": _signal("nats/token", "-log π of the sampled tokens: entropy, estimated with noise"),
     "pass_rate": _signal("fraction", "correct responses"),
     "reward": _signal("reward", "mean over responses"),
@@ -99,12 +112,14 @@ def sums(batch: TokenBatch, domains: Sequence[str] | None = None) -> Sums:
     """
     entropy, x, y = _values(batch.entropy), _values(batch.logprobs), _values(batch.advantages)
     rewards, response = _values(batch.rewards), batch.response.cpu()
-    correct = rewards > CORRECT_ABOVE
+    N, correct, spoken = batch.num_responses, rewards > CORRECT_ABOVE, batch.lengths.cpu() > 0
     result = {
         "entropy": _sum(entropy),
         "entropy/square": _sum(entropy.square()),
         "entropy/correct": _sum(entropy[correct[response]]),
         "entropy/wrong": _sum(entropy[~correct[response]]),
+        "entropy/response": _sum(response_means(entropy, response, N)[spoken]),
+        "entropy/top": _sum(top_means(entropy, response, N)[spoken]),
         "surprisal": _sum(-x),
         "pass_rate": _sum(correct.double()),
         "reward": _sum(rewards),
@@ -112,6 +127,12 @@ def sums(batch: TokenBatch, domains: Sequence[str] | None = None) -> Sums:
     for part, chosen in {"all": torch.ones_like(y), "positive": y > 0, "negative": y < 0}.items():
         for moment, values in {"1": torch.ones_like(x), "x": x, "y": y, "xy": x * y}.items():
             result[f"covariance/{part}/{moment}"] = _sum(values * chosen)
+    S = discriminator(x, entropy)
+    result |= {"predicted_change/s": _sum(S), "predicted_change/sy": _sum(S * y)}
+    if batch.filtered_entropy is not None:
+        filtered = _values(batch.filtered_entropy)
+        result[FILTERED] = _sum(filtered)
+        result[f"{FILTERED}/top"] = _sum(filtered[top_tokens(filtered, response, N)])
     if domains is not None:
         if len(domains) != batch.num_responses:
             raise ValueError(f"domains must name {batch.num_responses} responses, got {len(domains)}")
@@ -144,6 +165,9 @@ def readings(sums: Sums) -> dict[str, float]:
     result = {name: value for name, value in mean.items() if name in SIGNALS or name.startswith(DOMAIN)}
     variance = mean["entropy/square"] - mean["entropy"] ** 2
     result["entropy/std"] = math.sqrt(max(variance, 0.0)) if math.isfinite(variance) else math.nan
+    result["entropy/predicted_change"] = predicted_change(
+        mean["predicted_change/s"], y, mean["predicted_change/sy"]
+    )
     result["covariance"] = share("all")
     result["covariance/positive"] = share("positive")
     result["covariance/negative"] = share("negative")

@@ -22,6 +22,8 @@ _SPAWN = get_context("spawn")
 
 
 class Phase(Enum):
+    """Where a worker is in its life."""
+
     STOPPED = auto()
     STARTING = auto()
     IDLE = auto()

@@ -10,9 +10,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from policies.objectives import (
     OBJECTIVES,
+    Cispo,
     ClippedSurrogate,
+    GradientPreserving,
+    Gspo,
     PolicyGradient,
+    cispo,
     clipped_surrogate,
+    gradient_preserving,
+    gspo,
     policy_gradient,
     ratio_metrics,
     reduce_metrics,
@@ -107,6 +113,152 @@ def test_equals_a_padded_reference_under_token_mean(bounds):
     torch.testing.assert_close(ours, reference, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(
         torch.autograd.grad(ours, logprobs), torch.autograd.grad(reference, logprobs), rtol=1e-6, atol=1e-7
+    )
+
+
+# GSPO -------------------------------------------------------------------------------------------------
+
+
+def test_gspo_by_hand():
+    # response 0: ratios 2 and 0.5, whose geometric mean is 1; response 1: 1.44 and 1, so 1.2; response 2: 0.5
+    logprobs, old = at_ratio([2.0, 0.5, 1.44, 1.0, 0.5])
+    advantages = torch.tensor([1.0, 1.0, 2.0, 2.0, -1.0], dtype=torch.float64)
+    response = torch.tensor([0, 0, 1, 1, 2])
+    loss = gspo(logprobs, old, advantages, response, clip_low=0.3, clip_high=0.1)
+    # -A s: -1, -1; max(-2.4, -2.2) clipped; max(0.5, 0.7) clipped
+    assert loss.tolist() == pytest.approx([-1.0, -1.0, -2.2, -2.2, 0.7])
+    loss.sum().backward()
+    assert logprobs.grad.tolist() == pytest.approx([-1.0, -1.0, 0.0, 0.0, 0.0])
+    free, _ = Gspo(clip_low=1.0, clip_high=9.0).loss(logprobs, old, advantages, response)
+    (gradient,) = torch.autograd.grad(free.sum(), logprobs)
+    assert gradient.tolist() == pytest.approx([-1.0, -1.0, -2.4, -2.4, 0.5])  # -A s for every token
+
+
+@pytest.mark.parametrize("bounds", [(0.3, 0.4), (0.05, 0.05)])
+def test_gspo_under_sequence_mean_is_the_papers_loss(bounds):
+    """1/N Σ_i max(-A s_i, -A clip(s_i)), s_i = (π(y) / π_old(y))^(1 / length), differentiated as it stands."""
+    logprobs, old, advantages = random_tokens()
+    loss, metrics = Gspo(clip_low=bounds[0], clip_high=bounds[1]).loss(logprobs, old, advantages, RESPONSE)
+    ours = (token_weights(RESPONSE, N, "sequence_mean").double() * loss).sum()
+
+    reference, num_clipped = torch.zeros((), dtype=torch.float64), 0
+    for i in range(N):
+        if not LENGTHS[i]:
+            continue
+        s = torch.exp((logprobs - old)[i == RESPONSE].mean())
+        a = advantages[i == RESPONSE][0]
+        clipped = s.clip(1 - bounds[0], 1 + bounds[1])
+        reference = reference + torch.max(-a * s, -a * clipped)
+        num_clipped += int(LENGTHS[i]) if -a * clipped > -a * s else 0
+    torch.testing.assert_close(ours, reference / 4, rtol=1e-6, atol=1e-6)  # four with a token
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, logprobs),
+        torch.autograd.grad(reference / 4, logprobs),
+        rtol=1e-6,
+        atol=1e-9,
+    )
+    assert (metrics["clip_fraction/low"] + metrics["clip_fraction/high"]).sum() == num_clipped
+
+
+def test_gspo_of_no_tokens():
+    empty = torch.zeros(0, dtype=torch.float64)
+    loss, _ = Gspo().loss(empty, empty, empty, empty.long())
+    assert loss.shape == (0,)
+
+
+# CISPO ------------------------------------------------------------------------------------------------
+
+
+def test_cispo_by_hand():
+    logprobs, old = at_ratio([1.5, 0.5, 1.5, 0.5, 1.1])
+    advantages = torch.tensor([1.0, 1.0, -2.0, -2.0, 1.0], dtype=torch.float64)
+    loss = cispo(logprobs, old, advantages, clip_low=0.2, clip_high=0.28)
+    weights = [1.28, 0.8, 1.28, 0.8, 1.1]  # clipped for either sign
+    expected = [-w * a * lp for w, a, lp in zip(weights, advantages.tolist(), logprobs.tolist(), strict=True)]
+    assert loss.tolist() == pytest.approx(expected)
+    loss.sum().backward()
+    # -A times the weight: no token loses its gradient
+    assert logprobs.grad.tolist() == pytest.approx([-1.28, -0.8, 2.56, 1.6, -1.1])
+
+
+def test_cispo_has_no_lower_bound_by_default():
+    logprobs, old = at_ratio([0.01, 5.0])
+    loss, metrics = Cispo().loss(logprobs, old, torch.ones(2, dtype=torch.float64), torch.arange(2))
+    assert torch.autograd.grad(loss.sum(), logprobs)[0].tolist() == pytest.approx([-0.01, -1.2])
+    assert metrics["clip_fraction/high"].tolist() == [0.0, 1.0]
+    assert metrics["clip_fraction/low"].tolist() == [0.0, 0.0]
+
+
+def test_cispo_equals_reinforce_with_a_truncated_weight():
+    logprobs, old, advantages = random_tokens()
+    loss = cispo(logprobs, old, advantages, clip_low=0.3, clip_high=0.3).sum()
+    reference = logprobs.new_zeros(())
+    for lp, before, a in zip(logprobs, old, advantages, strict=True):
+        weight = min(max(math.exp(lp.item() - before.item()), 0.7), 1.3)
+        reference = reference - weight * a * lp
+    torch.testing.assert_close(loss, reference, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        torch.autograd.grad(loss, logprobs), torch.autograd.grad(reference, logprobs), rtol=1e-9, atol=1e-12
+    )
+
+
+# CE-GPPO ----------------------------------------------------------------------------------------------
+
+
+def test_gradient_preserving_by_hand():
+    logprobs, old = at_ratio([1.5, 0.5, 1.5, 0.5, 1.1])
+    advantages = torch.tensor([1.0, 1.0, -2.0, -2.0, 1.0], dtype=torch.float64)
+    loss = gradient_preserving(
+        logprobs, old, advantages, clip_low=0.2, clip_high=0.28, keep_low=0.5, keep_high=0.75
+    )
+    # above with A > 0: 0.75 · 1.28 = 0.96; below with A < 0: 0.5 · 0.8 = 0.4; the others have r
+    expected = [-0.96, -0.5, 3.0, 0.8, -1.1]
+    assert loss.tolist() == pytest.approx(expected)
+    loss.sum().backward()
+    assert logprobs.grad.tolist() == pytest.approx(expected)  # the gradient of c · r / sg(r) is c
+
+
+def test_gradient_preserving_dual_clip_by_hand():
+    logprobs, old = at_ratio([5.0, 2.0])
+    advantages = torch.tensor([-1.0, -1.0], dtype=torch.float64)
+    loss, _ = GradientPreserving(dual_clip=3.0).loss(logprobs, old, advantages, torch.arange(2))
+    assert loss.tolist() == pytest.approx([3.0, 2.0])
+    assert torch.autograd.grad(loss.sum(), logprobs)[0].tolist() == pytest.approx([0.0, 2.0])
+
+
+def test_keeping_nothing_is_ppo():
+    logprobs, old, advantages = random_tokens()
+    nothing = GradientPreserving(clip_high=0.2, keep_low=0.0, keep_high=0.0)
+    ours, metrics = nothing.loss(logprobs, old, advantages, RESPONSE)
+    ppo, expected = ClippedSurrogate().loss(logprobs, old, advantages, RESPONSE)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours.sum(), logprobs), torch.autograd.grad(ppo.sum(), logprobs)
+    )
+    assert all(torch.equal(metrics[name], expected[name]) for name in expected)
+
+
+def test_gradient_preserving_equals_its_code():
+    """Kwai-Klear/CE-GPPO, compute_gppo_loss_general_beta: three masks, then the dual clip."""
+    logprobs, old, _ = random_tokens()
+    # Every ratio, 0.4 to 2.5, under an advantage of either sign.
+    logprobs, old = logprobs.detach().repeat(2).requires_grad_(), old.repeat(2)
+    advantages = torch.linspace(0.5, 2.0, T, dtype=torch.float64).repeat(2)
+    advantages[T:] *= -1
+    objective = GradientPreserving(clip_low=0.2, clip_high=0.28, keep_low=0.75, keep_high=1.0, dual_clip=1.5)
+    ours = objective.loss(logprobs, old, advantages, RESPONSE.repeat(2))[0].mean()
+    ratio, kept = torch.exp(logprobs - old), torch.exp(logprobs - old).detach()
+    low, high = (ratio < 0.8) & (advantages < 0), (ratio > 1.28) & (advantages > 0)
+    losses = torch.zeros_like(ratio)
+    losses[low] = -0.75 * 0.8 / kept[low] * ratio[low] * advantages[low]
+    losses[high] = -1.0 * 1.28 / kept[high] * ratio[high] * advantages[high]
+    losses[~(low | high)] = (-ratio * advantages)[~(low | high)]
+    capped = torch.min(-advantages * 1.5, losses)
+    reference = torch.where(advantages < 0, capped, losses).mean()
+    assert low.any()
+    assert high.any()
+    torch.testing.assert_close(ours, reference, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, logprobs), torch.autograd.grad(reference, logprobs), rtol=1e-6, atol=1e-9
     )
 
 
@@ -223,6 +375,7 @@ def test_conformance(kind):
     assert objective.has_bounds == (not torch.equal(loss, moved))
 
 
+@pytest.mark.parametrize("objective", [ClippedSurrogate, Gspo, Cispo, GradientPreserving])
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -230,9 +383,22 @@ def test_conformance(kind):
         ({"clip_low": 1.5}, "clip_low must be between 0 and 1, got 1.5"),
         ({"clip_high": -0.1}, "clip_high must be at least 0, got -0.1"),
         ({"clip_high": math.nan}, "clip_high must be at least 0, got nan"),
-        ({"dual_clip": 1.0}, "dual_clip must be above 1"),
     ],
 )
-def test_guards(settings, message):
+def test_guards_of_the_bounds(objective, settings, message):
     with pytest.raises(ValueError, match=message):
-        ClippedSurrogate(**settings)
+        objective(**settings)
+
+
+@pytest.mark.parametrize(
+    ("objective", "settings", "message"),
+    [
+        (ClippedSurrogate, {"dual_clip": 1.0}, "dual_clip must be above 1"),
+        (GradientPreserving, {"dual_clip": 0.5}, "dual_clip must be above 1"),
+        (GradientPreserving, {"keep_low": -1.0}, r"keep_low must be at least 0, got -1.0"),
+        (GradientPreserving, {"keep_high": math.nan}, "keep_high must be at least 0, got nan"),
+    ],
+)
+def test_guards(objective, settings, message):
+    with pytest.raises(ValueError, match=message):
+        objective(**settings)

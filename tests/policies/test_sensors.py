@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from policies.batch import TokenBatch
-from policies.sensors import SIGNALS, add, check, measure, readings, signal, sums
+from policies.sensors import FILTERED, SIGNALS, add, check, measure, readings, signal, sums
 
 
 def make_batch(lengths, entropy, logprobs, advantages, rewards) -> TokenBatch:
@@ -61,6 +61,8 @@ def test_readings_by_hand():
     assert measured["entropy/wrong"] == 3.0
     assert measured["entropy/domain/sum"] == 1.5
     assert math.isnan(measured["entropy/domain/gcd"])  # its one response has no token
+    assert measured["entropy/response"] == 2.0  # of (0 + 1 + 2) / 3 and 3; the empty one has none
+    assert measured["entropy/top"] == 2.5  # of the largest of three, 2, and the only one, 3
     assert measured["surprisal"] == 2.5  # (1 + 2 + 3 + 4) / 4
     assert measured["pass_rate"] == pytest.approx(1 / 3)  # of responses, the empty one too
     assert measured["reward"] == pytest.approx(1 / 3)
@@ -78,12 +80,16 @@ def test_readings_equal_numpy_on_a_ragged_batch():
     H, x, y = (t.double().numpy() for t in (batch.entropy, batch.logprobs, batch.advantages))
     terms = (x - x.mean()) * (y - y.mean())
     right = (batch.rewards.numpy() > 0.5)[batch.response.numpy()]
+    responses = [H[batch.response.numpy() == i] for i in batch.response.unique().numpy()]
     expected = {
         "entropy": H.mean(),
         "entropy/std": H.std(),
         "entropy/p90": np.quantile(H, 0.9, method="inverted_cdf"),
         "entropy/correct": H[right].mean(),
         "entropy/wrong": H[~right].mean(),
+        "entropy/response": np.mean([own.mean() for own in responses]),
+        "entropy/top": np.mean([np.sort(own)[::-1][: max(1, len(own) // 5)].mean() for own in responses]),
+        "entropy/predicted_change": -np.cov(np.exp(x) * (x + H), y, bias=True)[0, 1],
         "surprisal": -x.mean(),
         "pass_rate": batch.rewards.mean().item(),
         "reward": batch.rewards.mean().item(),
@@ -181,7 +187,50 @@ def test_every_reading_is_in_the_table_of_signals():
         assert signal(name).unit
         assert signal(name).description
     plain = {name for name in SIGNALS if "<" not in name}
-    assert plain == {name for name in measured if "domain" not in name}
+    filtered = {name for name in SIGNALS if name.startswith(FILTERED)}
+    assert filtered == {"entropy/filtered", "entropy/filtered/top"}
+    assert plain - filtered == {name for name in measured if "domain" not in name}
+    assert filtered | set(measured) == set(
+        measure(cut(small()), vocabulary_size=64, domains=["sum", "sum", "gcd"])
+    )
+
+
+# Part of the vocabulary -------------------------------------------------------------------------------
+
+
+def cut(batch: TokenBatch) -> TokenBatch:
+    """With a filtered entropy that orders the tokens unlike the whole one."""
+    return replace(batch, filtered_entropy=(batch.entropy * 7.3) % 1.0)
+
+
+def test_filtered_readings_by_hand():
+    batch = replace(small(), filtered_entropy=torch.tensor([0.5, 0.25, 0.0, 1.25]))
+    measured = measure(batch, vocabulary_size=64)
+    assert measured["entropy/filtered"] == 0.5  # (0.5 + 0.25 + 0 + 1.25) / 4
+    # a response's top token each: (0.5 + 1.25) / 2, over tokens and not over responses
+    assert measured["entropy/filtered/top"] == 0.875
+    long = make_batch([10, 1], [0.0] * 11, [-1.0] * 11, [0.0, 0.0], [0.0, 0.0])
+    long = replace(long, filtered_entropy=torch.tensor([*range(10), 20.0]))
+    # two of ten, 8 and 9, and the one of one: (8 + 9 + 20) / 3
+    assert measure(long, vocabulary_size=64)["entropy/filtered/top"] == pytest.approx(37 / 3)
+
+
+def test_filtered_readings_are_absent_where_nothing_is_filtered():
+    assert not [name for name in measure(small(), vocabulary_size=64) if name.startswith(FILTERED)]
+
+
+def test_filtered_readings_of_no_token_are_nan():
+    no_token = make_batch([0, 0], [], [], [0.0, 0.0], [1.0, 0.0])
+    measured = measure(replace(no_token, filtered_entropy=torch.zeros(0)), vocabulary_size=64)
+    assert math.isnan(measured["entropy/filtered"])
+    assert math.isnan(measured["entropy/filtered/top"])
+
+
+def test_filtered_sums_of_ranks_add_up_to_the_whole():
+    batch = cut(random_batch())
+    rows = torch.randperm(batch.num_responses, generator=torch.Generator().manual_seed(1)).split(13)
+    ranks = [sums(batch.select(r)[0]) for r in rows]
+    assert readings(add(ranks)) == pytest.approx(readings(sums(batch)), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", ["entropie", "entropy/domain/", "entropy/square"])

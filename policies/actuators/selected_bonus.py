@@ -1,0 +1,66 @@
+"""SIREN's selective bonus: the command pushes the entropy of the tokens where there is a choice to make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from policies.actuators.base import Command, LossActuator, Plan
+from policies.batch import TokenBatch
+from policies.responses import TOP_SHARE, top_tokens
+from policies.vocabulary import TopP, VocabularyFilter
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectedBonus(LossActuator):
+    """Adds -u · H_sel, H_sel the mean top-p entropy of each response's top tokens.  SIREN, arXiv 2509.25133.
+
+    SIREN's loss c · (H_sel - H_anchor)² has the gradient 2c · (H_sel - H_anchor) · ∇H_sel.  That is this
+    actuator under u = kp · (H_anchor - H_sel), a proportional law with kp = 2c on the sensor
+    ``entropy/filtered/top`` (published c = 0.005, so kp = 0.01): the penalty is a P controller written as
+    a loss, and has a P controller's offset.  Exactly so on the first optimiser step of a batch; later
+    ones keep the command of the batch, where the penalty would read H_sel again.
+
+    H_sel is the plain mean over the selected tokens of the minibatch, whatever the objective's aggregation.
+
+    The reference [code: Linn3a/siren, verl/workers/actor/dp_actor.py] differs, by reading:
+    - its mean is over one micro-batch, and the square of a mean is not the mean of squares, so its result
+      moves with packing;
+    - its top-p set leaves out the entry that crosses p, and is empty where the likeliest entry has p of the
+      mass or more.  Here, as the paper has it, that entry is in.  Either way such a token has entropy 0;
+    - it selects those above the interpolated 0.8-quantile of a response, padding not excluded; for the count
+      here see ``policies.responses.top_tokens``;
+    - it looks for the top-p set among the 10000 likeliest entries, which changes nothing at p = 0.8.
+    """
+
+    kind: ClassVar[str] = "selected_bonus"
+    command: ClassVar[Command] = Command(low=-1.0, high=1.0, neutral=0.0, unit="loss per nat")
+    needs_entropy_gradient: ClassVar[bool] = True
+
+    mass: float = 0.8
+    """p: the entropy is of the fewest likeliest entries that hold this much probability; above 0, at most 1."""
+
+    share: float = TOP_SHARE
+    """Share of each response's tokens that are selected, by that entropy; above 0, at most 1.  The sensor
+    ``entropy/filtered/top`` is of the published 0.2 whatever this is."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.mass <= 1.0:
+            raise ValueError(f"mass must be in (0, 1], got {self.mass}")
+        if not 0.0 < self.share <= 1.0:
+            raise ValueError(f"share must be in (0, 1], got {self.share}")
+
+    @property
+    def vocabulary(self) -> VocabularyFilter:
+        return TopP(mass=self.mass)
+
+    def plan(self, batch: TokenBatch, u: float) -> Plan:
+        assert batch.filtered_entropy is not None, "selected_bonus needs the entropy of its vocabulary"
+        chosen = top_tokens(batch.filtered_entropy, batch.response, batch.num_responses, self.share)
+        return {"weights": chosen.to(batch.weights) / chosen.sum().clamp(min=1)}
+
+    def loss(self, tokens: TokenBatch, plan: Plan, u: float) -> Tensor:
+        assert tokens.filtered_entropy is not None, "selected_bonus needs the entropy of its vocabulary"
+        return -u * plan["weights"] * tokens.filtered_entropy

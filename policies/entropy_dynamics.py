@@ -1,0 +1,38 @@
+"""Where the next policy-gradient step is going to move entropy, to first order.
+
+At one state with a softmax policy, for a small change Δz of the logits (arXiv 2505.22617, METHODS 1.2):
+
+    ΔH ≈ −Cov_{a∼π}(log π_a, Δz_a)
+    policy gradient,          Δz_a = η π_a A_a :   ΔH ≈ −η Cov_{a∼π}(log π, π·A)
+    natural policy gradient,  Δz_a = η A_a :       ΔH ≈ −η Cov_{a∼π}(log π, A)
+
+What a learner really does at a state is the step of the one token it sampled, Δz = η A (e_a − π), with
+
+    ΔH = −η A · (S_a − E_{v∼π} S_v),     S_a = π_a (log π_a + H)
+
+S is the discriminator of 2602.03392: positive for a token likelier than e^−H, which takes entropy away when
+it is rewarded.  Since E_π (log π + H) = 0, the mean of A·S over a ∼ π is exactly Cov(log π, π·A): the
+sampled form is an unbiased sample of the theorem wherever E_π A = 0.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def discriminator(logprobs: Tensor, entropy: Tensor) -> Tensor:
+    """S = π_a (log π_a + H) of each sampled token [T], given log π_a [T] and H [T]."""
+    return logprobs.exp() * (logprobs + entropy)
+
+
+def predicted_change(mean_discriminator: float, mean_advantage: float, mean_product: float) -> float:
+    """−Cov(S, A) over tokens, from the means of S, A and S·A [nats for a step of size 1 in the logits].
+
+    The sampled form summed over tokens, with E_π S of each state, which takes the whole vocabulary,
+    replaced by the mean of S over the batch.  Left out besides that: that states share parameters, so a
+    step at one moves the logits of all; Adam's scaling, clipping of ratio and gradient, and the step size
+    itself, so that sign and course over a run mean something and the size does not; any actuator's push;
+    second order, which decides where rewards are random (2512.16912); and that the next iteration's
+    entropy is read at other states.
+    """
+    return mean_discriminator * mean_advantage - mean_product

@@ -1,0 +1,86 @@
+"""What an objective is: a loss for each token, and metrics beside it.
+
+A token's loss is summed with the weights of ``token_weights``, which hold every denominator, so nothing
+here averages.  Per-token metrics come back beside the loss, detached and unreduced, for the same reason:
+``reduce_metrics`` gives the same numbers on every cut of a batch into micro-batches.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+Metrics = dict[str, Tensor]
+"""Detached, one value a token [T]; names that end in ``/max`` are reduced by maximum, others by mean."""
+
+Bounds = tuple[float, float]
+"""(low, high): the ratio is held inside [1 - low, 1 + high]."""
+
+
+class Objective(ABC):
+    """A loss for each token.  Subclasses that hold the ratio inside bounds say so and give their own."""
+
+    kind: ClassVar[str]
+    has_bounds: ClassVar[bool] = False
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """The bounds as configured, for a RatioActuator to move; None where there are none."""
+        return None
+
+    @abstractmethod
+    def loss(
+        self,
+        logprobs: Tensor,
+        old_logprobs: Tensor,
+        advantages: Tensor,
+        response: Tensor,
+        bounds: Bounds | None = None,
+    ) -> tuple[Tensor, Metrics]:
+        """Loss and metrics of each token [T].
+
+        Args:
+            logprobs: [T] log π of the sampled tokens, with gradient.
+            old_logprobs: [T] the same at the start of the update.
+            advantages: [T].
+            response: [T] int64, the response a token belongs to; a micro-batch holds whole responses.
+            bounds: (low, high) in place of the objective's own; ignored by one without bounds.
+        """
+
+
+# Metrics ----------------------------------------------------------------------------------------------
+
+
+def ratio_metrics(logprobs: Tensor, old_logprobs: Tensor) -> Metrics:
+    """Distance from the policy that was sampled, a value a token [T].
+
+    ``approx_kl`` is r - 1 - ln r at r = π / π_old: non-negative, and under tokens of π_old its mean is
+    KL(π_old, π) (k3 of joschu.net/blog/kl-approx.html).
+    """
+    log_ratio = (logprobs - old_logprobs).detach()
+    ratio = log_ratio.exp()
+    return {"approx_kl": ratio - 1.0 - log_ratio, "ratio": ratio, "ratio/max": ratio}
+
+
+def clip_metrics(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, bounds: Bounds) -> Metrics:
+    """1 where a bound took the gradient away [T]: low needs A < 0, high needs A > 0."""
+    ratio = torch.exp(logprobs - old_logprobs).detach()
+    low = (advantages < 0) & (ratio < 1.0 - bounds[0])
+    high = (advantages > 0) & (ratio > 1.0 + bounds[1])
+    return {"clip_fraction/low": low.to(ratio), "clip_fraction/high": high.to(ratio)}
+
+
+def reduce_metrics(parts: Sequence[Metrics]) -> dict[str, float]:
+    """Metrics of all micro-batches to one number each: the token mean, or the maximum; nan without tokens."""
+    reduced = {}
+    for name in parts[0] if parts else ():
+        values = torch.cat([part[name] for part in parts]).double()
+        if not len(values):
+            reduced[name] = float("nan")
+        else:
+            reduced[name] = float(values.max() if name.endswith("/max") else values.mean())
+    return reduced

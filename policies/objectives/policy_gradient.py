@@ -1,0 +1,36 @@
+"""Plain policy gradient: REINFORCE, without a ratio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from policies.objectives.base import Bounds, Metrics, Objective, ratio_metrics
+
+
+def policy_gradient(logprobs: Tensor, advantages: Tensor) -> Tensor:
+    """-A log π [T], whose gradient is REINFORCE's: -A ∇ log π.
+
+    The ratio form -A r has this gradient times r, so the two are one on the first optimiser step of a
+    batch; off-policy it is ``clipped_surrogate`` with bounds wide open (low 1, high inf).
+    """
+    return -advantages * logprobs
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyGradient(Objective):
+    """Plain policy gradient, -A log π: no ratio, no bounds."""
+
+    kind: ClassVar[str] = "policy_gradient"
+
+    def loss(
+        self,
+        logprobs: Tensor,
+        old_logprobs: Tensor,
+        advantages: Tensor,
+        response: Tensor,
+        bounds: Bounds | None = None,
+    ) -> tuple[Tensor, Metrics]:
+        return policy_gradient(logprobs, advantages), ratio_metrics(logprobs, old_logprobs)
