@@ -117,6 +117,12 @@ def test_the_cut_into_micro_batches_does_not_change_the_first_step(run):
             assert cut[metric] == pytest.approx(whole[metric], rel=1e-4, abs=1e-7), (name, metric)
 
 
+def test_under_scaled_logits_the_ratio_starts_at_one(run):
+    records, _ = run("era", ARMS["era"], {"learner.epochs": 1, "learner.iterations": 1})
+    assert records[0]["ratio/ratio/max"] == pytest.approx(1.0, abs=1e-5)
+    assert records[0]["ratio/approx_kl"] == pytest.approx(0.0, abs=1e-8)
+
+
 # Refusals ---------------------------------------------------------------------------------------------
 
 CONSTANT = {"kind": "constant", "value_nats": 0.4}

@@ -128,6 +128,11 @@ def test_quantile_has_the_papers_two_regimes(size, tenths):
             assert max(advantages[right:]) < 0
 
 
+def test_a_rank_that_is_a_whole_number_is_not_lost_to_rounding():
+    # 0.07 · 100 is 7.000000000000001; of 100 responses 7 are wrong, and p = 0.93 = 1 - K: the baseline is 0
+    assert one_group([1] * 93 + [0] * 7, 0.07)[-1] == 0.0
+
+
 @pytest.mark.parametrize("interpolation", ["inverted_cdf", "linear"])
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.6, 0.99])
 def test_quantile_equals_numpy_on_ragged_groups(interpolation, share):
