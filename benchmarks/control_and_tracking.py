@@ -24,12 +24,12 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from orchestrator.campaign import prepare  # noqa: E402
-from orchestrator.metrics_log import MetricsWriter  # noqa: E402
-from orchestrator.resolve import read_campaign  # noqa: E402
-from orchestrator.run import EXIT_DONE  # noqa: E402
-from orchestrator.run import main as run_main  # noqa: E402
-from orchestrator.tracking import Tracker  # noqa: E402
-from orchestrator.tracking_store import default_uri, open_client  # noqa: E402
+from orchestrator.configuration.resolve import read_campaign  # noqa: E402
+from orchestrator.storage.metrics_log import MetricsWriter  # noqa: E402
+from orchestrator.tracking.store import default_uri, open_client  # noqa: E402
+from orchestrator.tracking.tracker import Tracker  # noqa: E402
+from orchestrator.training.run import EXIT_DONE  # noqa: E402
+from orchestrator.training.run import main as run_main  # noqa: E402
 
 GOAL = 0.01
 

@@ -35,13 +35,13 @@ from torch.profiler import ProfilerActivity, profile
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from controllers.laws.open_loop import OpenLoop  # noqa: E402
-from orchestrator import run as worker  # noqa: E402
 from orchestrator.campaign import prepare  # noqa: E402
-from orchestrator.config import LoopConfig  # noqa: E402
-from orchestrator.learner import Learner  # noqa: E402
-from orchestrator.parts import to_plain  # noqa: E402
-from orchestrator.resolve import Arm, read_campaign  # noqa: E402
-from orchestrator.run_folder import RunFolder  # noqa: E402
+from orchestrator.configuration.models import LoopConfig  # noqa: E402
+from orchestrator.configuration.parts import to_plain  # noqa: E402
+from orchestrator.configuration.resolve import Arm, read_campaign  # noqa: E402
+from orchestrator.storage.run_folder import RunFolder  # noqa: E402
+from orchestrator.training import run as worker  # noqa: E402
+from orchestrator.training.learner import Learner  # noqa: E402
 from tasks.grading import GradingPool  # noqa: E402
 
 GOAL = 1.15

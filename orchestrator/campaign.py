@@ -20,15 +20,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from orchestrator.errors import ConfigError
+from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.resolve import Campaign
 from orchestrator.provenance import git_commit, versions
-from orchestrator.resolve import Campaign
-from orchestrator.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, RunState
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, RunState
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 60.0
 # -P: a folder of the user's that is called "tasks" or "policies" must not hide ours.
-WORKER = ("-P", "-m", "orchestrator.worker")
+WORKER = ("-P", "-m", "orchestrator.training.worker")
 
 
 class InterruptedCampaignError(RuntimeError):

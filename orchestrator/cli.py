@@ -41,6 +41,7 @@ class Family(StrEnum):
     filters = "filters"
     actuators = "actuators"
     objectives = "objectives"
+    advantages = "advantages"
     sensors = "sensors"
 
 
@@ -82,7 +83,7 @@ def schema(
     of: Annotated[str, typer.Argument(help="campaign or method")] = "campaign",
 ) -> None:
     """Print the JSON Schema of campaign or method files, for editors."""
-    from orchestrator.schema import json_schema
+    from orchestrator.configuration.schema import json_schema
 
     with _clear_errors():
         typer.echo(json.dumps(json_schema(of), indent=2))
@@ -91,7 +92,7 @@ def schema(
 @app.command(name="list")
 def list_(family: Annotated[Family, typer.Argument(help="What to list.")]) -> None:
     """List what a campaign can name."""
-    from orchestrator.catalogue import describe
+    from orchestrator.configuration.catalogue import describe
 
     for name, summary in describe(family.value):
         typer.echo(f"{name:24} {summary}")
@@ -100,7 +101,7 @@ def list_(family: Annotated[Family, typer.Argument(help="What to list.")]) -> No
 @contextmanager
 def _clear_errors() -> Iterator[None]:
     """Bad input ends with its message and status 2, not with a traceback."""
-    from orchestrator.errors import ConfigError
+    from orchestrator.configuration.errors import ConfigError
 
     try:
         yield

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.campaign import InterruptedCampaignError, exclusively, execute, prepare
-from orchestrator.checks import check_campaign
-from orchestrator.config import LoopConfig
-from orchestrator.errors import ConfigError
+from orchestrator.configuration.checks import check_campaign
+from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.resolve import Campaign, read_campaign
 from orchestrator.progress import Progress
-from orchestrator.resolve import Campaign, read_campaign
-from orchestrator.run_folder import CampaignFolder, RunFolder
-from orchestrator.tracking_store import check, default_uri, ui_hint
+from orchestrator.storage.run_folder import CampaignFolder, RunFolder
+from orchestrator.tracking.store import check, default_uri, ui_hint
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 
@@ -33,7 +33,7 @@ def run_campaign(path: Path, overrides: Sequence[str]) -> int:
 
 
 def _run(campaign: Campaign, uri: str, console: Console) -> int:
-    from orchestrator.tracking import Tracker
+    from orchestrator.tracking.tracker import Tracker
 
     folder = prepare(campaign)
     runs = [folder.run(arm.name, seed) for arm in campaign.arms for seed in campaign.config.seeds]

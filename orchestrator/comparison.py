@@ -17,8 +17,17 @@ from numpy.typing import NDArray
 
 from controllers.entropy_law import predict_rest
 from controllers.quality import relative_rmse, rmse_nats, settling_iteration
-from orchestrator.metrics_log import Kind
-from orchestrator.run_data import Arm, Array, Run, load_campaign, main_loop, measured, sensed, setpoint
+from orchestrator.storage.metrics_log import Kind
+from orchestrator.storage.run_data import (
+    Arm,
+    Array,
+    Run,
+    load_campaign,
+    main_loop,
+    measured,
+    sensed,
+    setpoint,
+)
 
 __all__ = ["Curve", "Estimate", "Summary", "curve", "load_campaign", "summarise"]
 

@@ -14,8 +14,8 @@ from rich.live import Live
 from rich.table import Table
 
 from orchestrator.campaign import Schedule
-from orchestrator.metrics_log import Record, Tail
-from orchestrator.run_folder import RunFolder, RunInfo
+from orchestrator.storage.metrics_log import Record, Tail
+from orchestrator.storage.run_folder import RunFolder, RunInfo
 
 LOG_EVERY_SECONDS = 15.0
 AVERAGED_ITERATIONS = 20

@@ -133,6 +133,6 @@ def policy_loss(
 
 
 def vocabulary_of(actuators: Sequence[Actuator]) -> VocabularyFilter | None:
-    """The vocabulary cut that some actuator reads; `orchestrator.checks` refuses two different ones."""
+    """The vocabulary cut that some actuator reads; `orchestrator.configuration.checks` refuses two different ones."""
     cuts = {a.vocabulary for a in actuators if isinstance(a, LossActuator)} - {None}
     return next(iter(cuts), None)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.checks import check_campaign
-from orchestrator.resolve import Campaign, read_campaign
+from orchestrator.configuration.checks import check_campaign
+from orchestrator.configuration.resolve import Campaign, read_campaign
 
 ROOT = Path(__file__).parents[1]
 METHODS = (ROOT / "docs" / "methods.md").read_text()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from orchestrator.comparison import SETTLING_TOLERANCE, Estimate, Summary
-from orchestrator.run_data import Run
+from orchestrator.storage.run_data import Run
 
 NONE = "–"
 

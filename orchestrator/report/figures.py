@@ -9,7 +9,7 @@ import numpy as np
 
 from orchestrator.comparison import Curve, curve
 from orchestrator.report.plot_style import Figure, colour_index, line, numbers, padded, smooth, styled
-from orchestrator.run_data import Arm, Array, Campaign, Run, loop_names, setpoint, terms
+from orchestrator.storage.run_data import Arm, Array, Campaign, Run, loop_names, setpoint, terms
 
 DASHES = ("dot", "dash", "longdashdot", "dashdot")
 TIME_SCALE = [[0.0, "@time0"], [0.33, "@time1"], [0.67, "@time2"], [1.0, "@time3"]]

@@ -19,13 +19,13 @@ from string import Template
 import numpy as np
 
 from orchestrator.comparison import Summary, curve, summarise
-from orchestrator.files import replace_file
 from orchestrator.report import figures, mechanism
 from orchestrator.report.cells import columns, seeds, unfinished
 from orchestrator.report.headline import findings, title
 from orchestrator.report.plot_style import Figure, colour_index
 from orchestrator.report.settings import differing, shared
-from orchestrator.run_data import Arm, Campaign, setpoint
+from orchestrator.storage.files import replace_file
+from orchestrator.storage.run_data import Arm, Campaign, setpoint
 
 SPARK_WIDTH, SPARK_HEIGHT = 120.0, 30.0
 

@@ -12,7 +12,7 @@ from orchestrator.comparison import Summary, changes, entropy_and_reward
 from orchestrator.report.cells import number
 from orchestrator.report.figures import colour
 from orchestrator.report.plot_style import Figure, numbers, padded, styled
-from orchestrator.run_data import Arm, Array, Campaign
+from orchestrator.storage.run_data import Arm, Array, Campaign
 
 
 def laws(campaign: Campaign, summaries: Sequence[Summary]) -> list[Figure]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.comparison import Curve
-from orchestrator.run_data import Array
+from orchestrator.storage.run_data import Array
 
 NUM_COLOURS = 8
 SMOOTHING = 5  # iterations

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.run_data import Campaign
+from orchestrator.storage.run_data import Campaign
 
 ABSENT = "–"
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from orchestrator.comparison import summarise
 from orchestrator.report.cells import columns, seeds, unfinished
 from orchestrator.report.headline import findings
-from orchestrator.run_data import Campaign
+from orchestrator.storage.run_data import Campaign
 
 
 def print_table(campaign: Campaign, console: Console) -> None:

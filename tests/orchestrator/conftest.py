@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from orchestrator.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
 
 LEARNER = {"iterations": 150, "learning_rate": 0.001, "objective": {"kind": "clipped_surrogate"}}
 SETPOINT = 0.2

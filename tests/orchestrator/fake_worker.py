@@ -1,4 +1,4 @@
-"""Stands in for `orchestrator.worker` where only the scheduling is under test: the arm says how it ends.
+"""Stands in for `orchestrator.training.worker` where only the scheduling is under test: the arm says how it ends.
 
 good      works off its iterations
 bad       says why it failed
@@ -16,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-from orchestrator.run_folder import RunFolder, Status
+from orchestrator.storage.run_folder import RunFolder, Status
 
 
 def main(path: str) -> int:

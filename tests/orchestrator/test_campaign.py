@@ -14,9 +14,9 @@ import torch
 
 from orchestrator import campaign as campaigns
 from orchestrator.campaign import InterruptedCampaignError, exclusively, execute, prepare
-from orchestrator.errors import ConfigError
-from orchestrator.resolve import read_campaign
-from orchestrator.run_folder import RunFolder, Status
+from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.resolve import read_campaign
+from orchestrator.storage.run_folder import RunFolder, Status
 
 ROOT = Path(__file__).parents[2]
 FAKE_WORKER = (str(Path(__file__).with_name("fake_worker.py")),)
@@ -197,7 +197,7 @@ def test_same_campaign_twice_at_the_same_time_is_refused(campaign_of):
     with exclusively(campaign):
         code = (
             "import sys; from pathlib import Path; from orchestrator.campaign import exclusively;"
-            "from orchestrator.resolve import read_campaign\n"
+            "from orchestrator.configuration.resolve import read_campaign\n"
             "with exclusively(read_campaign(Path(sys.argv[1]))): pass"
         )
         second = subprocess.run(
@@ -277,7 +277,7 @@ def test_workers_stop_when_the_parent_is_killed(campaign_of, fake, tmp_path):
     folder = prepare(campaign)
     code = (
         "import sys; from pathlib import Path; from orchestrator import campaign as c;"
-        "from orchestrator.resolve import read_campaign;"
+        "from orchestrator.configuration.resolve import read_campaign;"
         "c.WORKER = (sys.argv[2],); campaign = read_campaign(Path(sys.argv[1]));"
         "c.execute(c.prepare(campaign), campaign, on_poll=lambda _: None)"
     )

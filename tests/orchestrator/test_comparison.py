@@ -14,8 +14,8 @@ from orchestrator.comparison import (
     hold_error,
     summarise,
 )
-from orchestrator.run_data import Arm, Run, load_campaign, loop_names, main_loop, sensed, setpoint
-from orchestrator.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, Status
+from orchestrator.storage.run_data import Arm, Run, load_campaign, loop_names, main_loop, sensed, setpoint
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, Status
 
 
 def test_spread_is_the_sample_standard_deviation():

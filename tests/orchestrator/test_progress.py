@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from orchestrator.campaign import Schedule
-from orchestrator.metrics_log import Record, encode
 from orchestrator.progress import COLUMNS, Progress, RunProgress
-from orchestrator.run_folder import RunFolder, RunInfo, Status
+from orchestrator.storage.metrics_log import Record, encode
+from orchestrator.storage.run_folder import RunFolder, RunInfo, Status
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from orchestrator.report import print_table, write_page
 from orchestrator.report.cells import number, percent, settling
 from orchestrator.report.headline import findings, title
 from orchestrator.report.settings import differing, shared
-from orchestrator.run_data import load_campaign
-from orchestrator.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
+from orchestrator.storage.run_data import load_campaign
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
 
 
 class Page(HTMLParser):

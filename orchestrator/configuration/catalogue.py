@@ -1,0 +1,47 @@
+"""What a campaign can name, with a line each, from the parts' own docstrings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from controllers.filters import FILTERS
+from controllers.laws import LAWS
+from controllers.references import REFERENCES
+from orchestrator.configuration.resolve import method_names, read_method
+from policies.actuators import ACTUATORS
+from policies.advantages import ADVANTAGES
+from policies.objectives import OBJECTIVES
+from policies.sensors import SIGNALS
+from tasks import TASKS
+
+
+def describe(family: str) -> Iterator[tuple[str, str]]:
+    """Name and summary of every member of a family."""
+    yield from sorted(_FAMILIES[family]())
+
+
+def _methods() -> Iterator[tuple[str, str]]:
+    for name in method_names():
+        yield name, read_method(name).summary
+
+
+def _sensors() -> Iterator[tuple[str, str]]:
+    for name, signal in SIGNALS.items():
+        yield name, f"[{signal.unit}] {signal.description}"
+
+
+def _parts(registry: dict[str, type]) -> Callable[[], Iterator[tuple[str, str]]]:
+    return lambda: ((kind, (part.__doc__ or "").strip().split("\n")[0]) for kind, part in registry.items())
+
+
+_FAMILIES: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
+    "methods": _methods,
+    "sensors": _sensors,
+    "tasks": _parts(dict(TASKS)),
+    "laws": _parts(dict(LAWS)),
+    "references": _parts(dict(REFERENCES)),
+    "filters": _parts(dict(FILTERS)),
+    "actuators": _parts(dict(ACTUATORS)),
+    "objectives": _parts(dict(OBJECTIVES)),
+    "advantages": _parts(dict(ADVANTAGES)),
+}

@@ -1,0 +1,262 @@
+"""The configuration of a campaign and of each of its runs, as pydantic models of the YAML.
+
+A campaign is read in two steps.  `resolve.py` turns it into one plain mapping for every arm (the
+campaign's sections, then what the method's preset says, then the arm's own overrides); each of those
+becomes a `RunConfig` here.  What a part can be set to is declared once, in the part's own class.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from controllers.base import Filter, Law, Reference
+from controllers.filters import FILTERS, Hold
+from controllers.laws import LAWS
+from controllers.loop import FeedbackLoop
+from controllers.references import REFERENCES, Free
+from orchestrator.configuration.parts import Strict, one_of, section
+from policies.actuators import ACTUATORS
+from policies.actuators.base import Actuator
+from policies.advantages import ADVANTAGES, Advantage, Grpo
+from policies.initialisation import Initialisation
+from policies.loading import BUILTIN
+from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
+from policies.tiny import TinyModel
+from policies.warm_start import WarmStart
+from tasks import TASKS, Task
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=80)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+AnyTask = Annotated[Task, one_of(TASKS)]
+AnyLaw = Annotated[Law, one_of(LAWS)]
+AnyFilter = Annotated[Filter, one_of(FILTERS)]
+AnyReference = Annotated[Reference, one_of(REFERENCES, nested={Reference: one_of(REFERENCES)})]
+AnyActuator = Annotated[Actuator, one_of(ACTUATORS)]
+AnyObjective = Annotated[Objective, one_of(OBJECTIVES)]
+AnyAdvantage = Annotated[Advantage, one_of(ADVANTAGES)]
+
+
+class PolicyConfig(Strict):
+    """The language model that is trained."""
+
+    source: str = "builtin:tiny"
+    """A local folder, a hub id, or ``builtin:tiny``."""
+    architecture: Annotated[TinyModel, section(TinyModel)] = TinyModel()
+    """Size of the built-in policy."""
+    warm_start: Annotated[WarmStart, section(WarmStart)] = WarmStart()
+    """Supervised start of the built-in policy."""
+    initialisation: Annotated[Initialisation, section(Initialisation)] = Initialisation()
+    """Entropy that the fresh policy has to have before training."""
+    trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _only_our_own_is_drawn_again(self) -> PolicyConfig:
+        initialisation = self.initialisation
+        if (
+            initialisation.floor_nats is not None
+            and initialisation.action == "redraw"
+            and self.source != BUILTIN
+        ):
+            raise ValueError(
+                f"initialisation.action must not be 'redraw' for the pretrained source {self.source!r}, which "
+                "is what it is; set 'recalibrate' to raise the temperature, or choose another checkpoint"
+            )
+        return self
+
+
+class RolloutConfig(Strict):
+    """How responses are sampled."""
+
+    engine: Literal["transformers"] = "transformers"
+    temperature: PositiveFloat = 1.0
+    max_tokens: PositiveInt = 16
+    """Longest response [tokens]; a longer one is cut and counted as truncated."""
+    max_batch_size: PositiveInt = 256
+    """Responses generated at once."""
+
+
+class LearnerConfig(Strict):
+    """One training iteration and how many of them."""
+
+    iterations: PositiveInt
+    prompts_per_iteration: PositiveInt = 32
+    group_size: Annotated[int, Field(ge=2)] = 8
+    """Responses sampled for each prompt; advantages are relative to this group."""
+    epochs: PositiveInt = 1
+    """Passes over each batch of rollouts."""
+    minibatches: PositiveInt = 1
+    """Optimiser steps in each pass; 1 epoch of 1 minibatch is strictly on-policy."""
+    micro_batch_size: PositiveInt | None = None
+    """Responses in memory at once; null takes the whole minibatch.  Changes no result."""
+    objective: AnyObjective = ClippedSurrogate()
+    advantage: AnyAdvantage = Grpo()
+    aggregation: Literal["token_mean", "sequence_mean", "fixed_length"] = "token_mean"
+    learning_rate: PositiveFloat = 1e-6
+    warmup_iterations: Annotated[int, Field(ge=0)] = 0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    max_grad_norm: PositiveFloat = 1.0
+    max_skipped_steps: PositiveInt = 5
+    """Consecutive steps with a loss or gradient that is not finite before the run stops."""
+    checkpoint_every: PositiveInt = 10
+    """Iterations between checkpoints; the most that a killed process repeats."""
+    accelerator: Literal["cpu", "gpu", "auto"] = "auto"
+    devices: PositiveInt = 1
+    num_nodes: PositiveInt = 1
+    strategy: str = "auto"
+    precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
+
+    @property
+    def steps_per_batch(self) -> int:
+        """Optimiser steps on one batch of rollouts."""
+        return self.epochs * self.minibatches
+
+    @model_validator(mode="after")
+    def _minibatches_hold_something(self) -> LearnerConfig:
+        if self.minibatches > self.prompts_per_iteration:
+            raise ValueError(
+                f"minibatches must be at most the {self.prompts_per_iteration} prompts of an iteration "
+                f"(groups are not cut), got {self.minibatches}; lower it, or raise prompts_per_iteration"
+            )
+        return self
+
+
+class EvaluationConfig(Strict):
+    """The held-out exam: greedy pass@1, and pass@k from samples at the rollout temperature."""
+
+    every: PositiveInt = 50
+    """Iterations between evaluations; there is always one at the start and one at the end."""
+    num_problems: PositiveInt = 128
+    num_samples: PositiveInt = 8
+    pass_at: tuple[PositiveInt, ...] = (8,)
+    """Values of k; each at most num_samples."""
+
+    @field_validator("pass_at")
+    @classmethod
+    def _differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value) or 1 in value:
+            raise ValueError(f"pass_at must hold different numbers above 1 (pass@1 is greedy), got {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _enough_samples(self) -> EvaluationConfig:
+        if self.pass_at and max(self.pass_at) > self.num_samples:
+            raise ValueError(
+                f"num_samples must be at least the largest k of pass_at ({max(self.pass_at)}), "
+                f"got {self.num_samples}; raise it"
+            )
+        return self
+
+
+class LoopConfig(Strict):
+    """One feedback loop: sensor, reference, law, actuator."""
+
+    sensor: str = "entropy"
+    filter: AnyFilter = Hold()
+    reference: AnyReference = Free()
+    """Where the sensor's reading should be; only an open loop does without."""
+    law: AnyLaw
+    actuator: AnyActuator
+    limits: tuple[float, float] | None = None
+    """Lowest and highest command; null takes the actuator's whole range."""
+    slew: PositiveFloat | None = None
+    """Largest change of the command in one iteration; null is unlimited."""
+    dead_band_nats: Annotated[float, Field(ge=0)] = 0.0
+    period: PositiveInt = 1
+    """Iterations between two commands."""
+
+    def build(self) -> FeedbackLoop:
+        """The loop on plain floats that the controller layer runs."""
+        command = self.actuator.command
+        low, high = self.limits or (command.low, command.high)
+        return FeedbackLoop(
+            sensor=self.sensor,
+            filter=self.filter,
+            reference=self.reference,
+            law=self.law,
+            actuator=self.actuator.kind,
+            low=low,
+            high=high,
+            neutral=command.neutral,
+            slew=self.slew or float("inf"),
+            dead_band_nats=self.dead_band_nats,
+            period=self.period,
+        )
+
+
+class TrackingConfig(Strict):
+    """Where results go."""
+
+    folder: str = "runs"
+    """Run folders, checkpoints and reports, relative to the working directory."""
+    uri: str | None = None
+    """MLflow tracking URI; null is an SQLite file in the folder."""
+
+
+class ExecutionConfig(Strict):
+    """How runs are executed; changes no result."""
+
+    workers: PositiveInt = 1
+    """Runs at the same time, each a process of its own."""
+    threads: PositiveInt | None = None
+    """CPU threads of each run; null shares the cores among the workers."""
+    graders: PositiveInt = 1
+    """Processes that grade the responses of a run."""
+    grading_timeout_seconds: PositiveFloat = 2.0
+
+
+class ArmConfig(Strict):
+    """One column of the comparison: a method, or a loop spelled out, with its own overrides."""
+
+    name: Name
+    method: str | None = None
+    """A preset of ``configs/methods``, or a path to one."""
+    loops: dict[Name, Any] | None = None
+    learner: dict[str, Any] | None = None
+    rollout: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None
+    task: dict[str, Any] | None = None
+
+
+class MethodConfig(Strict):
+    """A preset: a published method as data."""
+
+    method: Name
+    summary: str
+    source: str
+    """Paper and reference code."""
+    notes: str = ""
+    """Which constants are unverified, and where paper and code differ."""
+    loops: dict[Name, Any] = {}
+    learner: dict[str, Any] = {}
+    rollout: dict[str, Any] = {}
+    policy: dict[str, Any] = {}
+
+
+class RunConfig(Strict):
+    """Everything that decides the result of one arm, but for the seed."""
+
+    policy: PolicyConfig = PolicyConfig()
+    task: AnyTask
+    learner: LearnerConfig
+    rollout: RolloutConfig = RolloutConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    loops: dict[Name, LoopConfig] = {}
+
+
+class CampaignConfig(Strict):
+    """A campaign as the user wrote it, but for the arms' sections, which `RunConfig` checks."""
+
+    name: Name
+    description: str = ""
+    policy: dict[str, Any] = {}
+    task: dict[str, Any]
+    learner: dict[str, Any]
+    rollout: dict[str, Any] = {}
+    evaluation: dict[str, Any] = {}
+    tracking: TrackingConfig = TrackingConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+    arms: Annotated[tuple[ArmConfig, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)

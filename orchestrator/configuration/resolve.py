@@ -1,0 +1,186 @@
+"""From a campaign file to the runs it stands for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.configuration.errors import ConfigError, did_you_mean
+from orchestrator.configuration.models import ArmConfig, CampaignConfig, MethodConfig, RunConfig
+from orchestrator.configuration.parts import known_keys, to_plain
+from orchestrator.configuration.yaml_files import merge, read_yaml
+
+Model = TypeVar("Model", bound=BaseModel)
+
+EXECUTION_ONLY = ("micro_batch_size", "checkpoint_every")
+_SECTIONS = ("policy", "task", "learner", "rollout", "evaluation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One arm, resolved: its name, the method it follows, and the configuration of its runs."""
+
+    name: str
+    method: str
+    config: RunConfig
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The resolved configuration as YAML can hold it."""
+        plain: dict[str, Any] = to_plain(self.config)
+        return plain
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that decides the result of a run, but for its seed.
+
+        How much is in memory at once and how often is saved may change when a run goes on.
+        """
+        plain = self.plain
+        learner = {key: value for key, value in plain["learner"].items() if key not in EXECUTION_ONLY}
+        content = json.dumps(plain | {"learner": learner}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """A campaign file, read, merged and checked."""
+
+    path: Path
+    config: CampaignConfig
+    arms: tuple[Arm, ...]
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The resolved campaign: the file's own settings, and every arm in full."""
+        own = to_plain(self.config)
+        shared = {key: own[key] for key in ("name", "description", "tracking", "execution", "seeds")}
+        arms = [{"name": arm.name, "method": arm.method, **arm.plain} for arm in self.arms]
+        return shared | {"arms": arms}
+
+
+def read_campaign(path: Path, overrides: Sequence[str] = ()) -> Campaign:
+    """Read a campaign and resolve its arms.
+
+    Raises:
+        ConfigError: anything is wrong in the campaign or in a preset it names.
+    """
+    config = _parse(CampaignConfig, read_yaml(path, overrides), str(path))
+    _refuse_twins(f"{path}: arms", [arm.name for arm in config.arms])
+    _refuse_twins(f"{path}: seeds", config.seeds)
+    return Campaign(path=path, config=config, arms=tuple(_arm(path, config, arm) for arm in config.arms))
+
+
+def read_method(name: str, campaign_path: Path | None = None) -> MethodConfig:
+    """Read a preset by name, or by path where the name ends in ``.yaml``."""
+    folders = method_folders(campaign_path)
+    if name.endswith((".yaml", ".yml")):
+        base = campaign_path.parent if campaign_path else Path()
+        return _parse(MethodConfig, read_yaml(base / name), str(base / name))
+    for folder in folders:
+        file = folder / f"{name}.yaml"
+        if file.is_file():
+            return _parse(MethodConfig, read_yaml(file), str(file))
+    raise ConfigError(f"unknown method {name!r}; {did_you_mean(name, method_names(campaign_path))}")
+
+
+def method_names(campaign_path: Path | None = None) -> list[str]:
+    """Presets that a campaign can name."""
+    return sorted({file.stem for folder in method_folders(campaign_path) for file in folder.glob("*.yaml")})
+
+
+def method_folders(campaign_path: Path | None = None) -> list[Path]:
+    """Where presets are looked for: beside the campaign, in this checkout, in the installation."""
+    beside = [campaign_path.parent / "methods"] if campaign_path else []
+    return [
+        *beside,
+        Path(__file__).parents[2] / "configs" / "methods",
+        Path(sys.prefix) / "share" / "entrostat" / "configs" / "methods",
+    ]
+
+
+def _arm(path: Path, campaign: CampaignConfig, arm: ArmConfig) -> Arm:
+    where = f"{path}: arms.{arm.name}"
+    sections = {name: dict(getattr(campaign, name)) for name in _SECTIONS}
+    loops: dict[str, Any] = {}
+    if arm.method is not None:
+        try:
+            method = read_method(arm.method, path)
+        except ConfigError as error:
+            raise ConfigError(f"{where}.method: {error}") from error
+        loops = method.loops
+        for name in ("policy", "learner", "rollout"):
+            sections[name] = merge(sections[name], getattr(method, name))
+    for name in ("policy", "task", "learner", "rollout"):
+        sections[name] = merge(sections[name], getattr(arm, name) or {})
+    resolved = sections | {"loops": merge(loops, arm.loops or {})}
+    return Arm(name=arm.name, method=arm.method or "custom", config=_parse(RunConfig, resolved, where))
+
+
+def _refuse_twins(where: str, names: Iterable[Any]) -> None:
+    seen: set[Any] = set()
+    for name in names:
+        if name in seen:
+            raise ConfigError(f"{where}: {name!r} is there twice; give each its own")
+        seen.add(name)
+
+
+def _parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
+    try:
+        return model(**content)
+    except ValidationError as error:
+        raise ConfigError(
+            "\n".join(_line(model, where, problem, content) for problem in error.errors())
+        ) from error
+    except TypeError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _line(model: type[BaseModel], where: str, problem: Any, content: dict[str, Any]) -> str:
+    """One problem of pydantic's as path, rule, value, remedy."""
+    path = _key_path(problem["loc"], content)
+    key = f"{where}: {'.'.join(path)}" if ": " not in where else f"{where}.{'.'.join(path)}".rstrip(".")
+    kind, given, context = problem["type"], problem["input"], problem.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key; {did_you_mean(path[-1], known_keys(model, problem['loc'][:-1]))}"
+    if kind == "missing":
+        return f"{key}: is missing; add it"
+    if kind == "union_tag_invalid":
+        known = context["expected_tags"].replace("'", "").split(", ")
+        return f"{key}.kind: unknown kind {context['tag']!r}; {did_you_mean(context['tag'], known)}"
+    if kind == "union_tag_not_found":
+        return f"{key}: must be a mapping with a key 'kind', got {_short(given)}"
+    if kind == "value_error":
+        return f"{key}: {context['error']}"
+    return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {_short(given)}"
+
+
+def _key_path(location: tuple[Any, ...], content: Any) -> list[str]:
+    """The keys as they stand in the file: pydantic puts the kind of a union's member between them."""
+    path: list[str] = []
+    for key in location:
+        if isinstance(content, dict) and content.get("kind") == key and key not in content:
+            continue
+        path.append(str(key))
+        content = _child(content, key)
+    return path
+
+
+def _child(content: Any, key: Any) -> Any:
+    if isinstance(content, dict):
+        return content.get(key)
+    if isinstance(content, list | tuple) and isinstance(key, int) and key < len(content):
+        return content[key]
+    return None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,136 @@
+"""`metrics.jsonl`: every number a run measures, one record a line, and how to follow it live.
+
+The writer only appends, so training pays one `write` call an iteration.  A process that is killed
+leaves at most one torn line, at the end: readers leave it for later, the next writer removes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from orchestrator.storage.files import naming_full_disk
+
+Kind = Literal["train", "eval"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One line of `metrics.jsonl`; within a kind, steps rise strictly.
+
+    A "train" record of step t belongs to iteration t; an "eval" record of step t to the policy
+    before iteration t, so 0 is the fresh policy and `num_iterations` the final one.  Names of
+    metrics begin with "eval/" in evaluations and only there, so that (name, step) is unique.
+    """
+
+    step: int
+    kind: Kind
+    time: float  # seconds since 1970
+    metrics: Mapping[str, float]
+
+
+class MetricsWriter:
+    """Appends records to `metrics.jsonl`; each is on its way to the disk when `append` returns.
+
+    One `write` call a line, so a killed process leaves at most one torn line, at the end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._last_step: dict[Kind, int] = {record.kind: record.step for record in Tail(path).read()}
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._size = _complete_size(path)
+        os.ftruncate(self._descriptor, self._size)
+
+    def append(self, step: int, metrics: Mapping[str, float], kind: Kind = "train") -> None:
+        """Write one record; values that are not finite are left out.
+
+        Raises:
+            OSError: the disk is full; the file is left as it was before the call.
+        """
+        last = self._last_step.get(kind, -1)
+        assert step > last, f"{self.path}: {kind} record of step {step} after {last}; truncate on resume"
+        for name in metrics:
+            assert name.startswith("eval/") == (kind == "eval"), f"{name!r} in a record of kind {kind}"
+        finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+        line = encode(Record(step=step, kind=kind, time=time.time(), metrics=finite))
+        with naming_full_disk(self.path):
+            try:
+                written = os.write(self._descriptor, line)
+                if written < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                os.ftruncate(self._descriptor, self._size)
+                raise
+        self._size += len(line)
+        self._last_step[kind] = step
+
+    def has(self, step: int, kind: Kind) -> bool:
+        """Whether the record of this step is in the file already, so that a resumed run can skip it."""
+        return step <= self._last_step.get(kind, -1)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def __enter__(self) -> MetricsWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Tail:
+    """Follows a `metrics.jsonl` that another process appends to, truncates or has not made yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+        self._last_line = b""
+
+    def read(self, limit: int | None = None) -> list[Record]:
+        """Complete records since the last call, at most `limit`; from the first after a truncation.
+
+        Raises:
+            ValueError: a line that is complete is not a record.
+        """
+        try:
+            with self.path.open("rb") as file:
+                file.seek(max(0, self._offset - len(self._last_line)))
+                if file.read(len(self._last_line)) != self._last_line:
+                    self._offset, self._last_line = file.seek(0), b""
+                lines = [line for line in islice(file, limit) if line.endswith(b"\n")]
+        except FileNotFoundError:
+            return []
+        records = [self._decode(line) for line in lines]
+        if lines:
+            self._offset += sum(map(len, lines))
+            self._last_line = lines[-1]
+        return records
+
+    def _decode(self, line: bytes) -> Record:
+        try:
+            return Record(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{self.path}: not a metrics record: {line[:80]!r} ({error}); delete this line"
+            ) from error
+
+
+def encode(record: Record) -> bytes:
+    """The line of a record."""
+    fields = {"step": record.step, "kind": record.kind, "time": record.time, "metrics": record.metrics}
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def _complete_size(path: Path) -> int:
+    """Bytes up to and with the last newline."""
+    return path.read_bytes().rfind(b"\n") + 1

@@ -1,0 +1,254 @@
+"""The folders of a campaign and its runs: the one thing that training and everything around it share.
+
+    runs/<campaign>/campaign.json                what the campaign is
+    runs/<campaign>/<arm>/seed-<n>/run.json      what the run is
+                                   status.json   how it goes
+                                   metrics.jsonl every number it has measured, one record a line
+                                   initialisation.json where there was one, and what it decided
+                                   checkpoints/last.ckpt, policy/, log.txt
+    runs/<campaign>/report/index.html
+
+A run only ever appends to its own folder; the campaign's parent process reads along, shows progress
+and forwards to MLflow.  So a dead tracking server loses nothing, and a run that was killed is
+continued from its folder alone.  JSON files are replaced whole (write, then rename), so a reader
+never sees half of one; `metrics.jsonl` may end in a torn line, which readers leave for later.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from orchestrator.storage.files import read_json, replace_file, write_json
+from orchestrator.storage.metrics_log import MetricsWriter, Record, Tail, encode
+
+__all__ = [
+    "CampaignFolder",
+    "CampaignInfo",
+    "MetricsWriter",
+    "Record",
+    "RunBusyError",
+    "RunFolder",
+    "RunInfo",
+    "RunState",
+    "Status",
+    "Tail",
+    "read_json",
+    "write_json",
+]
+
+RunState = Literal["pending", "running", "done", "failed", "interrupted"]
+Info = TypeVar("Info", "CampaignInfo", "RunInfo", "Status")
+
+
+class RunBusyError(RuntimeError):
+    """Another process is working on this run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignInfo:
+    """What `campaign.json` holds."""
+
+    name: str
+    description: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    git_commit: str | None = None
+    created: float = 0.0  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What `run.json` holds."""
+
+    campaign: str
+    arm: str
+    seed: int
+    method: str
+    config: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    execution: dict[str, Any] = field(default_factory=dict)  # what changes no result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What `status.json` holds; `iteration` counts the finished ones."""
+
+    status: RunState = "pending"
+    reason: str | None = None
+    iteration: int = 0
+    num_iterations: int = 0
+    updated: float = field(default_factory=time.time)  # seconds since 1970
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run on disk."""
+
+    path: Path
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def start_path(self) -> Path:
+        """What entropy-aware initialisation decided, where it was asked for."""
+        return self.path / "initialisation.json"
+
+    @property
+    def policy_path(self) -> Path:
+        return self.path / "policy"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.txt"
+
+    def write_info(self, info: RunInfo) -> None:
+        write_json(self.path / "run.json", dataclasses.asdict(info))
+
+    def read_info(self) -> RunInfo:
+        return _read_info(RunInfo, self.path / "run.json")
+
+    def write_status(self, status: Status) -> None:
+        """Write the status as of now."""
+        stamped = dataclasses.replace(status, updated=time.time())
+        write_json(self.path / "status.json", dataclasses.asdict(stamped))
+
+    def read_status(self) -> Status:
+        """The status as last written; pending where there is none yet."""
+        path = self.path / "status.json"
+        return _read_info(Status, path) if path.exists() else Status(updated=0.0)
+
+    def writer(self) -> MetricsWriter:
+        """Opens `metrics.jsonl` for appending; a torn last line is removed."""
+        return MetricsWriter(self.metrics_path)
+
+    def records(self) -> list[Record]:
+        """All complete records, in the order written."""
+        return Tail(self.metrics_path).read()
+
+    def truncate(self, iteration: int) -> None:
+        """Forget what a checkpoint taken after `iteration` iterations does not know.
+
+        Keeps training records of steps < iteration and evaluations of steps <= iteration: the
+        evaluation at step k comes before the checkpoint k.
+        """
+        records = self.records()
+        kept = [rec for rec in records if rec.step < iteration + (rec.kind == "eval")]
+        if len(kept) < len(records):
+            replace_file(self.metrics_path, b"".join(encode(record) for record in kept))
+
+    @contextmanager
+    def lock(self, wait_seconds: float = 0.0) -> Iterator[None]:
+        """Hold the run exclusively; the kernel frees it when this process ends, however it ends.
+
+        Raises:
+            RunBusyError: another process still holds it after `wait_seconds`.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        _held_locks.add(descriptor)
+        try:
+            self._acquire(descriptor, time.monotonic() + wait_seconds)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            if descriptor in _held_locks:  # not in a forked worker, which has closed it already
+                _held_locks.remove(descriptor)
+                os.close(descriptor)
+
+    def is_locked(self) -> bool:
+        """Whether a live process works on this run, whatever `status.json` says."""
+        try:
+            with self.lock():
+                return False
+        except RunBusyError:
+            return True
+
+    def _acquire(self, descriptor: int, deadline: float) -> None:
+        while True:
+            try:
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    holder = os.pread(descriptor, 32, 0).decode() or "unknown"
+                    raise RunBusyError(
+                        f"{self.path}: process {holder} is working on this run; wait for it to end, or end it"
+                    ) from None
+                time.sleep(0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignFolder:
+    """One campaign on disk."""
+
+    path: Path
+
+    @property
+    def report_path(self) -> Path:
+        return self.path / "report" / "index.html"
+
+    def run(self, arm: str, seed: int) -> RunFolder:
+        return RunFolder(self.path / arm / f"seed-{seed}")
+
+    def runs(self) -> list[RunFolder]:
+        """The runs that have a `run.json`: arms in the order of the configuration, then seeds."""
+        found = [
+            (RunFolder(path.parent).read_info(), path.parent) for path in self.path.glob("*/seed-*/run.json")
+        ]
+        order = {arm: rank for rank, arm in enumerate(_arm_names(self.read_info().config))}
+        found.sort(key=lambda item: (order.get(item[0].arm, len(order)), item[0].arm, item[0].seed))
+        return [RunFolder(path) for _, path in found]
+
+    def write_info(self, info: CampaignInfo) -> None:
+        write_json(self.path / "campaign.json", dataclasses.asdict(info))
+
+    def read_info(self) -> CampaignInfo:
+        return _read_info(CampaignInfo, self.path / "campaign.json")
+
+    def exists(self) -> bool:
+        return (self.path / "campaign.json").exists()
+
+
+def _read_info(cls: Callable[..., Info], path: Path) -> Info:
+    content = read_json(path)
+    try:
+        known = {fld.name for fld in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        return cls(**{key: value for key, value in content.items() if key in known})
+    except (TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: not written by Entrostat ({error}); delete the folder {path.parent}"
+        ) from error
+
+
+def _arm_names(config: Mapping[str, Any]) -> list[str]:
+    """Arms in the order of the configuration, whether they are a mapping or a list with names."""
+    arms = config.get("arms") or {}
+    return [str(arm["name"]) if isinstance(arm, Mapping) and "name" in arm else str(arm) for arm in arms]
+
+
+_held_locks: set[int] = set()
+
+
+def _drop_inherited_locks() -> None:
+    """A forked worker must not keep its parent's lock alive after the parent was killed."""
+    while _held_locks:
+        os.close(_held_locks.pop())
+
+
+os.register_at_fork(after_in_child=_drop_inherited_locks)

@@ -1,0 +1,212 @@
+"""Delivers one run folder to one MLflow run: every record once, however often anything is killed.
+
+What was delivered is asked of MLflow, never remembered here: one `log_batch` is one transaction, so
+the last step of each kind in MLflow says exactly which records it has.  The folder remembers only
+`tracking.json`, the key by which its MLflow run is found; it is written before that run is made.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator.storage.files import read_json, write_json
+from orchestrator.storage.metrics_log import Kind, Record, Tail
+from orchestrator.storage.run_folder import CampaignInfo, RunFolder, RunState
+
+MAX_METRICS_PER_BATCH = 1000  # MLflow's limits
+MAX_PARAM_CHARACTERS = 6000
+MAX_TAG_CHARACTERS = 8000
+MAX_KEY_CHARACTERS = 250
+RECORDS_PER_READ = 200
+
+MLFLOW_STATUS: dict[RunState, str] = {
+    "pending": "SCHEDULED",
+    "running": "RUNNING",
+    "done": "FINISHED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """The MLflow experiment of a campaign and its parent run."""
+
+    experiment_id: str
+    parent_run_id: str
+    campaign: CampaignInfo
+    artifacts: bool
+
+
+class RunDelivery:
+    """One run folder on its way to MLflow."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.info = folder.read_info()
+        self._run_id: str | None = None
+        self._mlflow_status = ""
+        self._tags: dict[str, str] = {}
+        self._sent: dict[Kind, int] = {"train": -1, "eval": -1}
+        self._tail = Tail(folder.metrics_path)
+
+    @property
+    def name(self) -> str:
+        return f"{self.info.arm} seed-{self.info.seed}"
+
+    def forward(self, client: Any, experiment: Experiment) -> None:
+        """Deliver what is new: records, status and, once the run is done, its artifacts."""
+        state = self.folder.read_status().status  # before the records: what is done has written them all
+        if self._run_id is None:
+            if state == "pending":
+                return
+            self._run_id = self._open(client, experiment)
+        while records := self._tail.read(limit=RECORDS_PER_READ):
+            self._send(client, self._run_id, records)
+        if state == "done" and experiment.artifacts:
+            self._send_artifacts(client, self._run_id)
+        self._send_status(client, self._run_id, state)
+
+    def forget(self) -> None:
+        """After any failure: ask MLflow again what it has."""
+        self._run_id = None
+        self._tail = Tail(self.folder.metrics_path)
+
+    def num_undelivered(self) -> int:
+        """Records in the folder that MLflow is not known to have."""
+        return sum(record.step > self._sent[record.kind] for record in self.folder.records())
+
+    def _open(self, client: Any, experiment: Experiment) -> str:
+        config = self.info.config
+        tags = {
+            "mlflow.parentRunId": experiment.parent_run_id,
+            "entrostat.campaign": self.info.campaign,
+            "entrostat.arm": self.info.arm,
+            "entrostat.seed": str(self.info.seed),
+            "entrostat.method": self.info.method,
+            "entrostat.fingerprint": self.info.fingerprint,
+            **provenance_tags(experiment.campaign),
+        }
+        run = find_or_create_run(client, experiment.experiment_id, self.folder.path, self.name, tags)
+        complete_run(client, run, config)
+        self._mlflow_status = run.info.status
+        self._tags = dict(run.data.tags)
+        self._sent = last_steps(run)
+        return str(run.info.run_id)
+
+    def _send(self, client: Any, run_id: str, records: list[Record]) -> None:
+        from mlflow.entities import Metric
+
+        fresh = [record for record in records if record.step > self._sent[record.kind]]
+        for batch in batches(fresh):
+            metrics = [
+                Metric(clean_key(name), value, int(1000 * record.time), record.step)
+                for record in batch
+                for name, value in record.metrics.items()
+            ]
+            client.log_batch(run_id, metrics=metrics)
+            for record in batch:
+                self._sent[record.kind] = record.step
+
+    def _send_status(self, client: Any, run_id: str, state: RunState) -> None:
+        status = MLFLOW_STATUS[state]
+        if status == self._mlflow_status:
+            return
+        if state in ("pending", "running"):
+            client.update_run(run_id, status=status)
+        else:
+            client.set_terminated(run_id, status, int(1000 * self.folder.read_status().updated))
+        self._mlflow_status = status
+
+    def _send_artifacts(self, client: Any, run_id: str) -> None:
+        if "entrostat.artifacts" in self._tags:
+            return
+        if self.folder.checkpoint_path.exists():
+            client.log_artifact(run_id, str(self.folder.checkpoint_path), "checkpoints")
+        if self.folder.policy_path.exists():
+            client.log_artifacts(run_id, str(self.folder.policy_path), "policy")
+        client.set_tag(run_id, "entrostat.artifacts", "complete")
+        self._tags["entrostat.artifacts"] = "complete"
+
+
+def find_or_create_run(
+    client: Any, experiment_id: str, folder: Path, name: str, tags: Mapping[str, str]
+) -> Any:
+    """The MLflow run of a folder, found again by the key in its `tracking.json`."""
+    key_path = folder / "tracking.json"
+    if not key_path.exists():
+        write_json(key_path, {"key": uuid.uuid4().hex})
+    key = str(read_json(key_path)["key"])
+    found = client.search_runs([experiment_id], f"tags.`entrostat.key` = '{clean_key(key)}'", max_results=1)
+    if found:
+        return found[0]
+    clipped = {tag: str(value)[:MAX_TAG_CHARACTERS] for tag, value in tags.items() if value}
+    run = client.create_run(experiment_id, run_name=name, tags=clipped | {"entrostat.key": key})
+    return client.get_run(run.info.run_id)
+
+
+def complete_run(client: Any, run: Any, config: Mapping[str, Any]) -> None:
+    """Log the resolved configuration, if the run does not have all of it yet."""
+    from mlflow.entities import Param
+
+    missing = {key: value for key, value in flat_params(config).items() if key not in run.data.params}
+    if missing:
+        text = yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True)
+        client.log_text(run.info.run_id, text, "config.yaml")
+        client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in missing.items()])
+
+
+def last_steps(run: Any) -> dict[Kind, int]:
+    """The last step that MLflow has of each kind; -1 where it has none."""
+    last: dict[Kind, int] = {"train": -1, "eval": -1}
+    for metric in run.data.to_proto().metrics:
+        kind: Kind = "eval" if metric.key.startswith("eval/") else "train"
+        last[kind] = max(last[kind], metric.step)
+    return last
+
+
+def batches(records: list[Record]) -> Iterator[list[Record]]:
+    """Cut into batches that MLflow takes in one transaction; a record is never cut."""
+    batch: list[Record] = []
+    size = 0
+    for record in records:
+        if batch and size + len(record.metrics) > MAX_METRICS_PER_BATCH:
+            yield batch
+            batch, size = [], 0
+        batch.append(record)
+        size += len(record.metrics)
+    if batch:
+        yield batch
+
+
+def flat_params(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """`{"a": {"b": 1}}` as `{"a.b": "1"}`, with keys and values that MLflow takes."""
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= flat_params(value, f"{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            flat[clean_key(name)] = text[:MAX_PARAM_CHARACTERS]
+    return flat
+
+
+def provenance_tags(campaign: CampaignInfo) -> dict[str, str]:
+    """Versions, commit and source file, as tags."""
+    versions = {f"entrostat.version.{clean_key(name)}": text for name, text in campaign.versions.items()}
+    commit = {"mlflow.source.git.commit": campaign.git_commit} if campaign.git_commit else {}
+    return {"mlflow.source.name": campaign.source, **commit, **versions}
+
+
+def clean_key(name: str) -> str:
+    """A name with only the characters that MLflow allows in keys."""
+    return re.sub(r"[^\w\-./ :]", "_", name)[:MAX_KEY_CHARACTERS]

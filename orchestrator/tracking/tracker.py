@@ -1,0 +1,205 @@
+"""Tracks a campaign in MLflow from beside it: one thread of the parent process follows the run folders.
+
+Training never waits for MLflow and never speaks to it.  The thread runs at low priority and sends in
+large batches; where the server does not answer it says so once, tries again ever more rarely, and
+everything stays in the run folders for the next `entrostat run` of the same campaign to deliver.
+
+One experiment a campaign; in it one parent run, and below that one child a run.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from orchestrator.storage.run_folder import CampaignFolder
+from orchestrator.tracking.delivery import (
+    Experiment,
+    RunDelivery,
+    complete_run,
+    find_or_create_run,
+    provenance_tags,
+)
+from orchestrator.tracking.store import artifact_location, mask, open_client
+
+FIRST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 120.0
+NICENESS = 10
+
+
+class Tracker:
+    """Forwards a campaign folder to MLflow while the campaign runs.
+
+    Args:
+        campaign: folder that has its `campaign.json`; run folders may appear later.
+        uri: a tracking URI that `tracking_store.check` let pass.
+        warn: told, from the tracker's thread, when the server stops answering and when it is back.
+        artifacts: whether checkpoints and policies are uploaded too, or only metrics and reports.
+        interval_seconds: between two passes over the run folders.
+    """
+
+    def __init__(
+        self,
+        campaign: CampaignFolder,
+        uri: str,
+        *,
+        warn: Callable[[str], None] = print,
+        artifacts: bool = True,
+        interval_seconds: float = 10.0,
+    ) -> None:
+        self.campaign = campaign
+        self.uri = uri
+        self._warn = warn
+        self._artifacts = artifacts
+        self._interval_seconds = interval_seconds
+        self._client: Any = None
+        self._experiment: Experiment | None = None
+        self._runs: dict[Path, RunDelivery] = {}
+        self._failure = ""  # what went wrong in the last pass
+        self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to forward in the background."""
+        self._thread = threading.Thread(target=self._loop, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def forward(self) -> bool:
+        """One pass over all run folders; False where not everything could be delivered."""
+        failures = []
+        try:
+            client, experiment = self._connect()
+            for delivery in self._deliveries():
+                failures += self._deliver(delivery, client, experiment)
+        except Exception as error:  # whatever MLflow, its server or its database raises: training goes on
+            self._experiment = None
+            failures.append(_one_line(error))
+        self._report(failures)
+        return not failures
+
+    def finish(self) -> list[str]:
+        """Deliver the rest and the report, close the parent run; say what could not be delivered."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self.forward():
+            try:
+                self._finish_parent()
+            except Exception as error:
+                self._failure = _one_line(error)
+        if not self._failure:
+            return []
+        counts = {run.name: run.num_undelivered() for run in self._deliveries()}
+        missing = ", ".join(f"{name} ({count} records)" for name, count in counts.items() if count)
+        return [
+            f"tracking: {mask(self.uri)}: {self._failure}",
+            f"tracking: not delivered: {missing or 'status or artifacts'}. Nothing is lost: it is all in "
+            f"{self.campaign.path}, and the same command again delivers it.",
+        ]
+
+    def _loop(self) -> None:
+        with suppress(OSError, AttributeError):  # Linux can lower one thread; elsewhere it stays as it is
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        while True:
+            pause = self._interval_seconds
+            if not self.forward():
+                pause = self._pause_seconds
+                self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
+            if self._stop.wait(pause):
+                return
+
+    def _connect(self) -> tuple[Any, Experiment]:
+        if self._client is None:
+            self._client = open_client(self.uri)
+        if self._experiment is None:
+            self._experiment = self._open_campaign(self._client)
+        return self._client, self._experiment
+
+    def _open_campaign(self, client: Any) -> Experiment:
+        info = self.campaign.read_info()
+        experiment_id = self._experiment_id(client, info.name)
+        tags = {
+            "entrostat.campaign": info.name,
+            "mlflow.note.content": info.description,
+            "mlflow.user": _user(),
+            **provenance_tags(info),
+        }
+        run = find_or_create_run(client, experiment_id, self.campaign.path, info.name, tags)
+        complete_run(client, run, info.config)
+        if run.info.status != "RUNNING":
+            client.update_run(run.info.run_id, status="RUNNING")
+        return Experiment(
+            experiment_id=experiment_id,
+            parent_run_id=run.info.run_id,
+            campaign=info,
+            artifacts=self._artifacts,
+        )
+
+    def _experiment_id(self, client: Any, name: str) -> str:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            location = artifact_location(self.uri, self.campaign.path.parent, name)
+            return str(client.create_experiment(name, artifact_location=location))
+        if experiment.lifecycle_stage == "deleted":
+            remedy = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+            raise RuntimeError(f"the experiment {name!r} was deleted; `{remedy}`, or rename the campaign")
+        return str(experiment.experiment_id)
+
+    def _deliveries(self) -> list[RunDelivery]:
+        for folder in self.campaign.runs():
+            if folder.path not in self._runs:
+                self._runs[folder.path] = RunDelivery(folder)
+        return list(self._runs.values())
+
+    def _deliver(self, delivery: RunDelivery, client: Any, experiment: Experiment) -> list[str]:
+        from mlflow.exceptions import RestException
+
+        try:
+            delivery.forward(client, experiment)
+        except (RestException, ValueError, FileNotFoundError) as error:  # of this run; the server does answer
+            delivery.forget()
+            return [f"{delivery.name}: {_one_line(error)}"]
+        except Exception:
+            delivery.forget()
+            raise
+        return []
+
+    def _finish_parent(self) -> None:
+        client, experiment = self._connect()
+        run_id = experiment.parent_run_id
+        if self.campaign.report_path.exists():
+            client.log_artifact(run_id, str(self.campaign.report_path), "report")
+        states = {run.folder.read_status().status for run in self._deliveries()}
+        failed = "FAILED" if "failed" in states else "KILLED"
+        client.set_terminated(run_id, "FINISHED" if states <= {"done"} else failed)
+
+    def _report(self, failures: list[str]) -> None:
+        before, self._failure = self._failure, failures[0] if failures else ""
+        if self._failure and not before:
+            self._warn(
+                f"tracking: {mask(self.uri)}: {self._failure}. Training goes on; the metrics stay in "
+                f"{self.campaign.path} and are sent when the server answers again."
+            )
+        if before and not self._failure:
+            self._pause_seconds = FIRST_PAUSE_SECONDS
+            self._warn(f"tracking: {mask(self.uri)} answers again; everything so far is delivered.")
+
+
+def _one_line(error: BaseException) -> str:
+    """The innermost cause: "[Errno 111] Connection refused" rather than the page that wraps it."""
+    while not isinstance(error, ValueError) and (cause := error.__cause__ or error.__context__):
+        error = cause
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a name for its user
+        return "unknown"

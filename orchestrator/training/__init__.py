@@ -1,0 +1,1 @@
+"""One run: what happens inside the process that trains."""

@@ -1,0 +1,64 @@
+"""The feedback loops of a run, as a Lightning callback that keeps their state in the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback
+
+from controllers.bank import Bank
+from controllers.base import Trace
+from controllers.loop import restore
+from orchestrator.configuration.models import LoopConfig
+from policies.actuators.base import Actuator
+from policies.policy_loss import Actuation, vocabulary_of
+from policies.vocabulary import VocabularyFilter
+
+
+class EntropyControl(Callback):
+    """Runs a bank of loops on telemetry and hands out the actuation in force.
+
+    All of it is plain floats.  With no loops it commands nothing, which is training without control.
+    """
+
+    def __init__(self, loops: Mapping[str, LoopConfig]) -> None:
+        self._bank = Bank(loops={name: loop.build() for name, loop in loops.items()})
+        self._actuators: Sequence[Actuator] = [loop.actuator for loop in loops.values()]
+        self._state = self._bank.init()
+        self._commands: dict[str, float] = {}
+
+    @property
+    def vocabulary(self) -> VocabularyFilter | None:
+        """The part of the vocabulary that some actuator or sensor reads, whatever the commands."""
+        return vocabulary_of(self._actuators)
+
+    @property
+    def actuation(self) -> Actuation:
+        """The commands in force: those of the last ``act``, neutral before the first."""
+        return Actuation.of(self._actuators, self._commands)
+
+    def act(self, telemetry: Mapping[str, float], t: int) -> dict[str, Trace]:
+        """Step every loop once; the new commands are in force when this returns."""
+        self._state, traces = self._bank.step(self._state, telemetry, t)
+        self._commands = self._bank.commands(traces)
+        return traces
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"loops": self._state, "commands": self._commands}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._state = restore(state_dict["loops"])
+        self._commands = dict(state_dict["commands"])
+
+
+def trace_metrics(traces: Mapping[str, Trace]) -> dict[str, float]:
+    """A trace of each loop as metrics ``loop/<name>/<letter>``; see `controllers.base` for the letters."""
+    metrics: dict[str, float] = {}
+    for name, trace in traces.items():
+        for letter in ("y", "r", "e", "v", "u"):
+            metrics[f"loop/{name}/{letter}"] = getattr(trace, letter)
+        metrics[f"loop/{name}/saturated"] = float(trace.saturated)
+        metrics[f"loop/{name}/held"] = float(trace.held)
+        metrics |= {f"loop/{name}/term/{term}": value for term, value in trace.terms.items()}
+    return metrics

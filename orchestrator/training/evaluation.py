@@ -1,0 +1,131 @@
+"""The held-out exam: greedy pass@1, and pass@k from samples at the rollout temperature."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from math import comb
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from orchestrator.configuration.models import EvaluationConfig, RolloutConfig
+from orchestrator.storage.metrics_log import MetricsWriter
+from orchestrator.training.experience import collect
+from orchestrator.training.seeds import derive_seed
+from policies.loading import LoadedPolicy
+from policies.rollouts.base import RolloutEngine, Sampling
+from tasks import Problem
+from tasks.grading import GradingPool
+
+PASS_SCORE = 1.0
+"""A response passes when its score is this high."""
+
+
+def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
+    """Unbiased estimate of the chance that one of ``k`` samples passes: 1 - C(n-c, k) / C(n, k).
+
+    Source: Chen et al. 2021 (arXiv 2107.03374), equation 1.
+    """
+    if not 1 <= k <= num_samples:
+        raise ValueError(f"k must be between 1 and the {num_samples} samples, got {k}")
+    return 1.0 - comb(num_samples - num_passed, k) / comb(num_samples, k)
+
+
+def exam_metrics(
+    problems: Sequence[Problem],
+    greedy: Sequence[bool],
+    sampled: Sequence[Sequence[bool]],
+    pass_at: Iterable[int],
+) -> dict[str, float]:
+    """Means over problems, over each domain and over each difficulty.
+
+    Args:
+        problems: [P].
+        greedy: [P], whether the greedy response passed.
+        sampled: [P] of [n], whether each sample passed.
+        pass_at: values of k.
+    """
+    scores: dict[str, list[float]] = defaultdict(list)
+    for problem, passed, samples in zip(problems, greedy, sampled, strict=True):
+        row = {"pass_at_1": float(passed), "pass_rate": sum(samples) / len(samples)}
+        row |= {f"pass_at_{k}": pass_at_k(len(samples), sum(samples), k) for k in pass_at}
+        for name, score in row.items():
+            scores[f"eval/{name}"].append(score)
+            scores[f"eval/domain/{problem.domain}/{name}"].append(score)
+            scores[f"eval/difficulty/{problem.difficulty:g}/{name}"].append(score)
+    return {name: sum(values) / len(values) for name, values in scores.items()}
+
+
+class Examiner(Callback):
+    """Holds the exam before the first iteration, every so many, and after the last."""
+
+    def __init__(
+        self,
+        *,
+        problems: Sequence[Problem],
+        settings: EvaluationConfig,
+        rollout: RolloutConfig,
+        num_iterations: int,
+        seed: int,
+        policy: LoadedPolicy,
+        engine: RolloutEngine,
+        graders: GradingPool,
+        writer: MetricsWriter,
+    ) -> None:
+        self.problems = problems
+        self.settings = settings
+        self.rollout = rollout
+        self.num_iterations = num_iterations
+        self.seed = seed
+        self.policy = policy
+        self.engine = engine
+        self.graders = graders
+        self.writer = writer
+        self.last_step = -1  # in the checkpoint, so that no exam is held twice
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.last_step < 0:
+            self.hold(0, trainer)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        step = int(pl_module.iteration)  # type: ignore[arg-type]
+        if step % self.settings.every == 0 or step == self.num_iterations:
+            self.hold(step, trainer)
+
+    def hold(self, step: int, trainer: Trainer) -> None:
+        """Examine the policy as it is after ``step`` iterations, in the precision that it trains in."""
+        with trainer.precision_plugin.forward_context():
+            metrics = self.examine(step)
+        self.writer.append(step, metrics, kind="eval")
+        self.last_step = step
+
+    def examine(self, step: int) -> dict[str, float]:
+        """The exam's metrics, without recording them."""
+        greedy = self._passes(num_samples=1, temperature=0.0, step=step)
+        sampled = self._passes(
+            num_samples=self.settings.num_samples, temperature=self.rollout.temperature, step=step
+        )
+        return exam_metrics(self.problems, [row[0] for row in greedy], sampled, self.settings.pass_at)
+
+    def _passes(self, *, num_samples: int, temperature: float, step: int) -> list[list[bool]]:
+        rollouts = collect(
+            self.problems,
+            policy=self.policy,
+            engine=self.engine,
+            graders=self.graders,
+            num_samples=num_samples,
+            sampling=Sampling(
+                temperature=temperature,
+                max_tokens=self.rollout.max_tokens,
+                seed=derive_seed(self.seed, "evaluation", step),
+            ),
+        )
+        passed = [score >= PASS_SCORE for score in rollouts.grades.scores]
+        return [passed[i : i + num_samples] for i in range(0, len(passed), num_samples)]
+
+    def state_dict(self) -> dict[str, int]:
+        return {"last_step": self.last_step}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.last_step = state_dict["last_step"]

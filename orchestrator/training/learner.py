@@ -1,0 +1,167 @@
+"""The learner: one training step is one iteration, read from top to bottom."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from orchestrator.configuration.models import RunConfig
+from orchestrator.storage.metrics_log import MetricsWriter
+from orchestrator.training.entropy_control import EntropyControl, trace_metrics
+from orchestrator.training.experience import Rollouts, collect, token_batch
+from orchestrator.training.prompts import PromptBatch
+from orchestrator.training.seeds import derive_seed
+from orchestrator.training.update import TrainingDivergedError, Update, Updater
+from policies.batch import TokenBatch
+from policies.loading import LoadedPolicy
+from policies.rollouts.base import RolloutEngine, Sampling
+from policies.sensors import measure
+from policies.sequences import Sequences, View, pack
+from tasks import Problem
+from tasks.grading import GradingPool
+
+
+class Learner(pl.LightningModule):
+    """rollout → reward → measure → loop → loss → step, with manual optimisation."""
+
+    def __init__(
+        self,
+        *,
+        config: RunConfig,
+        seed: int,
+        policy: LoadedPolicy,
+        engine: RolloutEngine,
+        graders: GradingPool,
+        control: EntropyControl,
+        writer: MetricsWriter,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.settings = config.learner
+        self.rollout_settings = config.rollout
+        self.seed = seed
+        self.model = policy.model  # registers the parameters
+        self.policy = policy
+        self.engine = engine
+        self.graders = graders
+        self.control = control
+        self.writer = writer
+        self.updater = Updater(
+            policy=policy,
+            settings=config.learner,
+            max_tokens=config.rollout.max_tokens,
+            backward=self.manual_backward,
+        )
+        self.iteration = 0  # iterations finished; in the checkpoint
+        self.num_skipped_in_a_row = 0
+        self.seconds: dict[str, float] = {}
+
+    def training_step(self, prompts: PromptBatch, _: int) -> None:
+        start = perf_counter()
+        # bf16-true makes bfloat16 the default dtype around this call; ours is float32 where we say nothing.
+        torch.set_default_dtype(torch.float32)
+        torch.manual_seed(derive_seed(self.seed, "iteration", self.iteration, self.global_rank))
+
+        rollouts = self._collect(prompts.problems)
+        with self._timed("measure"):
+            sequences = pack(rollouts.prompts, rollouts.responses, self.policy.pad_id)
+            view = View(temperature=rollouts.temperature, vocabulary=self.control.vocabulary)
+            batch = token_batch(rollouts, sequences, self.policy, self.settings, view)
+        with self._timed("control"):
+            domains = [problem.domain for problem in rollouts.problems]
+            telemetry = measure(batch, vocabulary_size=self.policy.vocabulary_size, domains=domains)
+            traces = self.control.act(telemetry, self.iteration)
+        with self._timed("update"):
+            update = self._update(sequences, batch, view)
+
+        self.seconds |= rollouts.seconds | {"iteration": perf_counter() - start}
+        self.writer.append(
+            self.iteration,
+            telemetry
+            | trace_metrics(traces)
+            | update.metrics()
+            | rollouts.metrics(batch.logprobs)
+            | {"learning_rate": self._learning_rate()}
+            | {f"seconds/{phase}": seconds for phase, seconds in self.seconds.items()},
+        )
+        self.iteration += 1
+
+    def _collect(self, problems: Sequence[Problem]) -> Rollouts:
+        return collect(
+            problems,
+            policy=self.policy,
+            engine=self.engine,
+            graders=self.graders,
+            num_samples=self.settings.group_size,
+            sampling=Sampling(
+                temperature=self.control.actuation.temperature(self.rollout_settings.temperature),
+                max_tokens=self.rollout_settings.max_tokens,
+                seed=derive_seed(self.seed, "rollout", self.iteration, self.global_rank),
+            ),
+        )
+
+    def _update(self, sequences: Sequences, batch: TokenBatch, view: View) -> Update:
+        update = Update(seed=derive_seed(self.seed, "update", self.iteration))
+        actuation = self.control.actuation
+        batch = self.updater.shape(sequences, batch, actuation, view)
+        for rows in self.updater.minibatches(batch.group.cpu(), update.seed):
+            loss = self.updater.accumulate(update, rows, sequences, batch, actuation, view)
+            self._step(update, loss)
+        return update
+
+    def _step(self, update: Update, loss: float) -> None:
+        """One optimiser step, unless the loss or its gradient is not finite."""
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, pl.core.optimizer.LightningOptimizer)
+        for group in optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm).item()
+        update.gradient_norms.append(norm)
+        if math.isfinite(loss) and math.isfinite(norm):
+            optimizer.step()
+            self.num_skipped_in_a_row = 0
+        else:
+            update.num_skipped += 1
+            self.num_skipped_in_a_row += 1
+        optimizer.zero_grad()
+        if self.num_skipped_in_a_row >= self.settings.max_skipped_steps:
+            raise TrainingDivergedError(
+                f"the loss or its gradient was not finite for {self.num_skipped_in_a_row} optimiser steps in a row, "
+                f"up to iteration {self.iteration}; lower learner.learning_rate or the limits of a loop"
+            )
+
+    def _learning_rate(self) -> float:
+        """Linear warm-up by iteration, then constant [per optimiser step]."""
+        warmup = self.settings.warmup_iterations
+        share = min(1.0, (self.iteration + 1) / warmup) if warmup else 1.0
+        return self.settings.learning_rate * share
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
+            [p for p in self.model.parameters() if p.requires_grad],
+            lr=self.settings.learning_rate,
+            betas=self.settings.betas,
+            weight_decay=self.settings.weight_decay,
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["learner"] = {
+            "iteration": self.iteration,
+            "num_skipped_in_a_row": self.num_skipped_in_a_row,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.iteration = checkpoint["learner"]["iteration"]
+        self.num_skipped_in_a_row = checkpoint["learner"]["num_skipped_in_a_row"]
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        self.seconds[phase] = perf_counter() - start

@@ -1,0 +1,198 @@
+"""One run from its folder to its end; `orchestrator.training.worker` is the process that it has to itself.
+
+It reads ``run.json``, continues from ``checkpoints/last.ckpt`` where there is one, and writes nothing
+outside its folder.  How it ended is in ``status.json``; the exit status says the same to a scheduler.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from orchestrator.configuration.models import RunConfig
+from orchestrator.storage.metrics_log import MetricsWriter
+from orchestrator.storage.run_folder import RunBusyError, RunFolder, RunInfo, RunState, Status
+from orchestrator.training.checkpoints import Checkpointer
+from orchestrator.training.entropy_control import EntropyControl
+from orchestrator.training.evaluation import Examiner
+from orchestrator.training.learner import Learner
+from orchestrator.training.prompts import PromptLoader
+from orchestrator.training.seeds import derive_seed
+from orchestrator.training.start import load_start, make_engine
+from tasks.grading import GradingPool
+from tasks.splits import held_out_set
+
+EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
+LOCK_WAIT_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
+
+
+def main(path: str) -> int:
+    """Work on one run until it is done, fails or is told to stop; give the exit status."""
+    folder = RunFolder(Path(path))
+    try:
+        with folder.lock(wait_seconds=LOCK_WAIT_SECONDS):
+            return _work(folder)
+    except RunBusyError as busy:  # the status belongs to the process that holds the run
+        log.error("%s", busy)
+        return EXIT_FAILED
+
+
+def _work(folder: RunFolder) -> int:
+    info = folder.read_info()
+    _tell(folder, info, "running")
+    try:
+        with _stop_on_signals():
+            train(folder, info)
+    except SIGTERMException:
+        iteration = _checkpointed_iteration(folder) or 0
+        _tell(folder, info, "interrupted", f"told to stop; it continues from iteration {iteration}")
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        traceback.print_exc()
+        _tell(folder, info, "failed", f"{type(error).__name__}: {error}")
+        return EXIT_FAILED
+    _tell(folder, info, "done")
+    return EXIT_DONE
+
+
+def _tell(folder: RunFolder, info: RunInfo, state: RunState, reason: str | None = None) -> None:
+    folder.write_status(
+        Status(
+            status=state,
+            reason=reason,
+            iteration=_measured_iterations(folder),
+            num_iterations=info.config["learner"]["iterations"],
+            pid=os.getpid() if state == "running" else None,
+        )
+    )
+
+
+def train(folder: RunFolder, info: RunInfo) -> None:
+    """Build everything that ``run.json`` names and train from the last checkpoint to the end."""
+    config = RunConfig(**info.config)
+    settings = config.learner
+    execution = info.execution
+    done = _checkpointed_iteration(folder)
+    resuming = done is not None
+    folder.truncate(-1 if done is None else done)
+
+    config, policy = load_start(config, info.seed, folder.start_path)
+    engine = make_engine(policy, config)
+    loader = PromptLoader(
+        config.task,
+        seed=derive_seed(info.seed, "prompts"),
+        prompts_per_iteration=settings.prompts_per_iteration,
+        num_iterations=settings.iterations,
+    )
+    exam = held_out_set(config.task, config.evaluation.num_problems)
+    with (
+        GradingPool(
+            config.task,
+            num_workers=execution["graders"],
+            timeout_seconds=execution["grading_timeout_seconds"],
+        ) as graders,
+        MetricsWriter(folder.metrics_path) as writer,
+    ):
+        control = EntropyControl(config.loops)
+        learner = Learner(
+            config=config,
+            seed=info.seed,
+            policy=policy,
+            engine=engine,
+            graders=graders,
+            control=control,
+            writer=writer,
+        )
+        examiner = Examiner(
+            problems=exam,
+            settings=config.evaluation,
+            rollout=config.rollout,
+            num_iterations=settings.iterations,
+            seed=info.seed,
+            policy=policy,
+            engine=engine,
+            graders=graders,
+            writer=writer,
+        )
+        checkpointer = Checkpointer(
+            folder.checkpoint_path, every=settings.checkpoint_every, num_iterations=settings.iterations
+        )
+        trainer = pl.Trainer(
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            strategy=settings.strategy,
+            precision=settings.precision,
+            max_epochs=1,
+            callbacks=[control, examiner, checkpointer],
+            default_root_dir=folder.path,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+        trainer.fit(
+            learner,
+            train_dataloaders=loader,
+            ckpt_path=folder.checkpoint_path if resuming else None,
+            weights_only=True if resuming else None,
+        )
+    policy.save(folder.policy_path)
+
+
+def _checkpointed_iteration(folder: RunFolder) -> int | None:
+    """Iterations that the checkpoint has behind it; None where there is no checkpoint."""
+    path = folder.checkpoint_path
+    if not path.exists():
+        return None
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        return int(checkpoint["learner"]["iteration"])
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path}: not a checkpoint of a run ({error}); delete it, and the run starts over"
+        ) from error
+
+
+def _measured_iterations(folder: RunFolder) -> int:
+    try:
+        return max((record.step + 1 for record in folder.records() if record.kind == "train"), default=0)
+    except ValueError:  # a broken metrics file fails the run with a reason of its own
+        return 0
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[None]:
+    """SIGTERM and Ctrl-C end this block as `SIGTERMException`.
+
+    While Lightning trains it has a handler of its own, which calls this one too and raises between two
+    iterations; before and after, this one raises at once.
+    """
+
+    def stop(signum: int, _: FrameType | None) -> None:
+        if signal.getsignal(signal.SIGTERM) is stop:
+            raise SIGTERMException
+        if signum == signal.SIGINT:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,117 @@
+"""What a run starts from: its policy, with entropy enough where the configuration asks for it."""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import asdict, replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+import torch
+
+from orchestrator.configuration.models import PolicyConfig, RunConfig
+from orchestrator.storage.files import read_json, write_json
+from orchestrator.training.seeds import derive_seed
+from policies.initialisation import Start, choose_start, rollout_entropy
+from policies.loading import BUILTIN, LoadedPolicy, built_in, load_pretrained
+from policies.rollouts.base import RolloutEngine, Sampling
+from policies.rollouts.transformers_engine import TransformersEngine
+from tasks import Task
+
+log = logging.getLogger(__name__)
+
+
+def load_start(config: RunConfig, seed: int, decision: Path) -> tuple[RunConfig, LoadedPolicy]:
+    """The policy of a run, and its configuration as entropy-aware initialisation leaves it.
+
+    What was decided is kept in the file ``decision``, so that a continued run starts from the same.
+    """
+    if config.policy.initialisation.floor_nats is None:
+        return config, load_policy(config.policy, config.task)
+    load = lru_cache(maxsize=1)(lambda seed: load_policy(_with_seed(config.policy, seed), config.task))
+    if decision.exists():
+        start = Start(**read_json(decision))
+    else:
+        start = choose_start(
+            config.policy.initialisation,
+            seed=config.policy.warm_start.seed,
+            temperature=config.rollout.temperature,
+            entropy=lambda draw, temperature: _first_entropy(load(draw), config, seed, temperature),
+        )
+        write_json(decision, asdict(start))
+    _report(start, config)
+    rollout = config.rollout.model_copy(update={"temperature": start.temperature})
+    policy = _with_seed(config.policy, start.seed)
+    return config.model_copy(update={"rollout": rollout, "policy": policy}), load(start.seed)
+
+
+def load_policy(settings: PolicyConfig, task: Task) -> LoadedPolicy:
+    """The policy that a configuration names."""
+    if settings.source != BUILTIN:
+        return load_pretrained(settings.source, trust_remote_code=settings.trust_remote_code)
+    demonstrations = partial(_demonstrations, task, settings)
+    return built_in(settings.architecture, settings.warm_start, task.alphabet(), demonstrations)
+
+
+def make_engine(policy: LoadedPolicy, config: RunConfig) -> RolloutEngine:
+    """The rollout engine that a run names."""
+    return TransformersEngine(
+        policy.model,
+        pad_id=policy.pad_id,
+        eos_id=policy.eos_id,
+        max_batch_size=config.rollout.max_batch_size,
+    )
+
+
+def _first_entropy(policy: LoadedPolicy, config: RunConfig, seed: int, temperature: float) -> float:
+    """Entropy of the very rollouts that iteration 0 is going to sample [nats/token]."""
+    if config.learner.accelerator != "cpu" and torch.cuda.is_available():
+        policy.model.to("cuda")
+    prompts_seed = derive_seed(seed, "prompts")
+    problems = [
+        config.task.problem("train", prompts_seed, i) for i in range(config.learner.prompts_per_iteration)
+    ]
+    return rollout_entropy(
+        policy,
+        make_engine(policy, config),
+        [problem.prompt for problem in problems],
+        num_samples=config.learner.group_size,
+        sampling=Sampling(
+            temperature=temperature,
+            max_tokens=config.rollout.max_tokens,
+            seed=derive_seed(seed, "rollout", 0, 0),
+        ),
+        micro_batch_size=config.learner.micro_batch_size,
+    )
+
+
+def _report(start: Start, config: RunConfig) -> None:
+    settings = config.policy.initialisation
+    measured = f"initial entropy {start.entropy_nats:.3f} nats/token, floor {settings.floor_nats:g}"
+    if settings.floor_nats is not None and start.entropy_nats < settings.floor_nats:
+        log.warning("%s: accepted below the floor; learning may stall", measured)
+    elif start.num_attempts == 1:
+        log.info("%s: met at once", measured)
+    elif settings.action == "redraw":
+        log.info("%s: met by policy %d, of seed %d", measured, start.num_attempts, start.seed)
+    else:
+        configured = config.rollout.temperature
+        log.info("%s: sampling temperature raised from %g to %g", measured, configured, start.temperature)
+
+
+def _with_seed(policy: PolicyConfig, seed: int) -> PolicyConfig:
+    """The same policy, drawn with another seed."""
+    return policy.model_copy(update={"warm_start": replace(policy.warm_start, seed=seed)})
+
+
+def _demonstrations(task: Task, settings: PolicyConfig, batch: int) -> list[tuple[str, str]]:
+    """The n-th batch of imperfect demonstrations: problems that no run trains on in the same order."""
+    start = settings.warm_start
+    seed = derive_seed(start.seed, "demonstrations")
+    pairs = []
+    for index in range(batch * start.batch_size, (batch + 1) * start.batch_size):
+        problem = task.problem("train", seed, index)
+        rng = random.Random(derive_seed(seed, index))
+        pairs.append((problem.prompt, task.demonstrate(problem, rng, start.error_rate)))
+    return pairs

@@ -1,0 +1,154 @@
+"""Optimiser steps on one batch: minibatches, micro-batches, and what to do with a bad gradient."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from orchestrator.configuration.models import LearnerConfig
+from orchestrator.training.seeds import derive_seed
+from policies.batch import TokenBatch
+from policies.loading import LoadedPolicy
+from policies.objectives import Metrics, reduce_metrics, token_weights
+from policies.policy_loss import Actuation, policy_loss
+from policies.sequences import Sequences, Statistics, View, observe, response_statistics
+
+
+class TrainingDivergedError(RuntimeError):
+    """Losses or gradients stayed not finite for longer than allowed."""
+
+
+@dataclass(slots=True)
+class Update:
+    """What the optimiser steps of one iteration did."""
+
+    seed: int
+    losses: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    gradient_norms: list[float] = field(default_factory=list)
+    per_token: list[Metrics] = field(default_factory=list)
+    num_skipped: int = 0
+
+    def metrics(self) -> dict[str, float]:
+        """Means over the optimiser steps, ready to be recorded."""
+        shares = {f"loss/{name}": _mean(values) for name, values in self.losses.items()}
+        return {
+            "loss": sum(shares.values()),
+            **shares,
+            "grad_norm": _mean(self.gradient_norms),
+            "guard/skipped_steps": float(self.num_skipped),
+            **{f"ratio/{name}": value for name, value in reduce_metrics(self.per_token).items()},
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Updater:
+    """Turns a measured batch and an actuation into gradients, one minibatch at a time."""
+
+    policy: LoadedPolicy
+    settings: LearnerConfig
+    max_tokens: int
+    backward: Callable[[Tensor], None]
+
+    def minibatches(self, group: Tensor, seed: int) -> Iterator[Tensor]:
+        """Row indices of each optimiser step: all epochs, each in an order of its own.
+
+        Prompts are shuffled and dealt whole, so a decision that looks at a prompt's group [N] sees
+        all of it.
+        """
+        for epoch in range(self.settings.epochs):
+            if self.settings.minibatches == 1:
+                yield torch.arange(len(group))
+                continue
+            generator = torch.Generator().manual_seed(derive_seed(seed, "minibatches", epoch))
+            prompts = torch.randperm(int(group.max()) + 1, generator=generator)
+            for share in prompts.tensor_split(self.settings.minibatches):
+                yield torch.nonzero(torch.isin(group, share)).flatten()
+
+    def shape(self, sequences: Sequences, batch: TokenBatch, actuation: Actuation, view: View) -> TokenBatch:
+        """The batch of the iteration as the update shall see it."""
+        batch = actuation.shape(batch, self.settings.advantage)
+        if batch.scale is None:
+            return batch
+        seen = self._observe(sequences, batch, view)
+        return replace(
+            _seen(batch, seen), old_logprobs=seen.logprobs, filtered_logprobs=seen.filtered_logprobs
+        )
+
+    def accumulate(
+        self,
+        update: Update,
+        rows: Tensor,
+        sequences: Sequences,
+        batch: TokenBatch,
+        actuation: Actuation,
+        view: View,
+    ) -> float:
+        """Add the gradient of one minibatch to the parameters' and the figures to ``update``; give its loss."""
+        sequences = sequences.select(rows)
+        batch, _ = batch.select(rows.to(batch.response.device))
+        batch = replace(batch, weights=self._weights(batch))
+        if update.gradient_norms and actuation.looks_at_minibatch:
+            # The policy has moved since the batch was measured, and decisions look at it as it is.
+            batch = _seen(batch, self._observe(sequences, batch, view))
+        generator = torch.Generator().manual_seed(
+            derive_seed(update.seed, "weights", len(update.gradient_norms))
+        )
+        plans, factors = actuation.plans(batch), actuation.weights(batch, generator)
+        view = replace(
+            view,
+            entropy_gradient=actuation.needs_entropy_gradient,
+            # Under the cut only its entropy has a gradient; the log-probs are those of the start.
+            vocabulary=view.vocabulary if actuation.needs_entropy_gradient else None,
+        )
+        totals: dict[str, float] = defaultdict(float)
+        for piece in sequences.pieces(self._micro_batch_size(batch)):
+            tokens, index = batch.select(piece.to(batch.response.device))
+            seen = response_statistics(self.policy.model, sequences.select(piece), view, tokens.scale)
+            loss, shares, metrics = policy_loss(
+                _seen(tokens, seen),
+                self.settings.objective,
+                actuation,
+                [{name: values[index] for name, values in plan.items()} for plan in plans],
+                None if factors is None else factors[index],
+            )
+            self.backward(loss)
+            update.per_token.append(metrics)
+            for name, share in shares.items():
+                totals[name] += share.item()
+        for name, total in totals.items():
+            update.losses[name].append(total)
+        return sum(totals.values())
+
+    def _observe(self, sequences: Sequences, batch: TokenBatch, view: View) -> Statistics:
+        return observe(
+            self.policy.model,
+            sequences,
+            view,
+            micro_batch_size=self._micro_batch_size(batch),
+            scale=batch.scale,
+        )
+
+    def _micro_batch_size(self, batch: TokenBatch) -> int:
+        return self.settings.micro_batch_size or batch.num_responses
+
+    def _weights(self, batch: TokenBatch) -> Tensor:
+        return token_weights(
+            batch.response, batch.num_responses, self.settings.aggregation, max_tokens=self.max_tokens
+        )
+
+
+def _seen(batch: TokenBatch, seen: Statistics) -> TokenBatch:
+    """The batch with what the policy gives it now; what belongs to the start of the update stays."""
+    return replace(
+        batch, logprobs=seen.logprobs, entropy=seen.entropy, filtered_entropy=seen.filtered_entropy
+    )
+
+
+def _mean(values: list[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.nan

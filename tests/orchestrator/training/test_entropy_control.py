@@ -1,0 +1,105 @@
+"""Entropy control: the loops of a run, whose state survives a checkpoint exactly."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+
+import pytest
+import torch
+
+from orchestrator.configuration.models import LoopConfig
+from orchestrator.training.entropy_control import EntropyControl, trace_metrics
+
+PI = {
+    "reference": {"kind": "constant", "value_nats": 0.4},
+    "filter": {"kind": "ema", "decay": 0.7},
+    "law": {"kind": "pid", "kp": 0.5, "ki": 0.1},
+    "actuator": {"kind": "bonus"},
+    "slew": 0.05,
+}
+HOT = {
+    "reference": {"kind": "initial_anchored", "fraction": 0.5},
+    "law": {"kind": "dual_ascent", "rate": 0.1, "initial": 1.0},
+    "actuator": {"kind": "temperature"},
+}
+READINGS = [0.31, 0.28, math.nan, 0.22, 0.35, 0.5, 0.11, 0.05]
+
+
+def control_of(**loops):
+    return EntropyControl({name: LoopConfig(**loop) for name, loop in loops.items()})
+
+
+def play(control, readings, start=0):
+    return [
+        {name: trace.u for name, trace in control.act({"entropy": reading}, start + t).items()}
+        for t, reading in enumerate(readings)
+    ]
+
+
+def through_json(state):
+    return json.loads(json.dumps(state))
+
+
+def through_torch(state):
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize("carry", [through_json, through_torch])
+@pytest.mark.parametrize("cut", range(len(READINGS)))
+def test_restored_control_goes_on_exactly(carry, cut):
+    straight = play(control_of(one=PI, two=HOT), READINGS)
+    before = control_of(one=PI, two=HOT)
+    play(before, READINGS[:cut])
+    after = control_of(one=PI, two=HOT)
+    after.load_state_dict(carry(before.state_dict()))
+    assert after.actuation == before.actuation
+    assert play(after, READINGS[cut:], cut) == straight[cut:]
+
+
+def test_commands_are_in_force_once_given():
+    control = control_of(one=PI)
+    assert control.actuation.active == []  # neutral before the first
+    (trace,) = control.act({"entropy": 0.1}, 0).values()
+    assert trace.u > 0  # entropy is too low
+    assert [(actuator.kind, u) for actuator, u in control.actuation.active] == [("bonus", trace.u)]
+
+
+def test_direction():
+    low, high = control_of(one=PI), control_of(one=PI)
+    assert low.act({"entropy": 0.1}, 0)["one"].u > 0 > high.act({"entropy": 0.9}, 0)["one"].u
+
+
+def test_a_reading_that_is_not_finite_keeps_the_command():
+    control = control_of(one=PI)
+    u = control.act({"entropy": 0.1}, 0)["one"].u
+    trace = control.act({"entropy": math.nan}, 1)["one"]
+    assert trace.held
+    assert control.actuation.active[0][1] == u
+
+
+def test_no_loops_command_nothing():
+    control = EntropyControl({})
+    assert control.act({"entropy": 0.1}, 0) == {}
+    assert control.actuation.active == []
+    control.load_state_dict(through_torch(control.state_dict()))
+    assert control.act({"entropy": 0.1}, 1) == {}
+
+
+def test_every_part_of_a_trace_is_a_metric():
+    traces = control_of(one=PI).act({"entropy": 0.3}, 0)
+    metrics = trace_metrics(traces)
+    assert {name for name in metrics if "term" not in name} == {
+        f"loop/one/{part}" for part in ("y", "r", "e", "v", "u", "saturated", "held")
+    }
+    assert metrics["loop/one/y"] == pytest.approx(0.3)
+    assert metrics["loop/one/r"] == 0.4
+    assert metrics["loop/one/e"] == pytest.approx(0.1)
+    assert metrics["loop/one/u"] == traces["one"].u
+    terms = [value for name, value in metrics.items() if name.startswith("loop/one/term/")]
+    assert sum(terms) == pytest.approx(metrics["loop/one/v"])
+    assert metrics["loop/one/saturated"] == float(traces["one"].saturated)

@@ -1,0 +1,50 @@
+"""The loader of a run: every iteration its own prompts, whatever went before."""
+
+from __future__ import annotations
+
+import json
+
+from orchestrator.training.prompts import PromptLoader
+from tasks.arithmetic import Arithmetic
+
+TASK = Arithmetic(num_digits=2)
+
+
+def loader(seed=1, **changes):
+    return PromptLoader(TASK, **{"seed": seed, "prompts_per_iteration": 3, "num_iterations": 5} | changes)
+
+
+def prompts(batches):
+    return [[problem.prompt for problem in batch.problems] for batch in batches]
+
+
+def test_problems_go_on_from_iteration_to_iteration():
+    expected = [TASK.problem("train", 1, i).prompt for i in range(15)]
+    batches = prompts(loader())
+    assert [prompt for batch in batches for prompt in batch] == expected
+    assert [len(batch) for batch in batches] == [3] * 5
+
+
+def test_it_has_a_length_so_that_nothing_is_fetched_ahead():
+    assert len(loader()) == 5
+
+
+def test_other_seed_other_problems():
+    assert prompts(loader(seed=1)) != prompts(loader(seed=2))
+
+
+def test_continues_where_it_stopped():
+    straight = prompts(loader())
+    stopped = loader()
+    iterator = iter(stopped)
+    head = prompts([next(iterator), next(iterator)])
+    again = loader()
+    again.load_state_dict(json.loads(json.dumps(stopped.state_dict())))
+    assert head + prompts(again) == straight
+    assert prompts(again) == []  # used up
+
+
+def test_nothing_is_drawn_before_it_is_asked_for():
+    stopped = loader()
+    next(iter(stopped))
+    assert stopped.state_dict() == {"next_iteration": 1}

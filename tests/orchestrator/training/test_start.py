@@ -1,0 +1,155 @@
+"""Entropy-aware initialisation in a campaign: at the floor from iteration 0, and the same after a crash."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.campaign import prepare
+from orchestrator.cli import EXIT_BAD_INPUT, app
+from orchestrator.configuration.resolve import read_campaign
+from orchestrator.storage.metrics_log import MetricsWriter
+from orchestrator.storage.run_folder import RunFolder
+from orchestrator.training import run as worker
+from orchestrator.training import start
+
+WARM_START = {"num_steps": 120, "batch_size": 32}
+FLOOR = 1.8  # above the 1.76 nats that such a policy has
+
+
+@pytest.fixture
+def make_run(write_campaign):
+    """Make the folder of the plain arm, with an initialisation and other changes."""
+
+    def make(initialisation: dict, changes: dict | None = None) -> RunFolder:
+        start = {"policy.warm_start": dict(WARM_START), "policy.initialisation": initialisation}
+        path = write_campaign(start | (changes or {}))
+        return prepare(read_campaign(path)).run("grpo", 0)
+
+    return make
+
+
+def train(folder: RunFolder) -> dict[str, float]:
+    """The first training record of a finished run."""
+    assert worker.main(str(folder.path)) == worker.EXIT_DONE, folder.read_status().reason
+    return dict(next(record.metrics for record in folder.records() if record.kind == "train"))
+
+
+def test_without_a_floor_nothing_is_measured_or_written(make_run):
+    folder = make_run({"action": "recalibrate"})
+    assert train(folder)["rollout/temperature"] == 1.0
+    assert not folder.start_path.exists()
+
+
+def test_recalibrated_run_starts_at_its_floor(make_run, caplog):
+    folder = make_run({"floor_nats": FLOOR, "action": "recalibrate", "max_attempts": 6})
+    with caplog.at_level(logging.INFO, logger="orchestrator.training.start"):
+        first = train(folder)
+    decided = json.loads(folder.start_path.read_text())
+    assert decided["temperature"] > 1.0
+    assert first["rollout/temperature"] == decided["temperature"]
+    assert first["entropy"] == pytest.approx(decided["entropy_nats"], rel=1e-9)
+    assert first["entropy"] >= FLOOR
+    assert f"sampling temperature raised from 1 to {decided['temperature']:g}" in caplog.text
+
+
+def test_accept_warns_and_changes_nothing(make_run, caplog):
+    plain = train(make_run({}, {"tracking.folder": "plain"}))
+    folder = make_run({"floor_nats": FLOOR}, {"tracking.folder": "accepted"})
+    with caplog.at_level(logging.WARNING, logger="orchestrator.training.start"):
+        first = train(folder)
+    assert "accepted below the floor" in caplog.text
+    assert {k: v for k, v in first.items() if "second" not in k} == {
+        k: v for k, v in plain.items() if "second" not in k
+    }
+
+
+def test_redraw_trains_the_policy_that_it_found(make_run, monkeypatch):
+    entropies = {0: 0.1, 1: 0.2, 2: 3.0}
+    monkeypatch.setattr(
+        start, "_first_entropy", lambda policy, config, seed, T: entropies.pop(min(entropies))
+    )
+    folder = make_run({"floor_nats": 1.0, "action": "redraw"}, {"policy.warm_start.num_steps": 1})
+    train(folder)
+    assert json.loads(folder.start_path.read_text())["seed"] == 2
+    config, policy = start.load_start(worker.RunConfig(**folder.read_info().config), 0, folder.start_path)
+    assert config.policy.warm_start.seed == 2
+    expected = start.load_policy(config.policy, config.task)
+    other = start.load_policy(worker.RunConfig(**folder.read_info().config).policy, config.task)
+    weights = [each.model.get_output_embeddings().weight for each in (policy, expected, other)]
+    assert weights[0].equal(weights[1])
+    assert not weights[0].equal(weights[2])
+
+
+def test_exhausted_attempts_end_the_run_with_a_reason(make_run):
+    folder = make_run({"floor_nats": 2.8, "action": "redraw", "max_attempts": 2})
+    assert worker.main(str(folder.path)) == worker.EXIT_FAILED
+    reason = folder.read_status().reason
+    assert "none of 2 policies" in reason
+    assert "policy.initialisation.floor_nats" in reason
+    assert not folder.start_path.exists()
+
+
+def test_a_crashed_run_continues_from_the_same_start(make_run, monkeypatch):
+    settings = {"floor_nats": FLOOR, "action": "recalibrate", "max_attempts": 5}
+    straight = make_run(settings, {"tracking.folder": "straight"})
+    train(straight)
+    broken = make_run(settings, {"tracking.folder": "broken"})
+    append = MetricsWriter.append
+
+    def failing(self, step, metrics, kind="train"):
+        if step == 4 and kind == "train":
+            raise RuntimeError("pulled the plug")
+        append(self, step, metrics, kind)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsWriter, "append", failing)
+        assert worker.main(str(broken.path)) == worker.EXIT_FAILED
+
+    def unexpected(*_: object) -> float:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(start, "_first_entropy", unexpected)
+    train(broken)
+    entropies = [[r.metrics["entropy"] for r in f.records() if r.kind == "train"] for f in (straight, broken)]
+    assert entropies[0] == entropies[1]
+    assert straight.start_path.read_text() == broken.start_path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"policy.source": "some/model", "policy.initialisation": {"floor_nats": 0.3, "action": "redraw"}},
+            "arms.grpo.policy: initialisation.action must not be 'redraw' for the pretrained source 'some/model'",
+        ),
+        (
+            {"policy.initialisation": {"floor_nats": 9.0}},
+            "policy.initialisation.floor_nats: must be below ln V",
+        ),
+        ({"policy.initialisation": {"floor_nats": -1.0}}, "policy.initialisation: floor_nats must be > 0"),
+        ({"policy.initialisation": {"flor_nats": 0.3}}, "did you mean 'floor_nats'?"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_when_the_campaign_is_read(write_campaign, changes, message):
+    result = CliRunner().invoke(app, ["validate", str(write_campaign(changes))])
+    assert result.exit_code == EXIT_BAD_INPUT, result.output
+    assert message in result.stderr
+
+
+def test_a_method_can_set_the_policy_and_an_arm_overrides_it(write_campaign, tmp_path):
+    path = write_campaign(
+        {"arms": [{"name": "a", "method": "mine.yaml", "policy": {"warm_start": {"seed": 7}}}]}
+    )
+    (tmp_path / "mine.yaml").write_text(
+        "method: mine\nsummary: s\nsource: s\n"
+        "policy: {warm_start: {seed: 3, num_steps: 5}, initialisation: {floor_nats: 0.5}}\n"
+    )
+    policy = read_campaign(path).arms[0].config.policy
+    assert policy.initialisation.floor_nats == 0.5  # of the method
+    assert policy.warm_start.num_steps == 5  # of the method, over the campaign's 40
+    assert policy.warm_start.seed == 7  # of the arm, over the method's 3
+    assert policy.warm_start.batch_size == 32  # of the campaign

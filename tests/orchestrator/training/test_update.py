@@ -1,0 +1,240 @@
+"""Optimiser steps on one batch: the same gradient on every cut, and a guard against what is not finite."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+
+from orchestrator.configuration.models import LearnerConfig, PolicyConfig
+from orchestrator.training.learner import Learner
+from orchestrator.training.start import load_policy
+from orchestrator.training.update import TrainingDivergedError, Update, Updater
+from policies.actuators.bonus import Bonus
+from policies.actuators.sign_weights import SignWeights
+from policies.advantages import grpo
+from policies.batch import TokenBatch
+from policies.policy_loss import Actuation
+from policies.sequences import View, observe, pack, token_index
+from tasks.arithmetic import Arithmetic
+
+VIEW = View(temperature=0.9)
+TASK = Arithmetic(num_digits=1)
+BOTH = Actuation.of([Bonus(), SignWeights(probability_threshold=0.2)], {"bonus": 0.1, "sign_weights": 0.5})
+NONE = Actuation.of([], {})
+
+
+@pytest.fixture
+def policy(_private_cache):
+    torch.set_num_threads(1)
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_layers": 1, "num_heads": 1}
+    return load_policy(PolicyConfig(architecture=small, warm_start={"num_steps": 10}), TASK)
+
+
+@pytest.fixture
+def experience(policy):
+    """Twelve ragged responses to four prompts, one of them empty, as sequences and as a token batch."""
+    generator = torch.Generator().manual_seed(0)
+
+    def ids(length):
+        return torch.randint(4, 18, (length,), generator=generator)
+
+    prompts = [prompt for length in (4, 2, 4, 3) for prompt in [ids(length)] * 3]
+    sequences = pack(prompts, [ids(n) for n in (3, 1, 5, 0, 2, 4, 3, 3, 1, 6, 2, 2)], pad_id=0)
+    seen = observe(policy.model, sequences, VIEW, micro_batch_size=100)
+    rewards = torch.tensor([1, 0, 0, 1, 1, 0, 0, 0, 1, 0, 1, 1], dtype=torch.float32)
+    group = torch.arange(4).repeat_interleave(3)
+    response, position = token_index(sequences)
+    batch = TokenBatch(
+        response=response,
+        position=position,
+        logprobs=seen.logprobs,
+        old_logprobs=seen.logprobs,
+        entropy=seen.entropy,
+        advantages=grpo(rewards, group)[response],
+        weights=torch.zeros(len(response)),
+        rewards=rewards,
+        group=group,
+    )
+    return sequences, batch
+
+
+def updater_of(policy, **settings):
+    return Updater(
+        policy=policy,
+        settings=LearnerConfig(iterations=1, **settings),
+        max_tokens=6,
+        backward=torch.Tensor.backward,
+    )
+
+
+def gradient_of(policy, experience, actuation, rows=None, **settings):
+    sequences, batch = experience
+    policy.model.zero_grad()
+    update = Update(seed=0)
+    rows = torch.arange(12) if rows is None else rows
+    loss = updater_of(policy, **settings).accumulate(update, rows, sequences, batch, actuation, VIEW)
+    return torch.cat([p.grad.flatten() for p in policy.model.parameters()]), loss, update.metrics()
+
+
+@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "fixed_length"])
+@pytest.mark.parametrize("actuation", [NONE, BOTH], ids=["plain", "actuated"])
+@pytest.mark.parametrize("micro_batch_size", [1, 2, 4, 5])
+def test_cuts_into_micro_batches_give_one_gradient(
+    policy, experience, aggregation, actuation, micro_batch_size
+):
+    settings = {"aggregation": aggregation}
+    whole, loss, metrics = gradient_of(policy, experience, actuation, **settings)
+    cut, cut_loss, cut_metrics = gradient_of(
+        policy, experience, actuation, micro_batch_size=micro_batch_size, **settings
+    )
+    assert whole.abs().max() > 1e-3
+    torch.testing.assert_close(cut, whole, atol=1e-5, rtol=1e-4)
+    assert cut_loss == pytest.approx(loss, abs=1e-5)
+    assert cut_metrics == pytest.approx(metrics, abs=1e-5, nan_ok=True)
+
+
+def test_gradient_is_that_of_the_policy_gradient_by_hand(policy, experience):
+    """On-policy the surrogate's gradient is REINFORCE's: -Σ A ∇ log π / T."""
+    sequences, batch = experience
+    found, _, _ = gradient_of(policy, experience, NONE)
+    policy.model.zero_grad()
+    rows = torch.nonzero(sequences.response_lengths > 0).flatten()
+    total = 0.0
+    for row in rows:
+        n, start = int(sequences.response_lengths[row]), int(sequences.prompt_lengths[row])
+        ids = sequences.input_ids[row, : start + n]
+        logits = policy.model(input_ids=ids[None]).logits[0, start - 1 : -1] / VIEW.temperature
+        chosen = logits.log_softmax(-1).gather(-1, ids[start:, None]).sum()
+        advantage = grpo(batch.rewards, batch.group)[row]
+        total = total - advantage * chosen / len(batch.response)
+    total.backward()
+    expected = torch.cat([p.grad.flatten() for p in policy.model.parameters()])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_shares_of_the_loss_are_named_and_add_up(policy, experience):
+    _, loss, metrics = gradient_of(policy, experience, BOTH, micro_batch_size=3)
+    shares = [metrics[f"loss/{name}"] for name in ("objective", "bonus", "sign_weights")]
+    assert metrics["loss"] == pytest.approx(sum(shares)) == pytest.approx(loss)
+    assert metrics["loss/bonus"] < 0
+
+
+@pytest.mark.parametrize(("epochs", "minibatches"), [(1, 1), (1, 4), (3, 2), (2, 3)])
+def test_every_epoch_sees_every_response_once_and_groups_stay_whole(policy, experience, epochs, minibatches):
+    group = experience[1].group
+    updater = updater_of(policy, epochs=epochs, minibatches=minibatches)
+    steps = list(updater.minibatches(group, seed=5))
+    assert len(steps) == epochs * minibatches == updater.settings.steps_per_batch
+    for epoch in range(epochs):
+        rows = torch.cat(steps[epoch * minibatches : (epoch + 1) * minibatches])
+        assert sorted(rows.tolist()) == list(range(12))
+    for rows in steps:
+        assert all(len(rows[group[rows] == g]) in (0, 3) for g in range(4))
+
+
+def test_order_follows_the_seed_and_differs_between_epochs(policy, experience):
+    group = experience[1].group
+
+    def order(seed):
+        steps = updater_of(policy, epochs=4, minibatches=4).minibatches(group, seed)
+        return [rows.tolist() for rows in steps]
+
+    assert order(1) == order(1) != order(2)
+    assert len({tuple(map(tuple, order(1)[i : i + 4])) for i in range(0, 16, 4)}) > 1
+
+
+def test_later_steps_look_at_the_policy_as_it_is_by_then(policy, experience):
+    """A plan selects by the current probabilities, not by those measured before the first step."""
+    sequences, batch = experience
+    shown = []
+
+    class Spy(SignWeights):
+        def plan(self, batch, u):
+            shown.append(batch.logprobs.clone())
+            return super().plan(batch, u)
+
+    updater, update = updater_of(policy, epochs=2), Update(seed=0)
+    actuation = Actuation.of([Spy()], {"sign_weights": 0.5})
+    for rows in updater.minibatches(batch.group, 0):
+        updater.accumulate(update, rows, sequences, batch, actuation, VIEW)
+        with torch.no_grad():
+            for parameter in policy.model.parameters():
+                parameter.mul_(0.9)
+        update.gradient_norms.append(1.0)
+    torch.testing.assert_close(shown[0], batch.logprobs)
+    assert not torch.allclose(shown[1], batch.logprobs, atol=1e-3)
+
+
+# The guard --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def learner(policy, monkeypatch):
+    """A learner with an optimiser of its own and no trainer: just what a step needs."""
+    config = SimpleNamespace(
+        learner=LearnerConfig(iterations=1, learning_rate=0.1, max_skipped_steps=3, max_grad_norm=0.5),
+        rollout=SimpleNamespace(max_tokens=6),
+    )
+    learner = Learner(
+        config=config, seed=0, policy=policy, engine=None, graders=None, control=None, writer=None
+    )
+    optimizer = LightningOptimizer(torch.optim.SGD(policy.model.parameters(), lr=0.1))
+    optimizer._strategy = SimpleNamespace(optimizer_step=lambda optimizer, *_, **__: optimizer.step())
+    monkeypatch.setattr(learner, "optimizers", lambda: optimizer)
+    return learner
+
+
+def step(learner, gradient, loss=0.0):
+    update = Update(seed=0)
+    for parameter in learner.model.parameters():
+        parameter.grad = torch.full_like(parameter, gradient)
+    learner._step(update, loss)
+    return update
+
+
+def weights(learner):
+    return torch.cat([p.detach().flatten().clone() for p in learner.model.parameters()])
+
+
+@pytest.mark.parametrize(
+    ("gradient", "loss"), [(math.nan, 0.0), (math.inf, 0.0), (1.0, math.nan), (1.0, -math.inf)]
+)
+def test_step_that_is_not_finite_is_skipped_and_counted(learner, gradient, loss):
+    before = weights(learner)
+    update = step(learner, gradient, loss)
+    assert torch.equal(weights(learner), before)
+    assert update.metrics()["guard/skipped_steps"] == 1.0
+    assert learner.num_skipped_in_a_row == 1
+    assert all(p.grad is None or not p.grad.any() for p in learner.model.parameters())
+
+
+def test_finite_step_is_taken_clipped_to_the_norm(learner):
+    before = weights(learner)
+    update = step(learner, 1.0)
+    assert update.gradient_norms[0] == pytest.approx(math.sqrt(len(before)), rel=1e-5)
+    moved = (before - weights(learner)).norm().item()
+    assert moved == pytest.approx(0.1 * 0.5, rel=1e-3)  # learning rate times max_grad_norm
+
+
+def test_steps_in_a_row_stop_the_run_with_a_reason(learner):
+    step(learner, math.nan)
+    step(learner, math.nan)
+    step(learner, 1.0)  # breaks the row
+    step(learner, math.nan)
+    step(learner, math.nan)
+    with pytest.raises(
+        TrainingDivergedError, match=r"not finite for 3 optimiser steps.*lower learner\.learning_rate"
+    ):
+        step(learner, math.nan)
+
+
+def test_learning_rate_warms_up_by_iteration(learner):
+    learner.settings = learner.settings.model_copy(update={"warmup_iterations": 4})
+    rates = []
+    for learner.iteration in range(6):
+        rates.append(learner._learning_rate())
+    assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
