@@ -45,6 +45,7 @@ def _check_arm(arm: Arm) -> Iterator[str]:
     yield from _policy(config)
     yield from _devices(config)
     yield from _task(config)
+    yield from _objective(config)
     yield from _owners(config)
     yield from _vocabularies(config)
     for name, loop in config.loops.items():
@@ -101,6 +102,16 @@ def _task(config: RunConfig) -> Iterator[str]:
                 f"policy.warm_start: this task cannot start {BUILTIN}: {error}; "
                 "set num_steps to 0, choose another task, or another policy.source"
             )
+
+
+def _objective(config: RunConfig) -> Iterator[str]:
+    objective = config.learner.objective
+    if objective.needs_ratio and config.learner.steps_per_batch == 1:
+        yield (
+            f"learner.objective: {objective.kind!r} cannot act in this learner: with one optimiser step a batch "
+            "the probability ratio is 1 and it is plain policy gradient; set learner.minibatches or "
+            "learner.epochs above 1, or take another objective"
+        )
 
 
 def _owners(config: RunConfig) -> Iterator[str]:

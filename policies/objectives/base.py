@@ -26,6 +26,8 @@ class Objective(ABC):
 
     kind: ClassVar[str]
     has_bounds: ClassVar[bool] = False
+    needs_ratio: ClassVar[bool] = False
+    """Whether it is plain policy gradient, whatever its constants, while the ratio is 1: on-policy."""
 
     @property
     def bounds(self) -> Bounds | None:

@@ -34,6 +34,7 @@ class Cispo(Objective):
 
     kind: ClassVar[str] = "cispo"
     has_bounds: ClassVar[bool] = True
+    needs_ratio: ClassVar[bool] = True
 
     clip_low: float = 1.0
     """The weight is held above 1 - clip_low; 0 to 1, 1 is no lower bound."""

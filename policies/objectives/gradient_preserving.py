@@ -54,6 +54,7 @@ class GradientPreserving(Objective):
 
     kind: ClassVar[str] = "gradient_preserving"
     has_bounds: ClassVar[bool] = True
+    needs_ratio: ClassVar[bool] = True
 
     clip_low: float = 0.2
     """A penalised token below 1 - clip_low has keep_low of the gradient at the bound; 0 to 1."""

@@ -53,6 +53,7 @@ class Gspo(Objective):
 
     kind: ClassVar[str] = "gspo"
     has_bounds: ClassVar[bool] = True
+    needs_ratio: ClassVar[bool] = True
 
     clip_low: float = 3e-4
     """The ratio of a response is held above 1 - clip_low; 0 to 1."""

@@ -101,6 +101,14 @@ MISTAKES = [
         id="inert actuator",
     ),
     pytest.param(
+        {"arms.0.method": "ce_gppo"},
+        [
+            "arms.grpo.learner.objective: 'gradient_preserving' cannot act in this learner: ",
+            "set learner.minibatches",
+        ],
+        id="objective that needs a ratio",
+    ),
+    pytest.param(
         {"arms.1.loops.entropy.limits": [-3.0, 3.0]},
         ["arms.held.loops.entropy.limits: must be [low, high] inside the range [-1, 1]", "got [-3, 3]"],
         id="limits beyond the actuator",
