@@ -108,7 +108,8 @@ def test_cores_are_shared_among_the_workers(campaign_of, monkeypatch):
 def test_workers_do_not_import_from_the_users_folder(campaign_of, tmp_path):
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "__init__.py").write_text("raise SystemExit('the user's own tasks')")
-    code = "import tasks, sys; sys.exit(0 if 'main' in tasks.__file__ else 1)"
+    ours = str(ROOT / "tasks" / "__init__.py")
+    code = f"import tasks, sys; sys.exit(tasks.__file__ != {ours!r})"
     flags = campaigns.WORKER[: campaigns.WORKER.index("-m")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, *flags, "-c", code], cwd=tmp_path, check=True, env=environment)
