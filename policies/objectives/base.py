@@ -21,6 +21,20 @@ Bounds = tuple[float, float]
 """(low, high): the ratio is held inside [1 - low, 1 + high]."""
 
 
+def check_bounds(clip_low: float, clip_high: float) -> None:
+    """Refuse bounds that no ratio can meet."""
+    if not 0.0 <= clip_low <= 1.0:
+        raise ValueError(f"clip_low must be between 0 and 1, got {clip_low}")
+    if not clip_high >= 0.0:
+        raise ValueError(f"clip_high must be at least 0, got {clip_high}")
+
+
+def check_dual_clip(dual_clip: float | None) -> None:
+    """Refuse a cap on the ratio that is not above 1."""
+    if dual_clip is not None and not dual_clip > 1.0:
+        raise ValueError(f"dual_clip must be above 1, or null for none, got {dual_clip}")
+
+
 class Objective(ABC):
     """A loss for each token.  Subclasses that hold the ratio inside bounds say so and give their own."""
 

@@ -8,7 +8,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from policies.objectives.base import Bounds, Metrics, Objective, clip_metrics, ratio_metrics
+from policies.objectives.base import (
+    Bounds,
+    Metrics,
+    Objective,
+    check_bounds,
+    check_dual_clip,
+    clip_metrics,
+    ratio_metrics,
+)
 
 
 def gradient_preserving(
@@ -72,16 +80,12 @@ class GradientPreserving(Objective):
     """Cap on the ratio where the advantage is negative; above 1, null for no cap."""
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.clip_low <= 1.0:
-            raise ValueError(f"clip_low must be between 0 and 1, got {self.clip_low}")
-        if not self.clip_high >= 0.0:
-            raise ValueError(f"clip_high must be at least 0, got {self.clip_high}")
+        check_bounds(self.clip_low, self.clip_high)
         if not self.keep_low >= 0.0:
             raise ValueError(f"keep_low must be at least 0, got {self.keep_low}")
         if not self.keep_high >= 0.0:
             raise ValueError(f"keep_high must be at least 0, got {self.keep_high}")
-        if self.dual_clip is not None and not self.dual_clip > 1.0:
-            raise ValueError(f"dual_clip must be above 1, or null for none, got {self.dual_clip}")
+        check_dual_clip(self.dual_clip)
 
     @property
     def bounds(self) -> Bounds:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from policies.objectives.base import Bounds, Metrics, Objective, clip_metrics, ratio_metrics
+from policies.objectives.base import Bounds, Metrics, Objective, check_bounds, clip_metrics, ratio_metrics
 from policies.responses import response_means
 
 
@@ -62,10 +62,7 @@ class Gspo(Objective):
     """The ratio of a response is held below 1 + clip_high; at least 0."""
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.clip_low <= 1.0:
-            raise ValueError(f"clip_low must be between 0 and 1, got {self.clip_low}")
-        if not self.clip_high >= 0.0:
-            raise ValueError(f"clip_high must be at least 0, got {self.clip_high}")
+        check_bounds(self.clip_low, self.clip_high)
 
     @property
     def bounds(self) -> Bounds:
