@@ -68,6 +68,19 @@ class Objective(ABC):
         """
 
 
+class BoundedObjective(Objective):
+    """An objective that holds the ratio inside [1 - clip_low, 1 + clip_high]."""
+
+    has_bounds: ClassVar[bool] = True
+
+    clip_low: float
+    clip_high: float
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.clip_low, self.clip_high
+
+
 # Metrics ----------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from policies.objectives.base import Bounds, Metrics, Objective, check_bounds, ratio_metrics
+from policies.objectives.base import BoundedObjective, Bounds, Metrics, check_bounds, ratio_metrics
 
 
 def cispo(
@@ -24,7 +24,7 @@ def cispo(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cispo(Objective):
+class Cispo(BoundedObjective):
     """Policy gradient weighted by the ratio, which is clipped and carries no gradient; all tokens learn.
 
     The paper leaves the lower bound off and gives no value for the upper one [memory]; verl's tests have a
@@ -33,7 +33,6 @@ class Cispo(Objective):
     """
 
     kind: ClassVar[str] = "cispo"
-    has_bounds: ClassVar[bool] = True
     needs_ratio: ClassVar[bool] = True
 
     clip_low: float = 1.0
@@ -44,10 +43,6 @@ class Cispo(Objective):
 
     def __post_init__(self) -> None:
         check_bounds(self.clip_low, self.clip_high)
-
-    @property
-    def bounds(self) -> Bounds:
-        return self.clip_low, self.clip_high
 
     def loss(
         self,

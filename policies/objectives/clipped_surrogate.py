@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from policies.objectives.base import (
+    BoundedObjective,
     Bounds,
     Metrics,
-    Objective,
     check_bounds,
     check_dual_clip,
     clip_metrics,
@@ -42,11 +42,10 @@ def clipped_surrogate(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClippedSurrogate(Objective):
+class ClippedSurrogate(BoundedObjective):
     """PPO's clipped surrogate with separate bounds; 0.2 and 0.28 with dual clip 10 is DAPO's."""
 
     kind: ClassVar[str] = "clipped_surrogate"
-    has_bounds: ClassVar[bool] = True
 
     clip_low: float = 0.2
     """The ratio is held above 1 - clip_low; 0 to 1."""
@@ -60,10 +59,6 @@ class ClippedSurrogate(Objective):
     def __post_init__(self) -> None:
         check_bounds(self.clip_low, self.clip_high)
         check_dual_clip(self.dual_clip)
-
-    @property
-    def bounds(self) -> Bounds:
-        return self.clip_low, self.clip_high
 
     def loss(
         self,

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from policies.objectives.base import (
+    BoundedObjective,
     Bounds,
     Metrics,
-    Objective,
     check_bounds,
     check_dual_clip,
     clip_metrics,
@@ -51,7 +51,7 @@ def gradient_preserving(
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientPreserving(Objective):
+class GradientPreserving(BoundedObjective):
     """Clipped surrogate whose clipped tokens keep a scaled gradient.  CE-GPPO, arXiv 2509.20712.
 
     Beyond the upper bound are rewarded unlikely tokens, whose gradient raises entropy; beyond the lower one
@@ -61,7 +61,6 @@ class GradientPreserving(Objective):
     """
 
     kind: ClassVar[str] = "gradient_preserving"
-    has_bounds: ClassVar[bool] = True
     needs_ratio: ClassVar[bool] = True
 
     clip_low: float = 0.2
@@ -86,10 +85,6 @@ class GradientPreserving(Objective):
         if not self.keep_high >= 0.0:
             raise ValueError(f"keep_high must be at least 0, got {self.keep_high}")
         check_dual_clip(self.dual_clip)
-
-    @property
-    def bounds(self) -> Bounds:
-        return self.clip_low, self.clip_high
 
     def loss(
         self,

@@ -8,7 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from policies.objectives.base import Bounds, Metrics, Objective, check_bounds, clip_metrics, ratio_metrics
+from policies.objectives.base import (
+    BoundedObjective,
+    Bounds,
+    Metrics,
+    check_bounds,
+    clip_metrics,
+    ratio_metrics,
+)
 from policies.responses import response_means
 
 
@@ -44,7 +51,7 @@ def sequence_log_ratio(logprobs: Tensor, old_logprobs: Tensor, response: Tensor)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gspo(Objective):
+class Gspo(BoundedObjective):
     """Clipped surrogate on the ratio of the whole response, its length taken out.  Wants sequence_mean.
 
     The ratio is a mean over hundreds of tokens, so its bounds are far closer to 1 than PPO's: 3e-4 and 4e-4
@@ -52,7 +59,6 @@ class Gspo(Objective):
     """
 
     kind: ClassVar[str] = "gspo"
-    has_bounds: ClassVar[bool] = True
     needs_ratio: ClassVar[bool] = True
 
     clip_low: float = 3e-4
@@ -63,10 +69,6 @@ class Gspo(Objective):
 
     def __post_init__(self) -> None:
         check_bounds(self.clip_low, self.clip_high)
-
-    @property
-    def bounds(self) -> Bounds:
-        return self.clip_low, self.clip_high
 
     def loss(
         self,
