@@ -25,7 +25,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 State = tuple[Any, ...]
@@ -39,9 +40,9 @@ Terms = dict[str, float]
 class Sample:
     """What a law sees at one control instant.
 
-    ``u`` is the command that was really applied over the last interval.  Because a law is shown it,
-    back-calculation anti-windup needs no knowledge of the limits, and the published incremental
-    rules are one line each.
+    ``u`` is the law's share of the command that was really applied over the last interval: all of it
+    but feedforward and dither, which others added.  Because a law is shown it, back-calculation
+    anti-windup needs no knowledge of the limits, and the published incremental rules are one line each.
     """
 
     t: int
@@ -49,6 +50,8 @@ class Sample:
     y: float
     r: float
     u: float
+    telemetry: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """All readings of the iteration, for a law that ``reads`` more than the measurement."""
 
     @property
     def e(self) -> float:
@@ -85,7 +88,16 @@ class Filter(ABC):
         """Take one reading [nats/token]; give the new state and the measurement ``y``."""
 
 
-class Reference(ABC):
+class Reads:
+    """What a part looks at besides the measurement; while one of these is missing, its loop holds."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the further readings, in the telemetry."""
+        return ()
+
+
+class Reference(Reads, ABC):
     """Says where entropy should be."""
 
     kind: ClassVar[str]
@@ -95,7 +107,7 @@ class Reference(ABC):
         """State before the first measurement."""
 
     @abstractmethod
-    def step(self, state: State, y: float, t: int) -> tuple[State, float]:
+    def step(self, state: State, y: float, t: int, telemetry: Mapping[str, float]) -> tuple[State, float]:
         """Give the new state and the reference ``r`` [nats/token] at iteration ``t``."""
 
     @abstractmethod
@@ -103,7 +115,7 @@ class Reference(ABC):
         """Lowest and highest ``r`` it can ever give; infinite where only a run can tell."""
 
 
-class Law(ABC):
+class Law(Reads, ABC):
     """Turns the error into a command."""
 
     kind: ClassVar[str]
@@ -115,3 +127,27 @@ class Law(ABC):
     @abstractmethod
     def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
         """Give the new state and the terms whose sum is the command ``v`` before limits."""
+
+
+class Feedforward(Reads, ABC):
+    """A share of the command that answers a disturbance before entropy shows it."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def init(self) -> State:
+        """State before the first reading."""
+
+    @abstractmethod
+    def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, float]:
+        """Give the new state and the share [actuator's unit] that is added to the law's command."""
+
+
+class Dither(ABC):
+    """A known movement added to a command, for identification; a function of the iteration alone."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def value(self, t: int) -> float:
+        """What is added at iteration ``t`` [actuator's unit]."""

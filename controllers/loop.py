@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import inf, isfinite, nan
 from typing import Any
 
-from controllers.base import Filter, Law, Reference, Sample, State, Trace
+from controllers.base import Dither, Feedforward, Filter, Law, Reference, Sample, State, Terms, Trace
 from controllers.filters import Hold
 
 
@@ -15,12 +15,14 @@ from controllers.filters import Hold
 class FeedbackLoop:
     """From telemetry to one command, once an iteration.
 
-        reading ─► filter ─ y ─► reference ─ r ─► dead band ─► law ─ v ─► limits ─► slew ─► u
+        reading ─► filter ─ y ─► reference ─ r ─► dead band ─► law ─► (+) ─ v ─► limits ─► slew ─► u
+                                                                feedforward, dither ─┘
 
     A control instant is every ``period``-th iteration, the first call among them; in between the
-    filter and the reference go on and ``u`` is kept.  At a reading that is missing or not finite, or
-    a ``v`` that is not finite, the loop holds: ``u`` is kept, no part changes, the trace says
-    ``held``, and the time lost is in the ``dt`` of the next control instant.  A trace that held for
+    filter and the reference go on and ``u`` is kept.  At a reading that is missing or not finite, the
+    sensor's or another that a part ``reads``, or a ``v`` that is not finite, the loop holds: ``u`` is
+    kept, no part changes, the trace says ``held``, and the time lost is in the ``dt`` of the next
+    control instant.  A trace that held for
     want of a reading has nan for ``y``, ``r`` and ``e``.
     """
 
@@ -47,6 +49,12 @@ class FeedbackLoop:
 
     filter: Filter = field(default_factory=Hold)
     """What turns readings into the measurement."""
+
+    feedforward: Feedforward | None = None
+    """Answers a disturbance that another reading shows; its share is the term ``feedforward``."""
+
+    dither: Dither | None = None
+    """Moves the command for identification; its share is the term ``dither``."""
 
     slew: float = inf
     """Largest change of the command from one iteration to the next [actuator's unit]."""
@@ -77,34 +85,54 @@ class FeedbackLoop:
         if self.period < 1:
             raise ValueError(f"period must be >= 1, got {self.period}")
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of all readings that it needs, its sensor first."""
+        further = [part.reads for part in (self.reference, self.law, self.feedforward) if part is not None]
+        return (self.sensor, *(name for names in further for name in names))
+
     def init(self) -> State:
-        """State before the first step: that of each part, ``u``, and the iterations since an instant."""
-        parts = self.filter.init(), self.reference.init(), self.law.init()
-        return (*parts, float(self.neutral), float(self.period - 1))
+        """State before the first step: that of each part, ``u``, how much of it is not the law's, and
+        the iterations since an instant."""
+        feedforward = self.feedforward.init() if self.feedforward else ()
+        parts = self.filter.init(), self.reference.init(), self.law.init(), feedforward
+        return (*parts, float(self.neutral), 0.0, float(self.period - 1))
 
     def step(self, state: State, telemetry: Mapping[str, float], t: int) -> tuple[State, Trace]:
         """Take the telemetry of iteration ``t``; give the new state and the trace, whose ``u`` counts."""
-        filter_state, reference_state, law_state, last_u, elapsed = state
+        filter_state, reference_state, law_state, feedforward_state, last_u, last_added, elapsed = state
         dt = elapsed + 1.0
-        waiting = (filter_state, reference_state, law_state, last_u, dt)
+        waiting = (*state[:-1], dt)
 
-        reading = float(telemetry.get(self.sensor, nan))
-        if not isfinite(reading):
+        if not all(isfinite(telemetry.get(name, nan)) for name in self.reads):
             return waiting, _keep(t, y=nan, r=nan, u=last_u, held=True)
-        filter_state, y = self.filter.step(filter_state, reading)
-        reference_state, r = self.reference.step(reference_state, y, t)
+        filter_state, y = self.filter.step(filter_state, float(telemetry[self.sensor]))
+        reference_state, r = self.reference.step(reference_state, y, t, telemetry)
         if dt < self.period:
-            between = (filter_state, reference_state, law_state, last_u, dt)
+            between = (filter_state, reference_state, *state[2:-1], dt)
             return between, _keep(t, y=y, r=r, u=last_u, held=False)
 
-        sample = Sample(t=t, dt=dt, y=y, r=self._reference_shown(y, r), u=last_u)
+        shown = self._reference_shown(y, r)
+        sample = Sample(t=t, dt=dt, y=y, r=shown, u=last_u - last_added, telemetry=telemetry)
         law_state, terms = self.law.step(law_state, sample)
+        feedforward_state, added = self._added(feedforward_state, telemetry, t)
+        terms = {**terms, **added}
         v = float(sum(terms.values()))
         if not isfinite(v):
             return waiting, _keep(t, y=y, r=r, u=last_u, held=True)
         u = self._applied(v, last_u)
         trace = Trace(t=t, y=y, r=r, e=r - y, v=v, u=u, terms=terms, saturated=u != v, held=False)
-        return (filter_state, reference_state, law_state, u, 0.0), trace
+        extra = float(sum(added.values()))
+        return (filter_state, reference_state, law_state, feedforward_state, u, extra, 0.0), trace
+
+    def _added(self, state: State, telemetry: Mapping[str, float], t: int) -> tuple[State, Terms]:
+        """What joins the law's command: a term for each part that is there."""
+        terms: Terms = {}
+        if self.feedforward is not None:
+            state, terms["feedforward"] = self.feedforward.step(state, telemetry)
+        if self.dither is not None:
+            terms["dither"] = self.dither.value(t)
+        return state, terms
 
     def _reference_shown(self, y: float, r: float) -> float:
         """The reference moved toward ``y`` by the dead band, as far as ``y``: a continuous dead zone."""

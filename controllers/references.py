@@ -7,6 +7,7 @@ fraction of what the policy had when the run began.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import cos, inf, nan, pi
 from typing import ClassVar, Literal
@@ -25,7 +26,7 @@ class Free(Reference):
     def init(self) -> State:
         return ()
 
-    def step(self, state: State, y: float, t: int) -> tuple[State, float]:
+    def step(self, state: State, y: float, t: int, telemetry: Mapping[str, float]) -> tuple[State, float]:
         return state, nan
 
     def bounds(self) -> tuple[float, float]:
@@ -48,7 +49,7 @@ class Constant(Reference):
     def init(self) -> State:
         return ()
 
-    def step(self, state: State, y: float, t: int) -> tuple[State, float]:
+    def step(self, state: State, y: float, t: int, telemetry: Mapping[str, float]) -> tuple[State, float]:
         return state, self.value_nats
 
     def bounds(self) -> tuple[float, float]:
@@ -81,7 +82,7 @@ class InitialAnchored(Reference):
     def init(self) -> State:
         return (0.0, 0.0)
 
-    def step(self, state: State, y: float, t: int) -> tuple[State, float]:
+    def step(self, state: State, y: float, t: int, telemetry: Mapping[str, float]) -> tuple[State, float]:
         total, count = state
         if count < self.num_readings:
             return (total + y, count + 1.0), self.fraction * y
@@ -122,7 +123,7 @@ class Schedule(Reference):
     def init(self) -> State:
         return ()
 
-    def step(self, state: State, y: float, t: int) -> tuple[State, float]:
+    def step(self, state: State, y: float, t: int, telemetry: Mapping[str, float]) -> tuple[State, float]:
         done = _progress(t, self.start_iteration, self.num_iterations, self.shape)
         return state, (1 - done) * self.start_nats + done * self.end_nats
 
@@ -154,7 +155,7 @@ class Band(Reference):
     def init(self) -> State:
         return ()
 
-    def step(self, state: State, y: float, t: int) -> tuple[State, float]:
+    def step(self, state: State, y: float, t: int, telemetry: Mapping[str, float]) -> tuple[State, float]:
         return state, min(max(y, self.low_nats), self.high_nats)
 
     def bounds(self) -> tuple[float, float]:
@@ -190,11 +191,15 @@ class Annealed(Reference):
             raise ValueError(f"final_fraction must be > 0 and finite, got {self.final_fraction}")
         _check_move(self.start_iteration, self.num_iterations, self.shape)
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.reference.reads
+
     def init(self) -> State:
         return self.reference.init()
 
-    def step(self, state: State, y: float, t: int) -> tuple[State, float]:
-        state, r = self.reference.step(state, y, t)
+    def step(self, state: State, y: float, t: int, telemetry: Mapping[str, float]) -> tuple[State, float]:
+        state, r = self.reference.step(state, y, t, telemetry)
         done = _progress(t, self.start_iteration, self.num_iterations, self.shape)
         return state, r * ((1 - done) + done * self.final_fraction)
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from controllers.base import Filter, Law, Reference
+from controllers.base import Dither, Filter, Law, Reference
+from controllers.dither import DITHERS
 from controllers.filters import FILTERS, Hold
 from controllers.laws import LAWS
 from controllers.loop import FeedbackLoop
@@ -33,6 +34,7 @@ AnyTask = Annotated[Task, one_of(TASKS)]
 AnyLaw = Annotated[Law, one_of(LAWS)]
 AnyFilter = Annotated[Filter, one_of(FILTERS)]
 AnyReference = Annotated[Reference, one_of(REFERENCES, nested={Reference: one_of(REFERENCES)})]
+AnyDither = Annotated[Dither, one_of(DITHERS)]
 AnyActuator = Annotated[Actuator, one_of(ACTUATORS)]
 AnyObjective = Annotated[Objective, one_of(OBJECTIVES)]
 AnyAdvantage = Annotated[Advantage, one_of(ADVANTAGES)]
@@ -159,6 +161,8 @@ class LoopConfig(Strict):
     """Where the sensor's reading should be; only an open loop does without."""
     law: AnyLaw
     actuator: AnyActuator
+    dither: AnyDither | None = None
+    """A known movement added to the command, from which `entrostat identify` learns the plant."""
     limits: tuple[float, float] | None = None
     """Lowest and highest command; null takes the actuator's whole range."""
     slew: PositiveFloat | None = None
@@ -180,6 +184,7 @@ class LoopConfig(Strict):
             low=low,
             high=high,
             neutral=command.neutral,
+            dither=self.dither,
             slew=self.slew or float("inf"),
             dead_band_nats=self.dead_band_nats,
             period=self.period,

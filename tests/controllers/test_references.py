@@ -35,7 +35,7 @@ EXAMPLES = [
 def references(reference, ys, first_iteration=0):
     state, out = reference.init(), []
     for t, y in enumerate(ys, start=first_iteration):
-        state, r = reference.step(state, y, t)
+        state, r = reference.step(state, y, t, {})
         out.append(r)
     return out
 
@@ -101,7 +101,7 @@ def test_reference_stays_within_its_bounds(reference, ys, first_iteration):
 
 @pytest.mark.parametrize("reference", EXAMPLES, ids=repr)
 def test_state_survives_json(reference):
-    state, _ = reference.step(reference.init(), 0.7, 0)
+    state, _ = reference.step(reference.init(), 0.7, 0, {})
     assert restore(json.loads(json.dumps(state))) == state
 
 
