@@ -13,7 +13,6 @@ from math import cos, inf, pi
 from typing import ClassVar
 
 import numpy as np
-from scipy.signal import max_len_seq
 
 from controllers.base import Dither
 
@@ -104,6 +103,8 @@ DITHERS: dict[str, type[Dither]] = {part.kind: part for part in (PRBS, Multisine
 
 @cache
 def _levels(bits: int, seed: int) -> tuple[int, ...]:
+    from scipy.signal import max_len_seq  # half a second to import, and most loops have no dither
+
     state = [seed >> bit & 1 for bit in range(bits)]
     sequence = max_len_seq(bits, state=np.array(state))[0]
     return tuple(2 * int(level) - 1 for level in sequence)
