@@ -14,17 +14,24 @@ A ``FeedbackLoop`` joins a sensor's name, a filter, a reference, a law and an ac
 """
 
 from controllers.bank import Bank
-from controllers.base import Filter, Law, Reference, Sample, State, Terms, Trace
+from controllers.base import Dither, Feedforward, Filter, Law, Reference, Sample, State, Terms, Trace
+from controllers.cascade import Cascade
+from controllers.dither import DITHERS, PRBS, Multisine
 from controllers.entropy_law import EntropyLaw, Prediction, fit_entropy_law, predict_rest
+from controllers.feedforward import FEEDFORWARDS, CovarianceFeedforward
 from controllers.filters import EMA, FILTERS, Hold, Median
+from controllers.harris import harris_index
 from controllers.laws import LAWS
 from controllers.laws.dual_ascent import DualAscent
 from controllers.laws.increment import Increment
 from controllers.laws.log_ratio import LogRatio
 from controllers.laws.open_loop import OpenLoop
 from controllers.laws.pid import PID
+from controllers.laws.scheduled import ScheduledPID
+from controllers.laws.self_tuning import SelfTuning
 from controllers.loop import FeedbackLoop, replay, restore
-from controllers.quality import Quality, assess
+from controllers.plant import Plant
+from controllers.quality import Quality, assess, recovery_iterations
 from controllers.references import (
     REFERENCES,
     Annealed,
@@ -34,21 +41,30 @@ from controllers.references import (
     InitialAnchored,
     Schedule,
 )
-from controllers.simulation import IntegratingPlant, simulate
+from controllers.simulated_plants import Changed, IntegratingPlant
+from controllers.simulation import Simulated, simulate, simulate_many
 
 __all__ = [
+    "DITHERS",
     "EMA",
+    "FEEDFORWARDS",
     "FILTERS",
     "LAWS",
     "PID",
+    "PRBS",
     "REFERENCES",
     "Annealed",
     "Band",
     "Bank",
+    "Cascade",
+    "Changed",
     "Constant",
+    "CovarianceFeedforward",
+    "Dither",
     "DualAscent",
     "EntropyLaw",
     "FeedbackLoop",
+    "Feedforward",
     "Filter",
     "Free",
     "Hold",
@@ -58,19 +74,27 @@ __all__ = [
     "Law",
     "LogRatio",
     "Median",
+    "Multisine",
     "OpenLoop",
+    "Plant",
     "Prediction",
     "Quality",
     "Reference",
     "Sample",
     "Schedule",
+    "ScheduledPID",
+    "SelfTuning",
+    "Simulated",
     "State",
     "Terms",
     "Trace",
     "assess",
     "fit_entropy_law",
+    "harris_index",
     "predict_rest",
+    "recovery_iterations",
     "replay",
     "restore",
     "simulate",
+    "simulate_many",
 ]

@@ -16,8 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from controllers.coordinates import COORDINATES, FLOOR_NATS, Coordinates
 
-Array = NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plant:
@@ -85,17 +83,15 @@ class Plant:
         return tuple(float(error) for error in np.sqrt(np.diag(np.array(self.covariance))))
 
     @property
-    def poles(self) -> Array:
+    def poles(self) -> NDArray[np.complex128]:
         """Roots of zⁿ − a_1 zⁿ⁻¹ − … − a_n, largest first; inside the unit circle it is stable."""
         roots = np.roots([1.0, *(-value for value in self.a)])
-        poles: Array = roots[np.argsort(-np.abs(roots))]
-        return poles
+        return roots[np.argsort(-np.abs(roots))].astype(np.complex128)
 
     @property
-    def zeros(self) -> Array:
-        """Roots of b_0 zᵐ + … + b_m; outside the unit circle the first answer has the wrong sign."""
-        zeros: Array = np.roots(np.trim_zeros(np.array(self.b), "f"))
-        return zeros
+    def zeros(self) -> NDArray[np.complex128]:
+        """Roots of b_0 zᵐ + … + b_m; a real one above 1 means that the first answer has the wrong sign."""
+        return np.roots(np.trim_zeros(np.array(self.b), "f")).astype(np.complex128)
 
     @property
     def static_gain(self) -> float:
@@ -121,8 +117,7 @@ class Plant:
         q = np.exp(-1j * np.asarray(omega, dtype=float))
         push = sum(b * q ** (self.delay + j) for j, b in enumerate(self.b))
         memory = sum((a * q ** (i + 1) for i, a in enumerate(self.a)), np.zeros_like(q))
-        response: NDArray[np.complex128] = push / (1 - memory)
-        return response
+        return np.asarray(push / (1 - memory), dtype=np.complex128)
 
     def coordinate(self, y_nats: float) -> float:
         """z of a measurement [nats/token]."""

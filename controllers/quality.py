@@ -12,7 +12,15 @@ from math import nan
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from controllers.harris import harris_index
+
 Signal = NDArray[np.float64]
+
+SPREAD_ITERATIONS = 100
+"""How far back from a disturbance ``recovery_iterations`` looks for what is usual."""
+
+SPREAD_FACTOR = 4.0
+"""Times its usual spread that a moving mean may be off without being disturbed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +54,10 @@ class Quality:
     saturation_share: float
     """Share of iterations with the command at a limit."""
 
+    harris_index: float
+    """Mean square error of the last half over the least that any law can leave, given noise and delay;
+    1 is perfect.  nan with fewer than 30 readings there."""
+
     missing_share: float
     """Share of iterations without a finite reading."""
 
@@ -59,10 +71,21 @@ def assess(
     high: float,
     tolerance_fraction: float = 0.05,
     final_fraction: float = 0.25,
+    settling_window: int = 1,
+    delay: int = 1,
 ) -> Quality:
-    """All figures.  ``tolerance_fraction`` of r counts as settled; the last ``final_fraction`` as the end."""
+    """All figures.
+
+    Args:
+        low: lowest command of the loop; a command there is saturated.
+        high: highest command of the loop.
+        tolerance_fraction: share of r within which the error counts as settled.
+        final_fraction: share of the record, at its end, that the offset is taken over.
+        settling_window: readings in the moving mean that has to settle; more for noisy readings.
+        delay: iterations from a command to its first effect, for the Harris index.
+    """
     y = np.asarray(y, dtype=float)
-    settling = settling_iteration(y, r, tolerance_fraction)
+    settling = settling_iteration(y, r, tolerance_fraction, settling_window)
     settled = np.arange(y.size) >= settling  # none when it is nan
     return Quality(
         settling_iteration=settling,
@@ -74,17 +97,58 @@ def assess(
         offset_nats=offset_nats(y, r, final_fraction),
         effort=effort(u),
         saturation_share=saturation_share(u, low, high),
+        harris_index=harris_index(y, r, delay),
         missing_share=_mean(~np.isfinite(y)),
     )
 
 
-def settling_iteration(y: ArrayLike, r: ArrayLike, tolerance_fraction: float = 0.05) -> float:
-    """First t such that |e| <= tolerance_fraction · |r| at every reading from t on; nan when none."""
+def settling_iteration(
+    y: ArrayLike, r: ArrayLike, tolerance_fraction: float = 0.05, window: int = 1
+) -> float:
+    """First t such that |e| <= tolerance_fraction · |r| at every reading from t on; nan when none.
+
+    With a ``window`` above 1 it is the mean of e over the ``window`` readings from t on that has to stay
+    within: readings whose own noise exceeds the tolerance never settle, their mean has 1/√window of it.
+    """
     y, r = _signals(y, r)
-    readings = np.flatnonzero(np.isfinite(y))
-    outside = np.abs(r - y)[readings] > tolerance_fraction * np.abs(r[readings])
-    first = np.flatnonzero(outside)[-1] + 1 if outside.any() else 0
-    return float(readings[first]) if first < readings.size else nan
+    e, level, iterations = _moving_means(y, r, window)
+    outside = np.flatnonzero(np.abs(e) > tolerance_fraction * level)
+    first = outside[-1] + 1 if outside.size else 0
+    return float(iterations[first]) if first < iterations.size else nan
+
+
+def recovery_iterations(
+    y: ArrayLike, r: ArrayLike, at: int, tolerance_fraction: float = 0.05, window: int = 5
+) -> float:
+    """Iterations from a disturbance at iteration ``at`` until the loop is back where it should be.
+
+    Back is the end of the last excursion of the mean of e over ``window`` readings.  Noise is no
+    excursion, for two reasons: the mean may be off by tolerance_fraction · |r| or by 4 times the spread
+    that it had in the 100 iterations before ``at``, whichever is more; and what lasts for no more than
+    ``window`` readings is overlooked.  So give the loop time to settle before it is disturbed: a record
+    that was restless there is held to less.  (Noise alone, 10 % of r and with a correlation of 0.8 from one
+    reading to the next, was taken for an excursion in 3 of 100 simulated records.)
+
+    0 when the disturbance made no excursion; nan when the record ends in one, or within ``window``
+    readings of ``at``.
+    """
+    y, r = _signals(y, r)
+    if not 0 <= at < max(y.size, 1):
+        raise ValueError(f"at must be an iteration of the record, 0 to {y.size - 1}, got {at}")
+    past = slice(max(0, at - SPREAD_ITERATIONS), at)
+    usual = _spread(_moving_means(y[past], r[past], window)[0])
+    e, level, iterations = _moving_means(y[at:], r[at:], window)
+    if e.size == 0:
+        return nan
+    inside = np.abs(e) <= np.maximum(tolerance_fraction * level, SPREAD_FACTOR * usual)
+    last_outside, run = -1, 0
+    for k, within in enumerate(inside):
+        run = 0 if within else run + 1
+        if run > window:
+            last_outside = k
+    if last_outside < 0:
+        return 0.0
+    return float(iterations[last_outside + 1]) if last_outside + 1 < e.size else nan
 
 
 def overshoot_nats(y: ArrayLike, r: ArrayLike) -> float:
@@ -135,6 +199,26 @@ def saturation_share(u: ArrayLike, low: float, high: float) -> float:
     """Share of commands at ``low`` or ``high``."""
     commands = _finite(u)
     return _mean((commands <= low) | (commands >= high))
+
+
+def _moving_means(y: Signal, r: Signal, window: int) -> tuple[Signal, Signal, Signal]:
+    """Means of e and of |r| over ``window`` readings each, and the iterations that they begin at."""
+    if window < 1:
+        raise ValueError(f"window must be >= 1, got {window}")
+    iterations = np.flatnonzero(np.isfinite(y)).astype(float)
+    if iterations.size < window:
+        return np.empty(0), np.empty(0), np.empty(0)
+    chosen = np.isfinite(y)
+    e, level = (
+        np.lib.stride_tricks.sliding_window_view(signal[chosen], window).mean(axis=1)
+        for signal in (r - y, np.abs(r))
+    )
+    return e, level, iterations[: e.size]
+
+
+def _spread(values: Signal) -> float:
+    """Standard deviation as the median tells it, so that a few large values do not count; 0 of none."""
+    return float(1.4826 * np.median(np.abs(values - np.median(values)))) if values.size else 0.0
 
 
 def _signals(y: ArrayLike, r: ArrayLike) -> tuple[Signal, Signal]:

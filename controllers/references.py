@@ -13,6 +13,7 @@ from math import cos, inf, nan, pi
 from typing import ClassVar, Literal
 
 from controllers.base import Reference, State
+from controllers.cascade import Cascade
 
 Shape = Literal["linear", "cosine"]
 
@@ -224,5 +225,5 @@ def _check_move(start_iteration: int, num_iterations: int, shape: str) -> None:
 
 
 REFERENCES: dict[str, type[Reference]] = {
-    part.kind: part for part in (Free, Constant, InitialAnchored, Schedule, Band, Annealed)
+    part.kind: part for part in (Free, Constant, InitialAnchored, Schedule, Band, Annealed, Cascade)
 }

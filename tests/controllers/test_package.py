@@ -10,22 +10,32 @@ import pytest
 
 import controllers
 from controllers import (
+    DITHERS,
+    FEEDFORWARDS,
     FILTERS,
     LAWS,
     REFERENCES,
     Bank,
+    Changed,
     FeedbackLoop,
     IntegratingPlant,
+    Plant,
     Quality,
+    Simulated,
 )
 
 PARTS = [
     *FILTERS.values(),
     *REFERENCES.values(),
     *LAWS.values(),
+    *FEEDFORWARDS.values(),
+    *DITHERS.values(),
     FeedbackLoop,
     Bank,
+    Plant,
     IntegratingPlant,
+    Changed,
+    Simulated,
     Quality,
 ]
 

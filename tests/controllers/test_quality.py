@@ -4,12 +4,14 @@ from math import isnan, nan, sqrt
 import numpy as np
 import pytest
 
+from controllers.harris import harris_index
 from controllers.quality import (
     assess,
     effort,
     iae_nats,
     offset_nats,
     overshoot_nats,
+    recovery_iterations,
     relative_rmse,
     rmse_nats,
     saturation_share,
@@ -30,6 +32,70 @@ def test_settling_by_hand():
 def test_settling_skips_missing_readings():
     assert settling_iteration([1.0, nan, nan, 0.5, nan, 0.5], 0.5) == 3.0
     assert isnan(settling_iteration([0.5, 1.0, nan], 0.5))
+
+
+def test_settling_of_a_moving_mean_by_hand():
+    # e: −0.5, −0.1, 0.1, −0.02, 0; means of two from t on: −0.3, 0, 0.04, −0.01; 5 % of 0.5 is 0.025
+    assert settling_iteration(Y, 0.5, window=2) == 3.0
+    assert settling_iteration(Y, 0.5, tolerance_fraction=0.1, window=2) == 1.0
+    assert settling_iteration([1.0, nan, 0.6, nan, 0.4, 0.6], 0.5, window=2) == 2.0  # 0.6 and 0.4: 0
+    assert isnan(settling_iteration(Y, 0.5, window=6))
+    with pytest.raises(ValueError, match="window must be >= 1, got 0"):
+        settling_iteration(Y, 0.5, window=0)
+
+
+def test_a_mean_settles_where_readings_never_do():
+    """Noise of 10 % of the setpoint, tolerance 10 %: the mean of 20 has 2.2 %."""
+    y = noisy(200, seed=0)
+    y[:50] += 0.5
+    assert isnan(settling_iteration(y, 0.5, 0.1)) or settling_iteration(y, 0.5, 0.1) > 150
+    assert settling_iteration(y, 0.5, 0.1, window=20) == pytest.approx(49, abs=2)
+
+
+def noisy(num_iterations, seed, std=0.05):
+    return 0.5 + std * np.random.default_rng(seed).normal(size=num_iterations)
+
+
+def test_recovery_by_hand():
+    y = np.full(40, 0.5)
+    y[20:26] = 0.8
+    # means of two from t on: outside for t = 19 … 25, as one reading of two is 0.15 off, 30 %
+    assert recovery_iterations(y, 0.5, 20, window=2) == 6.0
+    assert recovery_iterations(y, 0.5, 18, window=2) == 8.0
+    assert recovery_iterations(y, 0.5, 30, window=2) == 0.0
+    assert isnan(recovery_iterations(y[:26], 0.5, 20, window=2))  # not back when the record ends
+    assert isnan(recovery_iterations(y[:22], 0.5, 20, window=5))  # no mean to judge
+    y[33] = 0.9  # one outlier: two means of two, three of three
+    assert recovery_iterations(y, 0.5, 20, window=3) == 6.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_is_neither_an_excursion_nor_a_hindrance_to_come_back(seed):
+    """Noise of 10 % of the setpoint; a disturbance of 60 % that is gone after 30 iterations."""
+    y = noisy(300, seed)
+    assert recovery_iterations(y, 0.5, 100) == 0.0
+    y[100:130] -= 0.3
+    assert recovery_iterations(y, 0.5, 100) == pytest.approx(28, abs=3)
+
+
+def test_a_loop_that_does_not_come_back_does_not_recover():
+    y = noisy(300, seed=0, std=0.01)
+    y[100:] -= 0.2
+    assert isnan(recovery_iterations(y, 0.5, 100))
+    y[200:] += 0.2
+    assert recovery_iterations(y, 0.5, 100) == pytest.approx(100, abs=4)
+
+
+def test_an_offset_before_is_no_excuse_after():
+    """The spread before counts around its own middle: a standing offset does not widen the tolerance."""
+    y = noisy(300, seed=0, std=0.01) - 0.1
+    assert isnan(recovery_iterations(y, 0.5, 100))
+
+
+@pytest.mark.parametrize("at", [-1, 5])
+def test_a_disturbance_is_within_the_record(at):
+    with pytest.raises(ValueError, match="at must be an iteration of the record, 0 to 4"):
+        recovery_iterations(Y, 0.5, at)
 
 
 def test_overshoot_counts_the_far_side_only():
@@ -93,6 +159,17 @@ def test_one_reading_is_enough():
     assert quality.rmse_nats == pytest.approx(0.1)
     assert isnan(quality.settling_iteration)
     assert quality.effort == 0.0
+
+
+def test_assess_hands_on_its_settings():
+    y = noisy(200, seed=3)
+    y[:50] += 0.5
+    quality = assess(
+        y, 0.5, np.zeros(200), low=-1.0, high=1.0, tolerance_fraction=0.1, settling_window=20, delay=2
+    )
+    assert quality.settling_iteration == settling_iteration(y, 0.5, 0.1, window=20)
+    assert quality.harris_index == harris_index(y, 0.5, delay=2)
+    assert quality.harris_index == pytest.approx(1.0, abs=0.1)
 
 
 def test_in_other_units_everything_scales():

@@ -10,6 +10,7 @@ from controllers.references import (
     REFERENCES,
     Annealed,
     Band,
+    Cascade,
     Constant,
     Free,
     InitialAnchored,
@@ -29,13 +30,16 @@ EXAMPLES = [
         start_iteration=2,
         num_iterations=4,
     ),
+    Cascade(initial_nats=0.5, low_nats=0.1, high_nats=0.6, gain=9.0, relaxation=0.1, period=3),
 ]
 
 
 def references(reference, ys, first_iteration=0):
+    """``reads`` get a value that goes up and down."""
     state, out = reference.init(), []
     for t, y in enumerate(ys, start=first_iteration):
-        state, r = reference.step(state, y, t, {})
+        telemetry = dict.fromkeys(reference.reads, t * 0.37 % 1.0)
+        state, r = reference.step(state, y, t, telemetry)
         out.append(r)
     return out
 
@@ -101,7 +105,7 @@ def test_reference_stays_within_its_bounds(reference, ys, first_iteration):
 
 @pytest.mark.parametrize("reference", EXAMPLES, ids=repr)
 def test_state_survives_json(reference):
-    state, _ = reference.step(reference.init(), 0.7, 0, {})
+    state, _ = reference.step(reference.init(), 0.7, 0, dict.fromkeys(reference.reads, 0.3))
     assert restore(json.loads(json.dumps(state))) == state
 
 
@@ -147,5 +151,13 @@ def test_refusals_name_field_rule_and_value(build, message):
 
 
 def test_registry():
-    assert set(REFERENCES) == {"none", "constant", "initial_anchored", "schedule", "band", "annealed"}
+    assert set(REFERENCES) == {
+        "none",
+        "constant",
+        "initial_anchored",
+        "schedule",
+        "band",
+        "annealed",
+        "cascade",
+    }
     assert all(cls.kind == kind for kind, cls in REFERENCES.items())

@@ -1,0 +1,118 @@
+"""Cascade: an outer loop that moves the setpoint by what exploring pays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp, inf, log
+from typing import ClassVar
+
+from controllers.base import Reference, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cascade(Reference):
+    """ln r moves, every ``period`` iterations, by   clip(gain · ΔP − relaxation, −slew, slew)
+
+    ΔP is the change of the pass rate over the period, the slope of a least-squares line through its
+    readings times the period.  r stays in [low_nats, high_nats]; where it is clipped nothing winds up.
+
+        pass rate rises   r goes up while gain · ΔP exceeds the relaxation: explore while it pays
+        flat              r sinks by the relaxation to ``low_nats``: nothing to find, sharpen
+        falls             r sinks faster: what is explored is noise
+
+    It follows, it does not optimise: a pass rate that rises for another reason raises r too, one that falls
+    because entropy has collapsed is answered by less entropy still, down to ``low_nats``, and the start
+    of training, when everything improves, drives r up.  Let the limits be ones that you could live with.
+
+    Readings with noise of standard deviation s give ΔP one of s · √(12 / period).  Make the period long
+    enough for gain times that to be well below the relaxation, and several times the inner loop's
+    settling, or the two loops fight.
+    """
+
+    kind: ClassVar[str] = "cascade"
+
+    initial_nats: float
+    """Setpoint until the first period is over [nats/token]."""
+
+    low_nats: float
+    """Lowest setpoint [nats/token], above 0."""
+
+    high_nats: float
+    """Highest setpoint [nats/token]."""
+
+    gain: float
+    """Change of ln r for a pass rate that rises by 1 [1]; 5 raises r by 5 % when 1 % more is solved."""
+
+    relaxation: float
+    """What ln r sinks by in each period that nothing is gained [1]; 0 never comes down from a plateau."""
+
+    period: int = 20
+    """Iterations from one move of the setpoint to the next, 2 at least."""
+
+    slew: float = 0.1
+    """Largest change of ln r in one period [1]; 0.1 is about 10 %."""
+
+    reading: str = "pass_rate"
+    """What has to rise for entropy to pay: a reading's name."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low_nats < inf:
+            raise ValueError(f"low_nats must be > 0 and finite, got {self.low_nats}")
+        if not self.low_nats <= self.high_nats < inf:
+            raise ValueError(
+                f"high_nats must be >= low_nats = {self.low_nats} and finite, got {self.high_nats}"
+            )
+        if not self.low_nats <= self.initial_nats <= self.high_nats:
+            raise ValueError(
+                "initial_nats must be in [low_nats, high_nats] = "
+                f"[{self.low_nats}, {self.high_nats}], got {self.initial_nats}"
+            )
+        if not 0 <= self.gain < inf:
+            raise ValueError(f"gain must be >= 0 and finite, got {self.gain}")
+        if not 0 <= self.relaxation < inf:
+            raise ValueError(f"relaxation must be >= 0 and finite, got {self.relaxation}")
+        if self.period < 2:
+            raise ValueError(f"period must be >= 2, got {self.period}")
+        if not 0 < self.slew < inf:
+            raise ValueError(f"slew must be > 0 and finite, got {self.slew}")
+        if not self.reading:
+            raise ValueError("reading must be a name, got ''")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.reading,)
+
+    def init(self) -> State:
+        """ln r, the first iteration of the period (none yet), and the sums of 1, x, P, x² and x·P in it,
+        x being iterations into the period."""
+        return (log(self.initial_nats), (), _NOTHING)
+
+    def step(self, state: State, y: float, t: int, telemetry: Mapping[str, float]) -> tuple[State, float]:
+        log_r, start, sums = state
+        first = start[0] if start else float(t)
+        if t - first >= self.period:
+            rise = self.period * _slope(sums)
+            moved = log_r + min(max(self.gain * rise - self.relaxation, -self.slew), self.slew)
+            log_r = min(max(moved, log(self.low_nats)), log(self.high_nats))
+            first, sums = float(t), _NOTHING
+        sums = _added(sums, t - first, float(telemetry[self.reading]))
+        return (log_r, (first,), sums), min(max(exp(log_r), self.low_nats), self.high_nats)
+
+    def bounds(self) -> tuple[float, float]:
+        return self.low_nats, self.high_nats
+
+
+_NOTHING = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def _added(sums: State, x: float, value: float) -> State:
+    row = (1.0, x, value, x * x, x * value)
+    return tuple(total + each for total, each in zip(sums, row, strict=True))
+
+
+def _slope(sums: State) -> float:
+    """Of the least-squares line [per iteration]; 0 where there are not two readings."""
+    n, x, value, xx, xv = sums
+    spread = n * xx - x * x
+    return float((n * xv - x * value) / spread) if spread > 0 else 0.0

@@ -1,0 +1,300 @@
+import time
+from collections import deque
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controllers import EMA, Constant, FeedbackLoop
+from controllers.design import (
+    SIMC,
+    SPECIFICATIONS,
+    DesignError,
+    MinimumVariance,
+    SensitivityPeak,
+    Settling,
+    design,
+    margins,
+)
+from controllers.design.problem import Problem
+from controllers.plant import Plant
+
+TARGET = 0.5
+
+
+def run(plant, law, num, *, initial, filter=None, drift_step=0.0, noise=None):
+    """The feedback loop itself on the plant; z and u, the drift changed half way."""
+    parts = {"filter": filter} if filter else {}
+    loop = FeedbackLoop(
+        sensor="entropy",
+        reference=Constant(value_nats=TARGET),
+        law=law,
+        actuator="bonus",
+        low=-np.inf,
+        high=np.inf,
+        neutral=law.bias,
+        **parts,
+    )
+    state, look = loop.init(), len(plant.a) + len(plant.b) + plant.delay + 1
+    z, u = deque([plant.coordinate(initial)] * look, maxlen=look), deque([law.bias] * look, maxlen=look)
+    record = []
+    for t in range(num):
+        state, trace = loop.step(state, {"entropy": plant.nats(z[0])}, t)
+        u.appendleft(trace.u)
+        disturbance = drift_step if t >= num // 2 else 0.0
+        z.appendleft(plant.next(list(z), list(u)) + disturbance + (noise[t] if noise is not None else 0.0))
+        record.append((z[0], u[0]))
+    return np.array(record).T
+
+
+def test_simc_on_an_integrator_by_hand(make):
+    # θ = 0.5 = tc: kp = 1 / (0.1·1) = 10, Ti = 4·1, ki = 2.5; z² − z + 0.25 has a double pole at 0.5
+    found = design(make(), SIMC())
+    assert (found.law.kp, found.law.ki) == (pytest.approx(10.0), pytest.approx(2.5))
+    assert np.abs(found.margins.poles) == pytest.approx([0.5, 0.5], abs=1e-4)
+    # tc = 4.5, delay 2 (θ = 1.5): kp = 1 / (0.1·6), Ti = 24
+    slow = design(make(delay=2), SIMC(time_constant=4.5)).law
+    assert (slow.kp, slow.ki) == (pytest.approx(10 / 6), pytest.approx(10 / 6 / 24))
+    # a lag of 1 / −ln 0.8 = 4.48 iterations is shorter than 4·(tc + θ): Ti is that
+    lag = design(make(a=(0.8,)), SIMC(time_constant=2.0)).law
+    assert lag.kp / lag.ki == pytest.approx(-1 / np.log(0.8))
+    assert design(make(a=(), b=(0.5,), delay=2), SIMC()).law.ki == pytest.approx(1 / (0.5 * 4))
+
+
+def test_simc_counts_the_filter_and_refuses_what_it_cannot(make, plants):
+    # an average with decay 0.5 is one iteration late: θ = 1.5 = tc
+    assert design(make(), SIMC(), filter=EMA(decay=0.5)).law.kp == pytest.approx(1 / (0.1 * 3))
+    with pytest.raises(DesignError, match="has no derivative action"):
+        design(make(), SIMC(), structure="pid")
+    with pytest.raises(DesignError, match="unlike its first-order picture"):
+        design(plants["high order"], SIMC())
+
+
+def test_sensitivity_peak_of_proportional_control_by_hand(make):
+    # Ms = 2 / (2 − κ): 1.6 at κ = 0.75
+    found = design(make(), SensitivityPeak(ms=1.6), structure="p")
+    assert found.law.kp == pytest.approx(7.5, rel=2e-3)
+    assert found.law.ki == 0
+
+
+@pytest.mark.parametrize("name", ["integrator", "late", "memoryless"])
+def test_no_larger_ki_meets_the_peak(plants, name):
+    """Against a fine sweep that knows nothing of the search."""
+    from controllers.design import stability_map
+
+    plant = plants[name]
+    found = design(plant, SensitivityPeak(ms=1.4)).law
+    kp, ki = found.kp * np.geomspace(0.05, 8, 200), found.ki * np.geomspace(0.5, 2, 141)
+    swept = stability_map(plant, kp, ki)
+    largest = ki[(swept.ms <= 1.4).any(axis=0)].max()
+    assert found.ki == pytest.approx(largest, rel=0.02)
+
+
+def test_minimum_variance_of_proportional_control_by_hand(make):
+    # as near to deadbeat (κ = 1) as Ms lets it come: κ = 0.75, AR(1) with 0.25, 1 / (1 − 1/16)
+    found = design(make(), MinimumVariance(ms=1.6), structure="p")
+    assert found.law.kp == pytest.approx(7.5, rel=2e-3)
+    assert found.promise.harris_index == pytest.approx(16 / 15, rel=1e-3)
+    assert found.promise.output_std == pytest.approx(0.05 * np.sqrt(16 / 15), rel=1e-3)
+    assert found.promise.output_std_nats == pytest.approx(0.5 * found.promise.output_std)
+    assert found.promise.command_std == pytest.approx(7.5 * found.promise.output_std, rel=2e-3)
+    # where Ms allows deadbeat it is found: 1 / (1 − 0.6·q) is cancelled by u = −6z
+    free = design(make(a=(0.6,)), MinimumVariance(ms=2.0), structure="p")
+    assert free.law.kp == pytest.approx(6.0, rel=0.02)
+    assert free.promise.harris_index == pytest.approx(1.0, abs=1e-3)
+
+
+def test_minimum_variance_keeps_its_other_bounds(make):
+    free = design(make(), MinimumVariance(recovery=30))
+    calm = design(make(), MinimumVariance(recovery=30, command_std=0.2))
+    assert free.promise.recovery_iterations <= 30
+    assert calm.promise.recovery_iterations <= 30
+    assert calm.promise.command_std <= 0.2 < free.promise.command_std
+    assert calm.promise.harris_index > free.promise.harris_index
+    assert free.promise.harris_index < 1.15
+    with pytest.raises(DesignError, match=r"the nearest takes .* iterations with a deviation of"):
+        design(make(delay=5), MinimumVariance(ms=1.2, recovery=10))
+    with pytest.raises(DesignError, match="needs a plant with noise"):
+        design(make(noise_std=0.0), MinimumVariance())
+
+
+@pytest.mark.parametrize("name", ["integrator", "lag", "absolute", "relative"])
+def test_settling_is_kept_by_the_loop_itself(plants, name):
+    """A step of the reference, then one of the drift, on the plant that it was designed for."""
+    plant = plants[name]
+    found = design(plant, Settling(iterations=25), r_nats=TARGET)
+    small = TARGET * 1.001  # where log and relative coordinates are linear
+    num = 800
+    z, _ = run(plant, found.law, num, initial=small, drift_step=1e-4)
+    rest = z - plant.coordinate(TARGET)
+    step = plant.coordinate(small) - plant.coordinate(TARGET)
+    first, second = rest[: num // 2], rest[num // 2 :]
+    assert np.abs(first[-50:]).max() < 1e-3 * step
+    assert np.abs(second[25:]).max() <= 0.0501 * np.abs(second).max()
+    # as initial value, not as step of the reference, so a little later than promised where a lag helps
+    promised = found.promise
+    assert promised.settling_iterations <= 25
+    assert promised.recovery_iterations <= 25
+    last = np.flatnonzero(np.abs(second) > 0.05 * np.abs(second).max())[-1] + 1
+    assert last == promised.recovery_iterations
+
+
+def test_a_step_of_the_reference_answers_as_promised(make):
+    plant = make(coordinates="absolute", drift=0.0)
+    found = design(plant, Settling(iterations=15))
+    z, _ = run(plant, found.law, 200, initial=0.4)  # an integrator at rest: the same as a step of 0.1
+    rest = np.concatenate([[1.0], (TARGET - z) / 0.1])
+    assert np.flatnonzero(np.abs(rest) > 0.05)[-1] + 1 == found.promise.settling_iterations <= 15
+    assert -rest.min() == pytest.approx(found.promise.overshoot_fraction, rel=1e-6)
+
+
+def test_settling_takes_the_calmest_and_says_what_is_possible(make):
+    by_time = [design(make(), Settling(iterations=n)) for n in (10, 20, 40)]
+    peaks = [found.margins.ms for found in by_time]
+    assert peaks == sorted(peaks, reverse=True)
+    with pytest.raises(
+        DesignError, match=r"settles in 20 iterations at Ms <= 1.6: the fastest possible is (\d+);"
+    ) as e:
+        design(make(delay=5), Settling(iterations=20))
+    fastest = int(str(e.value).split("possible is ")[1].split(";")[0])
+    assert design(make(delay=5), Settling(iterations=fastest + 1)).margins.ms <= 1.601
+    with pytest.raises(DesignError):
+        design(make(delay=5), Settling(iterations=fastest - 2))
+
+
+@pytest.mark.parametrize("name", ["late", "high order", "relative"])
+def test_noise_does_what_is_promised(plants, name):
+    plant = plants[name]
+    found = design(plant, MinimumVariance(ms=1.6, recovery=60), r_nats=TARGET)
+    small = Plant(**{field.name: getattr(plant, field.name) for field in fields(plant)} | {"noise_std": 1e-3})
+    noise = 1e-3 * np.random.default_rng(1).standard_normal(8_000)  # small: linear in every coordinate
+    z, u = run(small, found.law, noise.size, initial=TARGET, noise=noise)
+    scale = plant.noise_std / 1e-3
+    assert scale * z[100:].std() == pytest.approx(found.promise.output_std, rel=0.05)
+    assert scale * u[100:].std() == pytest.approx(found.promise.command_std, rel=0.05)
+    assert z[100:].mean() == pytest.approx(plant.coordinate(TARGET), abs=3e-4)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    st.floats(0.0, 1.0).map(lambda value: round(value, 6)),  # python-control chokes on 1e-313
+    st.floats(-0.3, 0.3).map(lambda value: round(value, 6)),
+    st.floats(0.01, 2.0),
+    st.integers(1, 4),
+    st.floats(1.2, 2.0),
+    st.sampled_from(["p", "pi"]),
+    st.sampled_from([None, EMA(decay=0.6)]),
+)
+def test_designed_loops_are_stable_and_keep_their_peak(pole, second, push, delay, ms, structure, filter):
+    plant = Plant(
+        coordinates="log",
+        a=(pole + second, -pole * second),
+        b=(push,),
+        delay=delay,
+        drift=-0.01,
+        noise_std=0.05,
+        level_nats=0.4,
+    )
+    found = design(plant, SensitivityPeak(ms=ms), structure=structure, filter=filter)
+    checked = margins(plant, found.law, filter)
+    assert checked.stable
+    assert checked.ms == pytest.approx(ms, rel=0.01)
+    assert checked.ms == pytest.approx(found.margins.ms)
+    assert checked.gain_margin > ms / (ms - 1) * 0.99  # the Ms circle is outside of −1 + 1/Ms
+    assert checked.phase_margin_degrees > 0.99 * 2 * np.degrees(np.arcsin(1 / (2 * ms)))
+
+
+@pytest.mark.parametrize(
+    "specification", [spec() for spec in SPECIFICATIONS.values()], ids=list(SPECIFICATIONS)
+)
+def test_every_specification_is_answered_quickly_and_the_same_again(make, specification):
+    import control  # noqa: F401 - its import is not the design's time
+
+    start = time.process_time()
+    found = design(make(), specification)
+    assert time.process_time() - start < 2.0
+    assert found == design(make(), specification)
+    assert found.margins.stable
+    assert found.law.error == "log"
+    assert found.holding_command == found.law.bias == pytest.approx(0.2)
+    assert 0 < found.law.tracking <= 1
+
+
+def test_derivative_action_is_used_where_it_helps(plants):
+    late = plants["late"]
+    simple, more = (design(late, SensitivityPeak(ms=1.5), structure=s) for s in ("pi", "pid"))
+    assert more.law.kd > 0
+    assert more.law.ki > 1.3 * simple.law.ki
+    assert more.margins.ms <= 1.51
+
+
+def test_a_reference_away_from_the_level_scales_relative_gains(make):
+    plant = make(coordinates="relative", a=(0.9,), drift=0.0)
+    at_level, lower = design(plant, SensitivityPeak()), design(plant, SensitivityPeak(), r_nats=0.25)
+    assert lower.law.kp == pytest.approx(at_level.law.kp * 0.5)  # e / r counts double at half of the level
+    assert margins(plant, lower.law, at_nats=0.25).ms == pytest.approx(at_level.margins.ms)
+    assert lower.holding_command == pytest.approx(plant.holding_command(0.25))
+
+
+def test_limits_that_do_not_hold_the_reference_are_refused(make):
+    with pytest.raises(DesignError, match=r"takes a command of 0.2, and the highest is 0.1"):
+        design(make(), SensitivityPeak(), low=0.0, high=0.1)
+    restless, calm = MinimumVariance(), MinimumVariance(command_std=0.18)
+    assert design(make(), restless).promise.command_std > 0.2  # the room between 0 and 0.2
+    with pytest.raises(DesignError, match="to spare for noise"):
+        design(make(), restless, low=0.0, high=1.0)
+    assert design(make(), calm, low=0.0, high=1.0).promise.command_std <= 0.18
+    with pytest.raises(DesignError, match="to spare for noise"):
+        design(make(), calm, low=0.0, high=1.0, num_sigma=2.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"b": (-0.1,)}, "a command must raise entropy in the end"),
+        ({"b": (-0.05, 0.2)}, "non-minimum-phase, its first answer of -0.05"),
+        ({"a": (1.05,)}, "unstable by itself, with a pole of 1.05"),
+    ],
+)
+def test_plants_that_no_gains_mend_are_refused(make, changes, message):
+    with pytest.raises(DesignError, match=message):
+        design(make(**changes), SensitivityPeak())
+
+
+def test_uncertainty_excuses_a_pole_just_above_one(make):
+    covariance = tuple(map(tuple, np.diag([0.02, 0.01, 0.01]) ** 2))
+    assert design(make(a=(1.03,), covariance=covariance), SensitivityPeak(ms=1.8)).margins.stable
+    with pytest.raises(DesignError, match="unstable by itself"):
+        design(make(a=(1.05,), covariance=covariance), SensitivityPeak(ms=1.8))
+    # nor is it non-minimum-phase when the wrong sign is within two standard errors
+    covariance = tuple(map(tuple, np.diag([0.0, 0.03, 0.03, 0.0]) ** 2))
+    assert design(make(b=(-0.02, 0.2), covariance=covariance), SensitivityPeak()).margins.stable
+
+
+def test_a_peak_that_cannot_be_had_is_refused_with_the_lowest(make):
+    covariance = tuple(map(tuple, np.diag([0.05, 0.01, 0.01]) ** 2))
+    unstable = make(a=(1.09,), delay=3, covariance=covariance)
+    with pytest.raises(DesignError, match=r"ms = 1.2 cannot be had: the lowest that a pi law reaches is 1.7"):
+        design(unstable, SensitivityPeak(ms=1.2))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: SensitivityPeak(ms=1.0), "ms must be > 1"),
+        (lambda: Settling(iterations=0), "iterations must be >= 1"),
+        (lambda: SIMC(time_constant=0.0), "time_constant must be > 0"),
+        (lambda: MinimumVariance(recovery=0), "recovery must be >= 1"),
+        (lambda: MinimumVariance(command_std=0.0), "command_std must be > 0"),
+    ],
+)
+def test_nonsense_is_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_an_unknown_structure_is_refused(make):
+    with pytest.raises(ValueError, match="structure must be one of p, pi, pid, got 'dip'"):
+        Problem(plant=make(), structure="dip")

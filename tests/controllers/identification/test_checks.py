@@ -1,0 +1,165 @@
+"""Every refusal, by its sentence, and the good record next to it that passes."""
+
+from dataclasses import replace
+from math import inf, nan, sqrt
+
+import numpy as np
+import pytest
+
+from controllers.identification import IdentificationError, Order, Record, fit_arx, identify
+from controllers.identification.checks import (
+    check_condition,
+    check_phase,
+    check_stable,
+    chow_test,
+    dither_share,
+    dominant_pole,
+    lasting_push,
+)
+
+SMALL = Order(na=1, nb=1, delay=1)
+ADVICE = r"add `dither: \{kind: prbs, hold: 3, amplitude: A\}` to the loop.* at least 200 iterations"
+
+
+def refused(match, records, **options):
+    with pytest.raises(IdentificationError, match=match) as refusal:
+        identify(records, **options)
+    assert "\n" not in str(refusal.value)
+
+
+def test_too_little(lab):
+    refused("needs one record at least, got none", [])
+    short = lab.closed(lab.plant(), lab.loop(), 42, seed=0)
+    refused(rf"needs 40 iterations .* got 39: {ADVICE}", [short])
+    assert identify([lab.closed(lab.plant(), lab.loop(), 80, seed=0)]).plant.num_samples > 40
+    blind = Record(name="blind", y=np.full(300, nan), u=np.ones(300))
+    refused("blind has no finite reading: leave it out", [short, blind])
+
+
+def test_a_constant_command(lab):
+    still = lab.open(lab.plant(), 300, seed=0)
+    for value in (0.0, 0.25):
+        constant = Record(name="still", y=still.y, u=np.full(300, value))
+        refused(rf"the command never moved \(it was {value:.4g} throughout\).*{ADVICE}", [constant])
+
+
+@pytest.mark.parametrize(("ki", "error"), [(0.0, "log"), (0.02, "log"), (0.02, "absolute")])
+def test_a_command_that_is_all_feedback(lab, ki, error):
+    kp = 0.5 if error == "log" else 1.5
+    plant = lab.plant()
+    alone = lab.closed(plant, lab.loop(amplitude=0.0, kp=kp, ki=ki, error=error), 400, seed=0)
+    refused(rf"not identifiable: past readings and commands explain .*{ADVICE}", [alone])
+    dithered = lab.closed(plant, lab.loop(amplitude=0.1, kp=kp, ki=ki, error=error), 400, seed=0)
+    assert identify([dithered]).dither_share > 0.02
+
+
+def test_a_dither_too_small_to_matter(lab):
+    faint = lab.closed(lab.plant(), lab.loop(amplitude=1e-4), 400, seed=0)
+    refused(r"not identifiable: .* a known dither 0\.\d\d %", [faint])
+
+
+def test_an_outside_command_needs_no_declared_dither(lab):
+    record = lab.open(lab.plant(), 300, seed=0)
+    undeclared = Record(name="steps", y=record.y, u=record.u)
+    found = identify([undeclared], max_order=2)
+    assert found.dither_share == 0.0
+    assert found.instruments is None
+
+
+def test_collinear_regressors(lab):
+    fit = fit_arx([lab.closed(lab.plant(), lab.loop(), 300, seed=0)], SMALL)
+    check_condition(fit)
+    for condition in (1e7, inf, nan):
+        with pytest.raises(IdentificationError, match=r"ARX\(1, 1, delay 1\) are collinear"):
+            check_condition(replace(fit, condition=condition))
+
+
+def test_records_of_different_plants_are_told_apart_by_name(lab):
+    strong, weak = lab.plant(b=(0.2,)), lab.plant(b=(0.05,))
+    alike = [lab.closed(strong, lab.loop(), 250, seed=k, name=f"strong-{k}") for k in range(3)]
+    other = [lab.closed(weak, lab.loop(), 250, seed=9, name="weak")]
+    assert identify(alike).records == ("strong-0", "strong-1", "strong-2")
+    refused(r"in groups strong-0, strong-1, strong-2 \| weak: identify each", [*alike, *other])
+    refused(r"in groups weak \| strong-0, strong-1, strong-2: identify each", [*other, *alike])
+
+
+def test_different_drifts_are_one_plant_with_own_drifts(lab):
+    records = [
+        lab.closed(lab.plant(drift=drift), lab.loop(), 250, seed=3, name=f"{drift}")
+        for drift in (-0.06, 0.02)
+    ]
+    refused(r"in groups -0.06 \| 0.02", records)
+    assert identify(records, own_drift=True).plant.drift == pytest.approx(-0.02, abs=0.02)
+
+
+def test_chow_by_hand_and_its_level(lab):
+    # means 1 and 3 of two and two rows without slopes: pooled Σε² = 4 + 4·0.01, separate 4·0.01
+    record = Record(name="a", y=[0.9, 1.1, 2.9, 3.1], u=np.zeros(4))
+    rows = fit_arx([Record(name="b", y=np.arange(1.0, 9.0), u=np.arange(8.0) ** 2)], SMALL).rows
+    rows = replace(
+        rows, slopes=np.zeros((4, 0)), target=record.y, record=np.zeros(4, dtype=int), place=np.arange(4)
+    )
+    from scipy.stats import f
+
+    expected = f.sf((4.04 - 0.04) / 1 / (0.04 / 2), 1, 2)
+    assert chow_test(rows, np.array([0, 0, 1, 1]), False) == pytest.approx(expected)
+    p_values = []
+    for seed in range(60):
+        fit = fit_arx([lab.closed(lab.plant(), lab.loop(), 150, seed=2 * seed + k) for k in (0, 1)], SMALL)
+        p_values.append(chow_test(fit.rows, fit.rows.record, False))
+    assert 0.4 < np.mean(p_values) < 0.6
+
+
+def test_an_unstable_estimate(lab):
+    plant = lab.plant(a=(1.05,), drift=0.06, b=(0.2,))
+    records = [lab.closed(plant, lab.loop(kp=1.0), 300, seed=k) for k in range(2)]
+    refused(r"the estimate is unstable: its largest pole is 1\.0\d+ ± .*leave out the iterations", records)
+    integrating = lab.plant(a=(1.0,), drift=0.0)
+    assert identify([lab.closed(integrating, lab.loop(), 300, seed=k) for k in range(2)], max_order=2)
+
+
+def test_pole_uncertainty_is_the_spread_of_the_pole(lab):
+    plant = lab.plant(a=(0.5, 0.4), drift=-0.12)
+    fit = fit_arx([lab.closed(plant, lab.loop(), 400, seed=0)], Order(na=2, nb=1, delay=1))
+    size, error = dominant_pole(fit.plant)
+    rng = np.random.default_rng(0)
+    drawn = [abs(fit.plant.drawn(rng).poles[0]) for _ in range(800)]
+    assert size == pytest.approx(np.mean(drawn), abs=0.01)
+    assert error == pytest.approx(np.std(drawn), rel=0.1)
+    complex_pair = replace(fit.plant, a=(1.0, -0.5))  # |p| = √(−a_2)
+    assert dominant_pole(complex_pair)[0] == pytest.approx(sqrt(0.5))
+    assert dominant_pole(complex_pair)[1] == pytest.approx(fit.plant.standard_errors[1] / (2 * sqrt(0.5)))
+    assert dominant_pole(replace(fit.plant, a=(1.0, -0.25)))[1] == inf  # a double pole
+
+
+def test_a_first_push_of_the_wrong_sign(lab):
+    plant = lab.plant(a=(0.9,), b=(-0.1, 0.3), drift=-0.12)
+    records = [lab.closed(plant, lab.loop(kp=0.1, amplitude=0.3), 300, seed=k) for k in range(2)]
+    refused(r"non-minimum-phase: the first push has the wrong sign \(b = -0\.\d+ ± .* period of \d+", records)
+    # a first push that may as well be 0 is a longer delay, not a wrong sign
+    fit = fit_arx([lab.closed(lab.plant(), lab.loop(), 300, seed=0)], Order(na=1, nb=2, delay=1))
+    check_phase(replace(fit.plant, b=(-1e-4, 0.1)))
+    # nor is a push that passes: what lasts has no sign to compare with
+    check_phase(replace(fit.plant, b=(-0.2, 0.2)))
+    check_stable(fit.plant)
+
+
+def test_a_command_that_lowers_entropy(lab):
+    plant = lab.plant(b=(-0.1,), drift=-0.06)
+    records = [lab.closed(plant, lab.loop(kp=0.05, ki=0.0, amplitude=0.3), 300, seed=k) for k in range(2)]
+    refused(r"the command lowers entropy \(sum of b is -0\.\d+ ± .*turn the actuator's sign", records)
+
+
+def test_dither_share_by_hand(lab):
+    u, d = np.array([1.0, -1.0, 2.0, -2.0]), np.array([1.0, -1.0, 1.0, -1.0])
+    record = Record(name="a", y=np.ones(4), u=u, dither=d)
+    assert dither_share([record]) == pytest.approx(36 / (10 * 4))
+    assert dither_share([Record(name="b", y=np.ones(4), u=u)]) == 0.0
+
+
+def test_lasting_push_adds_up_with_its_error(lab):
+    fit = fit_arx([lab.closed(lab.plant(), lab.loop(), 300, seed=0)], Order(na=1, nb=2, delay=1))
+    total, error = lasting_push(fit.plant)
+    assert total == pytest.approx(sum(fit.plant.b))
+    rng = np.random.default_rng(0)
+    assert error == pytest.approx(np.std([sum(fit.plant.drawn(rng).b) for _ in range(800)]), rel=0.1)
