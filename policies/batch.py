@@ -12,12 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from hashlib import blake2b
 from typing import Any
 
 import torch
 from torch import Tensor
 
-PER_RESPONSE = ("rewards", "group")
+PER_RESPONSE = ("rewards", "group", "domain")
+
+
+def domain_code(name: str) -> int:
+    """The number that stands for a domain in a batch: 63 bits of BLAKE2b, the same on every rank."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +43,8 @@ class TokenBatch:
     weights: Tensor  # [T] aggregation weights of the whole minibatch (see objectives.py)
     rewards: Tensor  # [N] score of each response, 0..1
     group: Tensor  # [N] int64: the prompt a response answers, 0..P-1
+
+    domain: Tensor | None = None  # [N] int64: `domain_code` of the kind of problem a response answers
 
     # Only where an actuator asks for them:
     filtered_logprobs: Tensor | None = None  # [T] of the vocabulary cut, at the start of the update
@@ -69,8 +77,43 @@ class TokenBatch:
         picked = self._map(lambda name, values: values[responses if name in PER_RESPONSE else tokens])
         return replace(picked, response=new_response[tokens]), tokens
 
+    def part(self, domain: str | None) -> Part | None:
+        """What belongs to a domain, in the order of the batch; all of it for None.
+
+        None where no response is of that domain.  Where all are, the batch itself is the part, so that a
+        task of one domain computes to the bit what it computes without.
+        """
+        N, T = self.num_responses, self.response.shape[0]
+        rows = torch.arange(N, device=self.response.device)
+        if domain is not None:
+            assert self.domain is not None, "a batch that is cut by domain must know its domains"
+            rows = torch.nonzero(self.domain == domain_code(domain)).flatten()
+            if len(rows) == 0:
+                return None
+        if len(rows) == N:
+            return Part(self, rows, torch.arange(T, device=rows.device))
+        batch, tokens = self.select(rows)
+        return Part(batch, rows, tokens)
+
     def _map(self, change: Callable[[str, Tensor], Tensor]) -> TokenBatch:
         """Every tensor changed, by name."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
         changed: dict[str, Any] = {n: v if v is None else change(n, v) for n, v in tensors.items()}
         return TokenBatch(**changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some responses of a batch as a batch of their own, and their places in the whole."""
+
+    batch: TokenBatch
+    responses: Tensor  # [n] int64, ascending
+    tokens: Tensor  # [t] int64, ascending
+
+    def put_responses(self, values: Tensor, whole: Tensor) -> Tensor:
+        """``whole`` [N] with ``values`` [n] at the places of the part's responses."""
+        return whole.index_copy(0, self.responses, values.to(whole.dtype))
+
+    def put_tokens(self, values: Tensor, whole: Tensor) -> Tensor:
+        """``whole`` [T] with ``values`` [t] at the places of the part's tokens."""
+        return whole.index_copy(0, self.tokens, values.to(whole.dtype))

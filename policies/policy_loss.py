@@ -19,6 +19,7 @@ from policies.actuators.base import (
     RewardActuator,
     SamplingActuator,
     WeightActuator,
+    command_name,
 )
 from policies.batch import TokenBatch
 from policies.objectives import Bounds, Metrics, Objective
@@ -31,24 +32,36 @@ Stage = TypeVar("Stage", bound=Actuator)
 class Actuation:
     """The actuators of a run with the commands of one iteration; those at neutral are left out.
 
-    Leaving them out here, in one place, is what makes a neutral actuator bit-identical to none.
+    Leaving them out here, in one place, is what makes a neutral actuator bit-identical to none.  One that
+    has a domain is shown that domain's responses only, and left out wherever there are none.
     """
 
-    active: Sequence[tuple[Actuator, float]]
+    active: Sequence[tuple[Actuator, float, str | None]]
+    """Actuator, command, and the domain that it acts on; None is all of the batch."""
 
     @classmethod
-    def of(cls, actuators: Sequence[Actuator], commands: Mapping[str, float]) -> Actuation:
-        """Pair each actuator with its command; one without a command is at neutral."""
-        pairs = [(a, commands.get(a.kind, a.command.neutral)) for a in actuators]
-        return cls([(a, u) for a, u in pairs if u != a.command.neutral])
+    def of(
+        cls,
+        actuators: Sequence[Actuator],
+        commands: Mapping[str, float],
+        domains: Sequence[str | None] | None = None,
+    ) -> Actuation:
+        """Give each actuator, for the domain beside it, the command of its `command_name`; without one
+        it is at neutral."""
+        domains = [None] * len(actuators) if domains is None else domains
+        entries = [
+            (actuator, commands.get(command_name(actuator.kind, domain), actuator.command.neutral), domain)
+            for actuator, domain in zip(actuators, domains, strict=True)
+        ]
+        return cls([entry for entry in entries if entry[1] != entry[0].command.neutral])
 
-    def at(self, stage: type[Stage]) -> list[tuple[Stage, float]]:
+    def at(self, stage: type[Stage]) -> list[tuple[Stage, float, str | None]]:
         """The active actuators of one stage."""
-        return [(actuator, u) for actuator, u in self.active if isinstance(actuator, stage)]
+        return [(actuator, u, domain) for actuator, u, domain in self.active if isinstance(actuator, stage)]
 
     @property
     def needs_entropy_gradient(self) -> bool:
-        return any(actuator.needs_entropy_gradient for actuator, _ in self.at(LossActuator))
+        return any(actuator.needs_entropy_gradient for actuator, _, _ in self.at(LossActuator))
 
     @property
     def looks_at_minibatch(self) -> bool:
@@ -57,7 +70,7 @@ class Actuation:
 
     def temperature(self, base: float) -> float:
         """Sampling temperature, given the configured one."""
-        for actuator, u in self.at(SamplingActuator):
+        for actuator, u, _ in self.at(SamplingActuator):
             base = actuator.temperature(base, u)
         return base
 
@@ -69,23 +82,28 @@ class Actuation:
         rewards were moved.  ``rewards`` of the batch stay as graded.  Where there is a scale, the
         caller has to take ``old_logprobs`` anew under it.
         """
-        if self.at(RewardActuator):
-            moved = batch
-            for reward, u in self.at(RewardActuator):
-                moved = replace(moved, rewards=reward.rewards(moved, u))
+        moved = batch
+        for reward, u, domain in self.at(RewardActuator):
+            if part := moved.part(domain):
+                rewards = part.put_responses(reward.rewards(part.batch, u), moved.rewards)
+                moved = replace(moved, rewards=rewards)
+        if moved is not batch:
             batch = replace(batch, advantages=advantage(moved.rewards, batch.group)[batch.response])
-        for shaper, u in self.at(AdvantageActuator):
-            batch = replace(batch, advantages=shaper.advantages(batch, u))
-        for activation, u in self.at(LogitActuator):
-            scale = activation.scale(batch, u)
-            whole = scale if batch.scale is None else scale * batch.scale
-            batch = replace(batch, advantages=batch.advantages / scale, scale=whole)
+        for shaper, u, domain in self.at(AdvantageActuator):
+            if part := batch.part(domain):
+                advantages = part.put_tokens(shaper.advantages(part.batch, u), batch.advantages)
+                batch = replace(batch, advantages=advantages)
+        for activation, u, domain in self.at(LogitActuator):
+            if part := batch.part(domain):
+                scale = part.put_tokens(activation.scale(part.batch, u), torch.ones_like(batch.advantages))
+                whole = scale if batch.scale is None else scale * batch.scale
+                batch = replace(batch, advantages=batch.advantages / scale, scale=whole)
         return batch
 
     def bounds(self, objective: Objective) -> Bounds | None:
         """Bounds of the ratio, given the objective's own."""
         bounds = objective.bounds
-        for actuator, u in self.at(RatioActuator):
+        for actuator, u, _ in self.at(RatioActuator):
             if bounds is not None:
                 bounds = actuator.bounds(*bounds, u)
         return bounds
@@ -93,13 +111,24 @@ class Actuation:
     @torch.no_grad()
     def weights(self, batch: TokenBatch, generator: Generator) -> Tensor | None:
         """Factors on the loss of each token [T] of a whole minibatch; None where there are none."""
-        factors = [actuator.weights(batch, u, generator) for actuator, u in self.at(WeightActuator)]
+        factors = []
+        for actuator, u, domain in self.at(WeightActuator):
+            if part := batch.part(domain):
+                weights = actuator.weights(part.batch, u, generator)
+                factors.append(part.put_tokens(weights, torch.ones_like(batch.logprobs)))
         return torch.stack(factors).prod(dim=0) if factors else None
 
     @torch.no_grad()
     def plans(self, batch: TokenBatch) -> list[Plan]:
-        """What each loss actuator decides over a whole minibatch."""
-        return [actuator.plan(batch, u) for actuator, u in self.at(LossActuator)]
+        """What each loss actuator decides over a whole minibatch; 0 on the tokens that it is not shown."""
+        plans: list[Plan] = []
+        for actuator, u, domain in self.at(LossActuator):
+            plan: Plan = {}
+            if part := batch.part(domain):
+                for name, values in actuator.plan(part.batch, u).items():
+                    plan[name] = part.put_tokens(values, values.new_zeros(len(batch.response)))
+            plans.append(plan)
+        return plans
 
 
 def policy_loss(
@@ -119,16 +148,21 @@ def policy_loss(
         factors: [t] of the active weight actuators, cut to these tokens.
 
     Returns:
-        The loss (scalar); its shares by name, ``objective`` and each actuator's kind (scalars with
-        gradient, their sum is the loss); per-token metrics of the objective, detached.
+        The loss (scalar); its shares by name, ``objective`` and each actuator's `command_name` (scalars
+        with gradient, their sum is the loss); per-token metrics of the objective, detached.
     """
     per_token, metrics = objective.loss(
         tokens.logprobs, tokens.old_logprobs, tokens.advantages, tokens.response, actuation.bounds(objective)
     )
     weights = tokens.weights if factors is None else tokens.weights * factors
     shares = {"objective": (weights * per_token).sum()}
-    for (actuator, u), plan in zip(actuation.at(LossActuator), plans, strict=True):
-        shares[actuator.kind] = actuator.loss(tokens, plan, u).sum()
+    for (actuator, u, domain), plan in zip(actuation.at(LossActuator), plans, strict=True):
+        name = command_name(actuator.kind, domain)
+        if part := tokens.part(domain):
+            own = {decided: values[part.tokens] for decided, values in plan.items()}
+            shares[name] = actuator.loss(part.batch, own, u).sum()
+        else:
+            shares[name] = torch.zeros_like(shares["objective"])
     return torch.stack(list(shares.values())).sum(), shares, metrics
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from policies.batch import TokenBatch
-from policies.entropy_dynamics import discriminator, predicted_change
+from policies.entropy_dynamics import bonus_effect, discriminator, predicted_change
 from policies.responses import response_means, top_means, top_tokens
 
 Sums = dict[str, tuple[float, float]]
@@ -67,6 +67,9 @@ SIGNALS: dict[str, Signal] = {
     f"{FILTERED}/top": _signal("nats/token", "the same, mean over the top 20 % of each response (SIREN)"),
     "entropy/predicted_change": _signal(
         "nats per unit step", "first-order change that the coming update makes, without any actuator's push"
+    ),
+    "entropy/bonus_effect": _signal(
+        "nats per unit step and coefficient", "first-order change that an entropy bonus of 1 would add to it"
     ),
     "surprisal": _signal("nats/token", "-log π of the sampled tokens: entropy, estimated with noise"),
     "pass_rate": _signal("fraction", "correct responses"),
@@ -120,6 +123,7 @@ def sums(batch: TokenBatch, domains: Sequence[str] | None = None) -> Sums:
         "entropy/wrong": _sum(entropy[~correct[response]]),
         "entropy/response": _sum(response_means(entropy, response, N)[spoken]),
         "entropy/top": _sum(top_means(entropy, response, N)[spoken]),
+        "entropy/bonus_effect": _sum(bonus_effect(x, entropy)),
         "surprisal": _sum(-x),
         "pass_rate": _sum(correct.double()),
         "reward": _sum(rewards),

@@ -8,10 +8,10 @@ from controllers.filters import FILTERS
 from controllers.laws import LAWS
 from controllers.references import REFERENCES
 from orchestrator.configuration.resolve import method_names, read_method
+from orchestrator.configuration.signals import ALL_SIGNALS
 from policies.actuators import ACTUATORS
 from policies.advantages import ADVANTAGES
 from policies.objectives import OBJECTIVES
-from policies.sensors import SIGNALS
 from tasks import TASKS
 
 
@@ -26,7 +26,7 @@ def _methods() -> Iterator[tuple[str, str]]:
 
 
 def _sensors() -> Iterator[tuple[str, str]]:
-    for name, signal in SIGNALS.items():
+    for name, signal in ALL_SIGNALS.items():
         yield name, f"[{signal.unit}] {signal.description}"
 
 

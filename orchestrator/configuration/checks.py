@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,14 +16,15 @@ from controllers.laws.open_loop import OpenLoop
 from controllers.references import Free
 from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.configuration.prompt_checks import check_prompts
 from orchestrator.configuration.resolve import Arm, Campaign
+from orchestrator.configuration.signals import ALL_SIGNALS, is_signal, signals_read
 from policies.actuators import ACTUATORS
-from policies.actuators.base import Actuator, LossActuator, UpdateFacts
+from policies.actuators.base import Actuator, LossActuator, UpdateFacts, command_name
 from policies.loading import BUILTIN, model_folder
-from policies.sensors import FILTERED, SIGNALS, signal
+from policies.sensors import FILTERED
 from policies.tiny import vocabulary_size
 from policies.vocabulary import VocabularyFilter
-from tasks.splits import held_out_set
 
 
 def check_campaign(campaign: Campaign) -> None:
@@ -34,17 +34,20 @@ def check_campaign(campaign: Campaign) -> None:
         ConfigError: with one line for each problem found.
     """
     problems = [
-        f"{campaign.path}: arms.{arm.name}.{problem}" for arm in campaign.arms for problem in _check_arm(arm)
+        f"{campaign.path}: arms.{arm.name}.{problem}"
+        for arm in campaign.arms
+        for problem in arm_problems(arm)
     ]
     if problems:
         raise ConfigError("\n".join(problems))
 
 
-def _check_arm(arm: Arm) -> Iterator[str]:
+def arm_problems(arm: Arm) -> Iterator[str]:
+    """What is wrong with an arm, one ``key: rule, value; remedy`` each."""
     config = arm.config
     yield from _policy(config)
     yield from _devices(config)
-    yield from _task(config)
+    yield from check_prompts(config)
     yield from _objective(config)
     yield from _owners(config)
     yield from _vocabularies(config)
@@ -78,32 +81,6 @@ def _devices(config: RunConfig) -> Iterator[str]:
         )
 
 
-def _task(config: RunConfig) -> Iterator[str]:
-    try:
-        exam = held_out_set(config.task, config.evaluation.num_problems)
-        problem = config.task.problem("train", 0, 0)
-    except ValueError as error:
-        yield f"task: {error}"
-        return
-    if config.policy.source != BUILTIN:
-        return
-    context = config.policy.architecture.max_tokens
-    longest = max(len(shown.prompt) for shown in [*exam, problem])  # a character is a token
-    if longest + config.rollout.max_tokens > context:
-        yield (
-            f"rollout.max_tokens: with prompts of {longest} tokens must be at most {context - longest}, or "
-            f"policy.architecture.max_tokens ({context}) is exceeded, got {config.rollout.max_tokens}; lower it"
-        )
-    if config.policy.warm_start.num_steps:
-        try:
-            config.task.demonstrate(problem, random.Random(0), 0.0)
-        except ValueError as error:
-            yield (
-                f"policy.warm_start: this task cannot start {BUILTIN}: {error}; "
-                "set num_steps to 0, choose another task, or another policy.source"
-            )
-
-
 def _objective(config: RunConfig) -> Iterator[str]:
     objective = config.learner.objective
     if objective.needs_ratio and config.learner.steps_per_batch == 1:
@@ -115,15 +92,25 @@ def _objective(config: RunConfig) -> Iterator[str]:
 
 
 def _owners(config: RunConfig) -> Iterator[str]:
-    owners: dict[str, str] = {}
+    """One owner for each actuator on any token: several of a kind need domains that differ."""
+    before: list[tuple[str, LoopConfig]] = []
     for name, loop in config.loops.items():
-        kind = loop.actuator.kind
-        if kind in owners:
-            yield (
-                f"loops.{name}.actuator: {kind!r} is already moved by the loop {owners[kind]!r}; "
-                "remove one of the two loops, or give it another actuator"
-            )
-        owners[kind] = name
+        kind, domain = loop.actuator.kind, loop.domain
+        for other, owner in before:
+            if owner.actuator.kind != kind:
+                continue
+            if domain == owner.domain:
+                yield (
+                    f"loops.{name}.actuator: {command_name(kind, domain)!r} is already moved by the loop {other!r}; "
+                    "remove one of the two loops, or give it another actuator"
+                )
+            elif domain is None or owner.domain is None:
+                everywhere = name if domain is None else other
+                yield (
+                    f"loops.{name}.actuator: {kind!r} is moved by the loop {other!r} too, and without a domain "
+                    f"the loop {everywhere!r} owns it for all of them; give that one a domain, or remove it"
+                )
+        before.append((name, loop))
 
 
 def _vocabularies(config: RunConfig) -> Iterator[str]:
@@ -141,12 +128,13 @@ def _vocabularies(config: RunConfig) -> Iterator[str]:
                 f"and the loop {first[0]!r} reads {first[1]}; a run has room for one: remove one of the two loops"
             )
     for name, loop in config.loops.items():
-        if loop.sensor.startswith(FILTERED) and first is None:
-            able = sorted(kind for kind, actuator in ACTUATORS.items() if _vocabulary(actuator()))
-            yield (
-                f"loops.{name}.sensor: {loop.sensor!r} needs an actuator that reads a part of the vocabulary "
-                f"({', '.join(able)}), and this run has none; choose one, or the sensor 'entropy'"
-            )
+        for key, read in signals_read(loop):
+            if read.startswith(FILTERED) and first is None:
+                able = sorted(kind for kind, actuator in ACTUATORS.items() if _vocabulary(actuator()))
+                yield (
+                    f"loops.{name}.{key}: {read!r} needs an actuator that reads a part of the vocabulary "
+                    f"({', '.join(able)}), and this run has none; choose one, or the sensor 'entropy'"
+                )
 
 
 def _vocabulary(actuator: Actuator) -> VocabularyFilter | None:
@@ -154,10 +142,14 @@ def _vocabulary(actuator: Actuator) -> VocabularyFilter | None:
 
 
 def _loop(loop: LoopConfig, config: RunConfig) -> Iterator[str]:
-    try:
-        signal(loop.sensor)
-    except ValueError:
-        yield f"sensor: unknown signal {loop.sensor!r}; {did_you_mean(loop.sensor, SIGNALS)}"
+    for key, read in signals_read(loop):
+        if not is_signal(read):
+            yield f"{key}: unknown signal {read!r}; {did_you_mean(read, ALL_SIGNALS)}"
+    if loop.domain is not None and loop.actuator.why_no_domain is not None:
+        yield (
+            f"domain: {loop.actuator.kind!r} acts on all tokens, {loop.actuator.why_no_domain}; "
+            f"take another actuator, or remove the domain and read {loop.sensor!r} as the sensor"
+        )
     if isinstance(loop.reference, Free) and not isinstance(loop.law, OpenLoop):
         yield f"reference: is missing; a {loop.law.kind!r} law needs one, only 'open_loop' does without"
     if loop.sensor.startswith("entropy"):

@@ -11,29 +11,34 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from controllers.base import Dither, Filter, Law, Reference
+from controllers.base import Dither, Feedforward, Filter, Law, Reference
 from controllers.dither import DITHERS
+from controllers.feedforward import FEEDFORWARDS
 from controllers.filters import FILTERS, Hold
 from controllers.laws import LAWS
+from controllers.laws.pid import PID
 from controllers.loop import FeedbackLoop
+from controllers.plant import Plant
 from controllers.references import REFERENCES, Free
 from orchestrator.configuration.parts import Strict, one_of, section
+from orchestrator.configuration.phases import AnyTask, PhaseConfig, phase_at
 from policies.actuators import ACTUATORS
-from policies.actuators.base import Actuator
+from policies.actuators.base import Actuator, command_name
 from policies.advantages import ADVANTAGES, Advantage, Grpo
 from policies.initialisation import Initialisation
 from policies.loading import BUILTIN
 from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
+from policies.sensors import DOMAIN
 from policies.tiny import TinyModel
 from policies.warm_start import WarmStart
-from tasks import TASKS, Task
+from tasks import Task
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=80)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
-AnyTask = Annotated[Task, one_of(TASKS)]
-AnyLaw = Annotated[Law, one_of(LAWS)]
+AnyLaw = Annotated[Law, one_of(LAWS, nested={PID: one_of({PID.kind: PID})})]
 AnyFilter = Annotated[Filter, one_of(FILTERS)]
 AnyReference = Annotated[Reference, one_of(REFERENCES, nested={Reference: one_of(REFERENCES)})]
+AnyFeedforward = Annotated[Feedforward, one_of(FEEDFORWARDS)]
 AnyDither = Annotated[Dither, one_of(DITHERS)]
 AnyActuator = Annotated[Actuator, one_of(ACTUATORS)]
 AnyObjective = Annotated[Objective, one_of(OBJECTIVES)]
@@ -155,12 +160,19 @@ class EvaluationConfig(Strict):
 class LoopConfig(Strict):
     """One feedback loop: sensor, reference, law, actuator."""
 
+    domain: Annotated[str, Field(min_length=1)] | None = None
+    """Kind of problem that the loop is for, such as ``add2``; null is all of them.  Its actuator moves the
+    responses to these problems and no others, and its sensor ``entropy`` is ``entropy/domain/<domain>``.
+    While a batch has none of them the loop holds its command.  Loops of different domains may drive
+    actuators of the same kind."""
     sensor: str = "entropy"
     filter: AnyFilter = Hold()
     reference: AnyReference = Free()
     """Where the sensor's reading should be; only an open loop does without."""
     law: AnyLaw
     actuator: AnyActuator
+    feedforward: AnyFeedforward | None = None
+    """A share of the command that answers what another reading predicts, before entropy shows it."""
     dither: AnyDither | None = None
     """A known movement added to the command, from which `entrostat identify` learns the plant."""
     limits: tuple[float, float] | None = None
@@ -170,6 +182,16 @@ class LoopConfig(Strict):
     dead_band_nats: Annotated[float, Field(ge=0)] = 0.0
     period: PositiveInt = 1
     """Iterations between two commands."""
+    plant: Annotated[Plant, section(Plant)] | None = None
+    """What the gains were designed for; changes no result, the report predicts with it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _entropy_of_its_domain(cls, loop: Any) -> Any:
+        if not isinstance(loop, dict) or loop.get("domain") is None:
+            return loop
+        sensor = loop.get("sensor", "entropy")
+        return loop | {"sensor": f"{DOMAIN}{loop['domain']}" if sensor == "entropy" else sensor}
 
     def build(self) -> FeedbackLoop:
         """The loop on plain floats that the controller layer runs."""
@@ -180,10 +202,11 @@ class LoopConfig(Strict):
             filter=self.filter,
             reference=self.reference,
             law=self.law,
-            actuator=self.actuator.kind,
+            actuator=command_name(self.actuator.kind, self.domain),
             low=low,
             high=high,
             neutral=command.neutral,
+            feedforward=self.feedforward,
             dither=self.dither,
             slew=self.slew or float("inf"),
             dead_band_nats=self.dead_band_nats,
@@ -223,6 +246,8 @@ class ArmConfig(Strict):
     rollout: dict[str, Any] | None = None
     policy: dict[str, Any] | None = None
     task: dict[str, Any] | None = None
+    phases: tuple[dict[str, Any], ...] | None = None
+    """Instead of the campaign's; an empty list is none."""
 
 
 class MethodConfig(Strict):
@@ -249,6 +274,13 @@ class RunConfig(Strict):
     rollout: RolloutConfig = RolloutConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     loops: dict[Name, LoopConfig] = {}
+    phases: tuple[PhaseConfig, ...] = ()
+    """What changes during training, in the order of time."""
+
+    def task_at(self, iteration: int) -> Task:
+        """The task that the training prompts of an iteration come from."""
+        phase = phase_at(self.phases, iteration)
+        return phase.task if phase else self.task
 
 
 class CampaignConfig(Strict):
@@ -261,6 +293,7 @@ class CampaignConfig(Strict):
     learner: dict[str, Any]
     rollout: dict[str, Any] = {}
     evaluation: dict[str, Any] = {}
+    phases: tuple[dict[str, Any], ...] = ()
     tracking: TrackingConfig = TrackingConfig()
     execution: ExecutionConfig = ExecutionConfig()
     arms: Annotated[tuple[ArmConfig, ...], Field(min_length=1)]

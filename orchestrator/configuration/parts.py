@@ -128,7 +128,9 @@ def _models_of(annotation: Any) -> list[type[BaseModel]]:
 def _options(annotation: Any) -> list[Any]:
     """The alternatives of an annotation, freed of ``Annotated`` and of unions."""
     if get_origin(annotation) is Annotated:
-        return _options(get_args(annotation)[0])
+        plain, *metadata = get_args(annotation)
+        made = [item.models for item in metadata if isinstance(item, MadeFrom)]
+        return _options(made[0] if made else plain)
     if get_origin(annotation) in (Union, UnionType):
         return [option for member in get_args(annotation) for option in _options(member)]
     return [annotation]

@@ -41,11 +41,13 @@ class Arm:
     def fingerprint(self) -> str:
         """Hash of everything that decides the result of a run, but for its seed.
 
-        How much is in memory at once and how often is saved may change when a run goes on.
+        How much is in memory at once and how often is saved may change when a run goes on; the plant
+        that a loop was designed for decides nothing.
         """
         plain = self.plain
         learner = {key: value for key, value in plain["learner"].items() if key not in EXECUTION_ONLY}
-        content = json.dumps(plain | {"learner": learner}, sort_keys=True)
+        loops = {name: loop | {"plant": None} for name, loop in plain["loops"].items()}
+        content = json.dumps(plain | {"learner": learner, "loops": loops}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -72,7 +74,7 @@ def read_campaign(path: Path, overrides: Sequence[str] = ()) -> Campaign:
     Raises:
         ConfigError: anything is wrong in the campaign or in a preset it names.
     """
-    config = _parse(CampaignConfig, read_yaml(path, overrides), str(path))
+    config = parse(CampaignConfig, read_yaml(path, overrides), str(path))
     _refuse_twins(f"{path}: arms", [arm.name for arm in config.arms])
     _refuse_twins(f"{path}: seeds", config.seeds)
     return Campaign(path=path, config=config, arms=tuple(_arm(path, config, arm) for arm in config.arms))
@@ -83,11 +85,11 @@ def read_method(name: str, campaign_path: Path | None = None) -> MethodConfig:
     folders = method_folders(campaign_path)
     if name.endswith((".yaml", ".yml")):
         base = campaign_path.parent if campaign_path else Path()
-        return _parse(MethodConfig, read_yaml(base / name), str(base / name))
+        return parse(MethodConfig, read_yaml(base / name), str(base / name))
     for folder in folders:
         file = folder / f"{name}.yaml"
         if file.is_file():
-            return _parse(MethodConfig, read_yaml(file), str(file))
+            return parse(MethodConfig, read_yaml(file), str(file))
     raise ConfigError(f"unknown method {name!r}; {did_you_mean(name, method_names(campaign_path))}")
 
 
@@ -116,12 +118,21 @@ def _arm(path: Path, campaign: CampaignConfig, arm: ArmConfig) -> Arm:
         except ConfigError as error:
             raise ConfigError(f"{where}.method: {error}") from error
         loops = method.loops
-        for name in ("policy", "learner", "rollout"):
-            sections[name] = merge(sections[name], getattr(method, name))
-    for name in ("policy", "task", "learner", "rollout"):
-        sections[name] = merge(sections[name], getattr(arm, name) or {})
-    resolved = sections | {"loops": merge(loops, arm.loops or {})}
-    return Arm(name=arm.name, method=arm.method or "custom", config=_parse(RunConfig, resolved, where))
+        sections = merge(sections, {name: getattr(method, name) for name in ("policy", "learner", "rollout")})
+    own = {name: getattr(arm, name) or {} for name in ("policy", "task", "learner", "rollout")}
+    sections = merge(sections, own)
+    phases = campaign.phases if arm.phases is None else arm.phases
+    resolved = sections | {
+        "loops": merge(loops, arm.loops or {}),
+        "phases": [_phase(sections["task"], phase) for phase in phases],
+    }
+    return Arm(name=arm.name, method=arm.method or "custom", config=parse(RunConfig, resolved, where))
+
+
+def _phase(task: dict[str, Any], phase: dict[str, Any]) -> dict[str, Any]:
+    """The phase with the whole of its task: the run's, under the keys that the phase changes."""
+    whole = {"task": task}
+    return whole | phase if phase.get("task") is None else merge(whole, phase)
 
 
 def _refuse_twins(where: str, names: Iterable[Any]) -> None:
@@ -132,7 +143,12 @@ def _refuse_twins(where: str, names: Iterable[Any]) -> None:
         seen.add(name)
 
 
-def _parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
+def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
+    """The model of a mapping that was read from the file ``where``.
+
+    Raises:
+        ConfigError: with path, rule, value and remedy of everything that is wrong.
+    """
     try:
         return model(**content)
     except ValidationError as error:

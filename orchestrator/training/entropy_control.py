@@ -25,6 +25,7 @@ class EntropyControl(Callback):
     def __init__(self, loops: Mapping[str, LoopConfig]) -> None:
         self._bank = Bank(loops={name: loop.build() for name, loop in loops.items()})
         self._actuators: Sequence[Actuator] = [loop.actuator for loop in loops.values()]
+        self._domains: Sequence[str | None] = [loop.domain for loop in loops.values()]
         self._state = self._bank.init()
         self._commands: dict[str, float] = {}
 
@@ -36,7 +37,7 @@ class EntropyControl(Callback):
     @property
     def actuation(self) -> Actuation:
         """The commands in force: those of the last ``act``, neutral before the first."""
-        return Actuation.of(self._actuators, self._commands)
+        return Actuation.of(self._actuators, self._commands, self._domains)
 
     def act(self, telemetry: Mapping[str, float], t: int) -> dict[str, Trace]:
         """Step every loop once; the new commands are in force when this returns."""

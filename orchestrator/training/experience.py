@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.configuration.models import LearnerConfig
-from policies.batch import TokenBatch
+from policies.batch import TokenBatch, domain_code
 from policies.loading import LoadedPolicy
 from policies.rollouts.base import RolloutEngine, Sampling
 from policies.sequences import Sequences, View, observe, token_index
@@ -37,6 +37,11 @@ class Rollouts:
     def rewards(self) -> Tensor:
         """[N] float32."""
         return torch.tensor(self.grades.scores, dtype=torch.float32)
+
+    @property
+    def domains(self) -> list[str]:
+        """[N] names."""
+        return [problem.domain for problem in self.problems]
 
     def metrics(self, logprobs: Tensor) -> dict[str, float]:
         """Lengths, truncation, speed, what went wrong in grading, and how far the engine is off.
@@ -114,6 +119,7 @@ def token_batch(
         weights=torch.zeros_like(seen.logprobs),  # given to each minibatch by the update
         rewards=rollouts.rewards,
         group=rollouts.group,
+        domain=torch.tensor([domain_code(name) for name in rollouts.domains], dtype=torch.int64),
         filtered_logprobs=seen.filtered_logprobs,
         filtered_entropy=seen.filtered_entropy,
     ).to(policy.model.device)

@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 
 from orchestrator.configuration.models import RunConfig
+from orchestrator.configuration.phases import phase_at
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training.entropy_control import EntropyControl, trace_metrics
 from orchestrator.training.experience import Rollouts, collect, token_batch
@@ -45,6 +46,7 @@ class Learner(pl.LightningModule):
         self.automatic_optimization = False
         self.settings = config.learner
         self.rollout_settings = config.rollout
+        self.phases = config.phases
         self.seed = seed
         self.model = policy.model  # registers the parameters
         self.policy = policy
@@ -74,8 +76,9 @@ class Learner(pl.LightningModule):
             view = View(temperature=rollouts.temperature, vocabulary=self.control.vocabulary)
             batch = token_batch(rollouts, sequences, self.policy, self.settings, view)
         with self._timed("control"):
-            domains = [problem.domain for problem in rollouts.problems]
-            telemetry = measure(batch, vocabulary_size=self.policy.vocabulary_size, domains=domains)
+            telemetry = {"learning_rate": self._learning_rate()} | measure(
+                batch, vocabulary_size=self.policy.vocabulary_size, domains=rollouts.domains
+            )
             traces = self.control.act(telemetry, self.iteration)
         with self._timed("update"):
             update = self._update(sequences, batch, view)
@@ -87,7 +90,6 @@ class Learner(pl.LightningModule):
             | trace_metrics(traces)
             | update.metrics()
             | rollouts.metrics(batch.logprobs)
-            | {"learning_rate": self._learning_rate()}
             | {f"seconds/{phase}": seconds for phase, seconds in self.seconds.items()},
         )
         self.iteration += 1
@@ -137,10 +139,11 @@ class Learner(pl.LightningModule):
             )
 
     def _learning_rate(self) -> float:
-        """Linear warm-up by iteration, then constant [per optimiser step]."""
+        """Linear warm-up by iteration, then constant, times the factor of the phase [per optimiser step]."""
         warmup = self.settings.warmup_iterations
         share = min(1.0, (self.iteration + 1) / warmup) if warmup else 1.0
-        return self.settings.learning_rate * share
+        phase = phase_at(self.phases, self.iteration)
+        return self.settings.learning_rate * share * (phase.learning_rate_factor if phase else 1.0)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(

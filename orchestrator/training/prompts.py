@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tasks import Problem, Task
@@ -25,10 +25,20 @@ class PromptLoader:
     It has a length on purpose: from a loader without one Lightning fetches an item ahead, and
     whatever depends on the policy would be a version stale.  It holds prompts only; responses are
     sampled inside the training step.
+
+    A problem is drawn by its address, the seed and its index in the run, from the task of its iteration;
+    so a loader that goes on after a change of task draws the same as one that was there all along.
     """
 
-    def __init__(self, task: Task, *, seed: int, prompts_per_iteration: int, num_iterations: int) -> None:
-        self.task = task
+    def __init__(
+        self,
+        task_at: Callable[[int], Task],
+        *,
+        seed: int,
+        prompts_per_iteration: int,
+        num_iterations: int,
+    ) -> None:
+        self.task_at = task_at
         self.seed = seed
         self.prompts_per_iteration = prompts_per_iteration
         self.num_iterations = num_iterations
@@ -39,10 +49,10 @@ class PromptLoader:
 
     def __iter__(self) -> Iterator[PromptBatch]:
         while self.next_iteration < self.num_iterations:
-            first = self.next_iteration * self.prompts_per_iteration
+            task, first = self.task_at(self.next_iteration), self.next_iteration * self.prompts_per_iteration
             self.next_iteration += 1
             indices = range(first, first + self.prompts_per_iteration)
-            yield PromptBatch([self.task.problem("train", self.seed, index) for index in indices])
+            yield PromptBatch([task.problem("train", self.seed, index) for index in indices])
 
     def state_dict(self) -> dict[str, Any]:
         return {"next_iteration": self.next_iteration}

@@ -93,7 +93,7 @@ def train(folder: RunFolder, info: RunInfo) -> None:
     config, policy = load_start(config, info.seed, folder.start_path)
     engine = make_engine(policy, config)
     loader = PromptLoader(
-        config.task,
+        config.task_at,
         seed=derive_seed(info.seed, "prompts"),
         prompts_per_iteration=settings.prompts_per_iteration,
         num_iterations=settings.iterations,

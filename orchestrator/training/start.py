@@ -69,9 +69,8 @@ def _first_entropy(policy: LoadedPolicy, config: RunConfig, seed: int, temperatu
     if config.learner.accelerator != "cpu" and torch.cuda.is_available():
         policy.model.to("cuda")
     prompts_seed = derive_seed(seed, "prompts")
-    problems = [
-        config.task.problem("train", prompts_seed, i) for i in range(config.learner.prompts_per_iteration)
-    ]
+    task = config.task_at(0)
+    problems = [task.problem("train", prompts_seed, i) for i in range(config.learner.prompts_per_iteration)]
     return rollout_entropy(
         policy,
         make_engine(policy, config),

@@ -20,13 +20,13 @@ def main(path: str, *, with_parent: bool) -> int:
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     if with_parent:
-        threading.Thread(target=_stop_with_parent, daemon=True).start()
+        threading.Thread(target=stop_with_parent, daemon=True).start()
     from orchestrator.training.run import main as work
 
     return work(path)
 
 
-def _stop_with_parent() -> None:
+def stop_with_parent() -> None:
     """End this process like a SIGTERM does when whoever holds the other end of stdin is gone."""
     os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -19,6 +19,10 @@ A command ``u`` equal to ``command.neutral`` is the actuator's absence: the lear
 at all, so neutral is bit-identical to none.  Raising ``u`` raises entropy.  Whatever has to look at
 more than one token (selections, quantiles, counts) is shown a whole batch, that of the iteration or
 that of an optimiser step, so the result cannot depend on how it is cut into micro-batches.
+
+An actuator may be given a domain of problems.  It is then shown the responses of that domain only, as if
+they were the batch, and moves nothing else: selections, quantiles and denominators of its own are the
+domain's, while ``weights`` stay those of the whole minibatch.
 """
 
 from __future__ import annotations
@@ -61,11 +65,19 @@ class UpdateFacts:
     group_size: int
 
 
+def command_name(kind: str, domain: str | None) -> str:
+    """What a command is called: the actuator's kind, with its domain where it has one, ``bonus@add2``."""
+    return kind if domain is None else f"{kind}@{domain}"
+
+
 class Actuator(ABC):
     """Base of the stages below; subclass a stage, not this."""
 
     kind: ClassVar[str]
     command: ClassVar[Command]
+
+    why_no_domain: ClassVar[str | None] = None
+    """Why it can only act on the whole batch; None where it can be given a domain."""
 
     def why_inert(self, facts: UpdateFacts) -> str | None:
         """Why its command could not move anything in such an update; None when it can."""
@@ -74,6 +86,8 @@ class Actuator(ABC):
 
 class SamplingActuator(Actuator):
     """Moves the sampling temperature of the next rollout; the update uses the same temperature."""
+
+    why_no_domain = "a rollout has one temperature for all its responses"
 
     @abstractmethod
     def temperature(self, base: float, u: float) -> float:
@@ -109,6 +123,8 @@ class LogitActuator(Actuator):
 
 class RatioActuator(Actuator):
     """Moves the bounds [1 - low, 1 + high] of the probability ratio."""
+
+    why_no_domain = "the objective has one pair of bounds for all its tokens"
 
     @abstractmethod
     def bounds(self, low: float, high: float, u: float) -> tuple[float, float]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 
 import pytest
 
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
+from orchestrator.tracking.store import default_uri, open_client
 
 LEARNER = {"iterations": 150, "learning_rate": 0.001, "objective": {"kind": "clipped_surrogate"}}
 SETPOINT = 0.2
@@ -81,6 +83,21 @@ def write_run(campaign, arm, seed, num_iterations=150, status="done", reason=Non
                 writer.append(t, metrics)
     run.write_status(Status(status=status, reason=reason, iteration=num_iterations, num_iterations=150))
     return run
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """Made once and copied by each test: MLflow's migrations take seconds."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    open_client(f"sqlite:///{path}").search_experiments(max_results=1)
+    return path
+
+
+@pytest.fixture
+def mlflow_uri(tmp_path, empty_database):
+    """An SQLite tracking URI with nothing in it yet."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    return default_uri(tmp_path)
 
 
 @pytest.fixture

@@ -19,13 +19,14 @@ from policies.actuators.base import (
     RatioActuator,
     SamplingActuator,
     UpdateFacts,
+    command_name,
 )
 from policies.actuators.bonus import Bonus, difficulty_allocation
 from policies.actuators.clip_range import ClipRange
 from policies.actuators.sign_weights import SignWeights
 from policies.actuators.temperature import Temperature
 from policies.advantages import grpo
-from policies.batch import TokenBatch
+from policies.batch import TokenBatch, domain_code
 from policies.objectives import OBJECTIVES, Objective, token_weights
 from policies.policy_loss import Actuation, policy_loss, vocabulary_of
 from policies.token_statistics import token_statistics
@@ -36,6 +37,8 @@ REWARDS = torch.tensor([1, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 1,
 RESPONSE = torch.repeat_interleave(LENGTHS)
 GROUP = torch.arange(len(LENGTHS)) // GROUP_SIZE
 """Groups: mixed, all right with an empty response, all wrong and identical, hard, mixed."""
+DOMAINS = ["add" if group in (1, 3, 4) else "sub" for group in GROUP.tolist()]
+ADD = torch.tensor([i for i, domain in enumerate(DOMAINS) if domain == "add"])
 
 ON_POLICY = UpdateFacts(steps_per_batch=1, objective="policy_gradient", group_size=GROUP_SIZE)
 OFF_POLICY = replace(ON_POLICY, steps_per_batch=4)
@@ -87,6 +90,7 @@ def make_batch(
     steps_away=0.0,
     mode="token_mean",
     rewards=REWARDS,
+    domains=DOMAINS,
     actuation=Actuation([]),  # noqa: B008
 ) -> TokenBatch:
     """The sampled tokens as the policy sees them, old log-probs up to ``steps_away`` from the new.
@@ -107,10 +111,11 @@ def make_batch(
         weights=token_weights(RESPONSE, len(LENGTHS), mode, max_tokens=8).double(),
         rewards=rewards,
         group=GROUP,
+        domain=torch.tensor([domain_code(domain) for domain in domains]),
     )
     batch = seen_by(policy, contexts, tokens, actuation.shape(detached(batch), grpo), actuation)
     away = 2 * steps_away * noise
-    vocabulary = vocabulary_of([actuator for actuator, _ in actuation.active])
+    vocabulary = vocabulary_of([actuator for actuator, _, _ in actuation.active])
     if vocabulary is not None:
         filtered, _ = policy.statistics(contexts, tokens, scale_of(batch), vocabulary)
         batch = replace(batch, filtered_logprobs=filtered.detach() + away)
@@ -120,7 +125,7 @@ def make_batch(
 def seen_by(policy, contexts, tokens, batch, actuation) -> TokenBatch:
     """The batch with what the policy gives it now, with gradient."""
     logprobs, entropy = policy.statistics(contexts, tokens, scale_of(batch))
-    vocabulary = vocabulary_of([actuator for actuator, _ in actuation.active])
+    vocabulary = vocabulary_of([actuator for actuator, _, _ in actuation.active])
     filtered = policy.statistics(contexts, tokens, scale_of(batch), vocabulary)[1] if vocabulary else None
     return replace(batch, logprobs=logprobs, entropy=entropy, filtered_entropy=filtered)
 
@@ -139,10 +144,14 @@ def factors_of(actuation: Actuation, batch: TokenBatch):
     return actuation.weights(detached(batch), torch.Generator().manual_seed(3))
 
 
-def gradient(actuators, commands, objective_kind, *, steps_away=0.0, mode="token_mean"):
+def gradient(
+    actuators, commands, objective_kind, *, steps_away=0.0, mode="token_mean", acts_on=None, domains=DOMAINS
+):
     """Loss and flat gradient of the tiny policy's parameters, by the learner's own loss."""
-    policy, actuation = TinyPolicy(), Actuation.of(actuators, commands)
-    batch = make_batch(policy, *sample(policy), steps_away=steps_away, mode=mode, actuation=actuation)
+    policy, actuation = TinyPolicy(), Actuation.of(actuators, commands, acts_on)
+    batch = make_batch(
+        policy, *sample(policy), steps_away=steps_away, mode=mode, domains=domains, actuation=actuation
+    )
     objective = objective_for_small_batch(objective_kind)
     plans = actuation.plans(detached(batch))
     loss, _, _ = policy_loss(batch, objective, actuation, plans, factors_of(actuation, batch))
@@ -360,6 +369,104 @@ def test_the_cut_into_micro_batches_changes_nothing(kind, objective, mode):
         assert total == pytest.approx(whole_loss.item(), abs=1e-12)
         accumulated = torch.cat([p.grad.flatten() for p in policy.parameters()])
         torch.testing.assert_close(accumulated, whole_gradient, rtol=1e-10, atol=1e-12)
+
+
+# Conformance: domains ---------------------------------------------------------------------------------
+
+
+def for_a_domain(kind: str, domain: str = "add"):
+    """An actuator for small batches, and its command on a domain, by name."""
+    actuator = for_small_batch(kind)
+    if actuator.why_no_domain is not None:
+        pytest.skip(actuator.why_no_domain)
+    return actuator, {command_name(kind, domain): moved(actuator, +1)}
+
+
+def test_what_cannot_be_given_a_domain_says_why():
+    reasons = {kind: ACTUATORS[kind].why_no_domain for kind in ACTUATORS}
+    assert sorted(kind for kind, reason in reasons.items() if reason) == ["clip_range", "temperature"]
+
+
+@every_actuator
+@every_objective
+def test_a_domain_of_all_tokens_is_bit_identical_to_no_domain(kind, objective):
+    actuator, command = for_a_domain(kind)
+    alone = gradient(
+        [actuator], command, objective, steps_away=0.5, acts_on=["add"], domains=["add"] * len(LENGTHS)
+    )
+    without = gradient([actuator], {kind: moved(actuator, +1)}, objective, steps_away=0.5)
+    assert torch.equal(alone[0], without[0])
+    assert torch.equal(alone[1], without[1])
+
+
+@every_actuator
+@every_objective
+def test_an_absent_domain_is_bit_identical_to_no_actuator(kind, objective):
+    actuator, command = for_a_domain(kind, "mul")
+    absent = gradient([actuator], command, objective, steps_away=0.5, acts_on=["mul"])
+    none = gradient([], {}, objective, steps_away=0.5)
+    assert torch.equal(absent[0], none[0])
+    assert torch.equal(absent[1], none[1])
+
+
+@every_actuator
+def test_a_domain_is_moved_as_if_it_were_the_whole_batch_and_the_rest_is_not(kind):
+    actuator, command = for_a_domain(kind)
+    actuation = Actuation.of([actuator], command, ["add"])
+    alone = Actuation.of([actuator], {kind: moved(actuator, +1)})
+    policy = TinyPolicy()
+    contexts, tokens = sample(policy)
+    raw = detached(make_batch(policy, contexts, tokens, steps_away=0.5))
+    own, index = raw.select(ADD)
+    rest = torch.ones(len(RESPONSE), dtype=torch.bool)
+    rest[index] = False
+    assert 10 < rest.sum() < len(RESPONSE) - 10
+
+    shaped, shaped_own = actuation.shape(raw, grpo), alone.shape(own, grpo)
+    assert torch.equal(shaped.advantages[index], shaped_own.advantages)
+    assert torch.equal(shaped.advantages[rest], raw.advantages[rest])
+    if shaped.scale is not None:
+        assert torch.equal(shaped.scale[index], shaped_own.scale)
+        assert (shaped.scale[rest] == 1.0).all()
+
+    batch = detached(make_batch(policy, contexts, tokens, steps_away=0.5, actuation=actuation))
+    own, _ = batch.select(ADD)
+    factors, factors_own = factors_of(actuation, batch), factors_of(alone, own)
+    if factors is not None:
+        assert torch.equal(factors[index], factors_own)
+        assert (factors[rest] == 1.0).all()
+        assert (factors[index] != 1.0).any()
+    objective = OBJECTIVES["policy_gradient"]()
+    _, shares, _ = policy_loss(batch, objective, actuation, actuation.plans(batch))
+    _, shares_own, _ = policy_loss(own, objective, alone, alone.plans(own))
+    if kind in shares_own:
+        assert shares[f"{kind}@add"].item() == pytest.approx(shares_own[kind].item(), rel=1e-12)
+        assert shares[f"{kind}@add"] != 0.0
+
+
+@every_actuator
+def test_the_cut_does_not_change_what_a_domain_gets(kind):
+    """Down to one response a micro-batch, where most have nothing of the domain."""
+    actuator, command = for_a_domain(kind)
+    policy, actuation = TinyPolicy(), Actuation.of([actuator], command, ["add"])
+    batch = make_batch(policy, *sample(policy), steps_away=0.5, actuation=actuation)
+    plans, factors = actuation.plans(detached(batch)), factors_of(actuation, batch)
+    objective, gradients, totals = objective_for_small_batch("clipped_surrogate"), [], []
+    for pieces in (1, 3, len(LENGTHS)):
+        policy.zero_grad()
+        totals.append(0.0)
+        for rows in a_random_order(pieces).tensor_split(pieces):
+            part, index = batch.select(rows)
+            cut = [{name: values[index] for name, values in plan.items()} for plan in plans]
+            loss, _, _ = policy_loss(
+                part, objective, actuation, cut, None if factors is None else factors[index]
+            )
+            loss.backward(retain_graph=True)
+            totals[-1] += loss.item()
+        gradients.append(torch.cat([p.grad.flatten() for p in policy.parameters()]))
+    assert totals == pytest.approx([totals[0]] * 3, abs=1e-12)
+    for of_cut in gradients[1:]:
+        torch.testing.assert_close(of_cut, gradients[0], rtol=1e-10, atol=1e-12)
 
 
 # Bonus ------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from policies.batch import TokenBatch
+from policies.batch import TokenBatch, domain_code
 
 
 def example() -> TokenBatch:
@@ -65,8 +65,53 @@ def test_select_keeps_the_gradient():
 def test_to_moves_every_field():
     batch = example()
     whole = replace(
-        batch, filtered_logprobs=batch.logprobs, filtered_entropy=batch.entropy, scale=batch.entropy
+        batch,
+        domain=batch.group,
+        filtered_logprobs=batch.logprobs,
+        filtered_entropy=batch.entropy,
+        scale=batch.entropy,
     )
     moved = whole.to(torch.device("meta"))
     assert {getattr(moved, name).device.type for name in TokenBatch.__slots__} == {"meta"}
     assert batch.to(torch.device("meta")).scale is None
+
+
+# Parts ------------------------------------------------------------------------------------------------
+
+
+def of_domains(*names: str) -> TokenBatch:
+    """The example with a domain for each of its four responses."""
+    return replace(example(), domain=torch.tensor([domain_code(name) for name in names]))
+
+
+def test_a_domain_has_one_number_whoever_asks():
+    assert domain_code("add2") == 8393638652106713377  # the same on every rank, now and later
+    codes = {domain_code(f"{operation}{n}") for operation in ("add", "sub", "mul") for n in range(100)}
+    assert len(codes) == 300
+    assert all(0 <= code < 2**63 for code in codes)
+
+
+def test_select_carries_the_domain_along():
+    batch, _ = of_domains("a", "a", "b", "c").select(torch.tensor([3, 0]))
+    assert batch.domain.tolist() == [domain_code("c"), domain_code("a")]
+
+
+def test_part_is_the_domain_alone_and_goes_back_to_its_place():
+    batch = of_domains("a", "b", "b", "a")
+    part = batch.part("a")
+    assert part.responses.tolist() == [0, 3]
+    assert part.tokens.tolist() == [0, 1, 3, 4, 5]
+    assert part.batch.logprobs.tolist() == [0.0, -1.0, -30.0, -31.0, -32.0]
+    assert part.batch.group.tolist() == [5, 8]
+    assert part.put_tokens(torch.full((5,), 7.0), batch.logprobs).tolist() == [7.0, 7.0, -20.0, 7.0, 7.0, 7.0]
+    assert part.put_responses(torch.tensor([8.0, 9.0]), batch.rewards).tolist() == [8.0, 0.25, 0.5, 9.0]
+    assert batch.rewards.tolist() == [0.0, 0.25, 0.5, 0.75]  # a new tensor each time
+
+
+def test_part_of_a_domain_that_is_not_there_or_is_all_there_is():
+    assert of_domains("a", "a", "b", "b").part("c") is None
+    alone = of_domains("a", "a", "a", "a")
+    assert alone.part("a").batch is alone
+    assert alone.part(None).batch is alone
+    assert alone.part(None).put_tokens(torch.ones(6), torch.zeros(6)).tolist() == [1.0] * 6
+    assert of_domains("a", "b", "a", "a").part("b").batch.lengths.tolist() == [0]  # there, without a token

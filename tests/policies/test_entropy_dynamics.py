@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from policies.batch import TokenBatch
-from policies.entropy_dynamics import discriminator, predicted_change
+from policies.entropy_dynamics import bonus_effect, discriminator, predicted_change
 from policies.sensors import add, measure, readings, sums
 
 STEP = 1e-5
@@ -80,6 +80,39 @@ def test_discriminator_by_hand():
     torch.testing.assert_close(S, torch.tensor([0.0, 0.355175, -0.041052]), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_bonus_effect_is_what_the_gradient_of_entropy_does(seed):
+    """Its mean over the policy, against autograd: a step along ∂H/∂z changes H by |∂H/∂z|²."""
+    logits, _ = random_policy(seed)
+    logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(entropy_of(logits), logits)
+    logits = logits.detach()
+    log_p = logits.log_softmax(0)
+    mean = (log_p.exp() * bonus_effect(log_p, entropy_of(logits).expand_as(log_p))).sum().item()
+    assert mean == pytest.approx(gradient.square().sum().item())
+    assert mean == pytest.approx(change(logits, gradient), rel=1e-5)
+    assert mean > 0
+
+
+def test_bonus_effect_by_hand():
+    # as above times ln π + H: 0;  0.355175 (−0.105361 + 0.5) = 0.140166;  −0.041052 (−4.605170 + 0.5) = 0.168524
+    logprobs = torch.tensor([0.5, 0.9, 0.01]).log()
+    effect = bonus_effect(logprobs, torch.tensor([math.log(2), 0.5, 0.5]))
+    torch.testing.assert_close(effect, torch.tensor([0.0, 0.140166, 0.168524]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_ratio_of_change_and_effect_cancels_the_drift(seed):
+    """A step along PG plus u times ∂H/∂z, of whatever size, leaves entropy where it is."""
+    logits, advantage = random_policy(seed)
+    log_p = logits.log_softmax(0)
+    p, H = log_p.exp(), entropy_of(logits).expand_as(log_p)
+    predicted = -covariance(p, log_p, p * advantage)
+    u = -predicted / (p * bonus_effect(log_p, H)).sum().item()
+    gradient_of_entropy = -discriminator(log_p, H)
+    assert abs(change(logits, p * advantage + u * gradient_of_entropy)) < 1e-5 * abs(predicted)
+
+
 def batch_of(logprobs: Tensor, entropy: Tensor, advantages: Tensor) -> TokenBatch:
     """One token a response."""
     T = len(logprobs)
@@ -133,6 +166,19 @@ def test_reading_of_a_large_sample_is_the_policys_own_slope():
     assert abs(expected) > 1e-3
 
 
+def test_effect_of_a_large_sample_is_the_policys_own():
+    logits, advantage = random_policy(3)
+    log_p = logits.log_softmax(0)
+    tokens = torch.multinomial(
+        log_p.exp(), 200_000, replacement=True, generator=torch.Generator().manual_seed(0)
+    )
+    entropy = entropy_of(logits).expand(len(tokens))
+    batch = batch_of(log_p[tokens].float(), entropy.float(), advantage[tokens].float())
+    gradient_of_entropy = -discriminator(log_p, entropy_of(logits).expand_as(log_p))
+    measured = measure(batch, vocabulary_size=1000)["entropy/bonus_effect"]
+    assert measured == pytest.approx(change(logits, gradient_of_entropy), rel=0.02)
+
+
 def test_a_constant_shift_of_all_advantages_predicts_nothing_new():
     logits, advantage = random_policy(4)
     log_p = logits.log_softmax(0).float()
@@ -146,4 +192,6 @@ def test_ranks_add_up():
     log_p = logits.log_softmax(0).float()
     batch = batch_of(log_p, entropy_of(logits).float().expand(50), advantage.float())
     halves = [sums(batch.select(rows)[0]) for rows in torch.arange(50).split(20)]
-    assert readings(add(halves))["entropy/predicted_change"] == pytest.approx(reading(batch), abs=1e-12)
+    whole = measure(batch, vocabulary_size=1000)
+    for name in ("entropy/predicted_change", "entropy/bonus_effect"):
+        assert readings(add(halves))[name] == pytest.approx(whole[name], abs=1e-12)

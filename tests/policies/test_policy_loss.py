@@ -12,7 +12,7 @@ from policies.actuators.bonus import Bonus
 from policies.actuators.clip_range import ClipRange
 from policies.actuators.sign_weights import SignWeights
 from policies.actuators.temperature import Temperature
-from policies.batch import TokenBatch
+from policies.batch import TokenBatch, domain_code
 from policies.objectives import ClippedSurrogate, PolicyGradient
 from policies.policy_loss import Actuation, policy_loss
 
@@ -31,11 +31,12 @@ def batch():
         weights=torch.tensor([0.25, 0.25, 0.5]),
         rewards=torch.tensor([1.0, 0.0]),
         group=torch.tensor([0, 0]),
+        domain=torch.tensor([domain_code("add2"), domain_code("sub2")]),
     )
 
 
-def loss_of(batch, objective, actuators=(), commands=None, factors=None):
-    actuation = Actuation.of(actuators, commands or {})
+def loss_of(batch, objective, actuators=(), commands=None, factors=None, domains=None):
+    actuation = Actuation.of(actuators, commands or {}, domains)
     return policy_loss(batch, objective, actuation, actuation.plans(batch), factors)
 
 
@@ -99,7 +100,7 @@ def test_neutral_is_the_same_as_absent(batch, kind, said):
 def test_next_to_neutral_is_not_absent(kind):
     actuator = ACTUATORS[kind]()
     beside = actuator.command.neutral + 1e-9
-    assert Actuation.of([actuator], {kind: beside}).active == [(actuator, beside)]
+    assert Actuation.of([actuator], {kind: beside}).active == [(actuator, beside, None)]
 
 
 def test_temperature_moves_sampling_and_nothing_else(batch):
@@ -136,9 +137,54 @@ def test_micro_batches_add_up_to_the_minibatch(batch):
 
 
 def test_a_batch_without_tokens_has_no_loss(batch):
-    empty, _ = replace(batch, rewards=torch.zeros(3), group=torch.zeros(3, dtype=torch.int64)).select(
-        torch.tensor([2])
-    )
+    zeros = torch.zeros(3, dtype=torch.int64)
+    empty, _ = replace(batch, rewards=torch.zeros(3), group=zeros, domain=zeros).select(torch.tensor([2]))
     loss, _, metrics = loss_of(empty, ClippedSurrogate(), [Bonus()], {"bonus": 0.1})
     assert loss.item() == 0.0
     assert all(len(values) == 0 for values in metrics.values())
+
+
+# Domains ----------------------------------------------------------------------------------------------
+
+
+def test_bonus_of_a_domain_by_hand(batch):
+    loss, shares, _ = loss_of(batch, PolicyGradient(), [Bonus()], {"bonus@add2": 0.1}, domains=["add2"])
+    # -0.1 · (0.25 · 0.7 + 0.25 · 0.1) = -0.02: the weights stay those of all tokens
+    assert shares["bonus@add2"].item() == pytest.approx(-0.02, abs=1e-6)
+    loss.backward()
+    assert batch.entropy.grad.tolist() == pytest.approx([-0.025, -0.025, 0.0])
+
+
+def test_two_domains_each_with_its_own_command(batch):
+    commands = {"bonus@add2": 0.1, "bonus@sub2": -0.2}
+    loss, shares, _ = loss_of(batch, PolicyGradient(), [Bonus()] * 2, commands, domains=["add2", "sub2"])
+    assert list(shares) == ["objective", "bonus@add2", "bonus@sub2"]
+    assert shares["bonus@sub2"].item() == pytest.approx(0.2 * 0.5 * 1.2, abs=1e-6)
+    loss.backward()
+    assert batch.entropy.grad.tolist() == pytest.approx([-0.025, -0.025, 0.1])
+
+
+def test_a_denominator_of_the_method_is_the_domain_s_own(batch):
+    """Selected are token 1 of add2 and token 2 of sub2; each domain divides by its own."""
+    actuator = SignWeights(probability_threshold=0.2)
+    commands = {"sign_weights@sub2": 0.5}
+    _, shares, _ = loss_of(batch, PolicyGradient(), [actuator], commands, domains=["sub2"])
+    # u · w · (Σ w / Σ selected w of the domain = 1) · r · |A| = 0.5 · 0.5 · 1 · 0.5 · 2
+    assert shares["sign_weights@sub2"].item() == pytest.approx(0.25, abs=1e-6)
+    batch = replace(batch, logprobs=torch.tensor([0.1, 0.98, 0.25]).log())  # token 0 is unlikely now
+    commands = {"sign_weights@add2": 0.5}
+    _, shares, _ = loss_of(batch, PolicyGradient(), [actuator], commands, domains=["add2"])
+    # 0.5 · 0.25 · (0.5 / 0.25) · 1 · 1; over both domains it would be (1 / 0.75) times
+    assert shares["sign_weights@add2"].item() == pytest.approx(0.25, abs=1e-6)
+
+
+def test_a_domain_that_is_not_in_the_batch_adds_nothing(batch):
+    loss, shares, _ = loss_of(batch, PolicyGradient(), [Bonus()], {"bonus@mul2": 0.1}, domains=["mul2"])
+    assert shares["bonus@mul2"].item() == 0.0
+    assert torch.equal(loss, loss_of(batch, PolicyGradient())[0])
+
+
+def test_a_command_reaches_only_the_actuator_of_its_name(batch):
+    assert Actuation.of([Bonus()], {"bonus": 0.1}, ["add2"]).active == []
+    assert Actuation.of([Bonus()], {"bonus@add2": 0.1}).active == []
+    assert Actuation.of([Bonus()], {"bonus@add2": 0.0}, ["add2"]).active == []

@@ -90,6 +90,7 @@ def test_readings_equal_numpy_on_a_ragged_batch():
         "entropy/response": np.mean([own.mean() for own in responses]),
         "entropy/top": np.mean([np.sort(own)[::-1][: max(1, len(own) // 5)].mean() for own in responses]),
         "entropy/predicted_change": -np.cov(np.exp(x) * (x + H), y, bias=True)[0, 1],
+        "entropy/bonus_effect": (np.exp(x) * (x + H) ** 2).mean(),
         "surprisal": -x.mean(),
         "pass_rate": batch.rewards.mean().item(),
         "reward": batch.rewards.mean().item(),

@@ -157,6 +157,14 @@ def test_arms_do_not_touch_each_other(write_campaign):
     assert (arms["held"].config.rollout.temperature, arms["held"].config.task.num_digits) == (1.0, 1)
 
 
+def test_an_arm_may_have_another_task_altogether(write_campaign):
+    path = write_campaign({"arms.0.task": {"kind": "countdown", "num_numbers": 2}})
+    arms = arms_of(path)
+    assert arms["grpo"].plain["task"]["kind"] == "countdown"
+    assert "num_digits" not in arms["grpo"].plain["task"]
+    assert arms["held"].plain["task"]["kind"] == "arithmetic"
+
+
 def test_overrides_reach_every_arm(write_campaign):
     arms = arms_of(write_campaign(), "learner.iterations=20", "arms.1.name=other")
     assert {arm.config.learner.iterations for arm in arms.values()} == {20}

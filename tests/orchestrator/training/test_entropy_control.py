@@ -66,7 +66,7 @@ def test_commands_are_in_force_once_given():
     assert control.actuation.active == []  # neutral before the first
     (trace,) = control.act({"entropy": 0.1}, 0).values()
     assert trace.u > 0  # entropy is too low
-    assert [(actuator.kind, u) for actuator, u in control.actuation.active] == [("bonus", trace.u)]
+    assert [(actuator.kind, u) for actuator, u, _ in control.actuation.active] == [("bonus", trace.u)]
 
 
 def test_direction():

@@ -11,7 +11,8 @@ TASK = Arithmetic(num_digits=2)
 
 
 def loader(seed=1, **changes):
-    return PromptLoader(TASK, **{"seed": seed, "prompts_per_iteration": 3, "num_iterations": 5} | changes)
+    settings = {"task_at": lambda _: TASK, "prompts_per_iteration": 3, "num_iterations": 5}
+    return PromptLoader(**settings | {"seed": seed} | changes)
 
 
 def prompts(batches):
@@ -48,3 +49,12 @@ def test_nothing_is_drawn_before_it_is_asked_for():
     stopped = loader()
     next(iter(stopped))
     assert stopped.state_dict() == {"next_iteration": 1}
+
+
+def test_each_iteration_draws_from_its_own_task_at_the_same_place():
+    tasks = {0: TASK, 3: Arithmetic(num_digits=3)}
+    batches = list(loader(task_at=lambda t: tasks[3 if t >= 3 else 0]))
+    assert [[problem.domain for problem in batch.problems] for batch in batches] == [["add2"] * 3] * 3 + [
+        ["add3"] * 3
+    ] * 2
+    assert batches[3].problems[0] == tasks[3].problem("train", 1, 9)

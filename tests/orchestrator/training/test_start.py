@@ -56,6 +56,21 @@ def test_recalibrated_run_starts_at_its_floor(make_run, caplog):
     assert f"sampling temperature raised from 1 to {decided['temperature']:g}" in caplog.text
 
 
+def test_what_is_measured_is_the_task_of_the_first_phase(make_run):
+    """The run's own task is the union of its phases, and has other entropy."""
+    changes = {
+        "task": {"kind": "arithmetic", "num_digits": [1, 2]},
+        "phases": [{"start": 0, "task": {"num_digits": 2}}],
+        "rollout.max_tokens": 12,
+    }
+    folder = make_run({"floor_nats": 0.1, "action": "accept"}, changes)
+    first = train(folder)
+    assert "entropy/domain/add1" not in first
+    assert first["entropy"] == pytest.approx(
+        json.loads(folder.start_path.read_text())["entropy_nats"], rel=1e-9
+    )
+
+
 def test_accept_warns_and_changes_nothing(make_run, caplog):
     plain = train(make_run({}, {"tracking.folder": "plain"}))
     folder = make_run({"floor_nats": FLOOR}, {"tracking.folder": "accepted"})

@@ -10,21 +10,29 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 
 from orchestrator.configuration.models import LearnerConfig, PolicyConfig
+from orchestrator.configuration.phases import PhaseConfig
 from orchestrator.training.learner import Learner
 from orchestrator.training.start import load_policy
 from orchestrator.training.update import TrainingDivergedError, Update, Updater
 from policies.actuators.bonus import Bonus
 from policies.actuators.sign_weights import SignWeights
 from policies.advantages import grpo
-from policies.batch import TokenBatch
+from policies.batch import TokenBatch, domain_code
 from policies.policy_loss import Actuation
 from policies.sequences import View, observe, pack, token_index
 from tasks.arithmetic import Arithmetic
 
 VIEW = View(temperature=0.9)
 TASK = Arithmetic(num_digits=1)
+TASK_SETTINGS = {"kind": "arithmetic", "num_digits": 1}
 BOTH = Actuation.of([Bonus(), SignWeights(probability_threshold=0.2)], {"bonus": 0.1, "sign_weights": 0.5})
 NONE = Actuation.of([], {})
+BY_DOMAIN = Actuation.of(
+    [Bonus(), SignWeights(probability_threshold=0.2), Bonus()],
+    {"bonus@add": 0.1, "sign_weights@sub": 0.5, "bonus@mul": 0.3},
+    ["add", "sub", "mul"],
+)
+"""Two of the four prompts are ``add``, two ``sub``, none ``mul``."""
 
 
 @pytest.fixture
@@ -58,6 +66,7 @@ def experience(policy):
         weights=torch.zeros(len(response)),
         rewards=rewards,
         group=group,
+        domain=torch.tensor([domain_code(name) for name in ("add", "sub", "sub", "add")])[group],
     )
     return sequences, batch
 
@@ -81,7 +90,7 @@ def gradient_of(policy, experience, actuation, rows=None, **settings):
 
 
 @pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "fixed_length"])
-@pytest.mark.parametrize("actuation", [NONE, BOTH], ids=["plain", "actuated"])
+@pytest.mark.parametrize("actuation", [NONE, BOTH, BY_DOMAIN], ids=["plain", "actuated", "by domain"])
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 4, 5])
 def test_cuts_into_micro_batches_give_one_gradient(
     policy, experience, aggregation, actuation, micro_batch_size
@@ -121,6 +130,17 @@ def test_shares_of_the_loss_are_named_and_add_up(policy, experience):
     shares = [metrics[f"loss/{name}"] for name in ("objective", "bonus", "sign_weights")]
     assert metrics["loss"] == pytest.approx(sum(shares)) == pytest.approx(loss)
     assert metrics["loss/bonus"] < 0
+
+
+def test_a_domain_that_misses_a_minibatch_has_a_share_of_nothing_there(policy, experience):
+    sequences, batch = experience
+    updater, update = updater_of(policy, micro_batch_size=2), Update(seed=0)
+    updater.accumulate(update, torch.arange(3), sequences, batch, BY_DOMAIN, VIEW)  # one prompt of add
+    assert update.losses["bonus@add"][0] < 0
+    assert update.losses["sign_weights@sub"] == update.losses["bonus@mul"] == [0.0]
+    assert update.metrics()["loss"] == pytest.approx(
+        update.metrics()["loss/objective"] + update.metrics()["loss/bonus@add"]
+    )
 
 
 @pytest.mark.parametrize(("epochs", "minibatches"), [(1, 1), (1, 4), (3, 2), (2, 3)])
@@ -178,6 +198,7 @@ def learner(policy, monkeypatch):
     config = SimpleNamespace(
         learner=LearnerConfig(iterations=1, learning_rate=0.1, max_skipped_steps=3, max_grad_norm=0.5),
         rollout=SimpleNamespace(max_tokens=6),
+        phases=(),
     )
     learner = Learner(
         config=config, seed=0, policy=policy, engine=None, graders=None, control=None, writer=None
@@ -238,3 +259,15 @@ def test_learning_rate_warms_up_by_iteration(learner):
     for learner.iteration in range(6):
         rates.append(learner._learning_rate())
     assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
+
+
+def test_a_phase_multiplies_the_learning_rate_from_its_start_to_the_next(learner):
+    learner.phases = [
+        PhaseConfig(start=2, learning_rate_factor=3.0, task=TASK_SETTINGS),
+        PhaseConfig(start=4, task=TASK_SETTINGS),
+    ]
+    learner.settings = learner.settings.model_copy(update={"warmup_iterations": 4})
+    rates = []
+    for learner.iteration in range(6):
+        rates.append(learner._learning_rate())
+    assert rates == pytest.approx([0.025, 0.05, 0.225, 0.3, 0.1, 0.1])

@@ -1,0 +1,37 @@
+"""Phases of a run: what changes at a known iteration, the same for every arm that is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat
+
+from orchestrator.configuration.parts import Strict, one_of
+from tasks import TASKS, Task
+
+AnyTask = Annotated[Task, one_of(TASKS)]
+
+
+class PhaseConfig(Strict):
+    """What training is like from an iteration until the next phase begins.
+
+    Disturbs a run on purpose, to see how its loops take it: a learning rate that doubles, problems that
+    become harder, a domain that joins.  Each phase is a change of the run's own settings, not of the phase
+    before it.
+    """
+
+    start: Annotated[int, Field(ge=0)]
+    """First iteration; before that of the first phase, the run is as its other sections say."""
+    learning_rate_factor: PositiveFloat = 1.0
+    """Times ``learner.learning_rate``."""
+    task: AnyTask
+    """Keys laid over the run's ``task``, from which training prompts then come; none leaves it as it is.
+    The run's own is what the warm start, the alphabet, the exam and the graders go by, so let it hold all
+    that phases have: a domain joins where a phase at 0 leaves it out and a later one does not."""
+
+
+def phase_at(phases: Sequence[PhaseConfig], iteration: int) -> PhaseConfig | None:
+    """The phase that an iteration is in, of phases in order; None before the first."""
+    begun = [phase for phase in phases if phase.start <= iteration]
+    return begun[-1] if begun else None

@@ -1,0 +1,167 @@
+"""Whether the problems of a run are what its policy, its graders and its loops can do with.
+
+Each check gives the problems it finds as ``key: rule, value; remedy``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+from orchestrator.configuration.errors import did_you_mean
+from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.configuration.signals import signals_read
+from policies.loading import BUILTIN
+from policies.sensors import DOMAIN
+from tasks import Problem, Task
+from tasks.splits import held_out_set
+
+NUM_SHOWN = 32
+"""Training problems of each task that are looked at."""
+
+NUM_SEARCHED = 1024
+"""Training problems of each task among which a domain has to be."""
+
+
+def check_prompts(config: RunConfig) -> Iterator[str]:
+    """All checks that draw problems."""
+    try:
+        exam = held_out_set(config.task, config.evaluation.num_problems)
+        shown = _training(config.task, NUM_SHOWN)
+    except ValueError as error:
+        yield f"task: {error}"
+        return
+    yield from _context(config, [*exam, *shown])
+    yield from _demonstrations(config, shown[0])
+    yield from _order(config)
+    of_phases = [
+        f"phases.{place}.{problem}"
+        for place, phase in enumerate(config.phases)
+        for problem in _phase(config, phase.task)
+    ]
+    yield from of_phases
+    if not of_phases:
+        yield from _domains(config)
+
+
+def _training(task: Task, number: int) -> list[Problem]:
+    return [task.problem("train", 0, index) for index in range(number)]
+
+
+def _context(config: RunConfig, problems: Sequence[Problem]) -> Iterator[str]:
+    context, longest = config.policy.architecture.max_tokens, _longest(problems)
+    if config.policy.source == BUILTIN and longest + config.rollout.max_tokens > context:
+        yield (
+            f"rollout.max_tokens: with prompts of {longest} tokens must be at most {context - longest}, or "
+            f"policy.architecture.max_tokens ({context}) is exceeded, got {config.rollout.max_tokens}; lower it"
+        )
+
+
+def _longest(problems: Sequence[Problem]) -> int:
+    """Tokens of the longest prompt to a built-in policy: a character is a token."""
+    return max(len(problem.prompt) for problem in problems)
+
+
+def _demonstrations(config: RunConfig, problem: Problem) -> Iterator[str]:
+    if config.policy.source != BUILTIN or not config.policy.warm_start.num_steps:
+        return
+    try:
+        config.task.demonstrate(problem, random.Random(0), 0.0)
+    except ValueError as error:
+        yield (
+            f"policy.warm_start: this task cannot start {BUILTIN}: {error}; "
+            "set num_steps to 0, choose another task, or another policy.source"
+        )
+
+
+def _order(config: RunConfig) -> Iterator[str]:
+    starts, end = [phase.start for phase in config.phases], config.learner.iterations
+    for place, start in enumerate(starts):
+        if place and start <= starts[place - 1]:
+            yield (
+                f"phases.{place}.start: must be above {starts[place - 1]}, where the phase before it starts, "
+                f"got {start}; put the phases in the order of time"
+            )
+        if start >= end:
+            yield f"phases.{place}.start: must be below learner.iterations ({end}), got {start}; lower it"
+
+
+def _phase(config: RunConfig, task: Task) -> Iterator[str]:
+    """Problems with the task of a phase, which is one that the run is not made for."""
+    if task == config.task:
+        return
+    if task.kind != config.task.kind:
+        yield f"task: must be of the run's kind, {config.task.kind!r}, got {task.kind!r}; change its settings only"
+        return
+    try:
+        problems = _training(task, NUM_SHOWN)
+    except ValueError as error:
+        yield f"task: {error}"
+        return
+    if not all(_graded_alike(config.task, task, problem) for problem in problems):
+        yield (
+            "task: its problems are not graded alike by the run's own task, which grades them all; "
+            "change settings of the problems, not of the graders"
+        )
+    if config.policy.source != BUILTIN:
+        return
+    unknown = sorted(set(task.alphabet()) - set(config.task.alphabet()))
+    if unknown:
+        yield (
+            f"task: has the characters {''.join(unknown)!r}, which the run's task, and so the policy, has not; "
+            "put what uses them into 'task', and leave it out in a phase that starts at 0"
+        )
+    context, longest = config.policy.architecture.max_tokens, _longest(problems)
+    if longest + config.rollout.max_tokens > context:
+        yield (
+            f"task: must have prompts of at most {context - config.rollout.max_tokens} tokens, or "
+            f"policy.architecture.max_tokens ({context}) is exceeded, got {longest}; raise that, or lower "
+            "rollout.max_tokens"
+        )
+
+
+def _graded_alike(own: Task, other: Task, problem: Problem) -> bool:
+    """Whether the run's task gives the right answer to another's problem the score that it has there."""
+    try:
+        response = other.demonstrate(problem, random.Random(0), 0.0)
+        return own.grade(problem, response) == other.grade(problem, response)
+    except Exception:  # no answer to compare with, or a grader that cannot make anything of it
+        return False
+
+
+def _domains(config: RunConfig) -> Iterator[str]:
+    """Domains that a loop names and no training prompt has: that loop would hold for ever."""
+    named = [pair for name, loop in config.loops.items() for pair in _domains_named(name, loop)]
+    missing, seen = {domain for _, domain in named}, set()
+    for problem in _searched(config) if missing else ():
+        seen.add(problem.domain)
+        missing.discard(problem.domain)
+        if not missing:
+            return
+    for key, domain in named:
+        if domain in missing:
+            yield (
+                f"{key}: none of the first {NUM_SEARCHED} training problems is of the domain {domain!r}; "
+                f"{did_you_mean(domain, seen)}"
+            )
+
+
+def _domains_named(name: str, loop: LoopConfig) -> Iterator[tuple[str, str]]:
+    """Every domain that a loop depends on, after the key that names it."""
+    if loop.domain is not None:
+        yield f"loops.{name}.domain", loop.domain
+    for key, read in signals_read(loop):
+        domain = read.removeprefix(DOMAIN)
+        if domain not in (read, loop.domain):
+            yield f"loops.{name}.{key}", domain
+
+
+def _searched(config: RunConfig) -> Iterator[Problem]:
+    """The first training problems of every task that the run has."""
+    tasks: list[Task] = []
+    for start in (0, *(phase.start for phase in config.phases)):
+        if (task := config.task_at(start)) not in tasks:
+            tasks.append(task)
+    for index in range(NUM_SEARCHED):
+        for task in tasks:
+            yield task.problem("train", 0, index)

@@ -1,0 +1,102 @@
+"""Feedforward, nested laws and the cascade reference in YAML: read, built, written and read again."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from controllers.cascade import Cascade
+from controllers.feedforward import CovarianceFeedforward
+from controllers.laws.pid import PID
+from controllers.laws.scheduled import ScheduledPID
+from controllers.laws.self_tuning import SelfTuning
+from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.parts import to_plain
+from orchestrator.configuration.signals import is_signal, signals_read
+
+LOOP = {
+    "reference": {"kind": "constant", "value_nats": 0.4},
+    "law": {"kind": "pid", "kp": 1.0, "ki": 0.5},
+    "actuator": {"kind": "bonus"},
+}
+SCHEDULED = {
+    "kind": "scheduled_pid",
+    "learning_rate_reference": 1e-3,
+    "pid": {"kind": "pid", "kp": 1.0, "ki": 0.5},
+}
+SELF_TUNING = {
+    "kind": "self_tuning",
+    "push": 0.2,
+    "push_std": 0.1,
+    "drift_std": 0.1,
+    "noise_std": 0.2,
+    "time_constant": 5.0,
+    "kp_low": 0.1,
+    "kp_high": 3.0,
+}
+CASCADE = {
+    "kind": "cascade",
+    "initial_nats": 0.4,
+    "low_nats": 0.1,
+    "high_nats": 0.8,
+    "gain": 2.0,
+    "relaxation": 0.02,
+}
+
+
+def test_a_feedforward_reaches_the_loop():
+    loop = LoopConfig(**LOOP, feedforward={"kind": "covariance", "limit": 0.3}).build()
+    assert loop.feedforward == CovarianceFeedforward(limit=0.3)
+    assert LoopConfig(**LOOP).build().feedforward is None
+
+
+def test_the_new_parts_are_what_they_name():
+    assert LoopConfig(**LOOP | {"law": SCHEDULED}).build().law == ScheduledPID(
+        pid=PID(kp=1.0, ki=0.5), learning_rate_reference=1e-3
+    )
+    assert isinstance(LoopConfig(**LOOP | {"law": SELF_TUNING}).build().law, SelfTuning)
+    assert isinstance(LoopConfig(**LOOP | {"reference": CASCADE}).build().reference, Cascade)
+
+
+def test_what_they_read_exists():
+    parts = {"law": SCHEDULED, "reference": CASCADE, "feedforward": {"kind": "covariance", "limit": 0.3}}
+    read = dict.fromkeys(name for _, name in signals_read(LoopConfig(**LOOP | parts)))
+    assert list(read) == [
+        "entropy",
+        "pass_rate",
+        "learning_rate",
+        "entropy/predicted_change",
+        "entropy/bonus_effect",
+    ]
+    assert all(is_signal(name) for name in read)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"law": SCHEDULED},
+        {"law": SELF_TUNING},
+        {"reference": CASCADE},
+        {"reference": {"kind": "annealed", "reference": CASCADE, "final_fraction": 0.5, "start_iteration": 3}
+         | {"num_iterations": 9}},
+        {"feedforward": {"kind": "covariance", "limit": 0.3, "effect": None, "effect_per_unit": 0.2}},
+    ],
+    ids=["scheduled_pid", "self_tuning", "cascade", "annealed cascade", "feedforward"],
+)  # fmt: skip
+def test_plain_reads_back_the_same(parts):
+    loop = LoopConfig(**LOOP | parts)
+    assert LoopConfig(**to_plain(loop)) == loop
+
+
+@pytest.mark.parametrize(
+    ("pid", "message"),
+    [
+        ({"kp": 1.0, "ki": 0.5}, "kind"),
+        ({"kind": "increment", "kp": 1.0, "ki": 0.5}, "pid"),
+        ({"kind": "pid", "kp": 1.0, "ki": 0.5, "kq": 1.0}, "kq"),
+        ({"kind": "pid", "kp": -1.0, "ki": 0.5}, "kp must be >= 0 and finite, got -1"),
+    ],
+)
+def test_a_nested_law_is_as_strict_as_any(pid, message):
+    with pytest.raises(ValidationError, match=message):
+        LoopConfig(**LOOP | {"law": SCHEDULED | {"pid": pid}})
