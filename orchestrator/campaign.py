@@ -21,7 +21,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from orchestrator.configuration.errors import ConfigError
-from orchestrator.configuration.resolve import Campaign
+from orchestrator.configuration.models import ExecutionConfig
+from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.provenance import git_commit, versions
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, RunState
 
@@ -124,14 +125,14 @@ def execute(
     runs = [folder.run(info.arm, info.seed) for info in _run_infos(campaign)]
     waiting = [run for run in runs if run.read_status().status != "done"]
     schedule = Schedule(waiting=waiting, ended=[run for run in runs if run not in waiting])
-    with _signals() as received:
+    with collected_signals() as received:
         try:
             while not schedule.is_over and not received:
                 _advance(schedule, campaign)
                 on_poll(schedule)
                 time.sleep(POLL_SECONDS)
         finally:
-            _stop(schedule.running)
+            stop_runs(schedule.running)
             on_poll(schedule)
     if received:
         name = signal.Signals(received[0]).name
@@ -145,14 +146,15 @@ def _advance(schedule: Schedule, campaign: Campaign) -> None:
     """Take leave of the workers that ended and fill their places."""
     for worker in list(schedule.running):
         if worker.process.poll() is not None:
-            _settle(worker)
+            settle_run(worker)
             schedule.running.remove(worker)
             schedule.ended.append(worker.folder)
     while schedule.waiting and len(schedule.running) < campaign.config.execution.workers:
-        schedule.running.append(_start(schedule.waiting.pop(0), _threads(campaign)))
+        schedule.running.append(start_run(schedule.waiting.pop(0), _threads(campaign)))
 
 
-def _start(folder: RunFolder, threads: int) -> Worker:
+def start_run(folder: RunFolder, threads: int) -> Worker:
+    """Begin a run, or continue it, in a process that stops and saves when this one is gone."""
     environment = os.environ | {
         "OMP_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
@@ -172,7 +174,7 @@ def _start(folder: RunFolder, threads: int) -> Worker:
     return Worker(folder, process)
 
 
-def _settle(worker: Worker, state: RunState = "failed") -> None:
+def settle_run(worker: Worker, state: RunState = "failed") -> None:
     """Take leave of a worker; one that died without a word has its ending written for it."""
     if worker.process.stdin is not None:
         worker.process.stdin.close()
@@ -185,7 +187,7 @@ def _settle(worker: Worker, state: RunState = "failed") -> None:
             worker.folder.write_status(replace(status, status=state, reason=reason, pid=None))
 
 
-def _stop(workers: Sequence[Worker]) -> None:
+def stop_runs(workers: Sequence[Worker]) -> None:
     """Tell the workers to save and stop, and wait; kill those that take too long."""
     for worker in workers:
         if worker.process.poll() is None:
@@ -197,32 +199,39 @@ def _stop(workers: Sequence[Worker]) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(worker.process.pid, signal.SIGKILL)
             worker.process.wait()
-        _settle(worker, "interrupted")
+        settle_run(worker, "interrupted")
 
 
 def _threads(campaign: Campaign) -> int:
-    execution = campaign.config.execution
+    return campaign.config.execution.threads or shared_cores(campaign.config.execution.workers)
+
+
+def shared_cores(num_workers: int) -> int:
+    """CPU threads of each of some workers that share the cores of this machine."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return execution.threads or max(1, cores // execution.workers)
+    return max(1, cores // num_workers)
 
 
 def _run_infos(campaign: Campaign) -> Iterator[RunInfo]:
-    execution = campaign.config.execution
-    settings: dict[str, Any] = {
-        "graders": execution.graders,
-        "grading_timeout_seconds": execution.grading_timeout_seconds,
-    }
     for seed in campaign.config.seeds:
         for arm in campaign.arms:
-            yield RunInfo(
-                campaign=campaign.config.name,
-                arm=arm.name,
-                seed=seed,
-                method=arm.method,
-                config=arm.plain,
-                fingerprint=arm.fingerprint,
-                execution=settings,
-            )
+            yield run_info(campaign.config.name, arm, seed, campaign.config.execution)
+
+
+def run_info(name: str, arm: Arm, seed: int, execution: ExecutionConfig) -> RunInfo:
+    """What one run is, for its folder; ``name`` is that of its campaign or study."""
+    return RunInfo(
+        campaign=name,
+        arm=arm.name,
+        seed=seed,
+        method=arm.method,
+        config=arm.plain,
+        fingerprint=arm.fingerprint,
+        execution={
+            "graders": execution.graders,
+            "grading_timeout_seconds": execution.grading_timeout_seconds,
+        },
+    )
 
 
 def _refuse_other_configuration(folder: CampaignFolder, infos: Sequence[RunInfo]) -> None:
@@ -232,24 +241,24 @@ def _refuse_other_configuration(folder: CampaignFolder, infos: Sequence[RunInfo]
             continue
         stored = run.read_info()
         if stored.fingerprint != info.fingerprint:
-            keys = ", ".join(_differences(stored.config, info.config)) or "the format of the configuration"
+            keys = ", ".join(differences(stored.config, info.config)) or "the format of the configuration"
             raise ConfigError(
                 f"name: {info.campaign!r} has a stored run of the arm {info.arm!r} with another "
                 f"configuration ({keys}); give the campaign another name, or delete {run.path}"
             )
 
 
-def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """Key paths with their values where two configurations differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
-            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
     elif old != new:
         yield f"{path}: stored {old!r}, now {new!r}"
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
+def collected_signals() -> Iterator[list[int]]:
     """SIGTERM and SIGINT are collected instead of raised, so that workers are told in good order."""
     received: list[int] = []
     previous = {

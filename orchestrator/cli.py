@@ -1,4 +1,4 @@
-"""The command line: ``entrostat run | validate | compare | schema | list``.
+"""The command line: ``entrostat run | validate | compare | identify | design | simulate | …``.
 
 Nothing heavy is imported until a command needs it, so ``--help`` answers at once.
 """
@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from orchestrator.engineering.cli import design, identify, simulate
 
 EXIT_BAD_INPUT = 2
 
@@ -29,6 +32,36 @@ CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="A c
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. learner.iterations=20.")
 ]
+
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME...", help="Campaigns or studies by name, MLflow runs by id."),
+]
+Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
+Uri = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: mlflow.db beside the runs.")]
+Filter = Annotated[
+    str | None, typer.Option(help="Runs by an MLflow filter, e.g. \"tags.`entrostat.arm` = 'grpo'\".")
+]
+
+
+class TableName(StrEnum):
+    """What `compare` can print."""
+
+    summary = "summary"
+    statistics = "statistics"
+    efficiency = "efficiency"
+    pass_at_k = "pass_at_k"
+    entropy_law = "entropy_law"
+    tracking = "tracking"
+
+
+class TableFormat(StrEnum):
+    """What tables can be written as."""
+
+    csv = "csv"
+    markdown = "markdown"
+    latex = "latex"
 
 
 class Family(StrEnum):
@@ -68,14 +101,103 @@ def validate(campaign: CampaignFile, overrides: Overrides = None) -> None:
 
 @app.command()
 def compare(
-    name: Annotated[str, typer.Argument(help="Name of a campaign.")],
-    folder: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    names: Names = None,
+    folder: Runs = Path("runs"),
+    uri: Uri = None,
+    filter: Filter = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="ARM", help="Held against all others; default: plain GRPO.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="That arms are tested on; default: eval/pass_at_1.")
+    ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(help="Of the metric, for learning efficiency; default: where the baseline ends."),
+    ] = None,
+    table: Annotated[
+        list[TableName] | None, typer.Option(help="Which table; may be given several times.")
+    ] = None,
+    format: Annotated[TableFormat | None, typer.Option(help="Instead of tables for the terminal.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the table to this file: .csv, .md or .tex.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option(help="Write the page to this file.")] = None,
 ) -> None:
-    """Print the table of a campaign and write its report again."""
-    from orchestrator.commands import compare_campaign
+    """Compare arms, of one campaign or many: statistics, tables, and a page to look at.
+
+    The page goes into the campaign's folder, or to comparison.html beside the runs for several.
+    """
+    from orchestrator.comparison.command import compare_runs
 
     with _clear_errors():
-        compare_campaign(folder / name)
+        compare_runs(
+            names or [],
+            folder=folder,
+            uri=uri,
+            filter=filter,
+            baseline=baseline,
+            metric=metric,
+            target=target,
+            wanted=[each.value for each in table or []],
+            format=format.value if format else None,
+            output=output,
+            page=page,
+        )
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Option(help="The file: .parquet or .csv.")],
+    names: Names = None,
+    folder: Runs = Path("runs"),
+    uri: Uri = None,
+    filter: Filter = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Metrics to write, e.g. 'loop/*'; default: all."),
+    ] = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="A column a metric instead of a row a number.")
+    ] = False,
+) -> None:
+    """Write the records of runs as one table, to Parquet or CSV."""
+    from orchestrator.comparison.command import export_runs
+
+    with _clear_errors():
+        export_runs(
+            names or [],
+            folder=folder,
+            uri=uri,
+            filter=filter,
+            output=output,
+            metrics=metrics or [],
+            wide=wide,
+        )
+
+
+@app.command()
+def tune(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")],
+    best: Annotated[
+        bool, typer.Option("--best", help="Train nothing; print the winner as a method preset.")
+    ] = False,
+    trial: Annotated[
+        int | None, typer.Option(metavar="N", help="With --best: this trial instead of the best.")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Search for the gains of an arm: on an identified plant first, then in training.
+
+    The same command again continues; on another machine it helps, where the storage is a shared one.
+    """
+    from orchestrator.tuning.command import best_preset, tune_study
+
+    with _clear_errors():
+        if best or trial is not None:
+            typer.echo(best_preset(study, overrides or [], trial), nl=False)
+        else:
+            sys.exit(tune_study(study, overrides or []))
 
 
 @app.command()
@@ -98,6 +220,17 @@ def list_(family: Annotated[Family, typer.Argument(help="What to list.")]) -> No
         typer.echo(f"{name:24} {summary}")
 
 
+def _register(command: Callable[..., None]) -> None:
+    """A command from elsewhere, with errors as clear as those of the commands here."""
+
+    @wraps(command)
+    def clear(*arguments: Any, **options: Any) -> None:
+        with _clear_errors():
+            command(*arguments, **options)
+
+    app.command()(clear)
+
+
 @contextmanager
 def _clear_errors() -> Iterator[None]:
     """Bad input ends with its message and status 2, not with a traceback."""
@@ -108,6 +241,10 @@ def _clear_errors() -> Iterator[None]:
     except ConfigError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+for _command in (identify, design, simulate):
+    _register(_command)
 
 
 def main() -> None:

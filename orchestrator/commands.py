@@ -75,21 +75,10 @@ def validate_campaign(path: Path, overrides: Sequence[str]) -> None:
     )
 
 
-def compare_campaign(path: Path) -> None:
-    """Print the table of a stored campaign and write its report."""
-    folder = CampaignFolder(path)
-    if not folder.exists():
-        known = ", ".join(sorted(p.parent.name for p in path.parent.glob("*/campaign.json"))) or "none"
-        raise ConfigError(f"no campaign {path.name!r} in {path.parent.resolve()}; stored there: {known}")
-    console = Console()
-    write_report(folder, console)
-    console.print(f"report    {folder.report_path}", soft_wrap=True, highlight=False)
-
-
 def write_report(folder: CampaignFolder, console: Console) -> None:
     """The table on the terminal and the page on disk."""
-    from orchestrator.comparison import load_campaign
     from orchestrator.report import print_table, write_page
+    from orchestrator.storage.run_data import load_campaign
 
     comparison = load_campaign(folder)
     print_table(comparison, console)

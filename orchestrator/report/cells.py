@@ -19,6 +19,8 @@ class Column:
     title: str
     meaning: str
     text: Callable[[Summary], str]
+    estimate: Callable[[Summary], Estimate] | None = None
+    """The numbers behind the text, for files that are read by programs."""
 
 
 def columns(summaries: Sequence[Summary]) -> list[Column]:
@@ -28,38 +30,51 @@ def columns(summaries: Sequence[Summary]) -> list[Column]:
         f"pass@{k}",
         f"share of held-out problems that {k} samples solve at least once (unbiased estimator), at the end",
         lambda s: number(s.pass_at_k),
+        lambda s: s.pass_at_k,
     )
     return [
         Column(
             "pass@1",
             "share of held-out problems that the greedy response solves, at the end",
             lambda s: number(s.pass_at_1),
+            lambda s: s.pass_at_1,
         ),
         *([pass_at_k] if k else []),
         Column(
             "final entropy",
             "nats per token, mean over the last tenth of the iterations",
             lambda s: number(s.entropy_final),
+            lambda s: s.entropy_final,
         ),
         Column(
             "setpoint",
-            "nats per token, where the loop was told to hold entropy at the end",
-            lambda s: number(s.setpoint, spread=False),
+            "nats per token, where the loop was told to hold entropy at the end; a range where it was given one",
+            setpoint,
+            lambda s: s.setpoint,
         ),
         Column(
             "tracking RMSE",
             "nats per token, root mean square of setpoint minus unfiltered entropy over the whole run",
             lambda s: number(s.rmse),
+            lambda s: s.rmse,
         ),
         Column(
             "settling",
             f"iterations until the measurement stays within {SETTLING_TOLERANCE:.0%} of the setpoint",
             settling,
+            lambda s: s.settling,
         ),
         Column(
-            "saturation",
-            "share of iterations with the command at a limit",
+            "at limit",
+            "saturation: share of iterations with the command at a limit of the loop or of its law",
             lambda s: percent(s.saturation),
+            lambda s: s.saturation,
+        ),
+        Column(
+            "Harris index",
+            "mean square error of the last half over the least that any law could leave, given noise and delay; 1 is perfect",
+            lambda s: number(s.harris, 2),
+            lambda s: s.harris,
         ),
     ]
 
@@ -87,6 +102,14 @@ def _spread(std: float, digits: int) -> str:
         return NONE
     smallest = 10.0**-digits
     return f"<{smallest:.{digits}f}" if 0 < std < smallest / 2 else f"{std:.{digits}f}"
+
+
+def setpoint(summary: Summary) -> str:
+    """`0.200`, or the edges of a band: `0.200 to 0.500`, `≥ 0.200`."""
+    if summary.band is None:
+        return number(summary.setpoint, spread=False)
+    low, high = summary.band
+    return f"{low:.3f} to {high:.3f}" if isfinite(high) else f"≥ {low:.3f}"
 
 
 def settling(summary: Summary) -> str:

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from orchestrator.comparison import Curve, curve
-from orchestrator.report.plot_style import Figure, colour_index, line, numbers, padded, smooth, styled
+from orchestrator.report.plot_style import (
+    Figure,
+    colour_index,
+    line,
+    numbers,
+    padded,
+    smooth,
+    styled,
+    thinned,
+)
 from orchestrator.storage.run_data import Arm, Array, Campaign, Run, loop_names, setpoint, terms
 
 DASHES = ("dot", "dash", "longdashdot", "dashdot")
@@ -23,8 +32,8 @@ def colour(campaign: Campaign, arm: str) -> str:
 def entropy(campaign: Campaign) -> Figure:
     """Entropy of every arm against its setpoint."""
     data = []
-    for arm in campaign.arms:
-        data += line(curve(arm.shown, "entropy"), colour(campaign, arm.name), arm.name)
+    for number, arm in enumerate(campaign.arms):
+        data += line(curve(arm.shown, "entropy"), colour(campaign, arm.name), arm.name, arms=[number])
     return styled(
         Figure(
             id="entropy",
@@ -50,8 +59,8 @@ def commands(campaign: Campaign) -> list[Figure]:
 def pass_rate(campaign: Campaign) -> Figure:
     """Share of correct responses in training."""
     data = []
-    for arm in campaign.arms:
-        data += line(curve(arm.shown, "pass_rate"), colour(campaign, arm.name), arm.name)
+    for number, arm in enumerate(campaign.arms):
+        data += line(curve(arm.shown, "pass_rate"), colour(campaign, arm.name), arm.name, arms=[number])
     return styled(
         Figure(
             id="pass-rate",
@@ -67,13 +76,13 @@ def pass_rate(campaign: Campaign) -> Figure:
 def held_out(campaign: Campaign, k: int) -> Figure:
     """Held-out pass@1, and pass@k as open markers."""
     data = []
-    for arm in campaign.arms:
+    for index, arm in enumerate(campaign.arms):
         shade = colour(campaign, arm.name)
         greedy = curve(arm.shown, "eval/pass_at_1", "eval")
-        data += line(greedy, shade, f"{arm.name} pass@1", markers="circle")
+        data += line(greedy, shade, f"{arm.name} pass@1", markers="circle", arms=[index])
         if k:
             sampled, name = curve(arm.shown, f"eval/pass_at_{k}", "eval"), f"{arm.name} pass@{k}"
-            data += line(sampled, shade, name, dash="dot", width=1.4, markers="circle-open")
+            data += line(sampled, shade, name, dash="dot", width=1.4, markers="circle-open", arms=[index])
     unit = f"pass@1 solid, pass@{k} dotted" if k else "pass@1"
     return styled(
         Figure(id="held-out", title="Held-out problems solved", unit=unit, data=data, arms=_names(campaign)),
@@ -83,7 +92,7 @@ def held_out(campaign: Campaign, k: int) -> Figure:
 
 def trajectories(campaign: Campaign) -> list[Figure]:
     """Reward against entropy, one figure an arm with common axes; time is the colour."""
-    drawn = [(arm, _paths(arm)) for arm in campaign.arms]
+    drawn = [(arm, _paths(arm, most_points(campaign))) for arm in campaign.arms]
     points = [path for _, paths in drawn for path in paths if path[0].size]
     if not points:
         return []
@@ -93,26 +102,30 @@ def trajectories(campaign: Campaign) -> list[Figure]:
     return [_trajectory(campaign, arm, paths, x_range, y_range, last_step) for arm, paths in drawn]
 
 
+def most_points(campaign: Campaign) -> int:
+    """Of a scatter of all seeds of an arm, fewer where there are many arms: a page must open."""
+    return min(1500, max(300, 15_000 // max(1, len(campaign.arms))))
+
+
 def _names(campaign: Campaign) -> tuple[str, ...]:
     return tuple(arm.name for arm in campaign.arms)
 
 
 def _setpoints(campaign: Campaign) -> list[dict[str, Any]]:
     """Setpoints in their arms' colours; arms that share one share a line."""
-    lines: dict[tuple[float, ...], tuple[Curve, str, str]] = {}
-    for arm in campaign.arms:
-        target = curve(arm.shown, setpoint)
+    sharing: dict[tuple[float, ...], tuple[Curve, list[int]]] = {}
+    for number, arm in enumerate(campaign.arms):
+        target = curve(arm.shown, setpoint, band=False)
         if target.steps.size:
-            key = tuple(target.mean.round(6))
-            known = key in lines
-            shade = "@ink" if known else colour(campaign, arm.name)
-            name = "setpoint" if known else f"{arm.name} setpoint"
-            lines[key] = (target, shade, name)
-    return [
-        trace
-        for target, shade, name in lines.values()
-        for trace in line(target, shade, name, dash="5px,4px", width=1.4, band=False)
-    ]
+            sharing.setdefault(tuple(target.mean.round(6)), (target, []))[1].append(number)
+    traces = []
+    for target, arms in sharing.values():
+        first = campaign.arms[arms[0]].name
+        shade, name = (
+            ("@ink", "setpoint") if len(arms) > 1 else (colour(campaign, first), f"{first} setpoint")
+        )
+        traces += line(target, shade, name, dash="5px,4px", width=1.4, band=False, arms=arms)
+    return traces
 
 
 def last_iteration(campaign: Campaign) -> int:
@@ -123,14 +136,16 @@ def last_iteration(campaign: Campaign) -> int:
 def _command(campaign: Campaign, arm: Arm, loop: str) -> Figure:
     runs = [run for run in arm.shown if loop in loop_names(run)]
     shade = colour(campaign, arm.name)
-    data = []
+    data, shares = [], []
     for index, term in enumerate(terms(runs[0], loop)):
         dash = DASHES[index % len(DASHES)]
-        share = curve(runs, f"loop/{loop}/term/{term}")
-        if not (share.low.any() or share.high.any()):
+        share = curve(runs, f"loop/{loop}/term/{term}", band=False)
+        if not share.mean.any():
             continue  # a gain of zero
+        shares.append(share.mean)
         data += line(share, "@muted", term, dash=dash, width=1.3, band=False, legend=True)
-    data += line(curve(runs, f"loop/{loop}/u"), shade, "command u", width=2.2, legend=True)
+    command = curve(runs, f"loop/{loop}/u")
+    data += line(command, shade, "command u", width=2.2, legend=True)
     settings = (runs[0].info.config.get("loops") or {}).get(loop) or {}
     limits = settings.get("limits") or []
     shapes = [_limit(value) for value in limits] + _saturated(runs, loop)
@@ -139,22 +154,25 @@ def _command(campaign: Campaign, arm: Arm, loop: str) -> Figure:
         id=f"command-{campaign.arms.index(arm)}-{loop}",
         title=f"{arm.name}: command on {actuator}",
         unit="actuator’s unit",
+        owner=arm.name,
         data=data,
-        layout={"shapes": shapes, "showlegend": True, "yaxis": {"range": _command_range(runs, loop, limits)}},
+        layout={
+            "shapes": shapes,
+            "showlegend": True,
+            "yaxis": {"range": _command_range(command, shares, limits)},
+        },
     )
     return styled(figure, missing=f"The loop {loop} has recorded no command.")
 
 
-def _command_range(runs: Sequence[Run], loop: str, limits: Sequence[float]) -> list[float] | None:
+def _command_range(command: Curve, shares: Sequence[Array], limits: Sequence[float]) -> list[float] | None:
     """Room for the command and the limits it comes near; a term that winds up may leave the picture."""
-    command = curve(runs, f"loop/{loop}/u")
     if not command.steps.size:
         return None
     low, high = float(command.low.min()), float(command.high.max())
     span = high - low or abs(high) or 1.0
     near = [limit for limit in limits if low - span < limit < high + span]
-    shown = [curve(runs, f"loop/{loop}/term/{term}").mean for term in terms(runs[0], loop)]
-    values = np.concatenate([[low, high], near, *shown])
+    values = np.concatenate([[low, high], near, *shares])
     return padded(values.clip(low - span, high + span))
 
 
@@ -165,7 +183,7 @@ def _limit(value: float) -> dict[str, Any]:
 
 def _saturated(runs: Sequence[Run], loop: str) -> list[dict[str, Any]]:
     """Shading where at least half of the seeds had the command at a limit."""
-    share = curve(runs, f"loop/{loop}/saturated")
+    share = curve(runs, f"loop/{loop}/saturated", band=False)
     at_limit = np.concatenate([[False], share.mean >= 0.5, [False]]).astype(int)
     starts, ends = np.flatnonzero(np.diff(at_limit) == 1), np.flatnonzero(np.diff(at_limit) == -1)
     return [
@@ -184,14 +202,15 @@ def _saturated(runs: Sequence[Run], loop: str) -> list[dict[str, Any]]:
     ]
 
 
-def _paths(arm: Arm) -> list[tuple[Array, Array, Array]]:
+def _paths(arm: Arm, most: int) -> list[tuple[Array, Array, Array]]:
     """Entropy, reward and step of each seed, smoothed, without the gaps."""
     paths = []
     for run in arm.shown:
         x, y = run.train.get("entropy"), run.train.get("reward")
         known = np.isfinite(x) & np.isfinite(y)
         steps = run.train.steps[known].astype(float)
-        paths.append((smooth(x[known]), smooth(y[known]), smooth(steps)))
+        kept = thinned(steps.size, max(60, most // len(arm.shown)))
+        paths.append((smooth(x[known])[kept], smooth(y[known])[kept], smooth(steps)[kept]))
     return paths
 
 
@@ -214,10 +233,9 @@ def _trajectory(
         }
         hover = "iteration %{marker.color:.0f}<br>entropy %{x:.3f}<br>reward %{y:.3f}<extra></extra>"
         thin = {"color": "@muted/0.5", "width": 1}
-        path = {"x": numbers(x), "y": numbers(y), "type": "scatter"}
-        data.append({**path, "mode": "lines", "line": thin, "hoverinfo": "skip"})
-        data.append({**path, "mode": "markers", "marker": marker, "hovertemplate": hover})
-    target = curve(arm.shown, setpoint).mean
+        path = {"x": numbers(x), "y": numbers(y), "type": "scatter", "mode": "lines+markers"}
+        data.append({**path, "line": thin, "marker": marker, "hovertemplate": hover})
+    target = curve(arm.shown, setpoint, band=False).mean
     shapes = []
     if target.size:
         dashed = {"color": colour(campaign, arm.name), "width": 1.5, "dash": "5px,4px"}
@@ -228,6 +246,7 @@ def _trajectory(
         title="Reward",
         unit="against entropy",
         arms=(arm.name,),
+        owner=arm.name,
         data=data,
         layout={
             "shapes": shapes,

@@ -16,7 +16,7 @@ SATURATED = 0.2  # of the iterations: a command that is at a limit more often la
 def title(summaries: Sequence[Summary]) -> str:
     """The one sentence for the top of the page."""
     free = [s for s in summaries if s.num_done and not s.has_setpoint and _change(s) < COLLAPSE]
-    holding = [s for s in summaries if _holds(s)]
+    holding = [s for s in summaries if _holds(s) and s.band is None]
     if free and holding:
         left, held = min(free, key=_change), min(holding, key=lambda s: s.hold_error.mean)
         return (
@@ -31,8 +31,14 @@ def title(summaries: Sequence[Summary]) -> str:
 def findings(summaries: Sequence[Summary]) -> list[str]:
     """A sentence an arm about its entropy, then one about who solves more."""
     finished = [summary for summary in summaries if summary.num_done and summary.entropy_final.num]
-    sentences = [_regulated(each) if each.has_setpoint else _unregulated(each) for each in finished]
+    sentences = [_sentence(each) for each in finished]
     return sentences + _who_solves_more(finished)
+
+
+def _sentence(summary: Summary) -> str:
+    if not summary.has_setpoint:
+        return _unregulated(summary)
+    return _regulated(summary) if summary.band is None else _in_band(summary, summary.band)
 
 
 def _unregulated(summary: Summary) -> str:
@@ -46,17 +52,31 @@ def _unregulated(summary: Summary) -> str:
     return f"`{summary.arm}` {verdict} from {start:.3f} to {end:.3f} nats per token ({_signed(change - 1)})."
 
 
+def _in_band(summary: Summary, band: tuple[float, float]) -> str:
+    """A loop with a band is asked for nothing inside of it: how far it is from an edge says nothing."""
+    low, high = band
+    edges = f"of {low:.3f} to {high:.3f}" if isfinite(high) else f"above {low:.3f}"
+    return (
+        f"`{summary.arm}` was inside its band {edges} nats per token for "
+        f"{100 * summary.inside.mean:.0f} % of the last quarter of training, and ended at "
+        f"{summary.entropy_final.mean:.3f}{_at_limits(summary)}."
+    )
+
+
 def _regulated(summary: Summary) -> str:
     error, target = summary.hold_error.mean, f"its setpoint of {summary.setpoint.mean:.3f} nats per token"
     if _holds(summary):
         return f"`{summary.arm}` held {target} within {100 * error:.1f} % over the last quarter of training."
-    limits = ""
-    if summary.saturation.num and summary.saturation.mean > SATURATED:
-        limits = f"; its command was at a limit in {100 * summary.saturation.mean:.0f} % of the iterations"
     return (
         f"`{summary.arm}` did not hold {target}: over the last quarter of training it was off by "
-        f"{100 * error:.0f} %, and ended at {summary.entropy_final.mean:.3f}{limits}."
+        f"{100 * error:.0f} %, and ended at {summary.entropy_final.mean:.3f}{_at_limits(summary)}."
     )
+
+
+def _at_limits(summary: Summary) -> str:
+    if not summary.saturation.num or summary.saturation.mean <= SATURATED:
+        return ""
+    return f"; its command was at a limit in {100 * summary.saturation.mean:.0f} % of the iterations"
 
 
 def _who_solves_more(summaries: Sequence[Summary]) -> list[str]:

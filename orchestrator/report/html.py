@@ -6,9 +6,7 @@ palette.  Everything that comes from a user or a file is escaped here.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
@@ -16,69 +14,84 @@ from math import isfinite
 from pathlib import Path
 from string import Template
 
-import numpy as np
-
-from orchestrator.comparison import Summary, curve, summarise
-from orchestrator.report import figures, mechanism
-from orchestrator.report.cells import columns, seeds, unfinished
+from orchestrator.comparison import Summary
+from orchestrator.comparison.whole import Comparison, compare
+from orchestrator.report import comparison_figures, control, control_figures, figures, mechanism, tables
+from orchestrator.report.arms import arms_of, toolbar
+from orchestrator.report.cells import columns, unfinished
 from orchestrator.report.headline import findings, title
-from orchestrator.report.plot_style import Figure, colour_index
+from orchestrator.report.html_control import control_section
+from orchestrator.report.html_parts import chip, json_for_script, plot, plots, prose, table_rows
+from orchestrator.report.html_tables import sortable, table_section
 from orchestrator.report.settings import differing, shared
 from orchestrator.storage.files import replace_file
-from orchestrator.storage.run_data import Arm, Campaign, setpoint
-
-SPARK_WIDTH, SPARK_HEIGHT = 120.0, 30.0
+from orchestrator.storage.run_data import Campaign
 
 
-def write_page(campaign: Campaign, path: Path) -> None:
+def write_page(campaign: Campaign, path: Path, comparison: Comparison | None = None) -> None:
     """Write the page of a campaign, whatever state its runs are in."""
-    replace_file(path, render(campaign).encode())
+    replace_file(path, render(campaign, comparison).encode())
 
 
-def render(campaign: Campaign) -> str:
-    """The page as a string."""
-    summaries = [summarise(arm) for arm in campaign.arms]
+def render(campaign: Campaign, comparison: Comparison | None = None) -> str:
+    """The page as a string; ``comparison`` where it was made already."""
+    comparison = comparison or compare(campaign)
+    summaries = comparison.summaries
     headline = title(summaries)
     k = max((summary.k for summary in summaries), default=0)
     entropy = figures.entropy(campaign)
     loops = figures.commands(campaign)
     learning = [figures.pass_rate(campaign), figures.held_out(campaign, k)]
+    aggregate = [comparison_figures.profiles(comparison), comparison_figures.pass_at_k(comparison)]
     paths = figures.trajectories(campaign)
     laws = mechanism.laws(campaign, summaries)
     predictions = mechanism.predictions(campaign, summaries)
+    designed = control.designed_loops(campaign)
+    foretold = control_figures.predictions(campaign, designed)
+    linear = control_figures.linear(campaign, designed)
+    several = [entropy, *loops, *learning, *aggregate, *paths, *laws, *predictions, *foretold, *linear]
     drawn = {
-        figure.id: {"data": figure.data, "layout": figure.layout}
-        for figure in [entropy, *loops, *learning, *paths, *laws, *predictions]
-        if not figure.missing
+        figure.id: {"data": figure.data, "layout": figure.layout} for figure in several if not figure.missing
     }
     package = files("orchestrator.report")
     frame = Template((package / "page.html").read_text(encoding="utf-8"))
     return frame.substitute(
         css=(package / "page.css").read_text(encoding="utf-8"),
         js=(package / "page.js").read_text(encoding="utf-8"),
+        arms_js=(package / "arms.js").read_text(encoding="utf-8"),
         plotly=_plotly_js(),
-        figures=_json_for_script(drawn),
+        figures=json_for_script(drawn),
+        arms=json_for_script(arms_of(comparison)),
+        toolbar=toolbar(comparison),
         name=escape(campaign.info.name),
         description=escape(campaign.info.description),
         facts=_facts(campaign),
-        title=_prose(headline, campaign),
+        title=prose(headline, campaign),
         findings="".join(
-            f"<li>{_prose(sentence, campaign)}</li>"
+            f"<li>{prose(sentence, campaign)}</li>"
             for sentence in findings(summaries)
             if sentence != headline
         ),
         notice=_notice(campaign),
-        table=_summary_table(campaign, summaries),
+        table=sortable(tables.summary(comparison), campaign, sparks=True),
         meanings=_meanings(summaries),
-        entropy=_plot(entropy, campaign, tall=True),
-        loops=_plots(loops, campaign, "No arm of this campaign has a feedback loop."),
-        learning=_plots(learning, campaign, ""),
-        paths=_plots(paths, campaign, "No run has recorded reward and entropy."),
-        laws=_plots(laws, campaign, "No run has recorded reward and entropy."),
-        predictions=_plots(predictions, campaign, "No run has recorded predicted changes of entropy."),
+        statistics=table_section(tables.statistics(comparison), campaign, caption=False),
+        baseline=prose(f"{comparison.metric} against `{comparison.baseline}`", campaign),
+        aggregate=plots(aggregate, campaign, ""),
+        entropy=plot(entropy, campaign, tall=True),
+        loops=plots(loops, campaign, "No arm of this campaign has a feedback loop."),
+        tracking=table_section(tables.tracking(comparison), campaign),
+        learning=plots(learning, campaign, ""),
+        efficiency=table_section(tables.efficiency(comparison), campaign),
+        pass_at_k=table_section(tables.pass_at_k(comparison), campaign),
+        paths=plots(paths, campaign, "No run has recorded reward and entropy."),
+        laws=plots(laws, campaign, "No run has recorded reward and entropy."),
+        law_table=table_section(tables.entropy_law(comparison), campaign),
+        predictions=plots(predictions, campaign, "No run has recorded predicted changes of entropy."),
+        control=control_section(campaign, designed, foretold, linear),
         last_iteration=str(figures.last_iteration(campaign)),
         settings=_settings(campaign),
-        shared=_rows((escape(key), f"<code>{escape(value)}</code>") for key, value in shared(campaign)),
+        shared=table_rows((escape(key), f"<code>{escape(value)}</code>") for key, value in shared(campaign)),
         runs=_runs(campaign),
         provenance=_provenance(campaign),
     )
@@ -87,31 +100,6 @@ def render(campaign: Campaign) -> str:
 def _plotly_js() -> str:
     """The script that Plotly's Python package brings along; imports nothing of it."""
     return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-
-
-def _json_for_script(content: object) -> str:
-    """JSON that no `</script>` or `<!--` inside a string can end early."""
-    return json.dumps(content, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-
-
-def _prose(sentence: str, campaign: Campaign) -> str:
-    """A sentence with the arms' names, which stand in backticks, in the arms' colours."""
-    names = [arm.name for arm in campaign.arms]
-
-    html = ""
-    for part in re.split(r"(`[^`]*`)", sentence):
-        name = part.strip("`")
-        if name in names:
-            index = colour_index(names, name)
-            html += f'<b class="arm-text" style="--arm:var(--arm{index})">{escape(name)}</b>'
-        else:
-            html += escape(part)
-    return html
-
-
-def _chip(campaign: Campaign, arm: str) -> str:
-    index = colour_index([each.name for each in campaign.arms], arm)
-    return f'<span class="chip" style="--arm:var(--arm{index})">{escape(arm)}</span>'
 
 
 def _facts(campaign: Campaign) -> str:
@@ -141,86 +129,24 @@ def _notice(campaign: Campaign) -> str:
     return f'<aside class="notice"><p>{text}</p><ul>{items}</ul></aside>'
 
 
-def _summary_table(campaign: Campaign, summaries: Sequence[Summary]) -> str:
-    figures_of_table = columns(summaries)
-    heads = "".join(f'<th title="{escape(c.meaning)}">{escape(c.title)}</th>' for c in figures_of_table)
-    body = ""
-    for arm, summary in zip(campaign.arms, summaries, strict=True):
-        cells = "".join(f"<td>{_figure_cell(c.text(summary))}</td>" for c in figures_of_table)
-        body += (
-            f"<tr><th>{_chip(campaign, arm.name)}</th><td>{_sparkline(arm, campaign)}</td>"
-            f"<td>{escape(seeds(summary))}</td>{cells}</tr>"
-        )
-    head = f"<tr><th>arm</th><th>entropy over time</th><th>seeds</th>{heads}</tr>"
-    return f'<table class="summary"><thead>{head}</thead><tbody>{body}</tbody></table>'
-
-
-def _figure_cell(text: str) -> str:
-    """The spread stands back behind the number."""
-    value, separator, spread = escape(text).partition(" ± ")
-    return f'{value}<span class="spread"> ± {spread}</span>' if separator else value
-
-
 def _meanings(summaries: Sequence[Summary]) -> str:
     return "".join(f"<dt>{escape(c.title)}</dt><dd>{escape(c.meaning)}</dd>" for c in columns(summaries))
-
-
-def _sparkline(arm: Arm, campaign: Campaign) -> str:
-    """Entropy over time as a line the height of a word, on the same scale for every arm."""
-    values, target = curve(arm.shown, "entropy"), curve(arm.shown, setpoint)
-    if values.steps.size < 2:
-        return ""
-    ceiling = (
-        max(float(np.max(curve(each.shown, "entropy").mean, initial=0.0)) for each in campaign.arms) or 1.0
-    )
-
-    def points(steps: np.ndarray, heights: np.ndarray) -> str:
-        last = max(figures.last_iteration(campaign), 1)
-        x, y = SPARK_WIDTH * steps / last, 2 + (SPARK_HEIGHT - 4) * (1 - heights / ceiling)
-        return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-
-    index = colour_index([each.name for each in campaign.arms], arm.name)
-    aim = f'<polyline class="aim" points="{points(target.steps, target.mean)}"/>' if target.steps.size else ""
-    return (
-        f'<svg class="spark" viewBox="0 0 {SPARK_WIDTH:g} {SPARK_HEIGHT:g}" style="--arm:var(--arm{index})" '
-        f'role="img" aria-label="entropy over time">{aim}'
-        f'<polyline points="{points(values.steps, values.mean)}"/></svg>'
-    )
-
-
-def _plot(figure: Figure, campaign: Campaign, *, tall: bool = False) -> str:
-    legend = "".join(_chip(campaign, arm) for arm in figure.arms)
-    body = (
-        f'<p class="missing">{escape(figure.missing)}</p>'
-        if figure.missing
-        else f'<div class="plot{" tall" if tall else ""}" id="{escape(figure.id)}"></div>'
-    )
-    return (
-        f"<figure><figcaption><b>{escape(figure.title)}</b> <span>{escape(figure.unit)}</span></figcaption>"
-        f'<div class="legend">{legend}</div>{body}</figure>'
-    )
-
-
-def _plots(several: Sequence[Figure], campaign: Campaign, missing: str) -> str:
-    if not several:
-        return f'<p class="missing">{escape(missing)}</p>'
-    return f'<div class="grid">{"".join(_plot(figure, campaign) for figure in several)}</div>'
 
 
 def _settings(campaign: Campaign) -> str:
     rows = differing(campaign)
     if not rows:
         return '<p class="missing">The arms do not differ in any setting.</p>'
-    heads = "".join(f"<th>{_chip(campaign, arm.name)}</th>" for arm in campaign.arms)
+    heads = "".join(f"<th>{chip(campaign, arm.name)}</th>" for arm in campaign.arms)
     head = f"<thead><tr><th>setting</th>{heads}</tr></thead>"
-    body = _rows((escape(key), *(f"<code>{escape(value)}</code>" for value in row)) for key, row in rows)
+    body = table_rows((escape(key), *(f"<code>{escape(value)}</code>" for value in row)) for key, row in rows)
     return f'<table class="settings">{head}<tbody>{body}</tbody></table>'
 
 
 def _runs(campaign: Campaign) -> str:
-    return _rows(
+    return table_rows(
         (
-            _chip(campaign, run.info.arm),
+            chip(campaign, run.info.arm),
             str(run.info.seed),
             escape(run.info.method),
             f'<span class="state {escape(run.status.status)}">{escape(run.status.status)}</span>',
@@ -236,11 +162,3 @@ def _provenance(campaign: Campaign) -> str:
     info = campaign.info
     facts = {"source": info.source, "commit": info.git_commit or "", **info.versions}
     return "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in facts.items() if v)
-
-
-def _rows(rows: Iterable[Iterable[str]]) -> str:
-    """Table rows of cells that are HTML already; the first is the row's head."""
-    html = ""
-    for head, *cells in rows:
-        html += f"<tr><th>{head}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-    return html

@@ -10,8 +10,8 @@ import numpy as np
 from controllers.entropy_law import EARLY_FRACTION, EntropyLaw, fit_entropy_law
 from orchestrator.comparison import Summary, changes, entropy_and_reward
 from orchestrator.report.cells import number
-from orchestrator.report.figures import colour
-from orchestrator.report.plot_style import Figure, numbers, padded, styled
+from orchestrator.report.figures import colour, most_points
+from orchestrator.report.plot_style import Figure, numbers, padded, styled, thinned
 from orchestrator.storage.run_data import Arm, Array, Campaign
 
 
@@ -46,7 +46,8 @@ def _law(
 ) -> Figure:
     entropy, reward = pairs
     law, shade = fit_entropy_law(entropy, reward), colour(campaign, arm.name)
-    data = [_scatter(np.exp(entropy), reward, shade, "exp(H) %{x:.3f}<br>reward %{y:.3f}")]
+    kept = thinned(entropy.size, most_points(campaign))
+    data = [_scatter(np.exp(entropy[kept]), reward[kept], shade, "exp(H) %{x:.3f}<br>reward %{y:.3f}")]
     shapes = []
     if np.isfinite(law.a):
         ends = np.array([1.0, np.exp(law.highest_nats)])
@@ -65,6 +66,7 @@ def _law(
         title="R = b − a·exp(H)",
         unit=_law_in_words(law, summary),
         arms=(arm.name,),
+        owner=arm.name,
         data=data,
         layout={
             "shapes": shapes,
@@ -90,13 +92,17 @@ def _law_in_words(law: EntropyLaw, summary: Summary) -> str:
 def _prediction(campaign: Campaign, arm: Arm, summary: Summary) -> Figure:
     pairs = [changes(run) for run in arm.shown]
     x, y = (np.concatenate([pair[i] for pair in pairs]) if pairs else np.array([]) for i in range(2))
+    kept = thinned(x.size, most_points(campaign))
     correlation = number(summary.change_correlation, 2)
     figure = Figure(
         id=f"change-{campaign.arms.index(arm)}",
         title="Change of entropy",
         unit=f"nats per token, measured against predicted; correlation {correlation}",
         arms=(arm.name,),
-        data=[_scatter(x, y, colour(campaign, arm.name), "predicted %{x:.3g}<br>measured %{y:.3f}")],
+        owner=arm.name,
+        data=[
+            _scatter(x[kept], y[kept], colour(campaign, arm.name), "predicted %{x:.3g}<br>measured %{y:.3f}")
+        ],
         layout={
             "hovermode": "closest",
             "shapes": [_axis("x"), _axis("y")],

@@ -1,10 +1,15 @@
 "use strict";
-// Paints the figures: replaces colour tokens such as "@arm0" or "@ink/0.1" by the page's own colours.
+// Paints the figures: replaces colour tokens such as "@arm0" or "@ink/0.1" by the page's own colours, and
+// leaves out the traces of arms that are not shown.  What is shown is decided in arms.js.
 const figures = JSON.parse(document.getElementById("figures").textContent);
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const EAGER = 60; // plots that are drawn at once; of more, those that come into sight
+const drawn = new Set();
+let shows = () => true; // whether arm number i is shown
+let onPick = () => {}; // told the number of the arm whose curve was clicked
 
 function paint(value) {
-  if (Array.isArray(value)) return value.map(paint);
+  if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map(paint);
   if (value && typeof value === "object")
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, paint(inner)]));
   if (typeof value !== "string" || !/^@\w+(\/[\d.]+)?$/.test(value)) return value;
@@ -14,12 +19,58 @@ function paint(value) {
   return `rgba(${channels.join(",")},${opacity || 1})`;
 }
 
-function draw() {
-  for (const [id, figure] of Object.entries(figures))
-    Plotly.react(id, paint(figure.data), paint(figure.layout), { responsive: true, displayModeBar: false });
+function draw(id) {
+  const place = document.getElementById(id), figure = figures[id], owner = place.closest("figure").dataset.arm;
+  if (owner !== undefined && !shows(Number(owner))) return;
+  const data = figure.data.filter((trace) => !(trace.meta || []).length || trace.meta.some(shows));
+  Plotly.react(id, paint(data), paint(figure.layout), { responsive: true, displayModeBar: false });
+  if (!drawn.has(id)) place.on("plotly_click", (event) => pick(place, event));
+  drawn.add(id);
 }
 
-draw();
-dark.addEventListener("change", draw);
-window.addEventListener("beforeprint", draw);
-window.addEventListener("afterprint", draw);
+// A hover over all curves at once gives all their points: the one nearest to the pointer is meant.
+function pick(place, event) {
+  const far = (point) => {
+    if (!event.event || !point.yaxis) return 0;
+    const top = place.getBoundingClientRect().top + point.yaxis._offset;
+    return Math.abs(event.event.clientY - top - point.yaxis.d2p(point.y));
+  };
+  const points = event.points.filter((point) => (point.data.meta || []).length);
+  const owner = place.closest("figure").dataset.arm;
+  if (points.length) onPick(points.reduce((a, b) => (far(b) < far(a) ? b : a)).data.meta[0]);
+  else if (owner !== undefined) onPick(Number(owner));
+}
+
+const watch = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries)
+      if (entry.isIntersecting && !drawn.has(entry.target.id)) draw(entry.target.id);
+  },
+  { rootMargin: "600px" },
+);
+
+// Everything that may be seen; plots far below wait until they are scrolled to.
+function drawAll() {
+  const ids = Object.keys(figures).filter((id) => {
+    const owner = document.getElementById(id).closest("figure").dataset.arm;
+    return owner === undefined || shows(Number(owner));
+  });
+  for (const id of ids) {
+    if (ids.length <= EAGER || drawn.has(id)) draw(id);
+    else watch.observe(document.getElementById(id));
+  }
+}
+
+function print(before) {
+  const root = document.documentElement;
+  if (before) {
+    root.dataset.screen = root.dataset.theme || "";
+    root.dataset.theme = "light";
+  } else if (root.dataset.screen) root.dataset.theme = root.dataset.screen;
+  else delete root.dataset.theme;
+  drawAll();
+}
+
+dark.addEventListener("change", drawAll);
+window.addEventListener("beforeprint", () => print(true));
+window.addEventListener("afterprint", () => print(false));

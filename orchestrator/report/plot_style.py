@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.comparison import Curve
 from orchestrator.storage.run_data import Array
@@ -31,6 +32,8 @@ class Figure:
     layout: dict[str, Any] = field(default_factory=dict)
     arms: tuple[str, ...] = ()
     """Arms that the legend above the plot names."""
+    owner: str = ""
+    """The arm that the whole plot is about; "" where it is about several."""
     missing: str = ""
 
 
@@ -88,8 +91,12 @@ def line(
     markers: str = "",
     band: bool = True,
     legend: bool = False,
+    arms: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
-    """Mean over seeds, over a band from the smallest to the largest where there are several."""
+    """Mean over seeds, over the band of its 95 % interval where there are several.
+
+    ``arms`` are the numbers of those that it is of: the page hides it with them, and a click opens theirs.
+    """
     if not values.steps.size:
         return []
     traces: list[dict[str, Any]] = []
@@ -105,6 +112,7 @@ def line(
                 "line": {"width": 0},
                 "hoverinfo": "skip",
                 "showlegend": False,
+                "meta": list(arms),
             }
         )
     trace = {
@@ -116,6 +124,7 @@ def line(
         "line": {"color": shade, "width": width, "dash": dash},
         "hovertemplate": "%{y:.3f}",
         "showlegend": legend,
+        "meta": list(arms),
     }
     if markers:
         trace["marker"] = {"symbol": markers, "size": 7, "color": shade}
@@ -140,3 +149,8 @@ def padded(values: Array) -> list[float]:
 def numbers(values: Array) -> list[float]:
     """Five significant digits are more than a screen shows, and half the file."""
     return [float(f"{value:.5g}") for value in values]
+
+
+def thinned(size: int, most: int) -> NDArray[np.int64]:
+    """Indices of at most ``most`` of so many points, evenly spaced, the ends among them."""
+    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(np.int64))

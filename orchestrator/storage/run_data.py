@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import nan
 
 import numpy as np
-from numpy.typing import NDArray
 
-from orchestrator.storage.metrics_log import Kind, Record
-from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
+from orchestrator.storage.columns import Array, Keep, Series, read_columns
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, Status
 
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """Records of one kind as columns: `values[name][i]` belongs to `steps[i]`, nan where left out."""
-
-    steps: NDArray[np.int64]
-    values: dict[str, Array]
-
-    def get(self, name: str) -> Array:
-        """One metric over the steps; all nan where it was never measured."""
-        return self.values.get(name, np.full(self.steps.shape, nan))
+__all__ = [
+    "Arm",
+    "Array",
+    "Campaign",
+    "Run",
+    "Series",
+    "group_by_arm",
+    "load_campaign",
+    "load_runs",
+    "loop_names",
+    "main_loop",
+    "measured",
+    "sensed",
+    "setpoint",
+    "terms",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,39 +78,38 @@ class Campaign:
         return [run for arm in self.arms for run in arm.runs]
 
 
-def load_campaign(folder: CampaignFolder) -> Campaign:
-    """Read every run of a campaign folder, whatever state it is in."""
-    arms: dict[str, list[Run]] = {}
-    for run_folder in folder.runs():
-        records = run_folder.records()
-        info = run_folder.read_info()
-        status = run_folder.read_status()
-        times = [record.time for record in records]
-        run = Run(
-            info=info,
-            status=status,
-            train=to_series(records, "train"),
-            evaluation=to_series(records, "eval"),
-            seconds=max(times) - min(times) if times else nan,
+def load_campaign(folder: CampaignFolder, keep: Keep | None = None) -> Campaign:
+    """Read every run of a campaign folder, whatever state it is in; with ``keep``, only some metrics."""
+    return Campaign(info=folder.read_info(), arms=group_by_arm(load_runs(folder.runs(), keep)))
+
+
+def load_runs(folders: Sequence[RunFolder], keep: Keep | None = None) -> list[Run]:
+    """Read run folders, in the order given."""
+    columns = read_columns([folder.metrics_path for folder in folders], keep)
+    return [
+        Run(
+            info=folder.read_info(),
+            status=folder.read_status(),
+            train=read.train,
+            evaluation=read.evaluation,
+            seconds=read.seconds,
         )
-        arms.setdefault(info.arm, []).append(run)
-    grouped = [Arm(name=name, method=runs[0].info.method, runs=tuple(runs)) for name, runs in arms.items()]
-    return Campaign(info=folder.read_info(), arms=tuple(grouped))
+        for folder, read in zip(folders, columns, strict=True)
+    ]
 
 
-def to_series(records: Sequence[Record], kind: Kind) -> Series:
-    """Columns of the records of one kind."""
-    rows = [record for record in records if record.kind == kind]
-    names = dict.fromkeys(name for row in rows for name in row.metrics)
-    return Series(
-        steps=np.array([row.step for row in rows], dtype=np.int64),
-        values={name: np.array([row.metrics.get(name, nan) for row in rows]) for name in names},
-    )
+def group_by_arm(runs: Iterable[Run]) -> tuple[Arm, ...]:
+    """Arms in order of appearance."""
+    arms: dict[str, list[Run]] = {}
+    for run in runs:
+        arms.setdefault(run.info.arm, []).append(run)
+    return tuple(Arm(name=name, method=own[0].info.method, runs=tuple(own)) for name, own in arms.items())
 
 
 def loop_names(run: Run) -> list[str]:
     """The loops that left a trace, in the order of the configuration."""
-    traced = {name.split("/")[1] for name in run.train.values if re.fullmatch(r"loop/[^/]+/u", name)}
+    traced = {name[5:-2] for name in run.train.values if name.startswith("loop/") and name.endswith("/u")}
+    traced = {name for name in traced if "/" not in name}
     configured = [name for name in run.info.config.get("loops") or {} if name in traced]
     return configured + sorted(traced - set(configured))
 

@@ -24,6 +24,7 @@ USE_SQLITE = "use `sqlite:////absolute/path/mlflow.db`, or leave `tracking.uri` 
 ENVIRONMENT = {  # a user's own settings win
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds; MLflow's own 120, 7 times, would outlast a campaign
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
 }

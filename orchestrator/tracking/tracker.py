@@ -4,7 +4,8 @@ Training never waits for MLflow and never speaks to it.  The thread runs at low 
 large batches; where the server does not answer it says so once, tries again ever more rarely, and
 everything stays in the run folders for the next `entrostat run` of the same campaign to deliver.
 
-One experiment a campaign; in it one parent run, and below that one child a run.
+One experiment a campaign; in it one parent run, and below that one child a run.  Runs of a group (a
+trial of a study) are children of the group's run, and that of the campaign's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from orchestrator.tracking.delivery import (
     find_or_create_run,
     provenance_tags,
 )
+from orchestrator.tracking.groups import GroupDelivery, groups
 from orchestrator.tracking.store import artifact_location, mask, open_client
 
 FIRST_PAUSE_SECONDS = 5.0
@@ -60,6 +63,7 @@ class Tracker:
         self._client: Any = None
         self._experiment: Experiment | None = None
         self._runs: dict[Path, RunDelivery] = {}
+        self._groups: dict[Path, GroupDelivery] = {}
         self._failure = ""  # what went wrong in the last pass
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._stop = threading.Event()
@@ -75,6 +79,8 @@ class Tracker:
         failures = []
         try:
             client, experiment = self._connect()
+            for path in groups(self.campaign.path):
+                self._deliver_group(path, client, experiment)
             for delivery in self._deliveries():
                 failures += self._deliver(delivery, client, experiment)
         except Exception as error:  # whatever MLflow, its server or its database raises: training goes on
@@ -82,6 +88,16 @@ class Tracker:
             failures.append(_one_line(error))
         self._report(failures)
         return not failures
+
+    def deliver_group(self, path: Path) -> str | None:
+        """Make the run of one group at once; give its id, None where MLflow does not answer."""
+        try:
+            client, experiment = self._connect()
+            return self._deliver_group(path, client, experiment)
+        except Exception as error:  # as in `forward`
+            self._experiment = None
+            self._report([_one_line(error)])
+            return None
 
     def finish(self) -> list[str]:
         """Deliver the rest and the report, close the parent run; say what could not be delivered."""
@@ -160,7 +176,11 @@ class Tracker:
     def _deliver(self, delivery: RunDelivery, client: Any, experiment: Experiment) -> list[str]:
         from mlflow.exceptions import RestException
 
+        path = delivery.folder.path.parent
         try:
+            if path in self._groups:
+                parent = self._deliver_group(path, client, experiment)
+                experiment = replace(experiment, parent_run_id=parent)
             delivery.forward(client, experiment)
         except (RestException, ValueError, FileNotFoundError) as error:  # of this run; the server does answer
             delivery.forget()
@@ -170,11 +190,17 @@ class Tracker:
             raise
         return []
 
+    def _deliver_group(self, path: Path, client: Any, experiment: Experiment) -> str:
+        delivery = self._groups.setdefault(path, GroupDelivery(path))
+        info = experiment.campaign
+        tags = {"entrostat.campaign": info.name, **provenance_tags(info)}
+        return delivery.forward(client, experiment.experiment_id, experiment.parent_run_id, tags)
+
     def _finish_parent(self) -> None:
         client, experiment = self._connect()
         run_id = experiment.parent_run_id
-        if self.campaign.report_path.exists():
-            client.log_artifact(run_id, str(self.campaign.report_path), "report")
+        if self.campaign.report_path.parent.exists():
+            client.log_artifacts(run_id, str(self.campaign.report_path.parent), "report")
         states = {run.folder.read_status().status for run in self._deliveries()}
         failed = "FAILED" if "failed" in states else "KILLED"
         client.set_terminated(run_id, "FINISHED" if states <= {"done"} else failed)

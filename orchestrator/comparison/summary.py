@@ -1,4 +1,4 @@
-"""From the records of a campaign's runs to statistics of its arms.
+"""From the records of runs to the figures of their arms.
 
 An arm's figures come from its finished runs only, one value a run, with the sample standard deviation
 over seeds as their spread; the spread of one seed is unknown (nan), not 0.  Every run that is not
@@ -8,28 +8,25 @@ finished is listed as such.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controllers.entropy_law import predict_rest
+from controllers.harris import harris_index
 from controllers.quality import relative_rmse, rmse_nats, settling_iteration
-from orchestrator.storage.metrics_log import Kind
 from orchestrator.storage.run_data import (
     Arm,
     Array,
     Run,
-    load_campaign,
     main_loop,
     measured,
     sensed,
     setpoint,
 )
-
-__all__ = ["Curve", "Estimate", "Summary", "curve", "load_campaign", "summarise"]
 
 START_ITERATIONS = 3  # the first ones, whose mean is where a signal started
 FINAL_FRACTION = 0.1  # of the iterations, whose mean is where a signal ended
@@ -80,7 +77,10 @@ class Summary:
     rmse: Estimate  # nats/token, sensor against setpoint over the whole run
     hold_error: Estimate  # fraction of the setpoint, root mean square over the last quarter
     settling: Estimate  # iterations until the measurement stays within 10 % of the setpoint
-    saturation: Estimate  # share of iterations with the command at a limit
+    saturation: Estimate  # share of iterations with the command at a limit of the loop or of its law
+    harris: Estimate  # mean square error over the least that noise and delay allow, last half
+    band: tuple[float, float] | None  # nats/token, where the reference is a range and no setpoint
+    inside: Estimate  # share of the last quarter's readings in the band
     change_correlation: Estimate  # between the predicted and the measured change of entropy, over iterations
     law_error: Estimate  # root mean square, of rewards predicted from entropy by the law of the first 15 %
     seconds: Estimate
@@ -88,17 +88,6 @@ class Summary:
     @property
     def has_setpoint(self) -> bool:
         return self.setpoint.num > 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """A metric over steps: mean over seeds and, with several seeds, their smallest and largest."""
-
-    steps: NDArray[np.int64]
-    mean: Array
-    low: Array
-    high: Array
-    num_seeds: int
 
 
 def summarise(arm: Arm) -> Summary:
@@ -123,30 +112,13 @@ def summarise(arm: Arm) -> Summary:
         rmse=over_seeds(lambda run: rmse_nats(sensed(run), setpoint(run))),
         hold_error=over_seeds(hold_error),
         settling=over_seeds(settling),
-        saturation=over_seeds(lambda run: mean(run.train.get(f"loop/{main_loop(run)}/saturated"))),
+        saturation=over_seeds(saturation),
+        harris=over_seeds(harris),
+        band=band(arm.runs[0]) if arm.runs else None,
+        inside=over_seeds(inside_band),
         change_correlation=over_seeds(change_correlation),
         law_error=over_seeds(lambda run: predict_rest(*entropy_and_reward([run])).rmse),
         seconds=over_seeds(lambda run: run.seconds),
-    )
-
-
-def curve(runs: Sequence[Run], metric: str | Callable[[Run], Array], kind: Kind = "train") -> Curve:
-    """A metric of several seeds over the union of their steps; steps that nobody measured are left out."""
-    columns: list[dict[int, float]] = []
-    for run in runs:
-        series = run.train if kind == "train" else run.evaluation
-        values = series.get(metric) if isinstance(metric, str) else metric(run)
-        pairs = zip(series.steps.tolist(), values.tolist(), strict=True)
-        columns.append({step: value for step, value in pairs if np.isfinite(value)})
-    columns = [column for column in columns if column]
-    steps = sorted(set().union(*columns))
-    table = [[column[step] for column in columns if step in column] for step in steps]
-    return Curve(
-        steps=np.array(steps, dtype=np.int64),
-        mean=np.array([np.mean(row) for row in table], dtype=float),
-        low=np.array([min(row) for row in table], dtype=float),
-        high=np.array([max(row) for row in table], dtype=float),
-        num_seeds=len(columns),
     )
 
 
@@ -161,6 +133,53 @@ def settling(run: Run) -> float:
     iteration = settling_iteration(measured(run), setpoint(run), SETTLING_TOLERANCE)
     num_iterations = run.train.steps.size
     return iteration if iteration <= (1 - FINAL_FRACTION) * num_iterations else nan
+
+
+def saturation(run: Run) -> float:
+    """Share of iterations with the command at a limit, or at the limit that its law's own memory has.
+
+    A law with a memory of its own between limits asks for no more than they allow, so nothing is ever cut
+    off its command; it is at its limit where the error pulls further and the command cannot follow.
+    """
+    loop, law = main_loop(run), _main_settings(run).get("law") or {}
+    flags = run.train.get(f"loop/{loop}/saturated")
+    if law.get("kind") != "increment":
+        return mean(flags)
+    u, e = run.train.get(f"loop/{loop}/u"), run.train.get(f"loop/{loop}/e")
+    stuck = ((u >= law["high"]) & (e > 0)) | ((u <= law["low"]) & (e < 0))
+    return mean(np.where(np.isfinite(flags), np.maximum(flags, stuck), nan))
+
+
+def harris(run: Run) -> float:
+    """Harris index about the setpoint, with the delay of the loop's plant where it names one, else 1."""
+    if band(run) is not None or not np.isfinite(setpoint(run)).any():
+        return nan
+    plant = _main_settings(run).get("plant") or {}
+    return harris_index(sensed(run), setpoint(run), int(plant.get("delay", 1)))
+
+
+def band(run: Run) -> tuple[float, float] | None:
+    """The range that the main loop's reference is, where it is one: inside, nothing is asked of the loop."""
+    reference = _main_settings(run).get("reference") or {}
+    if reference.get("kind") != "band":
+        return None
+    return float(reference["low_nats"]), float(reference["high_nats"])
+
+
+def inside_band(run: Run) -> float:
+    """Share of the last quarter's readings in the band; nan without one."""
+    edges, y = band(run), sensed(run)
+    readings = y[-max(1, round(HOLD_FRACTION * y.size)) :]
+    readings = readings[np.isfinite(readings)]
+    if edges is None or not readings.size:
+        return nan
+    return mean(((readings >= edges[0]) & (readings <= edges[1])).astype(float))
+
+
+def _main_settings(run: Run) -> Mapping[str, Any]:
+    """The main loop as it was configured."""
+    settings: Mapping[str, Any] = (run.info.config.get("loops") or {}).get(main_loop(run)) or {}
+    return settings
 
 
 def changes(run: Run) -> tuple[Array, Array]:

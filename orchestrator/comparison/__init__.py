@@ -1,0 +1,26 @@
+"""From the records of runs to what can be said about arms: figures, curves, statistics."""
+
+from orchestrator.comparison.curves import Curve, curve
+from orchestrator.comparison.summary import (
+    SETTLING_TOLERANCE,
+    Estimate,
+    Summary,
+    change_correlation,
+    changes,
+    entropy_and_reward,
+    hold_error,
+    summarise,
+)
+
+__all__ = [
+    "SETTLING_TOLERANCE",
+    "Curve",
+    "Estimate",
+    "Summary",
+    "change_correlation",
+    "changes",
+    "curve",
+    "entropy_and_reward",
+    "hold_error",
+    "summarise",
+]

@@ -1,0 +1,97 @@
+"""A metric of several seeds over steps, with the bootstrap interval of its mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.comparison.bootstrap import mean_bands
+from orchestrator.storage.metrics_log import Kind
+from orchestrator.storage.run_data import Array, Run
+
+MOST_POINTS = 400
+"""Points of a curve that a page is given: more than it has pixels to tell apart."""
+
+NUM_RESAMPLES = 1000
+"""For bands, whose ends are looked at rather than read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A metric over steps: mean over seeds and its 95 % interval.
+
+    With four seeds or fewer that is from the smallest to the largest (see `bootstrap`); where only one
+    has the step, low and high are the value itself.
+    """
+
+    steps: NDArray[np.int64]
+    mean: Array
+    low: Array
+    high: Array
+    num_seeds: int
+
+
+def curve(
+    runs: Sequence[Run], metric: str | Callable[[Run], Array], kind: Kind = "train", *, band: bool = True
+) -> Curve:
+    """A metric of several seeds over the union of their steps; steps that nobody measured are left out.
+
+    Without ``band``, low and high are the mean: an interval takes a hundred times as long.
+    Longer ones than `MOST_POINTS` are thinned to steps that were measured, the extremes among them.
+    """
+    steps, table = table_of(runs, metric, kind)
+    counts = np.isfinite(table).sum(axis=0)
+    mean = np.nansum(table, axis=0) / np.maximum(counts, 1)
+    kept = extremes(mean, MOST_POINTS)
+    steps, mean, table = steps[kept], mean[kept], table[:, kept]
+    low, high = mean_bands(table, num_resamples=NUM_RESAMPLES) if band else (mean, mean)
+    single = counts[kept] == 1
+    return Curve(
+        steps=steps,
+        mean=mean,
+        low=np.where(single, mean, low),
+        high=np.where(single, mean, high),
+        num_seeds=table.shape[0],
+    )
+
+
+def table_of(
+    runs: Sequence[Run], metric: str | Callable[[Run], Array], kind: Kind = "train"
+) -> tuple[NDArray[np.int64], Array]:
+    """Steps [T] that any run measured, and values [runs that measured any, T], nan where one did not."""
+    columns = []
+    for run in runs:
+        series = run.train if kind == "train" else run.evaluation
+        values = series.get(metric) if isinstance(metric, str) else metric(run)
+        known = np.isfinite(values)
+        if known.any():
+            columns.append((series.steps[known], values[known]))
+    if not columns:
+        return np.array([], dtype=np.int64), np.empty((0, 0))
+    steps = np.unique(np.concatenate([own for own, _ in columns]))
+    table = np.full((len(columns), steps.size), np.nan)
+    for row, (own, values) in zip(table, columns, strict=True):
+        row[np.searchsorted(steps, own)] = values
+    return steps, table
+
+
+def extremes(values: Array, most: int) -> NDArray[np.int64]:
+    """Indices of at most ``most`` values, rising: the ends, and of each stretch the smallest and largest.
+
+    A spike survives, which an average or every n-th value would lose.
+    """
+    size = values.size
+    if size <= most:
+        return np.arange(size)
+    width = -(-(size - 2) // ((most - 2) // 2))
+    inner = np.arange(1, size - 1)
+    padded = np.full((-(-inner.size // width), width), np.nan)
+    padded.flat[: inner.size] = values[1:-1]
+    starts = 1 + width * np.arange(padded.shape[0])
+    kept = np.concatenate(
+        [[0, size - 1], starts + np.nanargmin(padded, axis=1), starts + np.nanargmax(padded, axis=1)]
+    )
+    return np.unique(kept)

@@ -1,0 +1,172 @@
+"""How fast and how broadly arms learn: iterations to a pass rate, pass@k over k, shares of the exam."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor, inf, isfinite, nan
+
+import numpy as np
+
+from orchestrator.comparison.bootstrap import Interval, mean_interval, stratified_interval
+from orchestrator.comparison.contrasts import final_value
+from orchestrator.comparison.profiles import interquartile_mean, performance_profile
+from orchestrator.comparison.summary import Estimate, last
+from orchestrator.storage.run_data import Arm, Array, Run
+
+SMOOTHING = 5  # iterations: a training batch is small, so one of them reaches by luck
+TARGET_STEP = 0.05  # targets are read, so they are round
+THRESHOLDS = np.linspace(0.0, 1.0, 101)
+STRATA = ("domain", "difficulty")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Efficiency:
+    """How soon an arm reaches a pass rate on the exam."""
+
+    arm: str
+    iterations: tuple[float, ...]
+    """One a run; inf where it never did, nan where it was not examined."""
+    area: Estimate
+    """Mean of the metric over training, weighted by iterations: what reaching early is worth in all."""
+
+    @property
+    def num_reached(self) -> int:
+        return sum(isfinite(value) for value in self.iterations)
+
+    @property
+    def median(self) -> float:
+        """Over runs, those that never did as the longest; inf where that is the middle."""
+        known = sorted(value for value in self.iterations if value == value)
+        if not known:
+            return nan
+        low, high = known[(len(known) - 1) // 2], known[len(known) // 2]
+        return (low + high) / 2 if isfinite(high) else inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """All parts of the exam in one picture: share of (run, part) that score above each threshold."""
+
+    arm: str
+    share: Array
+    low: Array
+    high: Array
+    middle: float
+    """Interquartile mean over runs and parts."""
+    middle_interval: Interval
+    num_parts: int
+
+
+def iterations_to(run: Run, metric: str, target: float) -> float:
+    """The first iteration with the metric at the target; inf if there is none, nan without the metric."""
+    steps, values = _course(run, metric)
+    reached = values >= target
+    if not values.size:
+        return nan
+    return float(steps[np.argmax(reached)]) if reached.any() else inf
+
+
+def area_under_curve(run: Run, metric: str) -> float:
+    """Mean of the metric over the iterations, by trapezia; nan for fewer than two of its values."""
+    steps, values = _course(run, metric)
+    if steps.size < 2:
+        return nan
+    return float(np.trapezoid(values, steps) / (steps[-1] - steps[0]))
+
+
+def default_target(arms: Sequence[Arm], baseline: str, metric: str) -> float:
+    """Where the baseline ends, rounded down to a twentieth; nan where it was not examined."""
+    ends = [final_value(run, metric) for arm in arms if arm.name == baseline for run in arm.done]
+    mean = Estimate(tuple(ends)).mean
+    return TARGET_STEP * floor(mean / TARGET_STEP + 1e-9) if isfinite(mean) else nan
+
+
+def efficiency(arm: Arm, metric: str, target: float) -> Efficiency:
+    """How soon an arm's finished runs reach the target."""
+    return Efficiency(
+        arm=arm.name,
+        iterations=tuple(iterations_to(run, metric, target) for run in arm.done),
+        area=Estimate(tuple(area_under_curve(run, metric) for run in arm.done)),
+    )
+
+
+def pass_at_k(arm: Arm) -> dict[int, tuple[Estimate, Interval]]:
+    """The final sampled pass@k for every k that was examined, 1 included, each with its interval.
+
+    k = 1 is the mean over samples at the rollout temperature, not the greedy `eval/pass_at_1`.
+    """
+    names = {1: "eval/pass_rate"}
+    for run in arm.done:
+        for name in run.evaluation.values:
+            match = re.fullmatch(r"eval/pass_at_(\d+)", name)
+            if match and int(match[1]) > 1:
+                names[int(match[1])] = name
+    curve = {}
+    for k, name in sorted(names.items()):
+        estimate = Estimate(tuple(last(run.evaluation.get(name)) for run in arm.done))
+        if estimate.num:
+            curve[k] = (estimate, mean_interval(estimate.values))
+    return curve
+
+
+def strata(arms: Sequence[Arm], metric: str) -> list[str]:
+    """Names of the metric on parts of the exam that every arm has: its domains if several, or difficulties.
+
+    Empty where the exam has only one part, or runs were examined on different ones.
+    """
+    _, _, stem = metric.rpartition("/")
+    for family in STRATA:
+        pattern = re.compile(rf"eval/{family}/[^/]+/{re.escape(stem)}")
+        of_arms = [
+            {name for run in arm.done for name in run.evaluation.values if pattern.fullmatch(name)}
+            for arm in arms
+            if arm.done
+        ]
+        common = set.intersection(*of_arms) if of_arms else set()
+        if len(common) > 1:
+            return sorted(common)
+    return []
+
+
+def profile(arm: Arm, names: Sequence[str]) -> Profile | None:
+    """The profile of an arm over parts of the exam; None where none of its runs has all of them."""
+    rows = [[last(run.evaluation.get(name)) for name in names] for run in arm.done]
+    scores = np.array([row for row in rows if np.isfinite(row).all()], dtype=float)
+    if not scores.size:
+        return None
+    low = high = np.full(THRESHOLDS.shape, nan)
+    middle = Interval()
+    if scores.shape[0] > 1:
+        both = stratified_interval(
+            scores,
+            lambda drawn: np.column_stack(
+                [performance_profile(drawn, THRESHOLDS), interquartile_mean(drawn)]
+            ),
+            joint=True,
+        )
+        low, high = both[0][:-1], both[1][:-1]
+        middle = Interval(float(both[0][-1]), float(both[1][-1]))
+    return Profile(
+        arm=arm.name,
+        share=performance_profile(scores, THRESHOLDS),
+        low=low,
+        high=high,
+        middle=float(interquartile_mean(scores)),
+        middle_interval=middle,
+        num_parts=len(names),
+    )
+
+
+def _course(run: Run, metric: str) -> tuple[Array, Array]:
+    """Steps and finite values: an exam's as they are, a training metric as the mean of its last five."""
+    series = run.evaluation if metric.startswith("eval/") else run.train
+    values = series.get(metric)
+    known = np.isfinite(values)
+    steps, values = series.steps[known].astype(float), values[known]
+    if series is run.train and values.size:
+        window = min(SMOOTHING, values.size)
+        values = np.convolve(values, np.full(window, 1 / window), "valid")
+        steps = steps[window - 1 :]
+    return steps, values

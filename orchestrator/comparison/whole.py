@@ -1,0 +1,87 @@
+"""Everything that a comparison says, computed once for the terminal, for files and for the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+
+from controllers.entropy_law import EntropyLaw, fit_entropy_law
+from orchestrator.comparison.bootstrap import Interval
+from orchestrator.comparison.contrasts import (
+    DEFAULT_METRIC,
+    Contrast,
+    baseline_of,
+    contrasts,
+    require_metric,
+)
+from orchestrator.comparison.learning import (
+    Efficiency,
+    Profile,
+    default_target,
+    efficiency,
+    pass_at_k,
+    profile,
+    strata,
+)
+from orchestrator.comparison.summary import Estimate, Summary, entropy_and_reward, summarise
+from orchestrator.comparison.tracking import Tracking, tracking
+from orchestrator.storage.run_data import Campaign
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One entry an arm in every tuple, in the order of the campaign's arms."""
+
+    campaign: Campaign
+    metric: str
+    baseline: str
+    target: float
+    """Of the metric, for learning efficiency; nan where there is none."""
+    summaries: tuple[Summary, ...]
+    contrasts: tuple[Contrast, ...]
+    efficiencies: tuple[Efficiency, ...]
+    pass_at_k: tuple[dict[int, tuple[Estimate, Interval]], ...]
+    profiles: tuple[Profile | None, ...]
+    laws: tuple[EntropyLaw, ...]
+    tracking: tuple[Tracking, ...]
+
+    @property
+    def ks(self) -> list[int]:
+        """Every k that any arm was examined with."""
+        return sorted({k for curve in self.pass_at_k for k in curve})
+
+
+def compare(
+    campaign: Campaign, *, metric: str | None = None, baseline: str | None = None, target: float | None = None
+) -> Comparison:
+    """Compare the arms of a campaign, or of several merged into one.
+
+    Args:
+        metric: that arms are tested on; held-out pass@1 where left out.
+        baseline: arm that the others are held against.
+        target: of the metric, for learning efficiency; by default where the baseline ends.
+
+    Raises:
+        ConfigError: no arm has the name of the baseline; runs lack the metric that was asked for.
+    """
+    arms = campaign.arms
+    if metric is not None:
+        require_metric(arms, metric)
+    metric = metric or DEFAULT_METRIC
+    baseline = baseline_of(arms, baseline)
+    if target is None:
+        target = default_target(arms, baseline, metric)
+    parts = strata(arms, metric)
+    return Comparison(
+        campaign=campaign,
+        metric=metric,
+        baseline=baseline,
+        target=target,
+        summaries=tuple(summarise(arm) for arm in arms),
+        contrasts=tuple(contrasts(arms, metric, baseline)) if arms else (),
+        efficiencies=tuple(efficiency(arm, metric, target) for arm in arms) if isfinite(target) else (),
+        pass_at_k=tuple(pass_at_k(arm) for arm in arms),
+        profiles=tuple(profile(arm, parts) if parts else None for arm in arms),
+        laws=tuple(fit_entropy_law(*entropy_and_reward(arm.shown)) for arm in arms),
+        tracking=tuple(tracking(arm) for arm in arms),
+    )

@@ -1,0 +1,110 @@
+"""`plant.yaml`: an identified plant, what it is the plant of, and where it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, PositiveFloat, model_validator
+
+from controllers.plant import Plant
+from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.models import AnyActuator
+from orchestrator.configuration.parts import Strict, section, to_plain
+from orchestrator.configuration.resolve import parse
+from orchestrator.configuration.yaml_files import read_yaml
+
+HEADER = """\
+# An entropy plant, written by `entrostat identify`; `entrostat design` takes it as it is.
+#
+#   z_t = a_1·z_{t−1} + … + b_0·u_{t−delay} + b_1·u_{t−delay−1} + … + drift + ε_t
+#
+# z is the sensor's reading y [nats/token] in `coordinates`: y (absolute), y / level_nats (relative) or
+# ln y (log).  u is the command [actuator's unit]; t counts iterations.  `noise_std` is of ε [unit of z],
+# `covariance` of the estimates in the order a…, b…, drift.
+"""
+
+
+class Channel(Strict):
+    """What the plant is the plant of: from this actuator's command to this sensor's reading."""
+
+    sensor: str = "entropy"
+    domain: Annotated[str, Field(min_length=1)] | None = None
+    """Kind of problem that the loop was for; null is all of them."""
+    actuator: AnyActuator
+    limits: tuple[float, float]
+    """Lowest and highest command [actuator's unit]."""
+    learning_rate: PositiveFloat
+    """Of the runs; the push and the drift are roughly proportional to it."""
+    initial_nats: PositiveFloat | None = None
+    """Mean first reading of the runs [nats/token]: where a prediction starts."""
+
+    @model_validator(mode="after")
+    def _limits_rise(self) -> Channel:
+        if not self.limits[0] < self.limits[1]:
+            raise ValueError(f"limits must be [low, high] with low < high, got {list(self.limits)}")
+        return self
+
+
+class Origin(Strict):
+    """Where the plant comes from."""
+
+    campaign: str
+    arm: str = ""
+    loop: str = "entropy"
+    runs: tuple[str, ...] = ()
+    """The runs whose records were used."""
+    skipped_iterations: Annotated[int, Field(ge=0)] = 0
+    """Iterations at the beginning of each run that were left out."""
+    created: str = ""
+    commit: str | None = None
+    """Of the repository that the command was given in."""
+    entrostat: str = ""
+    """Version that wrote the file."""
+
+
+class PlantFile(Strict):
+    """What `plant.yaml` holds."""
+
+    plant: Annotated[Plant, section(Plant)]
+    channel: Channel
+    origin: Origin
+
+
+def read_plant(path: Path) -> PlantFile:
+    """Read a plant file.
+
+    Raises:
+        ConfigError: unreadable, an unknown or missing key, a value out of its range: file, key, cure.
+    """
+    content = read_yaml(path)
+    if "method" in content:
+        raise ConfigError(f"{path}: is a method preset, not a plant; give the file `identify` has written")
+    return parse(PlantFile, content, str(path))
+
+
+def plant_text(file: PlantFile) -> str:
+    """The file as text; what `read_plant` reads back is equal to what was given."""
+    return f"{HEADER}\n{yaml_text(to_plain(file))}"
+
+
+def yaml_text(content: dict[str, Any]) -> str:
+    """A mapping as YAML that reads back equal, down to the last bit of its numbers."""
+    return yaml.dump(
+        content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Numbers are written so that reading gives the same float, short where that is enough."""
+
+
+def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    text = repr(float(value))
+    if "e" in text and "." not in text:  # YAML 1.1 reads 1e-05 as a text
+        text = text.replace("e", ".0e")
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+_Dumper.add_representer(float, _float)

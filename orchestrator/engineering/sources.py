@@ -1,0 +1,218 @@
+"""Where records come from: the runs of a campaign or of a run id, then one arm and one loop of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.configuration.errors import ConfigError, did_you_mean
+from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.resolve import parse
+from orchestrator.storage.run_data import Arm, Run, load_campaign
+from orchestrator.storage.run_folder import CampaignFolder
+from orchestrator.tracking.store import default_uri, mask
+from policies.sensors import SIGNALS
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Runs, and the tracking URI beside which what is made of them belongs."""
+
+    name: str
+    runs: tuple[Run, ...]
+    uri: str
+    notes: tuple[str, ...] = ()
+    """What a user should know about how they were found."""
+
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """The arms of the runs by name."""
+        names = dict.fromkeys(run.info.arm for run in self.runs)
+        arms = {name: tuple(run for run in self.runs if run.info.arm == name) for name in names}
+        return {name: Arm(name=name, method=runs[0].info.method, runs=runs) for name, runs in arms.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """One loop of one arm, with the runs that it was in."""
+
+    campaign: str
+    arm: str
+    loop: str
+    config: LoopConfig
+    runs: tuple[Run, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def learner(self) -> Mapping[str, Any]:
+        """The learner's section of the runs' configuration."""
+        learner: Mapping[str, Any] = self.runs[0].info.config.get("learner") or {}
+        return learner
+
+    @property
+    def where(self) -> str:
+        """What an error message begins with."""
+        return f"{self.campaign}: arm {self.arm!r}, loop {self.loop!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """One run's signals at every iteration [T]; nan where there was none."""
+
+    name: str
+    iterations: NDArray[np.int64]
+    y: Array
+    """The sensor's reading before the filter, which belongs to the loop [nats/token]."""
+    u: Array
+    """Command that was applied [actuator's unit]."""
+    r: Array
+    """Reference [nats/token]."""
+    dither: Array
+    """The dither's share of the command; 0 where the loop has none [actuator's unit]."""
+
+
+def tracking_of(folder: Path, campaign: str, uri: str | None) -> str:
+    """The tracking URI given, or that of the campaign in the folder, or the folder's own."""
+    if uri is not None:
+        return uri
+    stored = CampaignFolder(folder / campaign)
+    if campaign and stored.exists():
+        tracking = stored.read_info().config.get("tracking") or {}
+        if tracking.get("uri"):
+            return str(tracking["uri"])
+    return default_uri(folder)
+
+
+def find_runs(name: str, *, folder: Path, uri: str | None) -> Source:
+    """The runs of a campaign or of an MLflow run id, from MLflow, or else from the campaign's folder.
+
+    Raises:
+        ConfigError: there is no such campaign or run in either.
+    """
+    from orchestrator.tracking.read import fetch_runs
+
+    stored = CampaignFolder(folder / name)
+    tracking = tracking_of(folder, name, uri)
+    is_id = re.fullmatch(r"[0-9a-f]{32}", name) and not stored.exists()
+    try:
+        which: dict[str, Any] = {"run_ids": [name]} if is_id else {"campaign": name}
+        runs = fetch_runs(tracking, **which, metrics=[*SIGNALS, "entropy/*", "loop/*"])
+        return Source(name=name, runs=tuple(runs), uri=tracking)
+    except ConfigError as error:
+        if not stored.exists():
+            raise ConfigError(f"{error}; nor is there a campaign {name!r} in {folder.resolve()}") from error
+        note = f"MLflow ({mask(tracking)}) has not given the runs: {error}; read from {stored.path} instead"
+        return Source(name=name, runs=tuple(load_campaign(stored).runs), uri=tracking, notes=(note,))
+
+
+def choose(source: Source, *, arm: str | None = None, loop: str | None = None) -> Chosen:
+    """The arm and the loop to look at; without names, the only ones that have a dither.
+
+    Raises:
+        ConfigError: the name is unknown, or there are several to choose from, or none.
+    """
+    arms = source.arms
+    if arm is None:
+        arm = _only_dithered_arm(source.name, arms)
+    if arm not in arms:
+        raise ConfigError(f"{source.name}: no arm {arm!r}; {did_you_mean(arm, arms)}")
+    runs = arms[arm].shown
+    if not runs or not any(run.train.steps.size for run in runs):
+        raise ConfigError(f"{source.name}: arm {arm!r} has no records yet; run the campaign first")
+    loops = runs[0].info.config.get("loops") or {}
+    if not loops:
+        raise ConfigError(
+            f"{source.name}: arm {arm!r} has no loop, so nothing moved a command; add a loop with a dither"
+        )
+    if loop is None:
+        dithered = [name for name, content in loops.items() if content.get("dither")] or list(loops)
+        if len(dithered) > 1:
+            raise ConfigError(
+                f"{source.name}: arm {arm!r} has several loops; choose one with --loop: {', '.join(dithered)}"
+            )
+        loop = dithered[0]
+    if loop not in loops:
+        raise ConfigError(f"{source.name}: arm {arm!r} has no loop {loop!r}; {did_you_mean(loop, loops)}")
+    config = parse(LoopConfig, dict(loops[loop]), f"{source.name}: arms.{arm}.loops.{loop}")
+    left_out = len(arms[arm].runs) - len(runs)
+    notes = [f"{left_out} runs of {arm!r} are not finished and were left out"] if left_out else []
+    if not arms[arm].done:
+        notes.append(f"no run of {arm!r} is finished; records so far are used")
+    return Chosen(
+        campaign=runs[0].info.campaign or source.name,
+        arm=arm,
+        loop=loop,
+        config=config,
+        runs=runs,
+        notes=tuple(notes),
+    )
+
+
+def signals(run: Run, loop: str, config: LoopConfig) -> Signals:
+    """The signals of one loop in one run, an entry for every iteration from the first to the last."""
+    known = run.train.steps
+    steps = np.arange(known[0], known[-1] + 1) if known.size else known
+
+    def column(name: str) -> Array:
+        values = np.full(steps.shape, np.nan)
+        if known.size:
+            values[known - known[0]] = run.train.get(name)
+        return values
+
+    y = column(config.sensor)
+    if not np.isfinite(y).any():
+        y = column(f"loop/{loop}/y")
+    dither = column(f"loop/{loop}/term/dither")
+    return Signals(
+        name=run.name,
+        iterations=steps,
+        y=y,
+        u=column(f"loop/{loop}/u"),
+        r=column(f"loop/{loop}/r"),
+        dither=_held(dither) if config.dither is not None else np.zeros(steps.shape),
+    )
+
+
+def measurements(run: Run, loop: str) -> Array:
+    """What one loop measured at every iteration from 0 on, after its filter; nan where there is none."""
+    steps = run.train.steps
+    signal = np.full(int(steps[-1]) + 1 if steps.size else 0, np.nan)
+    signal[steps] = run.train.get(f"loop/{loop}/y")
+    return signal
+
+
+def first_change(config: Mapping[str, Any]) -> int | None:
+    """The iteration at which a phase of the run makes it another plant; None where none does."""
+    starts = [int(phase.get("start", 0)) for phase in config.get("phases") or ()]
+    return min((start for start in starts if start > 0), default=None)
+
+
+def _held(term: Array) -> Array:
+    """Between control instants and while the loop holds, the command and its dither stay."""
+    last = np.maximum.accumulate(np.where(np.isfinite(term), np.arange(term.size), -1))
+    held: Array = np.where(last >= 0, term[np.maximum(last, 0)], 0.0)
+    return held
+
+
+def _only_dithered_arm(name: str, arms: Mapping[str, Arm]) -> str:
+    dithered = [arm.name for arm in arms.values() if _has_dither(arm.runs)]
+    if len(dithered) == 1:
+        return dithered[0]
+    if dithered:
+        raise ConfigError(f"{name}: several arms have a dither; choose one with --arm: {', '.join(dithered)}")
+    raise ConfigError(
+        f"{name}: no arm has a dither, and without one a plant cannot be told from its feedback; add "
+        "`dither: {kind: prbs, amplitude: 0.1}` to a loop of a campaign and run it, or name an arm with --arm"
+    )
+
+
+def _has_dither(runs: Sequence[Run]) -> bool:
+    return any(loop.get("dither") for run in runs for loop in (run.info.config.get("loops") or {}).values())

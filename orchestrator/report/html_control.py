@@ -1,0 +1,45 @@
+"""The section of the page about loops that know their plant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from orchestrator.report import control
+from orchestrator.report.html_parts import chip, plots, table_rows
+from orchestrator.report.plot_style import Figure
+from orchestrator.storage.run_data import Campaign
+
+PREDICTED = (
+    "Grey: median and 5 to 95 % of what the loop was going to do, from the plant in its configuration with its "
+    "uncertainty, the loop and the first reading; nothing later is known to it. Coloured: readings of every seed. "
+    "Normalised RMSE is that of readings minus predicted median over the readings’ standard deviation."
+)
+MEASURED = (
+    "Mean ± sample standard deviation over seeds; in brackets the median of the prediction. Margins are those of "
+    "the loop on its plant, a command at every iteration. A delay margin of 2 says that responses two updates "
+    "old leave it stable. A Harris index of 1 is the least error that noise and delay allow."
+)
+
+
+def control_section(
+    campaign: Campaign,
+    designed: Sequence[control.Designed],
+    foretold: Sequence[Figure],
+    linear: Sequence[Figure],
+) -> str:
+    """The section of the loops that know their plant; nothing where there is none."""
+    if not designed:
+        return ""
+    heads = "".join(
+        f"<th>{chip(campaign, each.arm.name)}{'' if each.loop == 'entropy' else escape(f' {each.loop}')}</th>"
+        for each in designed
+    )
+    body = table_rows((escape(name), *map(escape, cells)) for name, cells in control.table(designed))
+    table = f'<table class="settings"><thead><tr><th></th>{heads}</tr></thead><tbody>{body}</tbody></table>'
+    return (
+        '<section class="wide"><h2>Control engineering</h2>'
+        f'{plots(foretold, campaign, "")}<p class="note">{escape(PREDICTED)}</p>'
+        f'<div class="scroll">{table}</div><p class="note">{escape(MEASURED)}</p>'
+        f"{plots(linear, campaign, 'Linear theory knows none of these loops.')}</section>"
+    )

@@ -1,0 +1,267 @@
+"""Runs as MLflow has them, in the shape in which the run folders are read.
+
+The way back of `delivery`: a run is found by its tags (`entrostat.campaign`, `.arm`, `.seed`,
+`.method`), its metrics become series, its artifact `config.yaml` the resolved configuration.  Where
+artifacts cannot be read, e.g. because they lie on another machine, the parameters stand in for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from orchestrator.configuration.errors import ConfigError, did_you_mean
+from orchestrator.storage.run_data import Run, Series
+from orchestrator.storage.run_folder import RunInfo, RunState, Status
+from orchestrator.tracking.delivery import MLFLOW_STATUS
+from orchestrator.tracking.store import SQLITE, check, mask, open_client
+
+PAGE = 1000  # runs a request
+READERS = 4  # requests at a time where a server answers them; SQLite gains nothing
+STATES: dict[str, RunState] = {status: state for state, status in MLFLOW_STATUS.items()}
+
+
+def fetch_runs(
+    uri: str,
+    *,
+    run_ids: Sequence[str] = (),
+    campaign: str | None = None,
+    filter: str | None = None,
+    metrics: Sequence[str] | None = None,
+) -> list[Run]:
+    """Runs of a tracking server or database, by arm in order of appearance and seed.
+
+    Args:
+        uri: the tracking URI.
+        run_ids: MLflow run ids; that of a campaign or study stands for all runs below it.
+        campaign: name of a campaign or study, which is the name of its experiment.
+        filter: an MLflow filter string, over all experiments.
+        metrics: names or patterns (`loop/*`) of the metrics to read; all of them where left out.
+
+    Exactly one of ``run_ids``, ``campaign`` and ``filter`` says which runs.
+
+    Raises:
+        ConfigError: the URI cannot be read, or names no such run; nothing matches; the filter is not one.
+    """
+    assert sum(map(bool, (run_ids, campaign, filter))) == 1, "one of run_ids, campaign, filter"
+    client = open_for_reading(uri)
+    try:
+        if run_ids:
+            found = [run for run_id in run_ids for run in _by_id(client, uri, run_id)]
+        elif campaign:
+            found = _by_campaign(client, uri, campaign)
+        else:
+            found = _by_filter(client, uri, str(filter))
+        unique = {run.info.run_id: run for run in found}
+        return sorted_runs(_read_all(client, uri, list(unique.values()), metrics))
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever MLflow, its server or its database raises half-way
+        raise ConfigError(f"{mask(uri)}: {_one_line(error)}; check the tracking server") from error
+
+
+def open_for_reading(uri: str) -> Any:
+    """An MLflow client; a database that is not there is not made.
+
+    Raises:
+        ConfigError: the URI cannot be used.
+    """
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        raise ConfigError(f"{mask(uri)!r}: there is no such database; give the one that runs were tracked in")
+    try:
+        check(uri)
+        return open_client(uri)
+    except ValueError as error:
+        raise ConfigError(f"tracking URI {error}") from error
+
+
+def sorted_runs(runs: Iterable[Run]) -> list[Run]:
+    """Campaigns and arms in order of appearance, seeds rising."""
+    runs = list(runs)
+    order: dict[tuple[str, str], int] = {}
+    for run in runs:
+        order.setdefault((run.info.campaign, run.info.arm), len(order))
+    return sorted(runs, key=lambda run: (order[run.info.campaign, run.info.arm], run.info.seed))
+
+
+def _by_id(client: Any, uri: str, run_id: str) -> list[Any]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise ConfigError(f"{mask(uri)}: no run with id {run_id!r}; `mlflow runs list` shows ids") from error
+    if _is_training(run):
+        return [run]
+    below = list(_descendants(client, run))
+    if not below:
+        raise ConfigError(
+            f"{mask(uri)}: run {run_id!r} is no training run of Entrostat and has none below it"
+        )
+    return below
+
+
+def _descendants(client: Any, run: Any) -> Iterator[Any]:
+    """Training runs below a run: children, or the children of trials."""
+    filter_string = f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
+    for child in _search(client, [run.info.experiment_id], filter_string):
+        if _is_training(child):
+            yield child
+        else:
+            yield from _descendants(client, child)
+
+
+def _by_campaign(client: Any, uri: str, campaign: str) -> list[Any]:
+    experiment = client.get_experiment_by_name(campaign)
+    found = _search(client, [experiment.experiment_id], "") if experiment is not None else []
+    runs = [run for run in found if _is_training(run)]
+    if not runs:
+        hint = did_you_mean(campaign, experiment_names(client))
+        raise ConfigError(f"{mask(uri)}: no runs of a campaign {campaign!r}; {hint}")
+    return runs
+
+
+def experiment_names(client: Any) -> list[str]:
+    """The experiments of a tracking server that are not deleted."""
+    return [str(experiment.name) for experiment in _pages(client.search_experiments)]
+
+
+def _by_filter(client: Any, uri: str, filter_string: str) -> list[Any]:
+    from mlflow.exceptions import MlflowException
+
+    ids = [experiment.experiment_id for experiment in _pages(client.search_experiments)]
+    try:
+        found = _search(client, ids, filter_string)
+    except MlflowException as error:
+        if error.error_code == "INVALID_PARAMETER_VALUE":
+            raise ConfigError(f"filter {filter_string!r}: {_one_line(error)}") from error
+        raise
+    runs = [run for run in found if _is_training(run)]
+    if not runs:
+        others = f" ({len(found)} that match are not training runs of Entrostat)" if found else ""
+        example = "tags.`entrostat.arm` = 'grpo'"
+        raise ConfigError(
+            f'filter {filter_string!r} matches no run in {mask(uri)}{others}; write it as in "{example}"'
+        )
+    return runs
+
+
+def _search(client: Any, experiment_ids: Sequence[str], filter_string: str) -> list[Any]:
+    if not experiment_ids:
+        return []
+    found = _pages(
+        client.search_runs, list(experiment_ids), filter_string, order_by=["attributes.start_time ASC"]
+    )
+    return list(found)
+
+
+def _pages(search: Any, *arguments: Any, **named: Any) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(*arguments, max_results=PAGE, page_token=token, **named)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _is_training(run: Any) -> bool:
+    return "entrostat.arm" in run.data.tags and "entrostat.seed" in run.data.tags
+
+
+def _read_all(client: Any, uri: str, runs: Sequence[Any], metrics: Sequence[str] | None) -> list[Run]:
+    if uri.startswith("http"):
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(lambda run: _read(client, run, metrics), runs))
+    return [_read(client, run, metrics) for run in runs]
+
+
+def _read(client: Any, run: Any, metrics: Sequence[str] | None) -> Run:
+    wanted = [name for name in sorted(run.data.metrics) if _matches(name, metrics)]
+    histories = {name: client.get_metric_history(run.info.run_id, name) for name in wanted}
+    times = [point.timestamp for history in histories.values() for point in history]
+    train = _series({name: points for name, points in histories.items() if not name.startswith("eval/")})
+    tags, config = run.data.tags, _config(client, run)
+    info = RunInfo(
+        campaign=tags.get("entrostat.campaign", ""),
+        arm=tags["entrostat.arm"],
+        seed=int(tags["entrostat.seed"]),
+        method=tags.get("entrostat.method", ""),
+        config=config,
+        fingerprint=tags.get("entrostat.fingerprint", ""),
+    )
+    status = Status(
+        status=STATES.get(run.info.status, "running"),
+        iteration=int(train.steps[-1]) + 1 if train.steps.size else 0,
+        num_iterations=int((config.get("learner") or {}).get("iterations") or 0),
+        updated=(run.info.end_time or run.info.start_time or 0) / 1000,
+    )
+    return Run(
+        info=info,
+        status=status,
+        train=train,
+        evaluation=_series({name: points for name, points in histories.items() if name.startswith("eval/")}),
+        seconds=(max(times) - min(times)) / 1000 if times else nan,
+    )
+
+
+def _matches(name: str, patterns: Sequence[str] | None) -> bool:
+    return patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _series(histories: Mapping[str, Sequence[Any]]) -> Series:
+    """Columns over the union of the steps; of a point that MLflow has twice, the later one."""
+    steps = np.array(sorted({point.step for history in histories.values() for point in history}), np.int64)
+    values = {}
+    for name, history in histories.items():
+        column = np.full(steps.shape, nan)
+        points = sorted(history, key=lambda point: (point.timestamp, point.step))
+        column[np.searchsorted(steps, [point.step for point in points])] = [point.value for point in points]
+        values[name] = column
+    return Series(steps=steps, values=values)
+
+
+def _config(client: Any, run: Any) -> dict[str, Any]:
+    """The resolved configuration: `config.yaml`, or the parameters where it cannot be read."""
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = client.download_artifacts(run.info.run_id, "config.yaml", folder)
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (MlflowException, OSError, yaml.YAMLError):
+            content = None
+    return content if isinstance(content, dict) else nested_params(run.data.params)
+
+
+def nested_params(params: Mapping[str, str]) -> dict[str, Any]:
+    """`{"a.b": "1"}` as `{"a": {"b": 1}}`: undoes `flat_params`, except for texts that look like JSON."""
+    nested: dict[str, Any] = {}
+    for key, text in params.items():
+        *parents, last = key.split(".")
+        node = nested
+        for parent in parents:
+            inner = node.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                break
+            node = inner
+        else:
+            try:
+                node[last] = json.loads(text)
+            except ValueError:
+                node[last] = text
+    return nested
+
+
+def _one_line(error: BaseException) -> str:
+    return re.sub(r"\s+", " ", str(error))[:300] or type(error).__name__

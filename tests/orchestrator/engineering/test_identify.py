@@ -1,0 +1,187 @@
+"""`entrostat identify`: the plant that made the records comes back, within its errors; or a refusal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from controllers.identification import Record, identify
+from orchestrator.cli import app
+from orchestrator.engineering.plant_file import read_plant
+from orchestrator.engineering.sources import choose, find_runs, signals
+from orchestrator.tracking.store import open_client
+from orchestrator.tracking.tracker import Tracker
+from tests.orchestrator.engineering.conftest import INITIAL_NATS, PLANT, loop_content
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # mlflow and sqlalchemy, in their own code
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
+]
+
+UNREACHABLE = "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """The working directory; the picture, half a second each time, is drawn in one test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("orchestrator.engineering.identify.identification_picture", lambda *_: b"png")
+    return tmp_path
+
+
+def call(*arguments, uri=UNREACHABLE):
+    result = CliRunner().invoke(app, ["identify", *map(str, arguments), "--uri", uri])
+    return result.exit_code, " ".join(result.output.split())
+
+
+def test_the_plant_comes_back_within_three_errors(make_simulated):
+    make_simulated({"moved": loop_content()}, seeds=(0, 1, 2), num_iterations=200)
+    code, output = call("simulated")
+    assert code == 0, output
+    file = read_plant(Path("plant.yaml"))
+    assert abs(file.plant.b[0] - 0.15) < 3 * file.plant.standard_errors[len(file.plant.a)]
+    assert file.plant.noise_std == pytest.approx(PLANT.noise_std, rel=0.1)
+    assert abs(file.plant.holding_command(0.2) - PLANT.holding_command(0.2)) < 0.1
+    assert f"b_0 {file.plant.b[0]:.4g} ± {file.plant.standard_errors[len(file.plant.a)]:.2g}" in output
+    assert f"noise {100 * file.plant.noise_std:.2g} % of the level an iteration" in output
+    assert f"{file.plant.num_samples} rows, the first 20 iterations left out" in output
+
+
+def test_it_is_what_the_mathematics_gives_on_the_records_without_the_transient(make_simulated):
+    campaign = make_simulated({"moved": loop_content()}, num_iterations=120)
+    source = find_runs("simulated", folder=campaign.path.parent, uri=UNREACHABLE)
+    chosen = choose(source)
+    for skip, coordinates in ((20, "log"), (50, "absolute")):
+        options = [] if skip == 20 else ["--skip", skip, "--coordinates", coordinates]
+        assert call("simulated", *options)[0] == 0
+        records = []
+        for run in chosen.runs:
+            seen = signals(run, "entropy", chosen.config)
+            records.append(
+                Record(name=seen.name, y=seen.y[skip:], u=seen.u[skip:], dither=seen.dither[skip:])
+            )
+        file = read_plant(Path("plant.yaml"))
+        assert file.plant == identify(records, coordinates=coordinates).plant
+        assert file.origin.skipped_iterations == skip
+
+
+def test_the_file_says_what_it_is_of(make_simulated):
+    make_simulated({"quiet": loop_content(dither=False), "moved": loop_content(limits=[-0.8, 1.0])})
+    call("simulated", "--output", "out/p.yaml")
+    file = read_plant(Path("out/p.yaml"))
+    assert file.channel.actuator.kind == "bonus"
+    assert file.channel.limits == (-0.8, 1.0)
+    assert file.channel.learning_rate == 3e-4
+    assert file.channel.initial_nats == pytest.approx(INITIAL_NATS)
+    assert (file.origin.campaign, file.origin.arm, file.origin.loop) == ("simulated", "moved", "entropy")
+    assert file.origin.runs == ("moved seed 0", "moved seed 1", "moved seed 2")
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "p-identification.txt",
+        "p-ten-steps.png",
+        "p.yaml",
+    ]
+    assert "check by instruments" in Path("out/p-identification.txt").read_text()
+
+
+def test_warm_up_is_left_out_even_where_it_is_long(make_simulated):
+    learner = {"iterations": 150, "learning_rate": 3e-4, "warmup_iterations": 40}
+    make_simulated({"moved": loop_content()}, learner=learner)
+    call("simulated")
+    assert read_plant(Path("plant.yaml")).origin.skipped_iterations == 40
+
+
+def test_what_a_phase_changes_is_left_out(make_simulated):
+    make_simulated({"moved": loop_content()}, phases=[{"start": 0}, {"start": 100}], num_iterations=150)
+    code, output = call("simulated")
+    assert code == 0
+    assert "iterations from 100 on, where a phase changes the plant, were left out" in output
+    whole = read_plant(Path("plant.yaml")).plant.num_samples
+    assert whole <= 3 * 80
+
+
+def test_the_picture_is_drawn(make_simulated, monkeypatch, tmp_path):
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    make_simulated({"moved": loop_content()}, num_iterations=120)
+    assert call("simulated")[0] == 0
+    assert Path("plant-ten-steps.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_records_come_from_mlflow_and_the_plant_goes_there(make_simulated, mlflow_uri):
+    campaign = make_simulated({"moved": loop_content()}, num_iterations=120)
+    assert Tracker(campaign, mlflow_uri, artifacts=False).finish() == []
+    call("simulated", uri=UNREACHABLE)
+    from_folder = read_plant(Path("plant.yaml")).plant
+    campaign.path.rename(campaign.path.with_name("gone"))
+    code, output = call("simulated", uri=mlflow_uri)
+    assert code == 0, output
+    assert read_plant(Path("plant.yaml")).plant == from_folder
+    client = open_client(mlflow_uri)
+    experiment = client.get_experiment_by_name("simulated").experiment_id
+    (run,) = client.search_runs([experiment], "tags.`entrostat.kind` = 'identification'")
+    assert run.data.metrics["plant/noise_std"] == pytest.approx(from_folder.noise_std)
+    assert run.data.params["runs"] == '["moved seed 0", "moved seed 1", "moved seed 2"]'
+    sent = {item.path for item in client.list_artifacts(run.info.run_id, "identification")}
+    assert sent == {
+        f"identification/plant{end}" for end in (".yaml", "-identification.txt", "-ten-steps.png")
+    }
+    again, _ = call("simulated", uri=mlflow_uri)  # what identify has tracked is no run to identify from
+    assert again == 0
+
+
+def test_identify_design_and_simulate_make_a_preset_that_predicts(make_simulated):
+    make_simulated({"moved": loop_content()}, num_iterations=200)
+    assert call("simulated")[0] == 0
+    runner = CliRunner()
+    for command in (
+        ["design", "plant.yaml", "--settling", "25", "--setpoint", "0.25", "--name", "held"],
+        ["simulate", "held.yaml", "--iterations", "60", "--seeds", "20"],
+    ):
+        result = runner.invoke(app, [*command, "--uri", UNREACHABLE])
+        assert result.exit_code == 0, result.output
+    loop = yaml.safe_load(Path("held.yaml").read_text())["loops"]["entropy"]
+    assert loop["plant"]["noise_std"] == read_plant(Path("plant.yaml")).plant.noise_std
+    rows = Path("held-simulated.csv").read_text().splitlines()
+    header, last = (row.split(",") for row in (rows[0], rows[-1]))
+    assert float(last[header.index("y_median")]) == pytest.approx(0.25, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("arms", "options", "plant", "message"),
+    [
+        ({"moved": loop_content()}, ["--arm", "x"], PLANT, "simulated: no arm 'x'; known: moved"),
+        ({"quiet": loop_content(dither=False)}, [], PLANT, "no arm has a dither"),
+        ({"free": None}, ["--arm", "free"], PLANT, "arm 'free' has no loop"),
+        (
+            {"quiet": loop_content(dither=False)},
+            ["--arm", "quiet"],
+            PLANT,
+            "simulated: arm 'quiet', loop 'entropy': the plant is not identifiable",
+        ),
+        ({"moved": loop_content()}, ["--skip", 118], PLANT, "identification needs"),
+        (
+            {"moved": loop_content()},
+            [],
+            replace(PLANT, b=(-0.15,)),
+            "simulated: arm 'moved', loop 'entropy': the command lowers entropy",
+        ),
+    ],
+)
+def test_a_refusal_is_one_line_and_leaves_nothing(make_simulated, here, arms, options, plant, message):
+    make_simulated(arms, num_iterations=120, plant=plant)
+    code, output = call("simulated", *options)
+    assert code == 2
+    assert message in output
+    assert "error: " in output
+    assert [path.name for path in here.iterdir() if path.is_file()] == []
+
+
+def test_an_unknown_campaign_is_said_so():
+    code, output = call("nothing")
+    assert code == 2
+    assert "nor is there a campaign 'nothing' in" in output

@@ -1,0 +1,124 @@
+"""What MLflow gives back is what the run folders hold."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from orchestrator.configuration.errors import ConfigError
+from orchestrator.storage.run_data import load_campaign
+from orchestrator.storage.run_folder import Status
+from orchestrator.tracking.delivery import flat_params
+from orchestrator.tracking.read import fetch_runs, nested_params, sorted_runs
+from orchestrator.tracking.store import open_client
+from orchestrator.tracking.tracker import Tracker
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # mlflow and sqlalchemy, in their own code
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
+]
+
+
+@pytest.fixture
+def tracked(make_campaign, mlflow_uri):
+    """A campaign of two arms and two seeds, in its folder and in MLflow."""
+    folder = make_campaign(seeds=(0, 1), arms=("grpo", "entropic"))
+    assert Tracker(folder, mlflow_uri).finish() == []
+    return folder, mlflow_uri
+
+
+def assert_same(fetched, stored):
+    assert fetched.info == stored.info
+    assert fetched.status.status == stored.status.status
+    assert fetched.status.iteration == stored.status.iteration
+    assert fetched.status.num_iterations == stored.status.num_iterations
+    assert fetched.seconds == pytest.approx(stored.seconds, abs=0.01)
+    for mine, theirs in ((fetched.train, stored.train), (fetched.evaluation, stored.evaluation)):
+        assert mine.steps.tolist() == theirs.steps.tolist()
+        assert mine.values.keys() == theirs.values.keys()
+        for name in mine.values:
+            np.testing.assert_array_equal(mine.values[name], theirs.values[name])
+
+
+def test_runs_come_back_as_they_were_stored(tracked):
+    folder, uri = tracked
+    stored, fetched = load_campaign(folder).runs, fetch_runs(uri, campaign="quickstart")
+    assert [run.name for run in fetched] == [run.name for run in stored]
+    for mine, theirs in zip(fetched, stored, strict=True):
+        assert_same(mine, theirs)
+
+
+def test_the_id_of_a_run_is_that_run_and_the_id_of_the_campaign_all_below(tracked):
+    _, uri = tracked
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name("quickstart").experiment_id
+    ids = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment])}
+    (one,) = fetch_runs(uri, run_ids=[ids["entropic seed-1"]])
+    assert one.name == "entropic seed 1"
+    assert len(fetch_runs(uri, run_ids=[ids["quickstart"], ids["grpo seed-0"]])) == 4  # and none twice
+
+
+def test_a_filter_selects_runs_over_all_experiments(tracked):
+    _, uri = tracked
+    runs = fetch_runs(uri, filter="tags.`entrostat.arm` = 'grpo' and metrics.`eval/pass_at_1` > 0.5")
+    assert [run.name for run in runs] == ["grpo seed 0", "grpo seed 1"]
+
+
+def test_only_the_metrics_asked_for_are_read(tracked):
+    _, uri = tracked
+    run = fetch_runs(uri, filter="tags.`entrostat.arm` = 'entropic'", metrics=["entropy", "loop/*/u"])[0]
+    assert sorted(run.train.values) == ["entropy", "loop/entropy/u"]
+    assert not run.evaluation.values
+
+
+def test_without_artifacts_the_parameters_give_the_configuration(tracked):
+    folder, uri = tracked
+    shutil.rmtree(folder.path.parents[1] / "mlartifacts")
+    stored = load_campaign(folder).runs[0]
+    assert fetch_runs(uri, campaign="quickstart")[0].info.config == stored.info.config
+
+
+def test_parameters_nest_again():
+    config = {"a": {"b": [1, None], "c": {}}, "d": "text", "e": True}
+    assert nested_params(flat_params(config)) == config
+
+
+def test_a_failed_run_says_so(tracked):
+    folder, uri = tracked
+    folder.run("grpo", 0).write_status(Status(status="failed", iteration=150, num_iterations=150))
+    Tracker(folder, uri).finish()
+    assert fetch_runs(uri, campaign="quickstart")[0].status.status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"campaign": "quickstrat"}, "no runs of a campaign 'quickstrat'; did you mean 'quickstart'"),
+        ({"run_ids": ["f" * 32]}, "no run with id 'ffff"),
+        ({"filter": "tags.`entrostat.arm` = 'nobody'"}, "matches no run in .*mlflow.db; write it as in"),
+        ({"filter": "attributes.run_name = 'quickstart'"}, r"\(1 that match are not training runs"),
+        ({"filter": "arm is grpo"}, "filter 'arm is grpo': Invalid"),
+    ],
+)
+def test_what_names_no_run_is_said_in_one_line(tracked, wanted, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        fetch_runs(tracked[1], **wanted)
+    assert "\n" not in str(caught.value)
+
+
+def test_reading_makes_no_database(tmp_path):
+    with pytest.raises(ConfigError, match="there is no such database"):
+        fetch_runs(f"sqlite:///{tmp_path}/mlflow.db", campaign="x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(ConfigError, match="does not answer"):
+        fetch_runs("http://127.0.0.1:9", campaign="x")
+
+
+def test_arms_keep_their_order_and_seeds_rise(make_campaign):
+    runs = load_campaign(make_campaign(seeds=(0, 1), arms=("grpo", "aer"))).runs
+    mixed = [runs[3], runs[0], runs[2], runs[1]]
+    assert [run.name for run in sorted_runs(mixed)] == ["aer seed 0", "aer seed 1", "grpo seed 0", "grpo seed 1"]
