@@ -60,34 +60,44 @@ def harris_index(
     order = _order(e, min(max_order, readings.size // READINGS_PER_LAG))
     if order is None:
         return nan
-    coefficients, rss, num_rows = _fit(e, order, order)
+    coefficients, rss, num_rows = _fit(e, order)
     bound = rss / (num_rows - order - 1) * _unreachable(coefficients, delay)
     return mean_square / bound if bound > NOISELESS * mean_square else nan
 
 
 def _order(e: Array, highest: int) -> int | None:
     """The order of least BIC, all on the same rows; None where gaps leave too few rows."""
-    best, lowest = None, np.inf
-    for order in range(highest + 1):
-        _, rss, num_rows = _fit(e, order, highest)
-        if num_rows < MIN_READINGS // 2 + highest:
-            return None
-        criterion = num_rows * log(max(rss, 1e-300) / num_rows) + (order + 1) * log(num_rows)
-        if criterion < lowest:
-            best, lowest = order, criterion
-    return best
+    triangle, num_rows = _triangle(e, highest)
+    if num_rows < MIN_READINGS // 2 + highest:
+        return None
+    beyond = np.cumsum(triangle[::-1, -1] ** 2)[::-1]
+    rss = np.maximum(beyond[1:], 1e-300)  # of order 0, 1, …: what of the target no column so far explains
+    orders = np.arange(highest + 1)
+    return int(np.argmin(num_rows * np.log(rss / num_rows) + (orders + 1) * log(num_rows)))
 
 
-def _fit(e: Array, order: int, skipped: int) -> tuple[Array, float, int]:
-    """Coefficients a_1…, residual sum of squares and rows of an autoregression from row ``skipped`` on."""
-    target = e[skipped:]
-    lags = [e[skipped - lag : e.size - lag] for lag in range(1, skipped + 1)]
-    whole = np.isfinite(target) & np.all(np.isfinite(lags), axis=0) if lags else np.isfinite(target)
-    columns = [np.ones(target.size), *lags[:order]]
-    regressors = np.stack(columns, axis=1)[whole]
-    solution = np.linalg.lstsq(regressors, target[whole], rcond=None)[0]
-    residual = target[whole] - regressors @ solution
-    return solution[1:], float(residual @ residual), int(whole.sum())
+def _fit(e: Array, order: int) -> tuple[Array, float, int]:
+    """Coefficients a_1…, residual sum of squares and rows of an autoregression."""
+    triangle, num_rows = _triangle(e, order)
+    solution = np.linalg.lstsq(triangle[:-1, :-1], triangle[:-1, -1], rcond=None)[0].astype(np.float64)
+    return solution[1:], float(triangle[-1, -1] ** 2), num_rows
+
+
+def _triangle(e: Array, order: int) -> tuple[Array, int]:
+    """R of a QR factorisation of [1, lags, target], which has the fits of all lower orders too, and its rows."""
+    regressors, target = _equations(e, order)
+    if target.size < order + 2:
+        return np.zeros((order + 2, order + 2)), target.size
+    triangle: Array = np.linalg.qr(np.column_stack([regressors, target]))[1].astype(np.float64)
+    return triangle, target.size
+
+
+def _equations(e: Array, order: int) -> tuple[Array, Array]:
+    """Rows [1, e_{t−1}, …, e_{t−order}] and targets e_t from t = order on, without those with a gap."""
+    lags = [e[order - lag : e.size - lag] for lag in range(1, order + 1)]
+    regressors = np.column_stack([np.ones(e.size - order), *lags])
+    whole = np.isfinite(regressors).all(axis=1) & np.isfinite(e[order:])
+    return regressors[whole], e[order:][whole]
 
 
 def _unreachable(coefficients: Array, delay: int) -> float:

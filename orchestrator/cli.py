@@ -6,6 +6,7 @@ Nothing heavy is imported until a command needs it, so ``--help`` answers at onc
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -128,6 +129,8 @@ def compare(
 
     The page goes into the campaign's folder, or to comparison.html beside the runs for several.
     """
+    # Matrices here are small: threads of BLAS would wait for one another longer than they work.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from orchestrator.comparison.command import compare_runs
 
     with _clear_errors():

@@ -151,9 +151,7 @@ def pass_at_k(comparison: Comparison) -> Table:
             Cell(number(estimate), estimate.mean, interval.low, interval.high) for estimate, interval in found
         ]
         rows.append((arm.name, tuple(cells)))
-    heads = [
-        Head(f"k={k}", f"share of problems that {k} samples solve at least once") for k in comparison.ks
-    ]
+    heads = [Head(f"k={k}", f"share of problems that {k} samples solve at least once") for k in comparison.ks]
     return Table(
         name="pass_at_k",
         title="pass@k",

@@ -19,8 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.storage.run_folder import CampaignFolder
+from orchestrator.storage.run_folder import CampaignFolder, RunState
 from orchestrator.tracking.delivery import (
+    MLFLOW_STATUS,
     Experiment,
     RunDelivery,
     complete_run,
@@ -99,14 +100,17 @@ class Tracker:
             self._report([_one_line(error)])
             return None
 
-    def finish(self) -> list[str]:
-        """Deliver the rest and the report, close the parent run; say what could not be delivered."""
+    def finish(self, state: RunState | None = None) -> list[str]:
+        """Deliver the rest and the report, close the parent run; say what could not be delivered.
+
+        ``state`` is how the whole ended; without it the runs say.
+        """
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
         if self.forward():
             try:
-                self._finish_parent()
+                self._finish_parent(state)
             except Exception as error:
                 self._failure = _one_line(error)
         if not self._failure:
@@ -196,14 +200,15 @@ class Tracker:
         tags = {"entrostat.campaign": info.name, **provenance_tags(info)}
         return delivery.forward(client, experiment.experiment_id, experiment.parent_run_id, tags)
 
-    def _finish_parent(self) -> None:
+    def _finish_parent(self, state: RunState | None) -> None:
         client, experiment = self._connect()
         run_id = experiment.parent_run_id
         if self.campaign.report_path.parent.exists():
             client.log_artifacts(run_id, str(self.campaign.report_path.parent), "report")
         states = {run.folder.read_status().status for run in self._deliveries()}
         failed = "FAILED" if "failed" in states else "KILLED"
-        client.set_terminated(run_id, "FINISHED" if states <= {"done"} else failed)
+        status = MLFLOW_STATUS[state] if state else "FINISHED" if states <= {"done"} else failed
+        client.set_terminated(run_id, status)
 
     def _report(self, failures: list[str]) -> None:
         before, self._failure = self._failure, failures[0] if failures else ""

@@ -54,13 +54,13 @@ def fake(monkeypatch):
 @pytest.fixture
 def started(monkeypatch):
     """Names of the runs that got a process, in order."""
-    names, start = [], campaigns._start
+    names, start = [], campaigns.start_run
 
     def spy(folder, threads):
         names.append(f"{folder.path.parent.name}/{folder.path.name}")
         return start(folder, threads)
 
-    monkeypatch.setattr(campaigns, "_start", spy)
+    monkeypatch.setattr(campaigns, "start_run", spy)
     return names
 
 

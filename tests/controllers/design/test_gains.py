@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from controllers import EMA, Constant, FeedbackLoop
@@ -187,6 +187,7 @@ def test_noise_does_what_is_promised(plants, name):
     st.sampled_from(["p", "pi"]),
     st.sampled_from([None, EMA(decay=0.6)]),
 )
+@example(0.0, 1e-300, 1.0, 1, 2.0, "p", None)  # a coefficient that python-control's roots choke on
 def test_designed_loops_are_stable_and_keep_their_peak(pole, second, push, delay, ms, structure, filter):
     plant = Plant(
         coordinates="log",

@@ -121,4 +121,9 @@ def test_a_server_that_is_not_there_is_said(tmp_path):
 def test_arms_keep_their_order_and_seeds_rise(make_campaign):
     runs = load_campaign(make_campaign(seeds=(0, 1), arms=("grpo", "aer"))).runs
     mixed = [runs[3], runs[0], runs[2], runs[1]]
-    assert [run.name for run in sorted_runs(mixed)] == ["aer seed 0", "aer seed 1", "grpo seed 0", "grpo seed 1"]
+    assert [run.name for run in sorted_runs(mixed)] == [
+        "aer seed 0",
+        "aer seed 1",
+        "grpo seed 0",
+        "grpo seed 1",
+    ]

@@ -1,0 +1,131 @@
+"""What no single section of a study can know: whether it fits the campaign that it tunes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from controllers.references import Free
+from orchestrator.configuration.checks import arm_problems
+from orchestrator.configuration.errors import ConfigError, did_you_mean
+from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.resolve import Arm
+from orchestrator.tuning.models import Wilcoxon
+from orchestrator.tuning.sensitivity import why_no_sensitivity
+from orchestrator.tuning.space import corners
+from orchestrator.tuning.study import Study
+
+MEASURES = ("task", "evaluation", "phases", "learner.iterations")
+"""What decides how a trial is measured: trials that differ there cannot be ranked."""
+
+
+def study_problems(study: Study) -> Iterator[str]:
+    """What does not fit together, one ``key: rule, value; remedy`` each."""
+    config, loop = study.config, study.arm.config.loops.get(study.loop)
+    yield from _paths(study)
+    if config.simulation is None and config.budget.trials == 0:
+        yield "budget.trials: must be at least 1 without a simulation, got 0; raise it, or add a simulation"
+    for each in study.objectives if config.budget.trials else ():
+        if each.k is not None and each.k not in (1, *study.arm.config.evaluation.pass_at):
+            yield (
+                f"objective: {each.name!r} needs evaluation.pass_at to have {each.k}, got "
+                f"{list(study.arm.config.evaluation.pass_at)}; add it in {study.campaign.path}"
+            )
+    free = loop is None or isinstance(loop.reference, Free)
+    for each in {*study.objectives, *(study.simulated_objectives if config.simulation else ())}:
+        if each.needs_setpoint and free:
+            yield f"objective: {each.name!r} needs a loop with a setpoint, and arm {study.arm.name!r} has none"
+    for name in ("collapse", "explosion"):
+        bound = getattr(config.constraints, name)
+        if bound is not None and bound.fraction is not None and free:
+            yield f"constraints.{name}.fraction: there is no setpoint to be a fraction of; give nats"
+    if isinstance(config.pruner, Wilcoxon):
+        needed = _seeds_for(config.pruner.p_threshold)
+        if len(study.seeds) <= needed:
+            yield (
+                f"pruner.p_threshold: {config.pruner.p_threshold:g} needs {needed} seeds to be undercut at all, "
+                f"and one more to save, got {len(study.seeds)}; add seeds, or raise it"
+            )
+    if config.simulation is not None:
+        yield from _simulation_problems(study, loop)
+    if config.constraints.sensitivity is not None and study.start is None:
+        yield "constraints.sensitivity: needs a plant; name one in simulation.plant"
+
+
+def _simulation_problems(study: Study, loop: LoopConfig | None) -> Iterator[str]:
+    if loop is None:
+        yield f"simulation: arm {study.arm.name!r} has no loop to simulate; leave simulation out"
+    elif study.start is None:
+        yield f"simulation.plant: is missing, and the loop {study.loop!r} has none either; add it"
+    for each in study.simulated_objectives:
+        if not each.simulable:
+            yield (
+                f"simulation.objective: a plant cannot tell {each.name!r}; set it to one of iae, rmse, "
+                "relative_rmse, hold_error, effort"
+            )
+    outside = [path for path in study.config.space if not path.startswith(f"loops.{study.loop}.")]
+    if outside and loop is not None:
+        yield (
+            f"space.{outside[0]}: the plant answers the loop {study.loop!r} alone; "
+            "remove it from the space, or leave simulation out"
+        )
+
+
+def _paths(study: Study) -> Iterator[str]:
+    """Every mapping on the way to a parameter has to be there; the last key is checked by the parts."""
+    for path in study.config.space:
+        measured = next((key for key in MEASURES if f"{path}.".startswith(f"{key}.")), None)
+        if measured is not None:
+            yield f"space.{path}: {measured} decides how trials are measured; tune policy, learner, rollout or loops"
+            continue
+        inner = next((other for other in study.config.space if other.startswith(f"{path}.")), None)
+        if inner is not None:
+            yield f"space.{path}: the space has {inner} inside of it as well; remove one of the two"
+        node: Any = study.arm.plain
+        keys = path.split(".")
+        for depth, key in enumerate(keys[:-1]):
+            if not isinstance(node, dict) or key not in node:
+                known = node if isinstance(node, dict) else {}
+                where = ".".join(keys[:depth]) or f"the arm {study.arm.name!r}"
+                yield f"space.{path}: there is no {key!r} in {where}; {did_you_mean(key, known)}"
+                break
+            node = node[key]
+        else:
+            if not isinstance(node, dict):
+                yield f"space.{path}: {'.'.join(keys[:-1])} is {node!r} in this arm and has no keys; set it there"
+
+
+def space_problems(study: Study) -> Iterator[str]:
+    """Candidates from all over the space have to be valid configurations."""
+    for path, params in corners(study.config.space):
+        try:
+            arm = study.candidate(params)
+        except ConfigError as error:
+            yield str(error).removeprefix(f"{study.path}: ")
+            continue
+        if study.config.simulation is not None:
+            yield from _unreadable(study, arm)
+        varied = f"space.{path}: at {params[path]!r}: "
+        yield from (varied + problem for problem in arm_problems(arm))
+        if study.config.constraints.sensitivity is not None:
+            reason = why_no_sensitivity(arm.config.loops[study.loop])
+            if reason is not None:
+                yield f"constraints.sensitivity: {reason}"
+
+
+def _unreadable(study: Study, arm: Arm) -> Iterator[str]:
+    loop = arm.config.loops[study.loop]
+    missing = sorted(set(loop.build().reads) - {loop.sensor} - set(study.telemetry))
+    if missing:
+        yield (
+            f"simulation: the loop {study.loop!r} reads {', '.join(missing)}, which a plant cannot tell; "
+            "leave simulation out"
+        )
+
+
+def _seeds_for(p_threshold: float) -> int:
+    """Fewest pairs whose one-sided signed-rank test can have a p below the threshold: 2⁻ⁿ < p."""
+    needed = 2
+    while 2.0**-needed >= p_threshold:
+        needed += 1
+    return needed

@@ -1,0 +1,129 @@
+"""What `entrostat tune` does, read from top to bottom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator.configuration.errors import ConfigError
+from orchestrator.provenance import git_commit, versions
+from orchestrator.storage.files import write_json
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
+from orchestrator.tracking.store import check, default_uri, ui_hint
+from orchestrator.tuning.candidates import enqueue
+from orchestrator.tuning.page import write_page
+from orchestrator.tuning.preset import preset_text, winner
+from orchestrator.tuning.reading import read_study
+from orchestrator.tuning.records import open_study, store_simulation, stored_simulation
+from orchestrator.tuning.simulated import search
+from orchestrator.tuning.storage import dashboard_hint, open_storage, storage_url
+from orchestrator.tuning.study import Study
+from orchestrator.tuning.terminal import print_simulation, print_summary
+from orchestrator.tuning.training import EXIT_DONE, TRACKING_KEY, Training
+
+REPORT = "study.html"
+
+
+def tune_study(path: Path, overrides: Sequence[str]) -> int:
+    """Search, train, report; give the exit status."""
+    console = Console()
+    study = read_study(path, overrides)
+    uri, url = _places(study)
+    storage = open_storage(url, uri)
+    found = open_study(study, storage)
+    folder = _prepare(study, uri, found)
+    report = folder.report_path.parent / REPORT
+    status = EXIT_DONE
+    simulated = _stage_one(study, storage, console)
+    if study.config.budget.trials:
+        enqueue(study, found, simulated)
+        training = Training(study, found, folder, uri, url, overrides, console)
+        status = training.run(before_end=partial(write_page, study, found, simulated, report))
+    else:
+        write_page(study, found, simulated, report)
+    print_summary(study, found, simulated, console)
+    lines = [f"report     {report}", f"dashboard  {dashboard_hint(url)}"]
+    if study.config.budget.trials:
+        lines.append(f"tracking   {ui_hint(uri)}")
+    console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+    return status
+
+
+def best_preset(path: Path, overrides: Sequence[str], number: int | None) -> str:
+    """The winner of a study, or another of its trials, as the text of a method preset.
+
+    Raises:
+        ConfigError: no trial has finished, or there is none of that number.
+    """
+    study = read_study(path, overrides)
+    uri, url = _places(study)
+    if "://" not in url and not Path(url).exists():
+        raise ConfigError(f"{path}: storage: {url} is not there yet; run `entrostat tune {path}` first")
+    storage = open_storage(url, uri)
+    found = open_study(study, storage)
+    simulated = stored_simulation(study, storage) if study.config.simulation else None
+    return preset_text(study, winner(study, found, simulated, number))
+
+
+def _places(study: Study) -> tuple[str, str]:
+    """Where MLflow and Optuna keep things; the first is checked."""
+    tracking = study.campaign.config.tracking
+    uri = tracking.uri or default_uri(Path(tracking.folder).resolve())
+    try:
+        check(uri)
+    except ValueError as error:
+        raise ConfigError(f"{study.campaign.path}: tracking.uri: {error}") from error
+    return uri, storage_url(study.config.storage, study.folder)
+
+
+def _prepare(study: Study, uri: str, found: Any) -> CampaignFolder:
+    """Write what the study is into its folder, which is that of a campaign whose arms are trials."""
+    folder = CampaignFolder(study.folder)
+    stored = folder.read_info() if folder.exists() else None
+    if stored is not None and "study" not in stored.config:
+        raise ConfigError(
+            f"{study.path}: name: {folder.path} holds a campaign of that name; give the study another name"
+        )
+    trials = found.get_trials(deepcopy=False)
+    if not trials and any(folder.path.glob("trial-*")):
+        raise ConfigError(
+            f"{study.path}: storage: has no trials, and {folder.path} has the runs of some; name the storage that "
+            "they were stored in, give the study another name, or delete that folder"
+        )
+    folder.write_info(
+        CampaignInfo(
+            name=study.config.name,
+            description=study.config.description,
+            config=study.plain,
+            source=str(study.path.resolve()),
+            versions=versions(),
+            git_commit=git_commit(study.path.resolve().parent),
+            created=stored.created if stored else time.time(),
+        )
+    )
+    key = found.user_attrs.get(TRACKING_KEY)
+    key_path = folder.path / "tracking.json"
+    if key is not None and not key_path.exists():  # another machine has made the study's MLflow run
+        write_json(key_path, {"key": key})
+    return folder
+
+
+def _stage_one(study: Study, storage: Any, console: Console) -> Any:
+    """The simulated candidates; None without a simulation."""
+    if study.config.simulation is None:
+        return None
+    stored = stored_simulation(study, storage)
+    if stored is None:
+        begin = time.monotonic()
+        searched = search(study)
+        seconds = time.monotonic() - begin
+        stored = store_simulation(study, storage, searched)
+        print_simulation(study, stored, seconds, console)
+    else:
+        print_simulation(study, stored, None, console)
+    return stored

@@ -1,0 +1,137 @@
+"""The pictures of a study: Optuna's own, in the page's colours, as plain Plotly dictionaries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from orchestrator.tuning.foretold import Agreement
+from orchestrator.tuning.search import experiments_welcome
+
+Figure = dict[str, Any]
+"""``id``, ``title``, and either ``data`` and ``layout`` or ``missing``: the sentence in its place."""
+
+LARGEST_CONTOUR = 4
+"""Parameters whose pairs are drawn against each other."""
+
+_AXIS = {"gridcolor": "@grid", "linecolor": "@muted", "tickcolor": "@muted", "zerolinecolor": "@grid"}
+
+
+def of_study(found: Any, names: tuple[str, ...], prefix: str) -> list[Figure]:
+    """All pictures of one Optuna study; one that cannot be drawn says why."""
+    from optuna import visualization
+
+    complete = [trial for trial in found.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    if not complete:
+        return [{"id": f"{prefix}-none", "title": "Trials", "missing": "No trial has finished."}]
+    params = _important(found)
+    several = len(names) > 1
+    figures: list[Figure] = []
+    for index, name in enumerate(names):
+        what: dict[str, Any] = {"target": _target(index)} if several else {}
+        key = f"{prefix}-{index}"
+        plot: Callable[..., Figure] = partial(_drawn, found=found, target_name=name, **what)
+        figures.append(plot(f"{key}-history", f"{name}: history", visualization.plot_optimization_history))
+        figures.append(
+            plot(
+                f"{key}-importance", f"{name}: which parameters matter", visualization.plot_param_importances
+            )
+        )
+        figures.append(
+            plot(f"{key}-slice", f"{name}: over each parameter", visualization.plot_slice, params=params)
+        )
+        if len(params) > 1:
+            pairs = params[:LARGEST_CONTOUR]
+            title = f"{name}: over pairs of parameters"
+            figures.append(plot(f"{key}-contour", title, visualization.plot_contour, params=pairs))
+    if len(names) in (2, 3):
+        front = partial(_drawn, found=found, target_names=list(names))
+        figures.append(front(f"{prefix}-pareto", "Pareto front", visualization.plot_pareto_front))
+    elif not several and any(trial.intermediate_values for trial in found.get_trials(deepcopy=False)):
+        title = f"{names[0]}: while they trained"
+        figures.append(_drawn(f"{prefix}-course", title, visualization.plot_intermediate_values, found=found))
+    return figures
+
+
+def of_agreement(result: Agreement) -> Figure:
+    """Each trained candidate as a point: what the plant foretold, and what training found."""
+    known = [pair for pair in result.pairs if pair.predicted == pair.predicted]
+    title = "Foretold and found"
+    if not known:
+        return {"id": "agreement", "title": title, "missing": "No candidate was both simulated and trained."}
+    data = []
+    for chosen, name in ((True, "chosen by stage one"), (False, "suggested in stage two")):
+        pairs = [pair for pair in known if pair.was_enqueued is chosen]
+        if pairs:
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers+text",
+                    "name": name,
+                    "x": [pair.predicted for pair in pairs],
+                    "y": [pair.found for pair in pairs],
+                    "text": [str(pair.number) for pair in pairs],
+                    "textposition": "top center",
+                    "marker": {"size": 9, "color": "@arm0" if chosen else "@arm1"},
+                }
+            )
+    layout = {
+        "xaxis": {"title": {"text": f"{result.predicted.name} on the plant"}},
+        "yaxis": {"title": {"text": f"{result.found.name} in training"}},
+        "showlegend": True,
+    }
+    return {"id": "agreement", "title": title, "data": data, "layout": _house_style(layout)}
+
+
+def _drawn(key: str, title: str, draw: Callable[..., Any], *, found: Any, **settings: Any) -> Figure:
+    try:
+        with experiments_welcome():
+            figure = json.loads(draw(found, **settings).to_json())
+    except (ValueError, RuntimeError) as error:  # too few trials, or all of them the same
+        return {"id": key, "title": title, "missing": f"Not drawn: {error}"}
+    if not figure["data"]:
+        return {"id": key, "title": title, "missing": "Nothing to draw yet."}
+    return {"id": key, "title": title, "data": figure["data"], "layout": _house_style(figure["layout"])}
+
+
+def _house_style(layout: Figure) -> Figure:
+    """Transparent, in the page's own letters and greys; without Optuna's title, which stands above."""
+    kept = {
+        key: value for key, value in layout.items() if key not in ("template", "title", "width", "height")
+    }
+    for key, value in kept.items():
+        if key.startswith(("xaxis", "yaxis")) and isinstance(value, dict):
+            kept[key] = {**_AXIS, "automargin": True, **value}
+    return {
+        "xaxis": dict(_AXIS),
+        "yaxis": dict(_AXIS),
+        **kept,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": "@ink"},
+        "margin": {"l": 60, "r": 20, "t": 20, "b": 60},
+        "hoverlabel": {"bgcolor": "@paper", "bordercolor": "@grid", "font": {"color": "@ink"}},
+    }
+
+
+def _important(found: Any) -> list[str]:
+    """The parameters, the most important first where that can be told."""
+    names: list[str] = []
+    for trial in found.get_trials(deepcopy=False):
+        names += [name for name in trial.params if name not in names]
+    if len(found.directions) > 1:
+        return names
+    from optuna.importance import get_param_importances
+
+    try:
+        with experiments_welcome():
+            ranked = list(get_param_importances(found))
+    except (ValueError, RuntimeError):
+        ranked = []
+    return [*ranked, *(name for name in names if name not in ranked)]
+
+
+def _target(index: int) -> Callable[[Any], float]:
+    return lambda trial: float(trial.values[index])

@@ -1,0 +1,77 @@
+"""A trial's MLflow run, which is the parent of its seeds' runs: each knows the other by name and number."""
+
+from __future__ import annotations
+
+from math import isfinite
+from pathlib import Path
+from typing import Any, Protocol
+
+from orchestrator.storage.run_folder import RunState
+from orchestrator.tracking.groups import Group, read_group, write_group
+from orchestrator.tracking.store import mask
+from orchestrator.tuning.space import Params
+from orchestrator.tuning.study import Study
+from orchestrator.tuning.trial import Ending, State
+
+RUN_ID = "entrostat.mlflow_run_id"
+STATES: dict[State, RunState] = {
+    "complete": "done",
+    "pruned": "interrupted",
+    "untrained": "interrupted",
+    "stopped": "interrupted",
+    "failed": "failed",
+}
+
+
+class DeliversGroups(Protocol):
+    """What is needed of a `Tracker`."""
+
+    def deliver_group(self, path: Path) -> str | None: ...
+
+
+class Links:
+    """Writes what a trial is beside its runs, for the tracker, and tells Optuna the id of its MLflow run."""
+
+    def __init__(self, tracker: DeliversGroups, storage_url: str) -> None:
+        self._tracker = tracker
+        self._storage = mask(storage_url)
+
+    def begin(self, path: Path, trial: Any, params: Params, rank: int | None) -> None:
+        """Before the trial trains."""
+        name = trial.study.study_name
+        tags = {
+            "entrostat.kind": "trial",
+            "entrostat.study": name,
+            "entrostat.trial": str(trial.number),
+            "optuna.study": name,
+            "optuna.trial": str(trial.number),
+            "optuna.storage": self._storage,
+        }
+        if rank is not None:
+            tags["entrostat.rank"] = str(rank)
+        write_group(
+            path, Group(name=f"trial {trial.number}", tags=tags, params=dict(params), state="running")
+        )
+        run_id = self._tracker.deliver_group(path)
+        if run_id is not None:  # else the tracker makes it later, and MLflow alone knows of the other
+            trial.set_user_attr(RUN_ID, run_id)
+
+    def end(self, path: Path, ending: Ending, study: Study) -> None:
+        """After the trial has trained, or was stopped."""
+        values = zip((each.name for each in study.objectives), ending.verdict.values, strict=True)
+        metrics = {f"objective/{name}": value for name, value in values if isfinite(value)}
+        metrics |= {f"constraint/{name}": value for name, value in ending.verdict.violations.items()}
+        group = read_group(path)
+        tags = group.tags | {"entrostat.trial_state": ending.state}
+        if ending.reason:
+            tags["entrostat.reason"] = ending.reason
+        write_group(
+            path,
+            Group(
+                name=group.name,
+                tags=tags,
+                params=group.params,
+                metrics=metrics if ending.state != "stopped" else {},
+                state=STATES[ending.state],
+            ),
+        )

@@ -1,0 +1,230 @@
+"""The configuration of a study, as pydantic models of the YAML."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from orchestrator.configuration.models import Name
+from orchestrator.configuration.parts import Strict
+from orchestrator.tuning.objectives import objective
+
+Choice = bool | int | float | str | None
+Names = tuple[str, ...]
+
+
+class Dimension(Strict):
+    """One parameter: an interval of numbers, or choices."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    """Search on a logarithmic scale."""
+    step: PositiveFloat | None = None
+    """Only multiples of this above ``low``."""
+    integer: bool = False
+    choices: tuple[Choice, ...] | None = None
+    when: dict[str, Choice | tuple[Choice, ...]] = {}
+    """Other parameters and the values, or the several values, at which this one is searched at all."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Dimension:
+        if self.choices is not None:
+            self._check_choices(self.choices)
+        elif self.low is None or self.high is None:
+            raise ValueError("must have either low and high, or choices; add what is missing")
+        else:
+            self._check_bounds(self.low, self.high)
+        return self
+
+    def _check_choices(self, choices: tuple[Choice, ...]) -> None:
+        if self.low is not None or self.high is not None or self.log or self.integer or self.step:
+            raise ValueError("choices stand alone; remove low, high, log, step and integer")
+        if not choices or len({(type(choice), choice) for choice in choices}) < len(choices):
+            raise ValueError(f"choices must be one value or several that differ, got {list(choices)}")
+
+    def _check_bounds(self, low: float, high: float) -> None:
+        if not low < high:
+            raise ValueError(f"low must be below high, got low {low:g} and high {high:g}; swap them")
+        if self.log and low <= 0:
+            raise ValueError(
+                f"low must be > 0 on a logarithmic scale, got {low:g}; raise it, or leave log out"
+            )
+        if self.log and self.step is not None:
+            raise ValueError("step and log exclude each other; leave one out")
+        if self.step is not None and self.step > high - low:
+            raise ValueError(f"step must be at most high - low = {high - low:g}, got {self.step:g}")
+        numbers = (low, high) if self.step is None else (low, high, self.step)
+        if self.integer and any(number != int(number) for number in numbers):
+            raise ValueError(f"low, high and step of an integer must be whole, got {low:g} to {high:g}")
+
+
+class LevelBound(Strict):
+    """A level of the loop's reading, in nats or as a fraction of the setpoint."""
+
+    nats: PositiveFloat | None = None
+    fraction: PositiveFloat | None = None
+    window: PositiveInt = 5
+    """Iterations that are averaged first, so that one noisy reading decides nothing."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> LevelBound:
+        if (self.nats is None) == (self.fraction is None):
+            raise ValueError("must have either nats or fraction; give one of the two")
+        return self
+
+
+class ConstraintsConfig(Strict):
+    """What a trial must not do, whatever its objective."""
+
+    collapse: LevelBound | None = None
+    """Entropy must stay above this; a training run that falls below it is stopped."""
+    explosion: LevelBound | None = None
+    """Entropy must stay below this, but for where it starts; a run that exceeds it is stopped."""
+    sensitivity: Annotated[float, Field(gt=1)] | None = None
+    """Largest Ms of the loop with the plant; checked before anything is trained."""
+
+
+class SimulationConfig(Strict):
+    """Stage one: candidates on an identified plant."""
+
+    plant: str | None = None
+    """A plant file, relative to the study's; null takes the plant that the arm's loop was designed for."""
+    trials: PositiveInt = 1000
+    seeds: PositiveInt = 4
+    """Realisations of the plant's noise, the same for every candidate."""
+    iterations: PositiveInt | None = None
+    """Length of a simulated run; null is that of a training run."""
+    initial_nats: PositiveFloat | None = None
+    """Entropy at the start; null is the plant's level."""
+    objective: str | Names | None = None
+    """What stage one ranks by; null is the study's own, which then has to be one that a plant can tell."""
+    enqueue: Annotated[int, Field(ge=0)] = 8
+    """Best candidates that training begins with."""
+    spread: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of a parameter's range by which two of those differ, in one parameter at least."""
+    sampler: Literal["qmc", "random", "tpe"] = "qmc"
+
+
+class SamplerConfig(Strict):
+    """How training's parameters are suggested."""
+
+    kind: Literal["tpe", "gp", "nsga2", "qmc", "random"] = "tpe"
+    seed: Annotated[int, Field(ge=0)] = 0
+    startup_trials: Annotated[int, Field(ge=0)] = 10
+    """Finished trials before a model of them is used; those of stage one's best count."""
+
+
+class NoPruner(Strict):
+    """Every trial trains to its end."""
+
+    kind: Literal["none"]
+
+
+class Halving(Strict):
+    """Successive halving on the trained iterations, one seed after the other.
+
+    The rungs are at ``first``, ``first · factor``, ``first · factor²``, … trained iterations; at each the
+    best 1 / ``factor`` of the trials that came so far go on.  All trials train the same seeds in the same
+    order, so at a rung they are compared on the same seeds.  (Optuna's median pruner is not here: it
+    compares the best value of a trial's whole course, and a sum of errors is smallest at its start.)
+    """
+
+    kind: Literal["halving"]
+    first: PositiveInt | None = None
+    """Trained iterations at the first rung; null is a third of one seed's."""
+    factor: Annotated[int, Field(ge=2)] = 3
+
+
+class Wilcoxon(Strict):
+    """Stops a trial that is worse than the best one seed by seed, by a paired signed-rank test."""
+
+    kind: Literal["wilcoxon"]
+    p_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
+PrunerConfig = Annotated[NoPruner | Halving | Wilcoxon, Field(discriminator="kind")]
+
+
+class BudgetConfig(Strict):
+    """When training ends."""
+
+    trials: Annotated[int, Field(ge=0)] = 30
+    """Trials of the study in all, over every command and machine; 0 leaves stage one alone."""
+    seconds: PositiveFloat | None = None
+    """Wall-clock of this command after which no trial begins; those that run go on to their end."""
+
+
+class StudyConfig(Strict):
+    """A study file."""
+
+    name: Name
+    description: str = ""
+    campaign: str
+    """The campaign file, relative to the study's."""
+    arm: str
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
+    """Seeds that every trial is judged over, in this order; null is the campaign's."""
+    loop: str | None = None
+    """The loop that is judged; null is the arm's first one with a setpoint."""
+    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+    """Dotted paths of the arm's configuration, such as ``loops.entropy.law.kp``."""
+    objective: str | Names = "iae"
+    """One name, or several for a Pareto front."""
+    constraints: ConstraintsConfig = ConstraintsConfig()
+    simulation: SimulationConfig | None = None
+    """Stage one; without it training begins at once."""
+    budget: BudgetConfig = BudgetConfig()
+    sampler: SamplerConfig = SamplerConfig()
+    pruner: PrunerConfig = NoPruner(kind="none")
+    report_every: PositiveInt | None = None
+    """Iterations between two looks at a running trial; null is a tenth of a run."""
+    workers: PositiveInt = 1
+    """Trials at the same time on this machine, each a process of its own."""
+    lease_seconds: PositiveFloat = 60.0
+    """After this long without a sign of life a trial is taken up by another worker."""
+    retries: Annotated[int, Field(ge=0)] = 3
+    """How often a trial whose worker died is taken up before it counts as failed."""
+    storage: str | None = None
+    """Optuna storage: a journal file, ``sqlite:///…`` or a database URL; null is a journal in the folder."""
+
+    @field_validator("objective")
+    @classmethod
+    def _known(cls, value: str | Names) -> str | Names:
+        names = as_names(value)
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"must be one name or several that differ, got {list(names)}")
+        for name in names:
+            objective(name)
+        return value
+
+    @property
+    def objectives(self) -> Names:
+        """Names of the objectives."""
+        return as_names(self.objective)
+
+    @property
+    def simulated_objectives(self) -> Names:
+        """Names of what stage one ranks by."""
+        own = self.simulation.objective if self.simulation else None
+        return self.objectives if own is None else as_names(own)
+
+    @property
+    def search_space(self) -> dict[str, Any]:
+        """The space as YAML can hold it."""
+        return {path: dimension.model_dump(mode="json") for path, dimension in self.space.items()}
+
+    @model_validator(mode="after")
+    def _several_are_not_pruned(self) -> StudyConfig:
+        if len(self.objectives) > 1 and self.pruner.kind != "none":
+            raise ValueError(
+                f"pruner.kind must be 'none' with several objectives (no order says which trial is worse), "
+                f"got {self.pruner.kind!r}; collapse and explosion still stop a trial"
+            )
+        return self
+
+
+def as_names(value: str | Names) -> Names:
+    """One name or several as several."""
+    return (value,) if isinstance(value, str) else tuple(value)

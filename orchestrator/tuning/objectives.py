@@ -1,0 +1,122 @@
+"""What a trial is judged by: pure functions from the record of one seed to a number.
+
+A record may be that of a run that still trains; then the number is of what there is so far, and comparable
+to that of another run of the same length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import nan
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.quality import effort, iae_nats, relative_rmse, rmse_nats
+from orchestrator.configuration.errors import did_you_mean
+
+Array = NDArray[np.float64]
+Direction = Literal["minimize", "maximize"]
+
+HOLD_FRACTION = 0.25  # of the iterations, over which a loop is asked whether it holds its setpoint
+_PASS_AT = re.compile(r"pass_at_(\d+)(_area)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedRecord:
+    """What one run, trained or simulated, has recorded; the first four have one entry an iteration."""
+
+    reading: Array
+    """The loop's sensor before its filter [nats/token]: a filter must not flatter the tracking error."""
+    r: Array
+    """Setpoint [nats/token]."""
+    u: Array
+    """Command [actuator's unit]."""
+    reward: Array = field(default_factory=lambda: np.array([]))
+    """Mean reward of the training responses; empty for a simulated run."""
+    exams: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
+    """Held-out metrics by name, each its iterations and its values; empty for a simulated run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """A figure of merit."""
+
+    name: str
+    direction: Direction
+    of: Callable[[SeedRecord], float]
+    """nan where the record does not tell."""
+    simulable: bool
+    """Whether a plant tells it: it needs nothing but reading, setpoint and command."""
+    needs_setpoint: bool = False
+    k: int | None = None
+    """Samples a problem, of pass@k."""
+
+    def worst(self) -> float:
+        """What is worse than every value."""
+        return float("inf") if self.direction == "minimize" else -float("inf")
+
+
+def objective(name: str) -> Objective:
+    """An objective by its name.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name in _FIXED:
+        return _FIXED[name]
+    match = _PASS_AT.fullmatch(name)
+    if match is None or int(match[1]) < 1:
+        known = [*_FIXED, "pass_at_1", "pass_at_1_area", "pass_at_<k>", "pass_at_<k>_area"]
+        raise ValueError(f"unknown objective {name!r}; {did_you_mean(name, known)}")
+    metric, of = f"eval/pass_at_{match[1]}", area if match[2] else last
+
+    def figure(record: SeedRecord) -> float:
+        return of(*record.exams.get(metric, (np.array([]), np.array([]))))
+
+    return Objective(name=name, direction="maximize", of=figure, simulable=False, k=int(match[1]))
+
+
+def hold_error(record: SeedRecord) -> float:
+    """Root mean square of e / r over the last quarter: whether the loop holds once it has settled."""
+    start = -max(1, round(HOLD_FRACTION * record.reading.size))
+    return relative_rmse(record.reading[start:], record.r[start:])
+
+
+def last(steps: Array, values: Array) -> float:
+    """The last value; nan without any."""
+    return float(values[-1]) if steps.size else nan
+
+
+def area(steps: Array, values: Array) -> float:
+    """Mean height of the curve through the points: its area over its length; a point alone is its height."""
+    if steps.size < 2:
+        return last(steps, values)
+    return float(np.trapezoid(values, steps) / (steps[-1] - steps[0]))
+
+
+def _mean(values: Array) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else nan
+
+
+def _tracking(name: str, of: Callable[[SeedRecord], float]) -> Objective:
+    return Objective(name=name, direction="minimize", of=of, simulable=True, needs_setpoint=True)
+
+
+_FIXED: dict[str, Objective] = {
+    each.name: each
+    for each in (
+        _tracking("iae", lambda record: iae_nats(record.reading, record.r)),
+        _tracking("rmse", lambda record: rmse_nats(record.reading, record.r)),
+        _tracking("relative_rmse", lambda record: relative_rmse(record.reading, record.r)),
+        _tracking("hold_error", hold_error),
+        Objective(name="effort", direction="minimize", of=lambda record: effort(record.u), simulable=True),
+        Objective(
+            name="reward_area", direction="maximize", of=lambda record: _mean(record.reward), simulable=False
+        ),
+    )
+}

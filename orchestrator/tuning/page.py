@@ -1,0 +1,143 @@
+"""The page of a study: one HTML file that needs no network, in the look of a campaign's report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from orchestrator.configuration.errors import ConfigError
+from orchestrator.provenance import git_commit, versions
+from orchestrator.report.html_parts import json_for_script
+from orchestrator.storage.files import replace_file
+from orchestrator.tuning.candidates import ranked_trials
+from orchestrator.tuning.figures import Figure, of_agreement, of_study
+from orchestrator.tuning.foretold import PREDICTED, agreement, sentences
+from orchestrator.tuning.objectives import Objective
+from orchestrator.tuning.preset import preset_text, winner
+from orchestrator.tuning.study import Study
+from orchestrator.tuning.terminal import short
+
+ROWS = 25
+
+
+def write_page(study: Study, found: Any, simulated: Any, path: Path) -> None:
+    """Write the page of a study, whatever state its trials are in."""
+    replace_file(path, render(study, found, simulated).encode())
+
+
+def render(study: Study, found: Any, simulated: Any) -> str:
+    """The page as a string."""
+    stages: list[tuple[str, list[Figure]]] = []
+    said: list[str] = []
+    if study.config.budget.trials:
+        stages.append(("Training", of_study(found, study.config.objectives, "trained")))
+    if simulated is not None:
+        names = study.config.simulated_objectives
+        stages.append(("Stage one, on the plant", of_study(simulated, names, "simulated")))
+    if simulated is not None and study.config.budget.trials:
+        result = agreement(study, found)
+        stages.insert(1, ("What stage one had foretold", [of_agreement(result)]))
+        said += sentences(result)
+    drawn = {
+        figure["id"]: {"data": figure["data"], "layout": figure["layout"]}
+        for _, figures in stages
+        for figure in figures
+        if "missing" not in figure
+    }
+    was_trained = bool(ranked_trials(found, study.objectives))
+    objectives = study.objectives if was_trained else study.simulated_objectives
+    ranked = (
+        ranked_trials(found if was_trained else simulated, objectives) if was_trained or simulated else []
+    )
+    report, own = files("orchestrator.report"), files("orchestrator.tuning")
+    return Template((own / "study.html").read_text(encoding="utf-8")).substitute(
+        css=(report / "page.css").read_text(encoding="utf-8"),
+        js=(own / "study.js").read_text(encoding="utf-8"),
+        plotly=(files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"),
+        figures=json_for_script(drawn),
+        name=escape(study.config.name),
+        description=escape(study.config.description),
+        title=escape(_title(ranked, objectives, was_trained=was_trained)),
+        facts="".join(f"<li>{escape(fact)}</li>" for fact in _facts(study, found, simulated)),
+        findings="".join(f"<li>{escape(sentence)}</li>" for sentence in said),
+        sections="".join(_section(title, figures) for title, figures in stages),
+        table=_table(study, ranked[:ROWS], objectives),
+        preset=_preset(study, found, simulated),
+        provenance=_provenance(study),
+    )
+
+
+def _title(ranked: Sequence[Any], objectives: Sequence[Objective], *, was_trained: bool) -> str:
+    if not ranked:
+        return "No trial has finished yet."
+    named = zip(objectives, ranked[0].values, strict=True)
+    values = ", ".join(f"{each.name} {value:.4g}" for each, value in named)
+    where = "trained" if was_trained else "simulated"
+    return f"Trial {ranked[0].number} is the best of {len(ranked)} {where}: {values}."
+
+
+def _facts(study: Study, found: Any, simulated: Any) -> list[str]:
+    facts = [
+        f"arm {study.arm.name} of {study.campaign.config.name}",
+        f"{len(study.config.space)} parameters",
+        f"{', '.join(study.config.objectives)} over {len(study.seeds)} seeds",
+    ]
+    if simulated is not None:
+        facts.append(f"{len(simulated.get_trials(deepcopy=False))} simulated")
+    trials = found.get_trials(deepcopy=False)
+    for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING"):
+        num = sum(trial.state.name == state for trial in trials)
+        if num:
+            facts.append(f"{num} {state.lower()}")
+    return facts
+
+
+def _section(title: str, figures: Iterable[Figure]) -> str:
+    plots = "".join(_plot(figure) for figure in figures)
+    return f'<section class="wide"><h2>{escape(title)}</h2><div class="grid">{plots}</div></section>'
+
+
+def _plot(figure: Figure) -> str:
+    body = (
+        f'<p class="missing">{escape(figure["missing"])}</p>'
+        if "missing" in figure
+        else f'<div class="plot" id="{escape(figure["id"])}"></div>'
+    )
+    return f"<figure><figcaption><b>{escape(figure['title'])}</b></figcaption>{body}</figure>"
+
+
+def _table(study: Study, ranked: Sequence[Any], objectives: Sequence[Objective]) -> str:
+    if not ranked:
+        return '<p class="missing">No trial has finished.</p>'
+    foretold = any(PREDICTED in trial.user_attrs for trial in ranked)
+    heads = ["trial", *(each.name for each in objectives), *(["foretold"] if foretold else []), "feasible"]
+    paths = list(study.config.space)
+    rows = ""
+    for trial in ranked:
+        predicted = (trial.user_attrs.get(PREDICTED) or [None])[0]
+        cells = [
+            *(f"{value:.4g}" for value in trial.values),
+            *([short(predicted) if predicted is not None else "–"] if foretold else []),
+            "yes" if all(value <= 0 for value in trial.constraints.values()) else "no",
+            *(short(trial.params[path]) if path in trial.params else "–" for path in paths),
+        ]
+        rows += f"<tr><th>{trial.number}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+    head = "".join(f"<th>{escape(name)}</th>" for name in [*heads, *paths])
+    return f'<table class="trials"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _preset(study: Study, found: Any, simulated: Any) -> str:
+    try:
+        return f"<pre>{escape(preset_text(study, winner(study, found, simulated)))}</pre>"
+    except ConfigError as error:
+        return f'<p class="missing">{escape(str(error))}</p>'
+
+
+def _provenance(study: Study) -> str:
+    commit = git_commit(study.path.resolve().parent)
+    facts = {"source": str(study.path), "commit": commit or "", **versions()}
+    return "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items() if value)

@@ -1,0 +1,91 @@
+"""Which candidates are best, and whether one ranking foretold another: numbers in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from orchestrator.tuning.objectives import Direction
+
+Item = TypeVar("Item")
+
+FEWEST = 4
+"""Pairs below which a rank correlation means nothing: three fall in order by chance one time in six."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankCorrelation:
+    """How well one ranking foretold another: 1 entirely, 0 not at all, −1 the wrong way round."""
+
+    spearman: float
+    kendall: float
+    p_value: float
+    """Chance of a Kendall τ at least this far from 0 were the rankings unrelated."""
+    num: int
+
+
+def best_first(
+    values: ArrayLike, directions: Sequence[Direction], violation: ArrayLike | None = None
+) -> NDArray[np.int64]:
+    """Indices from best to worst.
+
+    Feasible ones first, the least violation first among the others; the feasible ones by fronts (those
+    that nothing dominates, then those that only the first front dominates, …), within a front by the
+    first objective.
+
+    Args:
+        values: [N, M], finite.
+        directions: [M].
+        violation: [N], 0 where feasible.
+    """
+    costs = np.asarray(values, dtype=float) * [1.0 if d == "minimize" else -1.0 for d in directions]
+    violation = np.zeros(len(costs)) if violation is None else np.asarray(violation, dtype=float)
+    front = np.zeros(len(costs), dtype=np.int64)
+    left, number = np.flatnonzero(violation <= 0), 0
+    while left.size:
+        shown = costs[left]
+        worse = (shown[:, None, :] >= shown[None]).all(-1) & (shown[:, None, :] > shown[None]).any(-1)
+        dominated = np.any(worse, axis=1)
+        front[left[~dominated]] = number
+        left, number = left[dominated], number + 1
+    order: NDArray[np.int64] = np.lexsort((costs[:, 0], front, np.maximum(violation, 0)))
+    return order
+
+
+def spread_out(
+    ranked: Sequence[Item], num: int, apart: float, distance: Callable[[Item, Item], float]
+) -> list[Item]:
+    """The first ``num`` of a ranking that are at least ``apart`` from every better one that was taken."""
+    taken: list[Item] = []
+    for item in ranked:
+        if len(taken) == num:
+            break
+        if all(distance(item, other) >= apart for other in taken):
+            taken.append(item)
+    return taken
+
+
+def rank_correlation(predicted: ArrayLike, found: ArrayLike) -> RankCorrelation:
+    """Spearman's ρ and Kendall's τ-b over the pairs of which both are finite.
+
+    nan with fewer than ``FEWEST`` pairs, or where one side is all the same.
+    """
+    x, y = (np.asarray(values, dtype=float) for values in (predicted, found))
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = x[known], y[known]
+    if x.size < FEWEST or not (np.ptp(x) and np.ptp(y)):
+        return RankCorrelation(spearman=nan, kendall=nan, p_value=nan, num=int(x.size))
+    from scipy import stats  # half a second to import
+
+    tau = stats.kendalltau(x, y)
+    return RankCorrelation(
+        spearman=float(stats.spearmanr(x, y).statistic),
+        kendall=float(tau.statistic),
+        p_value=float(tau.pvalue),
+        num=int(x.size),
+    )

@@ -1,0 +1,128 @@
+"""A study file, read and checked against the campaign that it tunes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from controllers.plant import Plant
+from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.configuration.parts import to_plain
+from orchestrator.configuration.resolve import Arm, Campaign, parse
+from orchestrator.configuration.yaml_files import merge
+from orchestrator.tuning.models import StudyConfig
+from orchestrator.tuning.objectives import Objective, objective
+from orchestrator.tuning.space import overlay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """The plant of stage one and where a simulated run starts."""
+
+    plant: Plant
+    initial_nats: float
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A study, read, merged and checked."""
+
+    path: Path
+    config: StudyConfig
+    campaign: Campaign
+    arm: Arm
+    loop: str
+    """Name of the loop that is judged; "" for an arm without loops."""
+    start: Start | None
+    """None where no plant is known."""
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What trained trials are judged by."""
+        return tuple(objective(name) for name in self.config.objectives)
+
+    @property
+    def simulated_objectives(self) -> tuple[Objective, ...]:
+        """What simulated candidates are judged by."""
+        return tuple(objective(name) for name in self.config.simulated_objectives)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of every trial, in the order in which they train."""
+        return self.config.seeds or self.campaign.config.seeds
+
+    @property
+    def num_iterations(self) -> int:
+        """Of each of a trial's runs."""
+        return self.arm.config.learner.iterations
+
+    @property
+    def folder(self) -> Path:
+        """Where the study is kept: beside the runs of campaigns, and in the same format."""
+        return Path(self.campaign.config.tracking.folder).resolve() / self.config.name
+
+    def candidate(self, params: Mapping[str, Any], name: str = "candidate") -> Arm:
+        """The arm with some parameters.
+
+        Raises:
+            ConfigError: its parts do not accept them.
+        """
+        plain = merge(self.arm.plain, overlay(params))
+        if self.start is not None:  # the report then predicts each trial
+            plain = merge(plain, {"loops": {self.loop: {"plant": to_plain(self.start.plant)}}})
+        config = parse(RunConfig, plain, f"{self.path}: space")
+        return Arm(name=name, method=self.arm.method, config=config)
+
+    def simulated_loop(self, params: Mapping[str, Any]) -> LoopConfig:
+        """The judged loop of a candidate, which is all that a plant answers."""
+        plain = merge({"loops": {self.loop: self._loop_plain}}, overlay(params))["loops"][self.loop]
+        return parse(LoopConfig, plain, f"{self.path}: space.loops.{self.loop}")
+
+    @cached_property
+    def _loop_plain(self) -> dict[str, Any]:
+        plain: dict[str, Any] = self.arm.plain["loops"][self.loop]
+        return plain
+
+    @property
+    def telemetry(self) -> dict[str, float]:
+        """What a simulated loop can read besides its sensor."""
+        return {"learning_rate": self.arm.config.learner.learning_rate}
+
+    def definition(self) -> dict[str, Any]:
+        """All that has to be the same for two trials to belong to one study."""
+        return {
+            "space": self.config.search_space,
+            "objective": list(self.config.objectives),
+            "constraints": self.config.constraints.model_dump(mode="json"),
+            "seeds": list(self.seeds),
+            "loop": self.loop,
+            "arm": self.arm.fingerprint,
+        }
+
+    def simulated_definition(self) -> dict[str, Any]:
+        """The same for stage one."""
+        assert self.config.simulation is not None
+        assert self.start is not None
+        return self.definition() | {
+            "simulation": self.config.simulation.model_dump(
+                mode="json", exclude={"enqueue", "spread", "plant"}
+            ),
+            "plant": to_plain(self.start.plant),
+            "initial_nats": self.start.initial_nats,
+        }
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The study as YAML can hold it, with its arm in full."""
+        return {"study": to_plain(self.config), "arm": {"name": self.arm.name, **self.arm.plain}}
+
+
+def fingerprint(definition: Mapping[str, Any]) -> str:
+    """A short hash of a definition."""
+    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]

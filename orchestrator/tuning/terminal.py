@@ -1,0 +1,101 @@
+"""What a study says on the terminal while it goes on and when it is over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.tuning.candidates import ranked_trials
+from orchestrator.tuning.foretold import agreement, sentences
+from orchestrator.tuning.leases import DUPLICATE, OUTCOME, REASON, REPLACED, SURPLUS
+from orchestrator.tuning.study import Study
+
+SHOWN = 8
+"""Rows of the table of the best."""
+
+
+class Finished:
+    """Prints a line for each training trial that has ended since the last look."""
+
+    def __init__(self, study: Study, found: Any, console: Console) -> None:
+        self._study = study
+        self._found = found
+        self._console = console
+        self._known = {trial.number for trial in self._ended()}
+
+    def print_new(self) -> None:
+        """What is new since the last call."""
+        for trial in self._ended():
+            if trial.number in self._known:
+                continue
+            self._known.add(trial.number)
+            if trial.user_attrs.get(OUTCOME) in (DUPLICATE, SURPLUS):
+                continue
+            reason = trial.user_attrs.get(REASON, "")
+            state = (
+                "taken up again" if trial.user_attrs.get(OUTCOME) == REPLACED else trial.state.name.lower()
+            )
+            line = [f"trial {trial.number}", state, _values(self._study, trial), _params(trial), reason]
+            self._console.print(
+                "  ".join(part for part in line if part), highlight=False, markup=False, soft_wrap=True
+            )
+
+    def _ended(self) -> list[Any]:
+        return [trial for trial in self._found.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def print_simulation(study: Study, simulated: Any, seconds: float | None, console: Console) -> None:
+    """How stage one went."""
+    trials = simulated.get_trials(deepcopy=False)
+    ranked = ranked_trials(simulated, study.simulated_objectives)
+    took = "from before" if seconds is None else f"in {seconds:.1f} s"
+    feasible = sum(all(value <= 0 for value in trial.constraints.values()) for trial in ranked)
+    settings = study.config.simulation
+    assert settings is not None
+    line = f"stage one: {len(trials)} candidates × {settings.seeds} seeds on the plant {took}, {feasible} of them feasible"
+    if ranked:
+        named = zip(study.config.simulated_objectives, ranked[0].values, strict=True)
+        values = ", ".join(f"{name} {value:.4g}" for name, value in named)
+        line += f"; best: {values}  {_params(ranked[0])}"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_summary(study: Study, found: Any, simulated: Any, console: Console) -> None:
+    """The best of the last stage there was, and what stage one had foretold."""
+    if not study.config.budget.trials:
+        objectives, ranked = study.simulated_objectives, ranked_trials(simulated, study.simulated_objectives)
+    else:
+        objectives, ranked = study.objectives, ranked_trials(found, study.objectives)
+    if not ranked:
+        console.print("no trial has finished")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("trial", *(each.name for each in objectives), "feasible"):
+        table.add_column(column, justify="right")
+    table.add_column("parameters")
+    for trial in ranked[:SHOWN]:
+        feasible = all(value <= 0 for value in trial.constraints.values())
+        values = (f"{value:.4g}" for value in trial.values)
+        table.add_row(str(trial.number), *values, "yes" if feasible else "no", _params(trial))
+    console.print(table)
+    if simulated is not None and study.config.budget.trials:
+        for sentence in sentences(agreement(study, found)):
+            console.print(sentence, highlight=False, soft_wrap=True)
+
+
+def _values(study: Study, trial: Any) -> str:
+    if trial.state.name != "COMPLETE":
+        return ""
+    named = zip(study.config.objectives, trial.values, strict=True)
+    return ", ".join(f"{name} {value:.4g}" for name, value in named)
+
+
+def _params(trial: Any) -> str:
+    return ", ".join(f"{path.rpartition('.')[2]} {short(value)}" for path, value in trial.params.items())
+
+
+def short(value: Any) -> str:
+    """A parameter's value as a table shows it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

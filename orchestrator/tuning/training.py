@@ -1,0 +1,163 @@
+"""Stage two on this machine: worker processes, watched, while what they record goes to MLflow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from orchestrator.campaign import POLL_SECONDS, STOP_SECONDS, collected_signals
+from orchestrator.storage.files import read_json
+from orchestrator.storage.run_folder import CampaignFolder, RunState
+from orchestrator.tuning.leases import counted
+from orchestrator.tuning.study import Study
+from orchestrator.tuning.terminal import Finished
+
+EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
+TRACKING_KEY = "entrostat.tracking_key"
+WORKER = ("-P", "-m", "orchestrator.tuning.worker")
+GRACE_SECONDS = 10.0
+"""Beyond what a worker gives its own run to save, before it is killed itself."""
+LOOK_SECONDS = 1.0
+
+
+class Training:
+    """The training trials of a study, worked off by processes of this machine."""
+
+    def __init__(
+        self,
+        study: Study,
+        found: Any,
+        folder: CampaignFolder,
+        uri: str,
+        url: str,
+        overrides: Sequence[str],
+        console: Console,
+    ) -> None:
+        self._study = study
+        self._found = found
+        self._folder = folder
+        self._uri = uri
+        self._url = url
+        self._overrides = overrides
+        self._console = console
+        seconds = study.config.budget.seconds
+        self._until = None if seconds is None else time.time() + seconds
+
+    def run(self, before_end: Callable[[], None]) -> int:
+        """Work until the budget is used up; give the exit status.
+
+        ``before_end`` is called when the trials are over, before what is on disk is handed to MLflow.
+        """
+        from orchestrator.tracking.tracker import Tracker
+
+        lock = FileLock(self._folder.path / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            self._warn("another command tracks this study from here already; this one adds workers to it")
+            status = self._work()
+            before_end()
+            return status
+        try:
+            tracker = Tracker(self._folder, self._uri, warn=self._warn, artifacts=False)
+            tracker.forward()  # makes the study's MLflow run before any worker could
+            self._share_tracking_key()
+            tracker.start()
+            state: RunState = "interrupted"
+            try:
+                status = self._work()
+                before_end()
+                state = "done" if status == EXIT_DONE else "interrupted"
+            finally:
+                for message in tracker.finish(state):
+                    self._warn(message)
+        finally:
+            lock.release()
+        return status
+
+    def _work(self) -> int:
+        finished = Finished(self._study, self._found, self._console)
+        workers = {index: self._start(index) for index in range(self._study.config.workers)}
+        next_look = 0.0
+        with collected_signals() as received:
+            try:
+                while not received and any(each.poll() is None for each in workers.values()):
+                    time.sleep(POLL_SECONDS)
+                    if time.monotonic() >= next_look:
+                        finished.print_new()
+                        next_look = time.monotonic() + LOOK_SECONDS
+            finally:
+                _stop(list(workers.values()))
+                finished.print_new()
+        if received:
+            name = signal.Signals(received[0]).name
+            self._warn(f"stopped by {name}; trials are saved and the same command again continues")
+            return EXIT_INTERRUPTED
+        return self._verdict(workers)
+
+    def _verdict(self, workers: dict[int, subprocess.Popen[bytes]]) -> int:
+        dead = {index: each.returncode for index, each in workers.items() if each.returncode != 0}
+        for index, code in dead.items():
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
+            self._warn(f"worker {index} {how}; see {self._log(index)}")
+        trials = self._found.get_trials(deepcopy=False)
+        left = any(trial.state.name == "RUNNING" for trial in trials)
+        short = counted(trials) < self._study.config.budget.trials
+        if dead and (left or short):
+            self._warn("not all trials are done; the same command again continues")
+            return EXIT_FAILED
+        return EXIT_DONE
+
+    def _start(self, index: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, *WORKER, str(self._study.path), "--index", str(index)]
+        command += ["--storage", self._url, "--tracking", self._uri]
+        command += [] if self._until is None else ["--until", str(self._until)]
+        command += [part for override in self._overrides for part in ("--set", override)]
+        with self._log(index).open("ab") as log:
+            return subprocess.Popen(
+                command,
+                # The worker lives as long as this pipe: it saves, lets go and ends when this process is gone.
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                # A Ctrl-C reaches this process only, which tells the workers in its own time.
+                start_new_session=True,
+            )
+
+    def _log(self, index: int) -> Path:
+        return self._folder.path / f"worker-{index}.txt"
+
+    def _share_tracking_key(self) -> None:
+        """So that other machines put their trials below the same MLflow run."""
+        path = self._folder.path / "tracking.json"
+        if path.exists() and TRACKING_KEY not in self._found.user_attrs:
+            self._found.set_user_attr(TRACKING_KEY, read_json(path)["key"])
+
+    def _warn(self, message: str) -> None:
+        self._console.print(message, markup=False, soft_wrap=True, highlight=False)
+
+
+def _stop(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Tell the workers to save and let go, and wait; kill those that take too long."""
+    for each in workers:
+        if each.poll() is None:
+            each.terminate()
+    deadline = time.monotonic() + STOP_SECONDS + GRACE_SECONDS
+    for each in workers:
+        try:
+            each.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            each.kill()
+            each.wait()
+        if each.stdin is not None:
+            each.stdin.close()

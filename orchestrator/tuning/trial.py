@@ -1,0 +1,219 @@
+"""One trial of stage two: its seeds train one after the other, watched, and stopped where that is enough."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from orchestrator.campaign import Worker, run_info, settle_run, start_run, stop_runs
+from orchestrator.configuration.resolve import Arm
+from orchestrator.storage.run_folder import CampaignFolder, RunFolder
+from orchestrator.tuning.constraints import violations
+from orchestrator.tuning.followed import Followed
+from orchestrator.tuning.models import Wilcoxon
+from orchestrator.tuning.objectives import SeedRecord
+from orchestrator.tuning.study import Study
+from orchestrator.tuning.verdict import Verdict, before_training, verdict
+
+POLL_SECONDS = 0.2
+DIVERGED = "TrainingDivergedError"
+State = Literal["complete", "pruned", "untrained", "failed", "stopped"]
+"""``untrained`` is refused before training; ``stopped`` is let go of, to be taken up again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a trial ended."""
+
+    state: State
+    verdict: Verdict
+    reason: str = ""
+
+
+class _Stopped(Exception):  # noqa: N818 - not an error
+    """A run need not go on."""
+
+    def __init__(self, state: State, reason: str) -> None:
+        super().__init__(reason)
+        self.state: State = state
+        self.reason = reason
+
+
+class TrainedTrial:
+    """Trains the arm of one candidate for every seed.
+
+    Args:
+        study: what is tuned.
+        trial: reports intermediate values to it and asks it whether to prune; an Optuna trial.
+        params: of the candidate.
+        name: of its folder, which is that of an arm.
+        threads: CPU threads of a run.
+        interrupted: asked between two looks; a reason to let go of the trial, or "".
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        trial: Any,
+        params: Mapping[str, Any],
+        name: str,
+        *,
+        threads: int,
+        interrupted: Callable[[], str] = lambda: "",
+    ) -> None:
+        self._study = study
+        self._trial = trial
+        self._arm: Arm = study.candidate(params, name)
+        self._folder = CampaignFolder(study.folder)
+        self._threads = threads
+        self._interrupted = interrupted
+        self._finished: list[SeedRecord] = []
+        self._known: Mapping[str, float] = {}
+        every = study.config.report_every or max(1, study.num_iterations // 10)
+        self._looks = [*range(every, study.num_iterations, every), study.num_iterations]
+
+    @property
+    def path(self) -> Path:
+        """The folder that holds a folder for each seed."""
+        return self._folder.path / self._arm.name
+
+    def run(self) -> Ending:
+        """Train until every seed is done or one of them is stopped."""
+        loop = self._arm.config.loops.get(self._study.loop)
+        if loop is not None and self._study.start is not None:
+            bound = self._study.config.constraints.sensitivity
+            self._known = before_training(loop, self._study.start.plant, bound)
+        current: SeedRecord | None = None
+        try:
+            if any(violation > 0 for violation in self._known.values()):
+                raise _Stopped("untrained", "Ms is above its bound; it was not trained")
+            for seed in self._study.seeds:
+                followed = self._follow(seed)
+                try:
+                    self._train(seed, followed)
+                finally:
+                    followed.update()
+                    current = followed.record()
+                self._finished.append(current)
+                current = None
+                self._report_seed()
+        except _Stopped as stop:
+            started = [*self._finished, *([] if current is None else [current])]
+            return Ending(state=stop.state, verdict=self._verdict(started), reason=stop.reason)
+        found = self._verdict(self._finished)
+        if not found.has_values:
+            lacking = [
+                each.name
+                for each, value in zip(self._study.objectives, found.values, strict=True)
+                if value != value
+            ]
+            return Ending(
+                state="failed",
+                verdict=found,
+                reason=f"the runs do not tell {', '.join(lacking) or 'a finite value'}",
+            )
+        return Ending(state="complete", verdict=found)
+
+    def _verdict(self, records: list[SeedRecord]) -> Verdict:
+        if not records:
+            unknown = tuple(float("nan") for _ in self._study.objectives)
+            return Verdict(values=unknown, violations=dict(self._known))
+        found = verdict(records, self._study.objectives, self._study.config.constraints)
+        return replace(found, violations={**found.violations, **self._known})
+
+    def _follow(self, seed: int) -> Followed:
+        loop = self._arm.config.loops.get(self._study.loop)
+        sensor = loop.sensor if loop is not None else "entropy"
+        return Followed(self._folder.run(self._arm.name, seed), self._study.loop, sensor)
+
+    def _train(self, seed: int, followed: Followed) -> None:
+        """One seed, in a process of its own; what is done already is not done again."""
+        folder = self._prepared(seed)
+        looks = list(self._looks)
+        if folder.read_status().status == "done":
+            followed.update()
+            self._look(followed, looks)
+            return
+        worker = start_run(folder, self._threads)
+        try:
+            while worker.process.poll() is None:
+                followed.update()
+                self._look(followed, looks)
+                if reason := self._interrupted():
+                    raise _Stopped("stopped", reason)
+                time.sleep(POLL_SECONDS)
+        except _Stopped as stop:
+            self._stop(worker, stop)
+            raise
+        except BaseException:
+            stop_runs([worker])
+            raise
+        settle_run(worker)
+        if reason := self._interrupted():  # the run may have been told by the same signal
+            raise _Stopped("stopped", reason)
+        followed.update()
+        self._look(followed, looks)
+        self._require_done(folder)
+
+    def _prepared(self, seed: int) -> RunFolder:
+        folder = self._folder.run(self._arm.name, seed)
+        info = run_info(self._study.config.name, self._arm, seed, self._study.campaign.config.execution)
+        if (folder.path / "run.json").exists():
+            if folder.read_info().fingerprint != info.fingerprint:
+                raise _Stopped("failed", f"{folder.path} holds a run of other parameters; delete {self.path}")
+        else:
+            folder.write_info(info)
+        return folder
+
+    def _stop(self, worker: Worker, stop: _Stopped) -> None:
+        stop_runs([worker])
+        if stop.state != "stopped":
+            status = worker.folder.read_status()
+            worker.folder.write_status(replace(status, reason=f"{stop.state}: {stop.reason}", pid=None))
+
+    def _require_done(self, folder: RunFolder) -> None:
+        status = folder.read_status()
+        if status.status == "done":
+            return
+        reason = status.reason or f"ended as {status.status}; see {folder.log_path}"
+        # A policy that blew up is a bad candidate, not a broken machine: the sampler is to learn from it.
+        state: State = "pruned" if reason.startswith(DIVERGED) else "failed"
+        raise _Stopped(state, f"{folder.path.name}: {reason}")
+
+    def _look(self, followed: Followed, looks: list[int]) -> None:
+        """Stop a run that collapsed or exploded, and report what there is to the pruner."""
+        constraints = self._study.config.constraints
+        for name, violation in violations(followed.record(), constraints).items():
+            if violation > 0:
+                raise _Stopped("pruned", f"{name}: entropy is {violation:.3g} nats/token beyond the bound")
+        while looks and looks[0] <= followed.num_iterations:
+            self._report(followed.record(looks[0]), looks.pop(0))
+
+    def _report(self, record: SeedRecord, num_iterations: int) -> None:
+        if len(self._study.objectives) > 1 or isinstance(self._study.config.pruner, Wilcoxon):
+            return
+        step = len(self._finished) * self._study.num_iterations + num_iterations
+        found = self._verdict([*self._finished, record])
+        self._tell(found.values[0], step, f"at iteration {num_iterations} of seed {len(self._finished) + 1}")
+
+    def _report_seed(self) -> None:
+        """For the paired test: a seed is a step."""
+        if isinstance(self._study.config.pruner, Wilcoxon) and len(self._study.objectives) == 1:
+            number = len(self._finished)
+            found = self._verdict(self._finished[-1:])
+            self._tell(found.values[0], number - 1, f"after {number} seeds")
+
+    def _tell(self, value: float, step: int, when: str) -> None:
+        if value != value:
+            return
+        self._trial.report(value, step)
+        last = len(self._study.seeds) * self._study.num_iterations
+        is_over = step == last or (
+            isinstance(self._study.config.pruner, Wilcoxon) and step + 1 == len(self._study.seeds)
+        )
+        if not is_over and self._trial.should_prune():
+            kind = self._study.config.pruner.kind
+            raise _Stopped("pruned", f"{kind}: {self._study.objectives[0].name} {value:.4g} {when}")

@@ -1,0 +1,184 @@
+"""The process of one worker: ``python -m orchestrator.tuning.worker STUDY.yaml --index N``.
+
+It takes trials from the storage until the budget is used up.  Whatever kills it, the trial that it was at
+is taken up by another; told to stop, it saves and lets go of the trial first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from orchestrator.campaign import shared_cores
+from orchestrator.tuning.foretold import PREDICTED
+from orchestrator.tuning.leases import (
+    DUPLICATE,
+    FAILED,
+    OUTCOME,
+    RANK,
+    REASON,
+    SURPLUS,
+    UNTRAINED,
+    Lease,
+    Watch,
+    close,
+    counted,
+    is_redundant,
+    quietly,
+    root,
+    take_up,
+)
+from orchestrator.tuning.links import Links
+from orchestrator.tuning.simulated import judge
+from orchestrator.tuning.space import Params, suggest
+from orchestrator.tuning.study import Study
+from orchestrator.tuning.trial import Ending, TrainedTrial
+
+EXIT_DONE, EXIT_INTERRUPTED = 0, 143
+WAIT_SECONDS = 1.0
+TRIAL_FOLDER = "entrostat.folder"
+
+
+class TrialWorker:
+    """Works off trials of a study.
+
+    Args:
+        study: what is tuned.
+        optuna_study: its Optuna study, opened by this process.
+        links: makes a trial's MLflow run, so that both know of each other.
+        until: seconds since 1970 after which no trial begins; None is never.
+    """
+
+    def __init__(self, study: Study, optuna_study: Any, links: Links, *, until: float | None = None) -> None:
+        self._study = study
+        self._optuna = optuna_study
+        self._links = links
+        self._until = until
+        self._watch = Watch(study.config.lease_seconds)
+        self._threads = study.campaign.config.execution.threads or shared_cores(study.config.workers)
+        self._stop = threading.Event()
+
+    def stop(self, *_: object) -> None:
+        """Save, let go of the trial and end."""
+        self._stop.set()
+
+    def run(self) -> int:
+        """Take trials until none is left; give the exit status."""
+        while not self._stop.is_set():
+            trials = self._sweep()
+            if self._may_begin(trials):
+                self._work(self._optuna.ask())
+            elif self._is_over(trials):
+                return EXIT_DONE
+            else:  # others are at the last trials; one of them may die
+                self._stop.wait(WAIT_SECONDS)
+        return EXIT_INTERRUPTED
+
+    def _sweep(self) -> list[Any]:
+        """Queue what is abandoned, and give all trials as they are now."""
+        abandoned = self._watch.abandoned(self._trials())
+        for trial in abandoned:
+            take_up(self._optuna, trial, self._study.config.retries)
+        return self._trials()
+
+    def _trials(self) -> list[Any]:
+        trials: list[Any] = self._optuna.get_trials(deepcopy=False)
+        return trials
+
+    def _may_begin(self, trials: list[Any]) -> bool:
+        return counted(trials) < self._study.config.budget.trials and not self._is_late()
+
+    def _is_late(self) -> bool:
+        return self._until is not None and time.time() > self._until
+
+    def _is_over(self, trials: list[Any]) -> bool:
+        return self._is_late() or not any(trial.state.name == "RUNNING" for trial in trials)
+
+    def _work(self, trial: Any) -> None:
+        with Lease(trial, self._study.config.lease_seconds) as lease:
+            params = suggest(trial, self._study.config.space)
+            if is_redundant(self._optuna, trial):
+                return close(trial, self._optuna, DUPLICATE, "it is in the queue twice")
+            if counted(self._trials(), before=trial.number) >= self._study.config.budget.trials:
+                return close(trial, self._optuna, SURPLUS, "the budget is used up")
+            ending = self._train(trial, params, lease)
+            if lease.is_lost:
+                return None
+            if ending.state == "stopped":
+                return lease.release()
+            self._tell(trial, ending)
+        return None
+
+    def _train(self, trial: Any, params: Params, lease: Lease) -> Ending:
+        def interrupted() -> str:
+            if lease.is_lost:
+                return "another worker has taken the trial up"
+            return "told to stop" if self._stop.is_set() else ""
+
+        frozen = self._trials()[trial.number]
+        name = f"trial-{root(frozen):04d}"
+        trained = TrainedTrial(
+            self._study, trial, params, name, threads=self._threads, interrupted=interrupted
+        )
+        trial.set_user_attr(TRIAL_FOLDER, name)
+        if self._study.config.simulation is not None:
+            values = judge(self._study, [params])[0].values
+            trial.set_user_attr(PREDICTED, [value if isfinite(value) else None for value in values])
+        self._links.begin(trained.path, trial, params, frozen.user_attrs.get(RANK))
+        ending = trained.run()
+        self._links.end(trained.path, ending, self._study)
+        return ending
+
+    def _tell(self, trial: Any, ending: Ending) -> None:
+        from optuna.trial import TrialState
+
+        with quietly():
+            if ending.reason:
+                trial.set_user_attr(REASON, ending.reason)
+            for name, violation in ending.verdict.violations.items():
+                trial.set_constraint(name, violation)
+            if ending.state == "complete":
+                self._optuna.tell(trial, list(ending.verdict.values))
+            elif ending.state in ("pruned", "untrained"):
+                if ending.state == "untrained":
+                    trial.set_user_attr(OUTCOME, UNTRAINED)
+                self._optuna.tell(trial, state=TrialState.PRUNED)
+            else:
+                close(trial, self._optuna, FAILED, ending.reason)
+
+
+def main(arguments: list[str]) -> int:
+    """Read the study again, open its storage and work."""
+    from orchestrator.storage.run_folder import CampaignFolder
+    from orchestrator.tracking.tracker import Tracker
+    from orchestrator.training.worker import stop_with_parent
+    from orchestrator.tuning.reading import read_study
+    from orchestrator.tuning.records import open_study
+    from orchestrator.tuning.storage import open_storage
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--index", type=int, required=True)
+    parser.add_argument("--storage", required=True)
+    parser.add_argument("--tracking", required=True)
+    parser.add_argument("--until", type=float)
+    parser.add_argument("--set", dest="overrides", action="append", default=[])
+    given = parser.parse_args(arguments)
+    study = read_study(given.study, given.overrides)
+    found = open_study(study, open_storage(given.storage, given.tracking), worker=given.index)
+    links = Links(Tracker(CampaignFolder(study.folder), given.tracking, warn=print), given.storage)
+    worker = TrialWorker(study, found, links, until=given.until)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, worker.stop)
+    threading.Thread(target=stop_with_parent, daemon=True).start()
+    return worker.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
