@@ -19,6 +19,7 @@ from controllers.design.errors import DesignError
 from controllers.design.frequency import grid, largest_sensitivity, sensitivity_peak
 from controllers.design.response import spectral_radius
 from controllers.design.transfer import Array, Loop, close
+from controllers.identification.checks import SIGNIFICANT, dominant_pole
 from controllers.plant import Plant
 
 Structure = Literal["p", "pi", "pid"]
@@ -159,27 +160,27 @@ def _scale(plant: Plant) -> float:
 
 
 def _check(plant: Plant) -> None:
-    """What no gains of the right sign can mend, judged with the plant's own uncertainty of 2 σ."""
+    """What no gains of the right sign can mend, judged with the plant's own uncertainty as identification does."""
     covariance = np.array(plant.covariance) if plant.covariance else np.zeros((len(plant.parameters),) * 2)
     na, nb = len(plant.a), len(plant.b)
     if sum(plant.b) <= 0:
+        error = float(np.sqrt(covariance[na : na + nb, na : na + nb].sum()))
         raise DesignError(
-            f"a command must raise entropy in the end, got a sum of b of {sum(plant.b):.3g}: turn the sign "
-            "of the actuator, or identify again with a larger dither"
+            f"a command must raise entropy in the end, got a sum of b of {sum(plant.b):.3g} ± {error:.2g}: turn "
+            "the sign of the actuator, or identify again with a larger dither"
         )
     first = next(i for i, b in enumerate(plant.b) if b != 0)
     b, error = plant.b[first], float(np.sqrt(covariance[na + first, na + first]))
-    if b + 2 * error < 0:
+    if b + SIGNIFICANT * error < 0:
         raise DesignError(
             f"the plant is non-minimum-phase, its first answer of {b:.3g} ± {error:.2g} has the wrong sign: "
             "identify with a longer delay or fewer b coefficients"
         )
-    slack = 2 * float(np.sqrt(covariance[:na, :na].sum())) if na else 0.0
-    radius = float(np.abs(plant.poles).max(initial=0.0))
-    if radius > 1 + slack + 1e-9:
+    pole, error = (
+        dominant_pole(plant) if plant.covariance else (float(np.abs(plant.poles).max(initial=0.0)), 0.0)
+    )
+    if pole > 1 + SIGNIFICANT * error + 1e-9:
         raise DesignError(
-            f"the plant is unstable by itself, with a pole of {radius:.4g} (uncertainty ± {slack:.2g}): identify "
-            "on a longer record around one level, without its transient"
+            f"the plant is unstable by itself, with a pole of {pole:.4g} ± {error:.2g}: identify on a longer "
+            "record around one level, without its transient"
         )
-    if nb and _scale(plant) == 0:
-        raise DesignError("the command does not move the plant: identify with a larger dither")

@@ -89,16 +89,16 @@ def require_metric(arms: Sequence[Arm], metric: str) -> None:
 def contrasts(arms: Sequence[Arm], metric: str, baseline: str) -> list[Contrast]:
     """The baseline and every other arm against it, in the order of the arms, from finished runs."""
     values = {arm.name: {run.info.seed: final_value(run, metric) for run in arm.done} for arm in arms}
-    pairs = {arm.name: _pairs(values[arm.name], values[baseline]) for arm in arms if arm.name != baseline}
+    paired = {arm.name: pairs(values[arm.name], values[baseline]) for arm in arms if arm.name != baseline}
     p_values = {
-        name: permutation_p(one - other) if one.size > 1 else nan for name, (one, other) in pairs.items()
+        name: permutation_p(one - other) if one.size > 1 else nan for name, (one, other) in paired.items()
     }
     adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
     num_tests = sum(isfinite(p) for p in p_values.values())
     rows = []
     for arm in arms:
         estimate = Estimate(tuple(values[arm.name].values()))
-        one, other = pairs.get(arm.name, (np.array([]), np.array([])))
+        one, other = paired.get(arm.name, (np.array([]), np.array([])))
         difference = one - other
         p, p_adjusted = p_values.get(arm.name, nan), adjusted.get(arm.name, nan)
         verdict = "baseline" if arm.name == baseline else _verdict(difference, p_adjusted, num_tests)
@@ -119,6 +119,14 @@ def contrasts(arms: Sequence[Arm], metric: str, baseline: str) -> list[Contrast]
     return rows
 
 
+def pairs(one: dict[int, float], other: dict[int, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Values of the seeds that both have, in the order of the seeds."""
+    common = sorted(
+        seed for seed in one.keys() & other.keys() if isfinite(one[seed]) and isfinite(other[seed])
+    )
+    return np.array([one[seed] for seed in common]), np.array([other[seed] for seed in common])
+
+
 def _verdict(difference: np.ndarray, p_adjusted: float, num_tests: int) -> str:
     if difference.size == 0:
         return "no seed in common"
@@ -131,14 +139,6 @@ def _verdict(difference: np.ndarray, p_adjusted: float, num_tests: int) -> str:
         needed = pairs_needed(LEVEL, num_tests)
         return f"too few seeds: {difference.size} give no p below {min(1.0, least):.3g}, {needed} could"
     return "not told apart"
-
-
-def _pairs(one: dict[int, float], other: dict[int, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Values of the seeds that both have, in the order of the seeds."""
-    common = sorted(
-        seed for seed in one.keys() & other.keys() if isfinite(one[seed]) and isfinite(other[seed])
-    )
-    return np.array([one[seed] for seed in common]), np.array([other[seed] for seed in common])
 
 
 def _has(run: Run, metric: str) -> bool:

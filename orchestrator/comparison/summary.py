@@ -67,6 +67,7 @@ class Summary:
     method: str
     num_done: int
     num_runs: int
+    seeds: tuple[int, ...]  # of the finished runs, in the order of every estimate's values
     pass_at_1: Estimate  # greedy, held out, final
     pass_at_k: Estimate  # sampled, held out, final
     k: int  # of pass_at_k; 0 where there is none
@@ -102,6 +103,7 @@ def summarise(arm: Arm) -> Summary:
         method=arm.method,
         num_done=len(arm.done),
         num_runs=len(arm.runs),
+        seeds=tuple(run.info.seed for run in arm.done),
         pass_at_1=over_seeds(lambda run: last(run.evaluation.get("eval/pass_at_1"))),
         pass_at_k=over_seeds(lambda run: last(run.evaluation.get(f"eval/pass_at_{k}")) if k else nan),
         k=k,

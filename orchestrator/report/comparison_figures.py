@@ -27,7 +27,7 @@ def profiles(comparison: Comparison) -> Figure:
     figure = Figure(
         id="profiles",
         title="Performance profile",
-        unit=f"share of seeds × {num_parts} parts of the exam above each {metric}",
+        unit=f"share of seeds × {num_parts} parts of the exam above each {metric}" if data else "",
         data=data,
         arms=_names(comparison),
         layout={"xaxis": {"title": {"text": metric}}, "yaxis": {"range": [0, 1.02]}},

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite, sqrt
+from math import isfinite
+
+import numpy as np
 
 from orchestrator.comparison import Estimate, Summary
+from orchestrator.comparison.contrasts import LEVEL, pairs
+from orchestrator.comparison.differences import pairs_needed, permutation_p, smallest_p
 
 COLLAPSE = 0.5  # of its initial value: below, entropy has collapsed
 GROWTH = 1.5  # of its initial value: above, entropy has grown
@@ -90,21 +94,28 @@ def _who_solves_more(summaries: Sequence[Summary]) -> list[str]:
     sentence = f"Held-out pass@1 is {_against(best.pass_at_1, baseline.pass_at_1, best.arm, baseline.arm)}"
     if best.pass_at_k.num and baseline.pass_at_k.num and best.k == baseline.k:
         sentence += f", pass@{best.k} {best.pass_at_k.mean:.3f} against {baseline.pass_at_k.mean:.3f}"
-    return [f"{sentence}; {_significance(best.pass_at_1, baseline.pass_at_1)}."]
+    return [f"{sentence}; {_significance(best, baseline, len(scored) - 1)}."]
 
 
 def _against(one: Estimate, other: Estimate, name: str, other_name: str) -> str:
     return f"{one.mean:.3f} for `{name}` against {other.mean:.3f} for `{other_name}`"
 
 
-def _significance(one: Estimate, other: Estimate) -> str:
-    """Whether a difference of means exceeds twice its standard error."""
-    if one.num < 2 or other.num < 2:
-        return "with one seed, nobody knows how much of that is chance"
-    standard_error = sqrt(one.std**2 / one.num + other.std**2 / other.num)
-    if abs(one.mean - other.mean) > 2 * standard_error:
-        return "the difference in pass@1 is larger than the spread over seeds explains"
-    return "the difference in pass@1 is no larger than the spread over seeds explains"
+def _significance(one: Summary, other: Summary, num_tests: int) -> str:
+    """Whether chance explains a difference, tested seed by seed; the best of several arms pays for the choice."""
+    first = dict(zip(one.seeds, one.pass_at_1.values, strict=True))
+    second = dict(zip(other.seeds, other.pass_at_1.values, strict=True))
+    difference = np.subtract(*pairs(first, second))
+    if difference.size < 2:
+        seeds = "one seed" if difference.size else "no seed in common"
+        return f"with {seeds}, nobody knows how much of that is chance"
+    p = min(1.0, num_tests * permutation_p(difference))
+    if p <= LEVEL:
+        return f"chance does not explain that over {difference.size} seeds (p = {p:.2g})"
+    if num_tests * smallest_p(difference.size) > LEVEL:
+        needed = pairs_needed(LEVEL, num_tests)
+        return f"{difference.size} seeds are too few to tell that from chance, {needed} could"
+    return f"chance explains that too (p = {p:.2g} over {difference.size} seeds)"
 
 
 def _signed(change: float) -> str:

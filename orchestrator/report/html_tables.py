@@ -100,10 +100,11 @@ def _whisker(cell: Cell, scale: tuple[float, float]) -> str:
         return 4 + (WHISKER_WIDTH - 8) * (value - low) / ((high - low) or 1.0)
 
     zero = f'<path class="zero" d="M{at(0):.1f} 0v{WHISKER_HEIGHT:g}"/>' if low < 0 < high else ""
+    dot = f'<circle cx="{at(cell.middle):.1f}" cy="{middle:g}" r="3"/>' if isfinite(cell.middle) else ""
     ends = "".join(f"M{at(end):.1f} {middle - 3:g}v6" for end in (cell.low, cell.high))
     return (
         f'<svg class="whisker" viewBox="0 0 {WHISKER_WIDTH:g} {WHISKER_HEIGHT:g}" aria-hidden="true">{zero}'
-        f'<path d="M{at(cell.low):.1f} {middle:g}H{at(cell.high):.1f}{ends}"/></svg>'
+        f'<path d="M{at(cell.low):.1f} {middle:g}H{at(cell.high):.1f}{ends}"/>{dot}</svg>'
     )
 
 

@@ -38,7 +38,7 @@ def to_csv(table: Table) -> str:
     fields: list[tuple[str, Callable[[int], str]]] = []
     for index, head in enumerate(table.heads):
         column = [cells[index] for _, cells in table.rows]
-        numeric = any(isfinite(cell.value) for cell in column)
+        numeric = any(cell.value == cell.value for cell in column)  # inf is a number here
         ranged = any(isfinite(cell.low) for cell in column)
         if numeric:
             fields.append((head.title, lambda row, c=column: _number(c[row].value)))  # type: ignore[misc]

@@ -27,6 +27,8 @@ class Cell:
     value: float = nan
     low: float = nan
     high: float = nan
+    middle: float = nan
+    """What an interval is around, where another column has its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,10 @@ def statistics(comparison: Comparison) -> Table:
     ]
     rows = []
     for each, profile in zip(comparison.contrasts, comparison.profiles, strict=True):
-        cells = [Cell(_plain(each.estimate.mean), each.estimate.mean), _interval(each.interval)]
+        cells = [
+            Cell(_plain(each.estimate.mean), each.estimate.mean),
+            _interval(each.interval, each.estimate.mean),
+        ]
         if has_profile:
             interval = profile.middle_interval if profile else Interval()
             middle = profile.middle if profile else nan
@@ -92,7 +97,7 @@ def statistics(comparison: Comparison) -> Table:
             cells.append(Cell(text, middle, interval.low, interval.high))
         cells += [
             Cell(_signed(each.difference), each.difference),
-            _interval(each.difference_interval),
+            _interval(each.difference_interval, each.difference),
             Cell(p_value(each.p_adjusted), each.p_adjusted),
             Cell(_signed(each.effect, 2), each.effect),
             Cell(_signed(each.delta, 2), each.delta),
@@ -251,11 +256,11 @@ def _signed(value: float, digits: int = 3) -> str:
     return f"{value:+.{digits}f}".replace("-", "−") if isfinite(value) else NONE
 
 
-def _interval(interval: Interval) -> Cell:
+def _interval(interval: Interval, middle: float = nan) -> Cell:
     if not isfinite(interval.low):
         return Cell(NONE)
     text = f"[{interval.low:.3f}, {interval.high:.3f}]".replace("-", "−")
-    return Cell(text, nan, interval.low, interval.high)
+    return Cell(text, nan, interval.low, interval.high, middle)
 
 
 def _with_error(value: float, error: float) -> str:

@@ -70,7 +70,10 @@ def _start(path: Path, config: StudyConfig, arm: Arm, loop_name: str) -> Start |
         if loop is None or loop.plant is None:
             return None
         return Start(plant=loop.plant, initial_nats=initial or loop.plant.level_nats, source="the arm's loop")
-    file = read_plant(path.parent / own)
+    try:
+        file = read_plant(path.parent / own)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: simulation.plant: {error}") from error
     if (file.channel.actuator.kind, file.channel.sensor) != (loop.actuator.kind, loop.sensor):
         raise ConfigError(
             f"{path}: simulation.plant: {own} is from {file.channel.actuator.kind!r} to {file.channel.sensor!r}, "

@@ -180,8 +180,10 @@ def _open_database(url: str) -> Any:
     engine: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}} if url.startswith(SQLITE) else {}
     try:
         return RDBStorage(url, engine_kwargs=engine)
-    except ModuleNotFoundError as error:
-        raise _refused(url, f"needs the driver {error.name!r}; install it with pip") from error
+    except ImportError as error:
+        cause = error.__cause__ or error.__context__ or error
+        driver = getattr(cause, "name", None) or urlsplit(url).scheme
+        raise _refused(url, f"needs the database driver {driver!r}; install it with pip") from error
 
 
 def _refused(url: str, why: str) -> ConfigError:

@@ -87,3 +87,107 @@ def test_compare_of_what_is_not_there(tmp_path):
     code, output = call("compare", "nothing", "--folder", tmp_path)
     assert code == 2
     assert "no campaign 'nothing'" in output
+
+
+@pytest.fixture
+def runs(make_campaign):
+    """The folder of two campaigns with six seeds and one."""
+    make_campaign(seeds=range(6), arms=("grpo", "entropic"), name="one")
+    return make_campaign(seeds=(0,), arms=("grpo",), name="two").path.parent
+
+
+def test_compare_prints_the_tables_and_writes_the_campaigns_report(runs):
+    code, output = call("compare", "one", "--folder", runs)
+    assert code == 0
+    assert "eval/pass_at_1 against grpo" in output
+    assert (runs / "one" / "report" / "index.html").exists()
+    assert str(runs / "one" / "report" / "index.html") in output.replace("\n", "")
+
+
+def test_compare_of_several_has_a_page_of_its_own(runs):
+    code, output = call("compare", "one", "two", "--folder", runs, "--baseline", "two/grpo")
+    assert code == 0
+    assert "against two/grpo" in " ".join(output.split())
+    assert (runs / "comparison.html").exists()
+    assert not (runs / "two" / "report").exists()
+
+
+@pytest.mark.parametrize(("suffix", "begins"), [(".csv", "arm,"), (".md", "**"), (".tex", r"\begin{table}")])
+def test_the_ending_of_the_file_is_the_format(runs, tmp_path, suffix, begins):
+    file = tmp_path / f"x{suffix}"
+    code, _ = call(
+        "compare",
+        "one",
+        "--folder",
+        runs,
+        "--output",
+        file,
+        "--table",
+        "tracking",
+        "--page",
+        tmp_path / "p.html",
+    )
+    assert code == 0
+    assert file.read_text().startswith(begins)
+    assert (tmp_path / "p.html").exists()
+    assert not (runs / "one" / "report").exists()
+
+
+def test_a_format_without_a_file_is_all_that_is_printed(runs):
+    result = CliRunner().invoke(app, ["compare", "one", "--folder", str(runs), "--format", "csv"])
+    assert result.exit_code == 0
+    assert [line.split(",")[0] for line in result.stdout.splitlines()] == ["arm", "grpo", "entropic"]
+    assert "report" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to compare"),
+        (["three"], "no campaign 'three'"),
+        (["one", "--baseline", "gpro"], "no arm 'gpro' to compare with; did you mean 'grpo'"),
+        (["one", "--metric", "eval/pass_at_9"], "no run has the metric 'eval/pass_at_9'"),
+        (["one", "--format", "csv", "--table", "summary", "--table", "tracking"], "holds one table"),
+        (["one", "--output", "x.doc"], "the ending does not say the format; use .csv, .md, .tex"),
+        (["one", "--output", "/nowhere/x.csv"], "not a file in a folder that exists"),
+        (["one", "--page", "/nowhere/x.html"], "not a file in a folder that exists"),
+        (["one", "--uri", "sqlite:////nowhere/mlflow.db"], "there is no such database"),
+    ],
+)
+def test_bad_input_of_compare_is_one_line_and_writes_nothing(runs, arguments, message, monkeypatch):
+    monkeypatch.chdir(runs)
+    before = sorted(runs.rglob("*"))
+    code, output = call("compare", *arguments, "--folder", runs)
+    assert code == 2
+    assert message in output
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
+    assert sorted(runs.rglob("*")) == before
+
+
+def test_export_writes_the_runs_of_several_campaigns(runs, tmp_path):
+    file = tmp_path / "x.csv"
+    code, output = call(
+        "export", "one", "two", "--folder", runs, "--output", file, "--metrics", "eval/pass_at_1"
+    )
+    assert code == 0
+    assert "91 rows of 13 runs" in output  # 13 runs, an exam at 0, 25, …, 150
+    lines = file.read_text().splitlines()
+    assert len(lines) == 92
+    assert {line.split(",")[1].strip('"') for line in lines[1:]} == {"one/grpo", "entropic", "two/grpo"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["one", "--output", "x.json"], "use one of .parquet, .csv"),
+        (["one", "--output", "x.csv", "--metrics", "loss*"], "no run has the metric"),
+        (["three", "--output", "x.csv"], "no campaign 'three'"),
+    ],
+)
+def test_bad_input_of_export_leaves_no_file(runs, arguments, message, monkeypatch):
+    monkeypatch.chdir(runs)
+    code, output = call("export", *arguments, "--folder", runs)
+    assert code == 2
+    assert message in output
+    assert not list(runs.glob("x.*"))

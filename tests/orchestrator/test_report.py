@@ -126,7 +126,7 @@ def test_findings_say_collapse_hold_and_saturation(make_campaign):
     assert re.match(r"`entropic` held its setpoint of 0\.200 .* within \d\.\d %", hold)
     assert re.match(r"`aer` did not hold .* its command was at a limit in \d\d %", miss)
     assert "Held-out pass@1 is" in solves
-    assert "spread over seeds" in solves
+    assert "3 seeds are too few to tell that from chance" in solves
 
 
 def test_the_law_of_each_arm_is_drawn_with_its_ceiling_or_said_not_to_be_known(make_campaign):
@@ -167,17 +167,27 @@ def test_one_seed_claims_no_significance(make_campaign):
 
 
 @pytest.mark.parametrize(
-    ("other", "verdict"),
+    ("ours", "theirs", "verdict"),
     [
-        # standard error sqrt(0.01²/3 + 0.01²/3) = 0.008: a difference of 0.10 is more than twice that, 0.01 is not
-        ((0.59, 0.60, 0.61), "is larger than the spread"),
-        ((0.68, 0.69, 0.70), "is no larger than the spread"),
+        # eight seeds, every one better: p = 2/256, twice that for two arms
+        (
+            [0.7 + s / 100 for s in range(8)],
+            [0.5] * 8,
+            "chance does not explain that over 8 seeds (p = 0.016)",
+        ),
+        ([0.70, 0.71, 0.72], [0.5] * 3, "3 seeds are too few to tell that from chance, 7 could"),
+        # better and worse by turns, +0.03 against −0.02
+        ([0.53, 0.48] * 4, [0.5] * 8, "chance explains that too (p = 1 over 8 seeds)"),
+        ([0.7], [0.5], "with one seed, nobody knows"),
     ],
 )
-def test_a_difference_counts_from_twice_its_standard_error(make_campaign, other, verdict):
-    base, held, _ = summaries(make_campaign(seeds=(0, 1)))
-    held = replace(held, pass_at_1=Estimate((0.69, 0.70, 0.71)))
-    assert verdict in findings([replace(base, pass_at_1=Estimate(other)), held])[-1]
+def test_a_difference_is_tested_seed_by_seed(make_campaign, ours, theirs, verdict):
+    base, held, _ = summaries(make_campaign(seeds=(0,)))
+    seeds = tuple(range(len(ours)))
+    held = replace(held, pass_at_1=Estimate(tuple(ours)), seeds=seeds)
+    base = replace(base, pass_at_1=Estimate(tuple(theirs)), seeds=seeds)
+    third = replace(base, arm="third", pass_at_1=Estimate(tuple(value - 0.2 for value in theirs)))
+    assert verdict in findings([base, held, third])[-1]
 
 
 def test_a_campaign_that_did_not_collapse_does_not_claim_so(make_campaign):

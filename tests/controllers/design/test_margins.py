@@ -87,6 +87,15 @@ def test_margins_are_where_the_loop_turns_unstable(kappa, share, delay):
         assert found.extra_iterations >= int(found.delay_margin - 1e-9)
 
 
+def test_a_lag_beyond_half_a_turn_counts_by_its_nearer_way():
+    """At a phase of 170° it takes 350° of lag to −1, but 10° of lead do it too."""
+    omega = np.linspace(0.1, np.pi, 2001)
+    size = 1.5 - 0.25 * omega  # 1 at ω = 2
+    found = grid_margins(size * np.exp(1j * np.radians(170)), omega)
+    assert found.phase_margin_degrees == pytest.approx(10)
+    assert found.delay_margin == pytest.approx(np.radians(350) / 2, rel=1e-2)
+
+
 def test_a_loop_that_is_not_stable_has_no_margin(make):
     found = margins(make(), law(1.0, 2.0))
     assert not found.stable

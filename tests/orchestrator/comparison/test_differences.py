@@ -1,0 +1,98 @@
+"""Tests of differences: hand values, then scipy and statsmodels as a second opinion."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from orchestrator.comparison.differences import (
+    cliffs_delta,
+    cohens_dz,
+    holm,
+    pairs_needed,
+    permutation_p,
+    smallest_p,
+)
+
+
+def test_three_differences_of_one_sign_by_hand():
+    # 2³ = 8 choices of signs; |sum| is as large as 6 for all + and all −: 2 of 8
+    assert permutation_p([1.0, 2.0, 3.0]) == 2 / 8
+    # |1 + 2 − 3| = 0: every choice is at least as large
+    assert permutation_p([1.0, 2.0, -3.0]) == 1.0
+    # sum 4; as large: ±(1+2+3) and ±(−1+2+3): 4 of 8
+    assert permutation_p([-1.0, 2.0, 3.0]) == 4 / 8
+
+
+def test_equal_differences_do_not_fall_to_rounding():
+    assert permutation_p([0.1] * 6) == 2 / 64
+    assert permutation_p([0.0, 0.0, 0.0]) == 1.0
+
+
+@given(st.lists(st.floats(-5, 5).map(lambda x: round(x, 3)), min_size=2, max_size=8))
+def test_the_exact_test_is_that_of_scipy(differences):
+    theirs = stats.permutation_test(
+        (np.array(differences),), np.sum, permutation_type="samples", n_resamples=np.inf
+    )
+    assert permutation_p(differences) == pytest.approx(theirs.pvalue, abs=1e-12)
+
+
+def test_many_differences_are_drawn_and_agree_with_the_exact_test():
+    differences = np.random.default_rng(0).normal(0.3, 1.0, size=18)
+    choices = np.arange(2**18)[:, None] >> np.arange(18) & 1
+    exact = np.mean(np.abs((1 - 2 * choices) @ differences) >= abs(differences.sum()) - 1e-12)
+    assert permutation_p(differences) == pytest.approx(exact, abs=0.005)
+
+
+def test_under_no_effect_p_is_below_a_level_no_more_often_than_that():
+    rng = np.random.default_rng(1)
+    p = np.array([permutation_p(rng.normal(size=7)) for _ in range(2000)])
+    assert np.mean(p <= 0.05) == pytest.approx(6 / 128, abs=0.015)  # levels are multiples of 2/128
+
+
+@pytest.mark.parametrize(("num", "least"), [(1, 1.0), (3, 0.25), (5, 0.0625), (6, 0.03125)])
+def test_so_many_pairs_can_give_no_smaller_p(num, least):
+    assert smallest_p(num) == least == permutation_p(np.arange(1.0, num + 1))
+
+
+@pytest.mark.parametrize("num_tests", [1, 2, 3, 7])
+def test_pairs_needed_are_the_first_that_suffice(num_tests):
+    needed = pairs_needed(0.05, num_tests)
+    assert num_tests * smallest_p(needed) <= 0.05 < num_tests * smallest_p(needed - 1)
+
+
+def test_holm_by_hand():
+    # in rising order 0.01·3 = 0.03, 0.02·2 = 0.04, 0.03·1 = 0.03 raised to 0.04
+    assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+
+
+def test_tests_that_were_not_made_are_not_in_the_family():
+    adjusted = holm([0.03, math.nan, 0.02])
+    assert math.isnan(adjusted[1])
+    assert [adjusted[0], adjusted[2]] == pytest.approx([0.04, 0.04])  # 0.02 · 2, not · 3
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_is_that_of_statsmodels(p_values):
+    assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]), abs=1e-12)
+
+
+def test_effect_sizes_by_hand():
+    # mean 2, deviations −1, 0, 1, sample variance 1
+    assert cohens_dz([1.0, 2.0, 3.0]) == pytest.approx(2.0)
+    assert cohens_dz([-1.0, -2.0, -3.0]) == pytest.approx(-2.0)
+    assert math.isnan(cohens_dz([1.0]))
+    assert math.isnan(cohens_dz([1.0, 1.0]))
+    # of the 6 pairs (1|0) (1|2) (3|0) (3|2) (1|1) (3|1): 4 above, 1 below, 1 alike
+    assert cliffs_delta([1.0, 3.0], [0.0, 2.0, 1.0]) == pytest.approx(3 / 6)
+    assert math.isnan(cliffs_delta([], [1.0]))
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=8), st.lists(st.floats(-5, 5), min_size=1, max_size=8))
+def test_cliffs_delta_is_from_the_statistic_of_mann_and_whitney(one, other):
+    u = stats.mannwhitneyu(one, other).statistic
+    assert cliffs_delta(one, other) == pytest.approx(2 * u / (len(one) * len(other)) - 1, abs=1e-12)

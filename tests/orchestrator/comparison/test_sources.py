@@ -1,0 +1,105 @@
+"""What names stand for: campaigns in the folder, MLflow runs, several at once."""
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.comparison.sources import gather, merge
+from orchestrator.comparison.whole import compare
+from orchestrator.configuration.errors import ConfigError
+from orchestrator.storage.run_data import load_campaign
+from orchestrator.tracking.store import open_client
+from orchestrator.tracking.tracker import Tracker
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # mlflow and sqlalchemy, in their own code
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince20"),
+]
+
+
+def names(campaign):
+    return [arm.name for arm in campaign.arms]
+
+
+def test_one_campaign_is_itself(make_campaign):
+    folder = make_campaign(seeds=(0,))
+    found = gather(["quickstart"], folder=folder.path.parent)
+    assert found.info == folder.read_info()
+    assert names(found) == ["grpo", "entropic", "aer"]
+    assert (
+        gather([str(folder.path)], folder=folder.path / "elsewhere").info == found.info
+    )  # a path, as a shell gives
+
+
+def test_arms_of_one_name_are_told_apart_and_others_are_not(make_campaign):
+    folder = make_campaign(seeds=(0, 1), arms=("grpo", "entropic"), name="one").path.parent
+    make_campaign(seeds=(0,), arms=("grpo", "aer"), name="two")
+    found = gather(["one", "two"], folder=folder)
+    assert names(found) == ["one/grpo", "entropic", "two/grpo", "aer"]
+    assert found.arms[0].runs[0].name == "one/grpo seed 0"
+    assert found.info.name == "one, two"
+    rows = {row.arm: row for row in compare(found, baseline="one/grpo").contrasts}
+    assert rows["two/grpo"].num_pairs == 1
+
+
+def test_a_campaign_named_twice_counts_once(make_campaign):
+    folder = make_campaign(seeds=(0, 1), arms=("grpo",)).path.parent
+    found = gather(["quickstart", "quickstart"], folder=folder)
+    assert len(found.runs) == 2
+
+
+def test_two_different_runs_of_one_name_are_refused(make_run):
+    with pytest.raises(ConfigError, match="two different runs are called c/a seed 0; rename"):
+        merge([make_run(), make_run(fingerprint="other")])
+    assert len(merge([make_run(), replace(make_run(), seconds=2.0)])[0].runs) == 1
+
+
+@pytest.fixture
+def tracked(make_campaign, tmp_path, empty_database):
+    """Two campaigns beside their `mlflow.db`, one of which is in MLflow only."""
+    import shutil
+
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    shutil.copy(empty_database, folder / "mlflow.db")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    make_campaign(seeds=(0,), arms=("grpo",), name="stored")
+    gone = make_campaign(seeds=(0,), arms=("entropic",), name="gone")
+    assert Tracker(gone, uri).finish() == []
+    expected = load_campaign(gone)
+    shutil.rmtree(gone.path)
+    return folder, uri, expected
+
+
+def test_what_is_not_in_the_folder_is_looked_for_in_mlflow(tracked):
+    folder, uri, expected = tracked
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name("gone").experiment_id
+    run_id = client.search_runs([experiment], "tags.`entrostat.arm` = 'entropic'")[0].info.run_id
+    for found in (
+        gather(["gone"], folder=folder),
+        gather([run_id], folder=folder),
+        gather([], folder=folder, filter="tags.`entrostat.campaign` = 'gone'"),
+        gather(["gone"], folder=folder / "nowhere", uri=uri),
+    ):
+        assert found.runs[0].train.values.keys() == expected.runs[0].train.values.keys()
+        assert compare(found).summaries[0].rmse == compare(expected).summaries[0].rmse
+    both = gather(["stored", run_id], folder=folder)
+    assert names(both) == ["grpo", "entropic"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"names": ["sotred"]}, "no campaign 'sotred' in .*; did you mean 'stored'"),
+        ({"names": ["stored"], "uri": "sqlite:////nowhere/mlflow.db"}, "there is no such database"),
+        ({"names": ["f" * 32]}, "no run with id"),
+        ({"names": [], "filter": "tags.x = 'y'"}, "matches no run"),
+        ({"names": []}, "nothing to compare: name campaigns"),
+    ],
+)
+def test_what_is_not_there_is_said(tracked, wanted, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        gather(**wanted, folder=tracked[0])
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,105 @@
+"""Tables for people and for programs, from the same cells."""
+
+import csv
+import io
+import math
+import shutil
+import subprocess
+
+import pytest
+from rich.console import Console
+
+from orchestrator.comparison.whole import compare
+from orchestrator.report.table_formats import to_csv, to_latex, to_markdown
+from orchestrator.report.tables import TABLES, Cell, Head, Table, p_value, statistics
+from orchestrator.report.terminal import print_one, print_table
+from orchestrator.storage.run_data import load_campaign
+
+
+@pytest.fixture
+def comparison(make_campaign):
+    return compare(load_campaign(make_campaign(seeds=range(6))))
+
+
+def rows_of(text):
+    return {row["arm"]: row for row in csv.DictReader(io.StringIO(text))}
+
+
+def test_csv_has_the_numbers_in_full(comparison):
+    rows = rows_of(to_csv(statistics(comparison)))
+    for contrast in comparison.contrasts:
+        row = rows[contrast.arm]
+        assert float(row["mean"]) == contrast.estimate.mean
+        assert float(row["interval low"]) == contrast.interval.low
+        assert float(row["interval high"]) == contrast.interval.high
+        assert row["verdict"] == contrast.verdict
+    assert rows["grpo"]["p (Holm)"] == ""
+    assert float(rows["aer"]["p (Holm)"]) == comparison.contrasts[2].p_adjusted
+
+
+def test_what_never_happened_is_infinite_in_csv_and_never_elsewhere(comparison):
+    late = compare(comparison.campaign, target=0.999)
+    assert rows_of(to_csv(TABLES["efficiency"](late)))["grpo"]["iterations to 0.999"] == "inf"
+    assert "| never |" in to_markdown(TABLES["efficiency"](late))
+
+
+HOSTILE = Table(
+    name="x",
+    title="100% & more",
+    heads=(Head("a|b_c"), Head("δ")),
+    rows=(("{arm}\\x|y", (Cell("50 % ± 2"), Cell("−1", -1.0))),),
+)
+
+
+def test_markdown_keeps_its_columns(comparison):
+    lines = to_markdown(HOSTILE).splitlines()
+    assert lines[2:] == ["| arm | a\\|b_c | δ |", "|---|---:|---:|", "| {arm}\\\\x\\|y | 50 % ± 2 | −1 |"]
+    widths = {
+        line.count("|") for line in to_markdown(statistics(comparison)).splitlines() if line.startswith("|")
+    }
+    assert len(widths) == 1
+
+
+def test_latex_escapes_what_it_reads_as_commands():
+    text = to_latex(HOSTILE)
+    assert r"\caption{100\% \& more. }" in text
+    assert r"\{arm\}\textbackslash{}x|y & 50 \% \ensuremath{\pm} 2 & \ensuremath{-}1 \\" in text
+    assert r"\begin{tabular}{lrr}" in text
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs LaTeX")
+def test_latex_compiles(comparison, tmp_path):
+    body = "\n".join(to_latex(build(comparison)) for build in TABLES.values())
+    text = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{body}\\end{{document}}"
+    (tmp_path / "x.tex").write_text(text)
+    subprocess.run(["pdflatex", "-halt-on-error", "x.tex"], cwd=tmp_path, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_every_table_fits_a_terminal_of_80_columns(comparison, name):
+    console = Console(file=io.StringIO(), width=80)
+    print_one(TABLES[name](comparison), console)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    assert "grpo" in text or name == "tracking"
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_a_table_has_a_cell_for_every_head(comparison, name):
+    table = TABLES[name](comparison)
+    assert table.name == name
+    assert {len(cells) for _, cells in table.rows} == {len(table.heads)}
+
+
+def test_too_few_seeds_are_said_on_the_terminal(make_campaign):
+    console = Console(file=io.StringIO(), width=100)
+    print_table(load_campaign(make_campaign(seeds=(0, 1, 2))), console)
+    text = " ".join(console.file.getvalue().split())
+    assert "entropic, aer: too few seeds: 3 give no p below 0.5, 7 could" in text
+    assert "covers 75 % with three seeds" in text
+
+
+@pytest.mark.parametrize(("p", "text"), [(math.nan, "–"), (0.0004, "<0.001"), (0.03125, "0.031")])
+def test_a_p_value_claims_no_zero(p, text):
+    assert p_value(p) == text

@@ -1,0 +1,95 @@
+"""A small study: one arm, two gains, an identified plant, and a stand-in for training."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator import campaign as campaigns
+from orchestrator.tuning import trial as trials
+from orchestrator.tuning.reading import read_study
+
+ROOT = Path(__file__).parents[3]
+FAKE_TRAINING = str(Path(__file__).with_name("fake_training.py"))
+KP, KI = "loops.entropy.law.kp", "loops.entropy.law.ki"
+
+PLANT = {
+    "plant": {
+        "coordinates": "log",
+        "a": [0.95],
+        "b": [0.06],
+        "delay": 1,
+        "drift": -0.05,
+        "noise_std": 0.03,
+        "level_nats": 0.4,
+    },
+    "channel": {
+        "actuator": {"kind": "bonus"},
+        "limits": [0.0, 1.0],
+        "learning_rate": 1.0e-3,
+        "initial_nats": 0.5,
+    },
+    "origin": {"campaign": "made up"},
+}
+STUDY = {
+    "name": "gains",
+    "campaign": "campaign.yaml",
+    "arm": "held",
+    "seeds": [0, 1],
+    "space": {
+        KP: {"low": 0.01, "high": 10.0, "log": True},
+        KI: {"low": 0.001, "high": 1.0, "log": True},
+    },
+    "objective": "iae",
+    "budget": {"trials": 4},
+    "lease_seconds": 5.0,
+}
+ARM = {
+    "name": "held",
+    "loops": {
+        "entropy": {
+            "reference": {"kind": "constant", "value_nats": 0.4},
+            "law": {"kind": "pid", "kp": 1.0, "ki": 0.1, "error": "log"},
+            "actuator": {"kind": "bonus"},
+            "limits": [0.0, 1.0],
+        }
+    },
+}
+SIMULATION = {"plant": "plant.yaml", "trials": 64, "seeds": 2, "enqueue": 2}
+
+
+@pytest.fixture
+def write_study(write_campaign, tmp_path):
+    """Write a campaign, a plant and a study; ``changes`` are top-level keys of the study, None removes one.
+
+    ``in_campaign`` maps dotted keys to values, as in `write_campaign`.
+    """
+
+    def write(in_campaign=None, in_plant=None, **changes):
+        write_campaign({"arms": [copy.deepcopy(ARM)], "learner.iterations": 20, **(in_campaign or {})})
+        (tmp_path / "plant.yaml").write_text(yaml.safe_dump(in_plant or PLANT))
+        content = {
+            key: value for key, value in {**copy.deepcopy(STUDY), **changes}.items() if value is not None
+        }
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def make_study(write_study):
+    """The same, read."""
+    return lambda **changes: read_study(write_study(**changes))
+
+
+@pytest.fixture
+def fake_training(monkeypatch):
+    """Runs are acted out by `fake_training.py`."""
+    monkeypatch.setattr(campaigns, "WORKER", (FAKE_TRAINING,))
+    monkeypatch.setattr(trials, "POLL_SECONDS", 0.02)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -1,0 +1,122 @@
+"""The page of a study: every picture has data or says why not, and nothing from a file is run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+
+import optuna
+import pytest
+
+from orchestrator.tuning.leases import RANK
+from orchestrator.tuning.page import render, write_page
+from orchestrator.tuning.records import open_study
+from orchestrator.tuning.simulated import search
+from orchestrator.tuning.space import suggest
+from tests.orchestrator.tuning.conftest import SIMULATION
+
+needs_chromium = pytest.mark.skipif(
+    not shutil.which("chromium"), reason="needs chromium (apt-get install chromium)"
+)
+
+
+@pytest.fixture
+def trained(make_study):
+    """A study with stage one and twelve trials that say they were trained."""
+
+    def make(**changes):
+        study = make_study(simulation=SIMULATION, **changes)
+        found = open_study(study, optuna.storages.InMemoryStorage())
+        for number in range(12):
+            trial = found.ask()
+            params = suggest(trial, study.config.space)
+            kp, ki = params.values()
+            trial.set_user_attr("entrostat.predicted", [kp])
+            if number < 5:
+                trial.set_user_attr(RANK, number + 1)
+            if len(study.objectives) == 1:
+                trial.report(kp, 10)
+            trial.set_constraint("collapse", -1.0)
+            found.tell(trial, [kp + ki, *([ki] * (len(study.objectives) - 1))])
+        return study, found, search(study)
+
+    return make
+
+
+def figures(page):
+    text = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.DOTALL)[1]
+    return json.loads(text)
+
+
+def test_every_picture_has_data(trained):
+    page = render(*trained())
+    drawn = figures(page)
+    assert set(drawn) == {
+        *(
+            f"{stage}-0-{kind}"
+            for stage in ("trained", "simulated")
+            for kind in ("history", "importance", "slice", "contour")
+        ),
+        "trained-course",
+        "agreement",
+    }
+    for name, figure in drawn.items():
+        assert figure["data"], name
+        assert f'<div class="plot" id="{name}">' in page
+    assert "Not drawn" not in page
+
+
+def test_the_page_says_what_it_found(trained):
+    page = render(*trained())
+    assert "is the best of 12 trained: iae" in page
+    assert "Spearman ρ" in page
+    assert "method: gains_best" in page
+    assert len(re.findall(r"<tr><th>\d+</th>", page)) == 12
+
+
+def test_several_objectives_have_a_pareto_front(trained):
+    drawn = figures(render(*trained(objective=["iae", "effort"])))
+    assert "trained-pareto" in drawn
+    assert {"trained-0-importance", "trained-1-importance"} <= drawn.keys()
+
+
+def test_a_study_without_a_trial_is_a_page_too(make_study):
+    study = make_study()
+    page = render(study, open_study(study, optuna.storages.InMemoryStorage()), None)
+    assert "No trial has finished" in page
+    assert figures(page) == {}
+
+
+def test_nothing_from_a_file_is_run(trained):
+    study, found, simulated = trained(description="<script>alert(1)</script>")
+    assert "<script>alert(1)" not in render(study, found, simulated)
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.parametrize("colours", ["--force-light-mode", "--force-dark-mode"])
+def test_a_browser_draws_it_without_a_word_in_the_console(trained, tmp_path, colours):
+    path = tmp_path / "report" / "study.html"
+    write_page(*trained(), path)
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        "--virtual-time-budget=8000",
+    ]
+    command = [
+        "chromium",
+        *flags,
+        colours,
+        f"--user-data-dir={tmp_path}/profile",
+        "--dump-dom",
+        path.as_uri(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    drawn = len(figures(path.read_text()))
+    assert len(re.findall(r'class="plot js-plotly-plot"', done.stdout)) == drawn
+    assert "rgba(NaN" not in done.stdout

@@ -1,0 +1,153 @@
+"""Study files: what is wrong in them is said in one line, with file, key and cure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.configuration.errors import ConfigError
+from orchestrator.tuning.reading import read_study
+from tests.orchestrator.tuning.conftest import KI, KP, PLANT, SIMULATION
+
+ROOT = Path(__file__).parents[3]
+
+
+def refusal(make_study, **changes):
+    with pytest.raises(ConfigError) as caught:
+        make_study(**changes)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"space": {}}, "study.yaml: space: "),
+        (
+            {"space": {KP: {"low": 5, "high": 0.1}}},
+            "low must be below high, got low 5 and high 0.1; swap them",
+        ),
+        (
+            {"space": {"loops.entorpy.law.kp": {"low": 0, "high": 1}}},
+            "there is no 'entorpy' in loops; did you mean 'entropy'?",
+        ),
+        (
+            {"space": {"loops.entropy.law.kpp": {"low": 0, "high": 1}}},
+            "space.loops.entropy.law.kpp: unknown key; did you mean",
+        ),
+        (
+            {"space": {"loops.entropy.dither.seed": {"low": 0, "high": 1}}},
+            "loops.entropy.dither is None in this arm",
+        ),
+        ({"space": {KP: {"low": -1, "high": 1}}}, "kp must be >= 0 and finite, got -1.0"),
+        (
+            {"space": {"evaluation.every": {"low": 1, "high": 5, "integer": True}}},
+            "space.evaluation.every: evaluation decides how trials are measured",
+        ),
+        (
+            {"space": {"learner.iterations": {"low": 1, "high": 5, "integer": True}}},
+            "learner.iterations decides how trials are measured",
+        ),
+        (
+            {"space": {KP: {"low": 0, "high": 1}, "loops.entropy.law": {"choices": [1]}}},
+            "the space has loops.entropy.law.kp inside of it",
+        ),
+        (
+            {"space": {"loops.entropy.law.kind": {"choices": ["pid", "dual_ascent"]}}},
+            "space.loops.entropy.law.rate: is missing; add it",
+        ),
+        ({"objective": "iea"}, "objective: unknown objective 'iea'; did you mean 'iae'?"),
+        ({"objective": []}, "objective: must be one name or several"),
+        ({"objective": "pass_at_8"}, "'pass_at_8' needs evaluation.pass_at to have 8, got [4]"),
+        (
+            {"objective": ["iae", "effort"], "pruner": {"kind": "halving"}},
+            "pruner.kind must be 'none' with several objectives",
+        ),
+        (
+            {"pruner": {"kind": "wilcoxon"}},
+            "pruner.p_threshold: 0.1 needs 4 seeds to be undercut at all, and one more to save, got 2",
+        ),
+        ({"pruner": {"kind": "median"}}, "pruner.kind: unknown kind 'median'"),
+        ({"arm": "hold"}, "arm: "),
+        ({"loop": "entropi"}, "loop: arm 'held' has no such loop; did you mean 'entropy'?"),
+        ({"campaign": "none.yaml"}, "none.yaml: cannot be read"),
+        ({"budget": {"trials": 0}}, "budget.trials: must be at least 1 without a simulation"),
+        ({"constraints": {"sensitivity": 1.8}}, "constraints.sensitivity: needs a plant"),
+        ({"constraints": {"collapse": {}}}, "constraints.collapse: must have either nats or fraction"),
+        ({"simulation": {"trials": 8}}, "simulation.plant: is missing"),
+        ({"simulation": {"plant": "nowhere.yaml"}}, "nowhere.yaml: cannot be read"),
+        (
+            {"simulation": SIMULATION, "objective": "pass_at_4"},
+            "simulation.objective: a plant cannot tell 'pass_at_4'",
+        ),
+        (
+            {"simulation": SIMULATION, "space": {"learner.learning_rate": {"low": 1e-4, "high": 1e-3}}},
+            "the plant answers the loop 'entropy' alone",
+        ),
+        ({"worker": 3}, "worker: unknown key; did you mean 'workers'?"),
+    ],
+)
+def test_bad_input_is_one_clear_line(make_study, tmp_path, changes, says):
+    message = refusal(make_study, **changes)
+    assert says in message
+    assert str(tmp_path / "study.yaml") in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_plant_of_another_actuator_is_refused(make_study):
+    plant = {**PLANT, "channel": {**PLANT["channel"], "actuator": {"kind": "temperature"}}}
+    message = refusal(make_study, in_plant=plant, simulation=SIMULATION)
+    assert "nowhere" not in message
+    assert "is from 'temperature' to 'entropy', and the loop 'entropy' from 'bonus' to 'entropy'" in message
+
+
+def test_an_objective_that_needs_a_setpoint_is_refused_without_one(make_study):
+    campaign = {"arms": [{"name": "held", "method": "grpo"}]}
+    message = refusal(
+        make_study, in_campaign=campaign, space={"learner.learning_rate": {"low": 1e-4, "high": 1e-3}}
+    )
+    assert "'iae' needs a loop with a setpoint, and arm 'held' has none" in message
+
+
+def test_sensitivity_of_a_law_that_linear_theory_does_not_know_is_refused(make_study):
+    kind = "loops.entropy.law.kind"
+    space = {
+        kind: {"choices": ["pid", "dual_ascent"]},
+        "loops.entropy.law.rate": {"low": 0.1, "high": 1, "when": {kind: "dual_ascent"}},
+        "loops.entropy.law.initial": {"choices": [0.1], "when": {kind: "dual_ascent"}},
+        KP: {"low": 0.1, "high": 1, "when": {kind: "pid"}},
+        KI: {"low": 0.1, "high": 1, "when": {kind: "pid"}},
+    }
+    message = refusal(make_study, space=space, simulation=SIMULATION, constraints={"sensitivity": 1.8})
+    assert "constraints.sensitivity: is known of 'pid' laws only" in message
+    assert make_study(space=space, simulation=SIMULATION).loop == "entropy"
+
+
+def test_a_candidate_is_the_arm_with_its_parameters(make_study):
+    study = make_study(simulation=SIMULATION)
+    loop = study.candidate({KP: 3.0, KI: 0.5}).config.loops["entropy"]
+    assert (loop.law.kp, loop.law.ki, loop.law.error) == (3.0, 0.5, "log")
+    assert loop.plant == study.start.plant  # for the report
+    assert study.start.initial_nats == 0.5  # where the plant's runs began
+    assert study.simulated_loop({KP: 3.0, KI: 0.5}).law == loop.law
+
+
+def test_another_kind_replaces_the_part(make_study):
+    kind = "loops.entropy.law.kind"
+    params = {kind: "dual_ascent", "loops.entropy.law.rate": 0.1, "loops.entropy.law.initial": 0.2}
+    law = make_study().candidate(params).config.loops["entropy"].law
+    assert (law.kind, law.rate) == ("dual_ascent", 0.1)
+
+
+def test_seeds_are_the_campaigns_unless_given(make_study):
+    assert make_study(seeds=None, in_campaign={"seeds": [4, 5, 6]}).seeds == (4, 5, 6)
+    assert make_study(seeds=[1]).seeds == (1,)
+
+
+def test_overrides(write_study):
+    assert read_study(write_study(), ["budget.trials=7"]).config.budget.trials == 7
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs" / "studies").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_shipped_studies_are_valid(file):
+    assert read_study(file).config.name == file.stem

@@ -1,0 +1,247 @@
+"""Workers: the budget, the queue, and what is left of a trial when one of them is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
+from orchestrator.tuning import worker as workers
+from orchestrator.tuning.leases import LEASE, OUTCOME, RANK, REASON
+from orchestrator.tuning.links import RUN_ID, Links
+from orchestrator.tuning.records import open_study
+from orchestrator.tuning.storage import open_storage, storage_url
+from orchestrator.tuning.worker import TRIAL_FOLDER, TrialWorker
+from tests.orchestrator.tuning.conftest import FAKE_TRAINING, KI, KP, ROOT, SIMULATION
+
+TRACKING = "sqlite:////nowhere/mlflow.db"
+
+
+class NoTracker:
+    def deliver_group(self, path):
+        assert (path / "group.json").exists()
+        return f"run of {path.name}"
+
+
+@pytest.fixture
+def opened(make_study, fake_training, monkeypatch):
+    """A study, its Optuna study, and a worker for it."""
+    monkeypatch.setattr(workers, "WAIT_SECONDS", 0.02)
+
+    def make(until=None, **changes):
+        study = make_study(**changes)
+        url = storage_url(study.config.storage, study.folder)
+        found = open_study(study, open_storage(url, TRACKING))
+        return study, found, TrialWorker(study, found, Links(NoTracker(), url), until=until)
+
+    return make
+
+
+def states(found):
+    return [trial.state.name for trial in found.trials]
+
+
+def test_a_worker_uses_up_the_budget_and_no_more(opened):
+    study, found, worker = opened(budget={"trials": 3}, seeds=[0])
+    assert worker.run() == 0
+    assert states(found) == ["COMPLETE"] * 3
+    for trial in found.trials:
+        assert trial.params.keys() == {KP, KI}
+        assert trial.user_attrs[TRIAL_FOLDER] == f"trial-{trial.number:04d}"
+        assert trial.user_attrs[RUN_ID] == f"run of trial-{trial.number:04d}"
+        assert (study.folder / f"trial-{trial.number:04d}" / "seed-0" / "metrics.jsonl").exists()
+    _, again, worker = opened(budget={"trials": 4}, seeds=[0])
+    assert worker.run() == 0
+    assert len(again.trials) == 4
+
+
+def test_the_queue_comes_first(opened):
+    _, found, worker = opened(budget={"trials": 2}, seeds=[0])
+    found.enqueue_trial({KP: 1.0, KI: 0.1}, user_attrs={RANK: 1})
+    worker.run()
+    assert found.trials[0].params == {KP: 1.0, KI: 0.1}
+    assert found.trials[0].value == pytest.approx(0.0)
+    assert found.best_trial.number == 0
+
+
+def test_after_the_wall_clock_no_trial_begins(opened):
+    _, found, worker = opened(until=time.time() - 1)
+    assert worker.run() == 0
+    assert found.trials == []
+
+
+def test_conditions_reach_the_trials(opened):
+    kind, rate = "loops.entropy.law.kind", "loops.entropy.law.rate"
+    space = {
+        kind: {"choices": ["pid", "dual_ascent"]},
+        KP: {"low": 0.1, "high": 1, "when": {kind: "pid"}},
+        KI: {"low": 0.1, "high": 0.2, "when": {kind: "pid"}},
+        rate: {"low": 0.1, "high": 1, "when": {kind: "dual_ascent"}},
+        "loops.entropy.law.initial": {"choices": [0.1], "when": {kind: "dual_ascent"}},
+    }
+    _, found, worker = opened(
+        space=space, budget={"trials": 6}, seeds=[0], sampler={"kind": "tpe", "startup_trials": 2}
+    )
+    worker.run()
+    kinds = {trial.params[kind] for trial in found.trials}
+    assert kinds == {"pid", "dual_ascent"}
+    for trial in found.trials:
+        assert (KP in trial.params) == (trial.params[kind] == "pid")
+        assert (rate in trial.params) == (trial.params[kind] == "dual_ascent")
+
+
+def test_what_a_plant_foretells_is_kept_with_a_trained_trial(opened):
+    _, found, worker = opened(simulation=SIMULATION, budget={"trials": 1}, seeds=[0])
+    worker.run()
+    assert found.trials[0].user_attrs["entrostat.predicted"][0] > 0
+
+
+def test_constraints_and_reasons_are_told(opened):
+    space = {KP: {"choices": [1.0]}, KI: {"choices": [0.75]}}
+    _, found, worker = opened(space=space, budget={"trials": 1}, constraints={"collapse": {"nats": 0.1}})
+    worker.run()
+    assert states(found) == ["PRUNED"]
+    assert found.trials[0].constraints["collapse"] > 0
+    assert found.trials[0].user_attrs[REASON].startswith("collapse")
+
+
+def test_a_failed_trial_counts_and_says_why(opened):
+    space = {KP: {"choices": [1.0]}, KI: {"choices": [0.85]}}
+    _, found, worker = opened(space=space, budget={"trials": 2}, seeds=[0])
+    assert worker.run() == 0
+    assert states(found) == ["FAIL", "FAIL"]
+    assert "SIGKILL" in found.trials[0].user_attrs[REASON]
+    assert found.trials[0].user_attrs[OUTCOME] == "failed"
+
+
+def test_a_space_without_a_feasible_point_comes_to_an_end(opened):
+    space = {KP: {"choices": [0.01]}, KI: {"choices": [1.0]}}
+    constraints = {"sensitivity": 1.5}
+    _, found, worker = opened(
+        space=space, budget={"trials": 1}, simulation=SIMULATION, constraints=constraints
+    )
+    assert worker.run() == 0
+    assert states(found) == ["PRUNED"] * 20
+    assert found.trials[0].constraints["sensitivity"] > 0
+
+
+def test_a_real_pruner_stops_the_worse_of_two(opened):
+    space = {KP: {"choices": [1.0, 10.0]}, KI: {"choices": [0.1]}}
+    _, found, worker = opened(
+        space=space, budget={"trials": 3}, pruner={"kind": "halving", "first": 10, "factor": 2}
+    )
+    for kp in (1.0, 10.0, 1.0):
+        found.enqueue_trial({KP: kp, KI: 0.1})
+    worker.run()
+    assert states(found) == ["COMPLETE", "PRUNED", "COMPLETE"]
+
+
+def test_a_paired_test_stops_what_is_worse_on_every_seed(opened):
+    space = {KP: {"choices": [1.0, 10.0]}, KI: {"choices": [0.1]}}
+    _, found, worker = opened(
+        space=space,
+        budget={"trials": 2},
+        seeds=[0, 1, 2, 3, 4, 5],
+        pruner={"kind": "wilcoxon", "p_threshold": 0.1},
+    )
+    for kp in (1.0, 10.0):
+        found.enqueue_trial({KP: kp, KI: 0.1})
+    worker.run()
+    assert states(found) == ["COMPLETE", "PRUNED"]
+    assert "after 4 seeds" in found.trials[1].user_attrs[REASON]  # 2⁻⁴ < 0.1 < 2⁻³
+
+
+def test_told_to_stop_a_worker_lets_go_of_its_trial(opened, monkeypatch):
+    monkeypatch.setenv("FAKE_PAUSE", "0.05")
+    _, found, worker = opened(seeds=[0], budget={"trials": 1})
+    import threading
+
+    threading.Timer(0.6, worker.stop).start()
+    assert worker.run() == 143
+    assert found.trials[0].user_attrs[LEASE]["released"]
+    monkeypatch.setenv("FAKE_PAUSE", "0")
+    _, found, worker = opened(seeds=[0], budget={"trials": 1})
+    assert worker.run() == 0
+    assert states(found) == ["FAIL", "COMPLETE"]
+    assert found.trials[1].user_attrs[TRIAL_FOLDER] == "trial-0000"
+    assert found.trials[1].params == found.trials[0].params
+
+
+PROGRAM = """
+import sys
+import orchestrator.campaign as campaign, orchestrator.tuning.trial as trial
+import orchestrator.tuning.worker as worker
+campaign.WORKER = (sys.argv[2],); trial.POLL_SECONDS = 0.02; worker.WAIT_SECONDS = 0.1
+sys.exit(worker.main([sys.argv[1], "--index", sys.argv[3], "--storage", sys.argv[4], "--tracking", sys.argv[5]]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_a_worker_that_is_killed_loses_nothing_but_its_trial(make_study, tmp_path, kind):
+    """Two worker processes at one storage; one is killed in the middle of a run."""
+    storage = None if kind == "journal" else f"sqlite:///{tmp_path}/study.db"
+    settings = {"budget": {"trials": 3}, "seeds": [0], "storage": storage}
+    study = make_study(**settings)
+    CampaignFolder(study.folder).write_info(CampaignInfo(name="gains", config=study.plain))
+    url = storage_url(study.config.storage, study.folder)
+    tracking = f"sqlite:///{tmp_path}/mlflow.db"
+    found = open_study(study, open_storage(url, tracking))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "FAKE_PAUSE": "0.15"}
+
+    def start(index):
+        command = [sys.executable, "-c", PROGRAM, str(study.path), FAKE_TRAINING, str(index), url, tracking]
+        with (tmp_path / f"log-{index}").open("wb") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+            )
+
+    first = start(0)
+    victim = _wait(lambda: [t for t in found.trials if _recorded(study, t) > 3], first, tmp_path)[0]
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    first.stdin.close()
+    before = _recorded(study, victim)
+    second = start(1)
+    assert second.wait(120) == 0, (tmp_path / "log-1").read_text()
+    second.stdin.close()
+    found = open_study(study, open_storage(url, tracking))
+    done = [trial for trial in found.trials if trial.state.name == "COMPLETE"]
+    assert len(done) == 3
+    assert found.trials[victim.number].state.name == "FAIL"
+    assert found.trials[victim.number].user_attrs[REASON] == "its worker died"
+    heir = next(trial for trial in done if trial.user_attrs.get("entrostat.root") == victim.number)
+    assert heir.params == found.trials[victim.number].params
+    assert heir.user_attrs[TRIAL_FOLDER] == f"trial-{victim.number:04d}"  # its run went on
+    steps = [
+        r.step
+        for r in CampaignFolder(study.folder).run(heir.user_attrs[TRIAL_FOLDER], 0).records()
+        if r.kind == "train"
+    ]
+    assert steps == list(range(20))
+    assert before > 3
+
+
+def _recorded(study, trial):
+    path = study.folder / f"trial-{trial.number:04d}" / "seed-0" / "metrics.jsonl"
+    return len(path.read_bytes().splitlines()) if path.exists() else 0
+
+
+def _wait(condition, process, tmp_path, seconds=90.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, (tmp_path / "log-0").read_text()
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("nothing happened; " + (tmp_path / "log-0").read_text())
