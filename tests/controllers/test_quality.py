@@ -168,8 +168,10 @@ def test_assess_hands_on_its_settings():
         y, 0.5, np.zeros(200), low=-1.0, high=1.0, tolerance_fraction=0.1, settling_window=20, delay=2
     )
     assert quality.settling_iteration == settling_iteration(y, 0.5, 0.1, window=20)
-    assert quality.harris_index == harris_index(y, 0.5, delay=2)
-    assert quality.harris_index == pytest.approx(1.0, abs=0.1)
+    wandering = 0.5 + np.convolve(noisy(210, seed=4) - 0.5, 0.9 ** np.arange(11), mode="valid")
+    late, early = (assess(wandering, 0.5, [0.0], low=-1.0, high=1.0, delay=delay) for delay in (3, 1))
+    assert late.harris_index == harris_index(wandering, 0.5, delay=3)
+    assert late.harris_index < 0.7 * early.harris_index
 
 
 def test_in_other_units_everything_scales():
