@@ -17,8 +17,9 @@ from controllers.design import (
     Settling,
     design,
     margins,
+    promise,
 )
-from controllers.design.problem import Problem
+from controllers.design.transfer import close
 from controllers.plant import Plant
 
 TARGET = 0.5
@@ -108,6 +109,18 @@ def test_minimum_variance_of_proportional_control_by_hand(make):
     assert free.promise.harris_index == pytest.approx(1.0, abs=1e-3)
 
 
+def test_the_harris_index_grants_what_the_delay_takes(make):
+    """c·kp = 0.25 at delay 2: z is AR(2) with 1 and −0.25, of variance (1 + κ) / ((1 − κ)·((1 + κ)² − 1)).
+
+    No law does better than 1 + 1², the two steps of a random walk that pass before a command can act.
+    """
+    plant = make(delay=2)
+    found = promise(plant, close(plant, kp=2.5, ki=0.0), 0.5)
+    variance = 1.25 / (0.75 * 0.5625)
+    assert found.output_std == pytest.approx(0.05 * np.sqrt(variance))
+    assert found.harris_index == pytest.approx(variance / 2)
+
+
 def test_minimum_variance_keeps_its_other_bounds(make):
     free = design(make(), MinimumVariance(recovery=30))
     calm = design(make(), MinimumVariance(recovery=30, command_std=0.2))
@@ -189,7 +202,7 @@ def test_noise_does_what_is_promised(plants, name):
     st.sampled_from(["p", "pi"]),
     st.sampled_from([None, EMA(decay=0.6)]),
 )
-@example(0.0, 1e-300, 1.0, 1, 2.0, "p", None)  # a coefficient that python-control's roots choke on
+@example(0.0, 2e-313, 1.0, 1, 2.0, "p", None)  # a coefficient that python-control's roots choke on
 def test_designed_loops_are_stable_and_keep_their_peak(pole, second, push, delay, ms, structure, filter):
     plant = Plant(
         coordinates="log",
@@ -239,84 +252,3 @@ def test_a_reference_away_from_the_level_scales_relative_gains(make):
     assert lower.law.kp == pytest.approx(at_level.law.kp * 0.5)  # e / r counts double at half of the level
     assert margins(plant, lower.law, at_nats=0.25).ms == pytest.approx(at_level.margins.ms)
     assert lower.holding_command == pytest.approx(plant.holding_command(0.25))
-
-
-def test_limits_that_do_not_hold_the_reference_are_refused(make):
-    with pytest.raises(DesignError, match=r"takes a command of 0.2, and the highest is 0.1"):
-        design(make(), SensitivityPeak(), low=0.0, high=0.1)
-    restless, calm = MinimumVariance(), MinimumVariance(command_std=0.18)
-    assert design(make(), restless).promise.command_std > 0.2  # the room between 0 and 0.2
-    with pytest.raises(DesignError, match="to spare for noise"):
-        design(make(), restless, low=0.0, high=1.0)
-    assert design(make(), calm, low=0.0, high=1.0).promise.command_std <= 0.18
-    with pytest.raises(DesignError, match="to spare for noise"):
-        design(make(), calm, low=0.0, high=1.0, num_sigma=2.0)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"b": (-0.1,)}, "a command must raise entropy in the end"),
-        ({"b": (-0.05, 0.2)}, "non-minimum-phase, its first answer of -0.05"),
-        ({"a": (1.05,)}, "unstable by itself, with a pole of 1.05"),
-    ],
-)
-def test_plants_that_no_gains_mend_are_refused(make, changes, message):
-    with pytest.raises(DesignError, match=message):
-        design(make(**changes), SensitivityPeak())
-
-
-def test_uncertainty_excuses_a_pole_just_above_one(make):
-    """Up to three standard errors, as in identification."""
-    covariance = tuple(map(tuple, np.diag([0.02, 0.01, 0.01]) ** 2))
-    assert design(make(a=(1.055,), covariance=covariance), SensitivityPeak(ms=1.8)).margins.stable
-    with pytest.raises(DesignError, match=r"unstable by itself, with a pole of 1.065 ± 0.02"):
-        design(make(a=(1.065,), covariance=covariance), SensitivityPeak(ms=1.8))
-    # nor is it non-minimum-phase when the wrong sign is within them
-    covariance = tuple(map(tuple, np.diag([0.0, 0.03, 0.03, 0.0]) ** 2))
-    assert design(make(b=(-0.02, 0.2), covariance=covariance), SensitivityPeak()).margins.stable
-
-
-def test_plants_as_identified_from_the_pilot_runs_can_be_designed_for():
-    """Rounded estimates of 440 iterations of the bonus on easy addition, whose pole is a little above 1."""
-    errors = [0.048, 0.054, 0.05, 0.024, 0.031, 0.03, 0.023, 0.024]
-    plant = Plant(
-        coordinates="log",
-        a=(0.499, 0.349, 0.17),
-        b=(0.1112, 0.0567, -0.0043, 0.0724),
-        delay=2,
-        drift=-0.0345,
-        noise_std=0.0566,
-        level_nats=0.2,
-        covariance=tuple(map(tuple, np.diag(errors) ** 2)),
-    )
-    found = design(plant, MinimumVariance(ms=1.6, recovery=60), low=-1.0, high=1.0)
-    assert found.margins.ms <= 1.601
-    assert 1.0 < found.promise.harris_index < 1.5
-
-
-def test_a_peak_that_cannot_be_had_is_refused_with_the_lowest(make):
-    covariance = tuple(map(tuple, np.diag([0.05, 0.01, 0.01]) ** 2))
-    unstable = make(a=(1.09,), delay=3, covariance=covariance)
-    with pytest.raises(DesignError, match=r"ms = 1.2 cannot be had: the lowest that a pi law reaches is 1.7"):
-        design(unstable, SensitivityPeak(ms=1.2))
-
-
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: SensitivityPeak(ms=1.0), "ms must be > 1"),
-        (lambda: Settling(iterations=0), "iterations must be >= 1"),
-        (lambda: SIMC(time_constant=0.0), "time_constant must be > 0"),
-        (lambda: MinimumVariance(recovery=0), "recovery must be >= 1"),
-        (lambda: MinimumVariance(command_std=0.0), "command_std must be > 0"),
-    ],
-)
-def test_nonsense_is_refused(build, message):
-    with pytest.raises(ValueError, match=message):
-        build()
-
-
-def test_an_unknown_structure_is_refused(make):
-    with pytest.raises(ValueError, match="structure must be one of p, pi, pid, got 'dip'"):
-        Problem(plant=make(), structure="dip")
