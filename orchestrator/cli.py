@@ -205,9 +205,9 @@ def tune(
 
 @app.command()
 def schema(
-    of: Annotated[str, typer.Argument(help="campaign or method")] = "campaign",
+    of: Annotated[str, typer.Argument(help="campaign, method or study")] = "campaign",
 ) -> None:
-    """Print the JSON Schema of campaign or method files, for editors."""
+    """Print the JSON Schema of campaign, method or study files, for editors."""
     from orchestrator.configuration.schema import json_schema
 
     with _clear_errors():

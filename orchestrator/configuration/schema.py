@@ -11,6 +11,8 @@ from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.configuration.models import CampaignConfig, LoopConfig, MethodConfig, RunConfig
 from orchestrator.configuration.parts import to_plain
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
 _FILES: dict[str, type[BaseModel]] = {"campaign": CampaignConfig, "method": MethodConfig}
 
 
@@ -22,7 +24,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def json_schema(of: str) -> dict[str, Any]:
-    """Schema of ``campaign`` or ``method`` files.
+    """Schema of ``campaign``, ``method`` or ``study`` files.
 
     Sections that are merged from several places are loose mappings when read; here they get the
     schema of what they must be once merged, with nothing required, since any of them may be partial.
@@ -30,8 +32,12 @@ def json_schema(of: str) -> dict[str, Any]:
     Raises:
         ConfigError: there is no such file.
     """
+    if of == "study":
+        from orchestrator.tuning.models import StudyConfig  # tuning is built on this package
+
+        return StudyConfig.model_json_schema(schema_generator=_Generator) | {"$schema": DIALECT}
     if of not in _FILES:
-        raise ConfigError(f"unknown schema {of!r}; {did_you_mean(of, _FILES)}")
+        raise ConfigError(f"unknown schema {of!r}; {did_you_mean(of, [*_FILES, 'study'])}")
     schema = _FILES[of].model_json_schema(schema_generator=_Generator)
     whole = RunConfig.model_json_schema(schema_generator=_Generator)
     loop = LoopConfig.model_json_schema(schema_generator=_Generator)
@@ -42,7 +48,7 @@ def json_schema(of: str) -> dict[str, Any]:
     for holder in [schema, *([definitions["ArmConfig"]] if "ArmConfig" in definitions else [])]:
         for name in holder["properties"].keys() & sections.keys():
             holder["properties"][name] = sections[name]
-    return schema | {"$defs": definitions, "$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return schema | {"$defs": definitions, "$schema": DIALECT}
 
 
 def _partial(schema: dict[str, Any]) -> dict[str, Any]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from functools import partial
+from random import Random
 from typing import Any
 
 from orchestrator.tuning.foretold import Agreement
 from orchestrator.tuning.search import experiments_welcome
 
 Figure = dict[str, Any]
-"""``id``, ``title``, and either ``data`` and ``layout`` or ``missing``: the sentence in its place."""
+"""``id``, ``title``, and either ``data`` and ``layout`` or ``missing``: the sentence in its place; maybe ``wide``."""
 
 LARGEST_CONTOUR = 4
 """Parameters whose pairs are drawn against each other."""
+
+MOST_IN_CONTOUR = 100
 
 _AXIS = {"gridcolor": "@grid", "linecolor": "@muted", "tickcolor": "@muted", "zerolinecolor": "@grid"}
 
@@ -34,18 +38,16 @@ def of_study(found: Any, names: tuple[str, ...], prefix: str) -> list[Figure]:
         key = f"{prefix}-{index}"
         plot: Callable[..., Figure] = partial(_drawn, found=found, target_name=name, **what)
         figures.append(plot(f"{key}-history", f"{name}: history", visualization.plot_optimization_history))
-        figures.append(
-            plot(
-                f"{key}-importance", f"{name}: which parameters matter", visualization.plot_param_importances
-            )
-        )
-        figures.append(
-            plot(f"{key}-slice", f"{name}: over each parameter", visualization.plot_slice, params=params)
-        )
+        title = f"{name}: which parameters matter"
+        figures.append(plot(f"{key}-importance", title, _importances, **_toward_good(found, index, several)))
+        title = f"{name}: over each parameter"
+        figures.append({**plot(f"{key}-slice", title, visualization.plot_slice, params=params), "wide": True})
         if len(params) > 1:
             pairs = params[:LARGEST_CONTOUR]
             title = f"{name}: over pairs of parameters"
-            figures.append(plot(f"{key}-contour", title, visualization.plot_contour, params=pairs))
+            figures.append(
+                plot(f"{key}-contour", title, visualization.plot_contour, params=pairs, found=_thinned(found))
+            )
     if len(names) in (2, 3):
         front = partial(_drawn, found=found, target_names=list(names))
         figures.append(front(f"{prefix}-pareto", "Pareto front", visualization.plot_pareto_front))
@@ -133,5 +135,37 @@ def _important(found: Any) -> list[str]:
     return [*ranked, *(name for name in names if name not in ranked)]
 
 
-def _target(index: int) -> Callable[[Any], float]:
-    return lambda trial: float(trial.values[index])
+def _thinned(found: Any) -> Any:
+    """The same with fewer trials, feasible ones where there are enough: a contour has a cell for each pair.
+
+    They are drawn by chance: every n-th of Sobol's points would all lie in one part of the space.
+    """
+    import optuna
+
+    complete = found.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if len(complete) <= MOST_IN_CONTOUR:
+        return found
+    feasible = [trial for trial in complete if all(value <= 0 for value in trial.constraints.values())]
+    shown = feasible if len(feasible) >= MOST_IN_CONTOUR // 2 else complete
+    thinned = optuna.create_study(directions=found.directions)
+    thinned.add_trials(Random(0).sample(shown, min(MOST_IN_CONTOUR, len(shown))))
+    return thinned
+
+
+def _target(index: int, sign: float = 1.0) -> Callable[[Any], float]:
+    return lambda trial: sign * float(trial.values[index])
+
+
+def _toward_good(found: Any, index: int, several: bool) -> dict[str, Any]:
+    """Importance is for reaching low values, so what is maximised changes its sign."""
+    if not several:
+        return {}
+    return {"target": _target(index, -1.0 if found.directions[index].name == "MAXIMIZE" else 1.0)}
+
+
+def _importances(found: Any, **settings: Any) -> Any:
+    from optuna.visualization import plot_param_importances
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="PedAnova", category=UserWarning)  # see `_toward_good`
+        return plot_param_importances(found, **settings)

@@ -107,7 +107,8 @@ def _plot(figure: Figure) -> str:
         if "missing" in figure
         else f'<div class="plot" id="{escape(figure["id"])}"></div>'
     )
-    return f"<figure><figcaption><b>{escape(figure['title'])}</b></figcaption>{body}</figure>"
+    wide = ' class="whole-row"' if figure.get("wide") else ""
+    return f"<figure{wide}><figcaption><b>{escape(figure['title'])}</b></figcaption>{body}</figure>"
 
 
 def _table(study: Study, ranked: Sequence[Any], objectives: Sequence[Objective]) -> str:

@@ -76,7 +76,7 @@ def test_validate_takes_overrides(write_campaign):
     )
 
 
-@pytest.mark.parametrize("of", ["campaign", "method"])
+@pytest.mark.parametrize("of", ["campaign", "method", "study"])
 def test_schema_is_json(of):
     code, output = call("schema", of)
     assert code == 0

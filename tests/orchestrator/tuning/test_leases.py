@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from orchestrator.tuning.leases import (
     take_up,
 )
 from orchestrator.tuning.storage import open_storage
+from tests.orchestrator.tuning.conftest import ROOT
 
 AWAY = {"machine": "another", "pid": 1, "began": "1"}
 
@@ -77,13 +79,17 @@ def test_a_trial_whose_worker_died_before_its_first_sign_is_noticed(study):
 
 
 def test_a_dead_process_of_this_machine_is_noticed_at_once(study):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    began = holder()["began"]
+    program = "import json, time; from orchestrator.tuning.leases import holder; print(json.dumps(holder()), flush=True); time.sleep(60)"
+    worker = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=ROOT)
     begin(study, holder())
-    begin(study, {**holder(), "pid": dead.pid, "began": began})
-    time.sleep(0.3)  # a zombie: nobody has waited for it yet
-    assert [each.number for each in Watch(1e9).abandoned(study.trials)] == [1]
-    dead.wait()
+    begin(study, json.loads(worker.stdout.readline()))
+    assert Watch(1e9).abandoned(study.trials) == []
+    worker.kill()
+    deadline = time.monotonic() + 10
+    while not (found := Watch(1e9).abandoned(study.trials)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert [each.number for each in found] == [1]  # a zombie still: nobody has waited for it
+    worker.communicate()
     assert [each.number for each in Watch(1e9).abandoned(study.trials)] == [1]
 
 

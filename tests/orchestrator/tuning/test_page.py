@@ -10,6 +10,7 @@ import subprocess
 import optuna
 import pytest
 
+from orchestrator.tuning.figures import _toward_good
 from orchestrator.tuning.leases import RANK
 from orchestrator.tuning.page import render, write_page
 from orchestrator.tuning.records import open_study
@@ -27,7 +28,7 @@ def trained(make_study):
     """A study with stage one and twelve trials that say they were trained."""
 
     def make(**changes):
-        study = make_study(simulation=SIMULATION, **changes)
+        study = make_study(simulation={**SIMULATION, "objective": "iae"}, **changes)
         found = open_study(study, optuna.storages.InMemoryStorage())
         for number in range(12):
             trial = found.ask()
@@ -80,6 +81,14 @@ def test_several_objectives_have_a_pareto_front(trained):
     drawn = figures(render(*trained(objective=["iae", "effort"])))
     assert "trained-pareto" in drawn
     assert {"trained-0-importance", "trained-1-importance"} <= drawn.keys()
+
+
+def test_importance_is_for_what_is_good(trained):
+    _, found, _ = trained(objective=["iae", "pass_at_1"])
+    trial = found.trials[0]
+    low, high = (_toward_good(found, index, several=True)["target"](trial) for index in (0, 1))
+    assert (low, high) == (trial.values[0], -trial.values[1])
+    assert _toward_good(found, 0, several=False) == {}  # Optuna knows the direction of one
 
 
 def test_a_study_without_a_trial_is_a_page_too(make_study):

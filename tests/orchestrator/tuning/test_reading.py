@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.schema import json_schema
 from orchestrator.tuning.reading import read_study
 from tests.orchestrator.tuning.conftest import KI, KP, PLANT, SIMULATION
 
@@ -151,3 +154,11 @@ def test_overrides(write_study):
 @pytest.mark.parametrize("file", sorted((ROOT / "configs" / "studies").glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_shipped_studies_are_valid(file):
     assert read_study(file).config.name == file.stem
+
+
+def test_the_schema_accepts_the_shipped_studies_and_no_unknown_key():
+    schema = json_schema("study")
+    for file in (ROOT / "configs" / "studies").glob("*.yaml"):
+        jsonschema.validate(yaml.safe_load(file.read_text()), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**yaml.safe_load(file.read_text()), "worker": 1}, schema)

@@ -60,6 +60,15 @@ def test_a_worker_uses_up_the_budget_and_no_more(opened):
     assert len(again.trials) == 4
 
 
+def test_two_that_take_the_last_trial_at_once_are_one_too_many(opened):
+    study, found, worker = opened(budget={"trials": 1}, seeds=[0])
+    found.ask()
+    worker._work(found.ask())
+    assert found.trials[1].state.name == "FAIL"
+    assert found.trials[1].user_attrs[OUTCOME] == "surplus"
+    assert not (study.folder / "trial-0001").exists()
+
+
 def test_the_queue_comes_first(opened):
     _, found, worker = opened(budget={"trials": 2}, seeds=[0])
     found.enqueue_trial({KP: 1.0, KI: 0.1}, user_attrs={RANK: 1})

@@ -1,0 +1,289 @@
+"""`entrostat tune` from outside: stages, continuation, the winner, bad input, the dashboard."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import closing
+
+import optuna
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from orchestrator.cli import app
+from orchestrator.configuration.models import MethodConfig
+from orchestrator.storage.run_data import load_campaign
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
+from orchestrator.tuning.storage import open_storage
+from tests.orchestrator.tuning.conftest import FAKE_TRAINING, KI, KP, ROOT, SIMULATION
+
+STAGE_ONE = {"simulation": SIMULATION, "budget": {"trials": 0}}
+
+
+def call(*arguments):
+    result = CliRunner().invoke(app, ["tune", *(str(argument) for argument in arguments)])
+    return result.exit_code, result.output, result.stdout
+
+
+def journal(tmp_path, name="gains"):
+    storage = open_storage(str(tmp_path / "runs" / "gains" / "journal.log"), "sqlite:////nowhere/mlflow.db")
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def test_stage_one_alone_and_its_winner(write_study, tmp_path):
+    path = write_study(**STAGE_ONE)
+    code, output, _ = call(path)
+    assert code == 0, output
+    assert "stage one: 64 candidates × 2 seeds on the plant in " in output
+    assert "tracking" not in output
+    assert not (tmp_path / "runs" / "mlflow.db").exists()
+    assert (tmp_path / "runs" / "gains" / "report" / "study.html").exists()
+    best = journal(tmp_path, "gains.simulated").best_trial
+    code, _, preset = call(path, "--best")
+    assert code == 0
+    content = yaml.safe_load(preset)
+    MethodConfig(**content)
+    assert content["loops"]["entropy"]["law"]["kp"] == best.params[KP]
+    number = min(set(range(64)) - {best.number})
+    other = yaml.safe_load(call(path, "--trial", number)[2])
+    assert (
+        other["loops"]["entropy"]["law"]["kp"]
+        == journal(tmp_path, "gains.simulated").trials[number].params[KP]
+    )
+
+
+def test_the_same_command_again_simulates_nothing_twice(write_study, tmp_path):
+    path = write_study(**STAGE_ONE)
+    call(path)
+    before = journal(tmp_path, "gains.simulated").trials
+    code, output, _ = call(path)
+    assert code == 0
+    assert "on the plant from before" in output
+    assert journal(tmp_path, "gains.simulated").trials == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"space": {}}, "space: "),
+        ({"objective": "iea"}, "unknown objective 'iea'"),
+        ({"storage": "postgresql://me@127.0.0.1:9/db"}, "127.0.0.1:9 does not answer"),
+        ({"storage": "sqlite:///runs/mlflow.db"}, "is the database of MLflow"),
+        ({"in_campaign": {"tracking": {"uri": "http://127.0.0.1:9"}}}, "tracking.uri"),
+    ],
+)
+def test_bad_input_ends_with_a_line_and_nothing_is_written(write_study, tmp_path, changes, says):
+    code, output, _ = call(write_study(**{**STAGE_ONE, **changes}))
+    assert code == 2
+    assert says in " ".join(output.split())
+    assert "Traceback" not in output
+    assert not list((tmp_path / "runs").glob("**/*")) if (tmp_path / "runs").exists() else True
+
+
+def test_best_of_a_study_that_is_not_there_writes_nothing(write_study, tmp_path):
+    code, output, stdout = call(write_study(), "--best")
+    assert (code, stdout) == (2, "")
+    assert "is not there yet; run `entrostat tune" in output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_another_space_under_the_name_is_refused(write_study):
+    call(write_study(**STAGE_ONE))
+    code, output, _ = call(write_study(**STAGE_ONE, space={KP: {"low": 0.1, "high": 1.0}}))
+    assert code == 2
+    assert "give this study another name" in " ".join(output.split())
+
+
+def test_a_campaign_of_the_name_is_refused(write_study, tmp_path):
+    CampaignFolder(tmp_path / "runs" / "gains").write_info(CampaignInfo(name="gains", config={"arms": []}))
+    code, output, _ = call(write_study(**STAGE_ONE))
+    assert code == 2
+    assert "holds a campaign of that name" in " ".join(output.split())
+
+
+def test_runs_of_trials_that_the_storage_does_not_know_are_refused(write_study, tmp_path):
+    (tmp_path / "runs" / "gains" / "trial-0000").mkdir(parents=True)
+    code, output, _ = call(write_study(**STAGE_ONE))
+    assert code == 2
+    assert "has the runs of some" in " ".join(output.split())
+
+
+PROGRAM = """
+import sys
+import orchestrator.tuning.training as training
+training.WORKER = ("-c", open(sys.argv[1]).read(), sys.argv[2])
+sys.argv = ["entrostat", *sys.argv[3:]]
+from orchestrator.cli import main
+main()
+"""
+WORKER = """
+import sys
+import orchestrator.campaign as campaign, orchestrator.tuning.trial as trial
+import orchestrator.tuning.worker as worker
+campaign.WORKER = (sys.argv[1],); trial.POLL_SECONDS = 0.02; worker.WAIT_SECONDS = 0.1
+sys.exit(worker.main(sys.argv[2:]))
+"""
+
+
+@pytest.fixture
+def tune(tmp_path):
+    """`entrostat tune` as a process, whose runs are acted out."""
+    (tmp_path / "worker.py").write_text(WORKER)
+
+    def start(path, *arguments, pause="0"):
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path / "worker.py"), FAKE_TRAINING]
+        return subprocess.Popen(
+            [*command, "tune", str(path), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "FAKE_PAUSE": pause, "COLUMNS": "200"},
+        )
+
+    return start
+
+
+@pytest.mark.slow
+def test_two_stages_two_workers_links_both_ways_and_the_dashboard(write_study, tune, tmp_path):
+    path = write_study(
+        simulation=SIMULATION, budget={"trials": 5}, workers=2, constraints={"sensitivity": 3.0}
+    )
+    output, _ = (process := tune(path)).communicate(timeout=250)
+    assert process.returncode == 0, output
+    assert "Spearman ρ" in output
+    trials = [t for t in journal(tmp_path).trials if t.state.name == "COMPLETE"]
+    assert len(trials) == 5
+    stage_one = journal(tmp_path, "gains.simulated")
+    ranked = sorted(stage_one.trials, key=lambda t: (t.constraints["sensitivity"] > 0, t.value))
+    assert journal(tmp_path).trials[0].params == ranked[0].params  # warm start
+    assert {t.user_attrs.get("entrostat.rank") for t in trials} == {1, 2, None}
+    _check_links(tmp_path, trials)
+    runs = load_campaign(CampaignFolder(tmp_path / "runs" / "gains")).runs
+    assert len([run for run in runs if run.done]) == 10
+    _check_dashboard(tmp_path)
+    again, _ = (process := tune(path)).communicate(timeout=200)
+    assert process.returncode == 0, again
+    assert "trial 5" not in again
+
+
+def _check_links(tmp_path, trials):
+    from orchestrator.tracking.store import open_client
+
+    client = open_client(f"sqlite:///{tmp_path}/runs/mlflow.db")
+    experiment = client.get_experiment_by_name("gains")
+    runs = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
+    parent = next(run for run in runs.values() if run.info.run_name == "gains")
+    assert parent.info.status == "FINISHED"
+    assert [each.path for each in client.list_artifacts(parent.info.run_id, "report")] == [
+        "report/study.html"
+    ]
+    for trial in trials:
+        run = runs[trial.user_attrs["entrostat.mlflow_run_id"]]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.tags["optuna.trial"] == str(trial.number)
+        assert run.data.tags["optuna.study"] == "gains"
+        assert run.data.metrics["objective/iae"] == pytest.approx(trial.value)
+        assert float(run.data.params[KP]) == trial.params[KP]
+        seeds = [
+            each for each in runs.values() if each.data.tags.get("mlflow.parentRunId") == run.info.run_id
+        ]
+        assert sorted(each.data.tags["entrostat.seed"] for each in seeds) == ["0", "1"]
+
+
+def _check_dashboard(tmp_path):
+    """optuna-dashboard opens the storage as it is."""
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = "import sys; from optuna_dashboard._cli import main; main()"
+    command = [sys.executable, "-c", program, str(tmp_path / "runs" / "gains" / "journal.log")]
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        page = _get(f"http://127.0.0.1:{port}/dashboard/")
+        assert "Optuna Dashboard" in page
+        studies = {
+            each["study_name"]: each
+            for each in json.loads(_get(f"http://127.0.0.1:{port}/api/studies"))["study_summaries"]
+        }
+        assert {"gains", "gains.simulated"} == studies.keys()
+        detail = json.loads(_get(f"http://127.0.0.1:{port}/api/studies/{studies['gains']['study_id']}"))
+        assert len(detail["trials"]) >= 5
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def _get(url, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.read().decode()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)
+
+
+@pytest.mark.slow
+def test_stopped_and_continued(write_study, tune, tmp_path):
+    path = write_study(budget={"trials": 3}, seeds=[0])
+    process = tune(path, pause="0.2")
+    metrics = tmp_path / "runs" / "gains" / "trial-0000" / "seed-0" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and len(metrics.read_bytes().splitlines()) > 4):
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, output
+    assert "stopped by SIGTERM; trials are saved and the same command again continues" in output
+    output, _ = (process := tune(path)).communicate(timeout=200)
+    assert process.returncode == 0, output
+    found = journal(tmp_path)
+    assert sum(trial.state.name == "COMPLETE" for trial in found.trials) == 3
+    assert found.trials[0].state.name == "FAIL"
+    assert re.search(r"trial 0  taken up again.*its worker died", output) or "trial 1  complete" in output
+    best = call(path, "--best")[2]
+    assert yaml.safe_load(best)["loops"]["entropy"]["law"]["ki"] == found.best_trial.params[KI]
+
+
+@pytest.mark.slow
+def test_two_stages_in_real_training(write_study, tmp_path):
+    """The smallest real study: two trials of one seed."""
+    path = write_study(
+        simulation={**SIMULATION, "enqueue": 1},
+        budget={"trials": 2},
+        seeds=[0],
+        objective=["iae", "pass_at_1"],
+        in_campaign={"learner.iterations": 6},
+    )
+    path.write_text(path.read_text().replace("  enqueue: 1\n", "  enqueue: 1\n  objective: iae\n"))
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator.cli", "tune", str(path)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = journal(tmp_path)
+    assert [trial.state.name for trial in found.trials] == ["COMPLETE", "COMPLETE"]
+    assert all(trial.values[0] > 0 and 0 <= trial.values[1] <= 1 for trial in found.trials)
+    preset = call(path, "--best")[2]
+    assert yaml.safe_load(preset)["method"] == "gains_best"
