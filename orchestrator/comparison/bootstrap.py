@@ -78,7 +78,7 @@ def stratified_interval(
     *,
     joint: bool,
     confidence: float = CONFIDENCE,
-    num_resamples: int = 2000,
+    num_resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[Array, Array]:
     """Percentile interval of a statistic of [runs, strata] scores, resampled over runs.  Agarwal et al. 2021.
@@ -108,8 +108,17 @@ def _bands(sample: Array, confidence: float, num_resamples: int, seed: int) -> t
     tail = tail_level(num, confidence)
     if tail <= float(num) ** -num:  # less than the chance to draw one value n times
         return sample[0], sample[-1]
-    low, high = np.quantile(_weights(num, num_resamples, seed) @ sample, [tail, 1 - tail], axis=0)
-    return low, high
+    means = np.sort(sample.T @ _weights(num, num_resamples, seed).T, axis=1)  # twice as fast as a partition
+    return _quantile(means, tail), _quantile(means, 1 - tail)
+
+
+def _quantile(ordered: Array, level: float) -> Array:
+    """Of each row that is in rising order, linear between neighbours, as `numpy.quantile`."""
+    at = level * (ordered.shape[1] - 1)
+    below = min(int(at), ordered.shape[1] - 2)
+    low, high = ordered[:, below], ordered[:, below + 1]
+    between: Array = low + (at - below) * (high - low)
+    return between
 
 
 @lru_cache(maxsize=32)

@@ -71,6 +71,9 @@ def table_of(
             columns.append((series.steps[known], values[known]))
     if not columns:
         return np.array([], dtype=np.int64), np.empty((0, 0))
+    first = columns[0][0]
+    if all(np.array_equal(own, first) for own, _ in columns):  # as seeds of one arm have, ten times as fast
+        return first, np.stack([values for _, values in columns])
     steps = np.unique(np.concatenate([own for own, _ in columns]))
     table = np.full((len(columns), steps.size), np.nan)
     for row, (own, values) in zip(table, columns, strict=True):

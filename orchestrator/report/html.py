@@ -16,13 +16,13 @@ from string import Template
 
 from orchestrator.comparison import Summary
 from orchestrator.comparison.whole import Comparison, compare
-from orchestrator.report import comparison_figures, control, control_figures, figures, mechanism, tables
+from orchestrator.report import comparison_figures, figures, mechanism, tables
 from orchestrator.report.arms import arms_of, toolbar
 from orchestrator.report.cells import columns, unfinished
 from orchestrator.report.headline import findings, title
-from orchestrator.report.html_control import control_section
 from orchestrator.report.html_parts import chip, json_for_script, plot, plots, prose, table_rows
 from orchestrator.report.html_tables import sortable, table_section
+from orchestrator.report.plot_style import Figure
 from orchestrator.report.settings import differing, shared
 from orchestrator.storage.files import replace_file
 from orchestrator.storage.run_data import Campaign
@@ -46,10 +46,8 @@ def render(campaign: Campaign, comparison: Comparison | None = None) -> str:
     paths = figures.trajectories(campaign)
     laws = mechanism.laws(campaign, summaries)
     predictions = mechanism.predictions(campaign, summaries)
-    designed = control.designed_loops(campaign)
-    foretold = control_figures.predictions(campaign, designed)
-    linear = control_figures.linear(campaign, designed)
-    several = [entropy, *loops, *learning, *aggregate, *paths, *laws, *predictions, *foretold, *linear]
+    control, control_figures = _control(campaign)
+    several = [entropy, *loops, *learning, *aggregate, *paths, *laws, *predictions, *control_figures]
     drawn = {
         figure.id: {"data": figure.data, "layout": figure.layout} for figure in several if not figure.missing
     }
@@ -88,13 +86,27 @@ def render(campaign: Campaign, comparison: Comparison | None = None) -> str:
         laws=plots(laws, campaign, "No run has recorded reward and entropy."),
         law_table=table_section(tables.entropy_law(comparison), campaign),
         predictions=plots(predictions, campaign, "No run has recorded predicted changes of entropy."),
-        control=control_section(campaign, designed, foretold, linear),
+        control=control,
         last_iteration=str(figures.last_iteration(campaign)),
         settings=_settings(campaign),
         shared=table_rows((escape(key), f"<code>{escape(value)}</code>") for key, value in shared(campaign)),
         runs=_runs(campaign),
         provenance=_provenance(campaign),
     )
+
+
+def _control(campaign: Campaign) -> tuple[str, list[Figure]]:
+    """The section of the loops that name their plant, and its figures; torch, which it needs, takes seconds."""
+    loops = [loop for run in campaign.runs for loop in (run.info.config.get("loops") or {}).values()]
+    if not any(isinstance(loop, dict) and loop.get("plant") for loop in loops):
+        return "", []
+    from orchestrator.report import control, control_figures
+    from orchestrator.report.html_control import control_section
+
+    designed = control.designed_loops(campaign)
+    foretold = control_figures.predictions(campaign, designed)
+    linear = control_figures.linear(campaign, designed)
+    return control_section(campaign, designed, foretold, linear), [*foretold, *linear]
 
 
 def _plotly_js() -> str:

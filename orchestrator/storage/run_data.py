@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -108,10 +110,16 @@ def group_by_arm(runs: Iterable[Run]) -> tuple[Arm, ...]:
 
 def loop_names(run: Run) -> list[str]:
     """The loops that left a trace, in the order of the configuration."""
-    traced = {name[5:-2] for name in run.train.values if name.startswith("loop/") and name.endswith("/u")}
-    traced = {name for name in traced if "/" not in name}
+    traced = _traced(tuple(run.train.values))
     configured = [name for name in run.info.config.get("loops") or {} if name in traced]
     return configured + sorted(traced - set(configured))
+
+
+@lru_cache(maxsize=64)
+def _traced(metrics: tuple[str, ...]) -> frozenset[str]:
+    """Loops that have a command among these metrics, which the runs of a campaign mostly have alike."""
+    matches = [re.fullmatch(r"loop/([^/]+)/u", name) for name in metrics]
+    return frozenset(match[1] for match in matches if match)
 
 
 def main_loop(run: Run) -> str:

@@ -7,6 +7,7 @@ the last step of each kind in MLflow says exactly which records it has.  The fol
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 import uuid
@@ -95,7 +96,8 @@ class RunDelivery:
             "entrostat.fingerprint": self.info.fingerprint,
             **provenance_tags(experiment.campaign),
         }
-        run = find_or_create_run(client, experiment.experiment_id, self.folder.path, self.name, tags)
+        start = next((record.time for record in Tail(self.folder.metrics_path).read(limit=1)), None)
+        run = find_or_create_run(client, experiment.experiment_id, self.folder.path, self.name, tags, start)
         complete_run(client, run, config)
         self._mlflow_status = run.info.status
         self._tags = dict(run.data.tags)
@@ -138,9 +140,18 @@ class RunDelivery:
 
 
 def find_or_create_run(
-    client: Any, experiment_id: str, folder: Path, name: str, tags: Mapping[str, str]
+    client: Any,
+    experiment_id: str,
+    folder: Path,
+    name: str,
+    tags: Mapping[str, str],
+    start: float | None = None,
 ) -> Any:
-    """The MLflow run of a folder, found again by the key in its `tracking.json`."""
+    """The MLflow run of a folder, found again by the key in its `tracking.json`.
+
+    ``start`` is when the run began [seconds since 1970]; else now, which a run that is delivered late
+    would have ended before.
+    """
     key_path = folder / "tracking.json"
     if not key_path.exists():
         write_json(key_path, {"key": uuid.uuid4().hex})
@@ -149,7 +160,8 @@ def find_or_create_run(
     if found:
         return found[0]
     clipped = {tag: str(value)[:MAX_TAG_CHARACTERS] for tag, value in tags.items() if value}
-    run = client.create_run(experiment_id, run_name=name, tags=clipped | {"entrostat.key": key})
+    milliseconds = None if start is None else int(1000 * start)
+    run = client.create_run(experiment_id, milliseconds, run_name=name, tags=clipped | {"entrostat.key": key})
     return client.get_run(run.info.run_id)
 
 
@@ -201,12 +213,19 @@ def flat_params(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def provenance_tags(campaign: CampaignInfo) -> dict[str, str]:
-    """Versions, commit and source file, as tags."""
+    """Who, versions, commit and source file, as tags."""
     versions = {f"entrostat.version.{clean_key(name)}": text for name, text in campaign.versions.items()}
     commit = {"mlflow.source.git.commit": campaign.git_commit} if campaign.git_commit else {}
-    return {"mlflow.source.name": campaign.source, **commit, **versions}
+    return {"mlflow.user": _user(), "mlflow.source.name": campaign.source, **commit, **versions}
 
 
 def clean_key(name: str) -> str:
     """A name with only the characters that MLflow allows in keys."""
     return re.sub(r"[^\w\-./ :]", "_", name)[:MAX_KEY_CHARACTERS]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a name for its user
+        return "unknown"

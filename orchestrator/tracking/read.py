@@ -225,7 +225,7 @@ def _series(histories: Mapping[str, Sequence[Any]]) -> Series:
     values = {}
     for name, history in histories.items():
         column = np.full(steps.shape, nan)
-        points = sorted(history, key=lambda point: (point.timestamp, point.step))
+        points = sorted(history, key=lambda point: (-point.timestamp, point.step))
         column[np.searchsorted(steps, [point.step for point in points])] = [point.value for point in points]
         values[name] = column
     return Series(steps=steps, values=values)

@@ -10,7 +10,6 @@ trial of a study) are children of the group's run, and that of the campaign's.
 
 from __future__ import annotations
 
-import getpass
 import os
 import threading
 from collections.abc import Callable
@@ -147,10 +146,10 @@ class Tracker:
         tags = {
             "entrostat.campaign": info.name,
             "mlflow.note.content": info.description,
-            "mlflow.user": _user(),
             **provenance_tags(info),
         }
-        run = find_or_create_run(client, experiment_id, self.campaign.path, info.name, tags)
+        start = info.created or None
+        run = find_or_create_run(client, experiment_id, self.campaign.path, info.name, tags, start)
         complete_run(client, run, info.config)
         if run.info.status != "RUNNING":
             client.update_run(run.info.run_id, status="RUNNING")
@@ -227,10 +226,3 @@ def _one_line(error: BaseException) -> str:
     while not isinstance(error, ValueError) and (cause := error.__cause__ or error.__context__):
         error = cause
     return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without a name for its user
-        return "unknown"

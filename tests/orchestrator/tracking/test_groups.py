@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
@@ -10,8 +12,16 @@ from orchestrator.tracking.store import open_client
 from orchestrator.tracking.tracker import Tracker
 
 
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory):
+    """Made once: MLflow's migrations take seconds."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    open_client(f"sqlite:///{path}").search_experiments(max_results=1)
+    return path
+
+
 @pytest.fixture
-def study(tmp_path):
+def study(tmp_path, empty_database):
     """A folder with a group of two runs, the database, and a client of it."""
     folder = CampaignFolder(tmp_path / "runs" / "gains")
     folder.write_info(CampaignInfo(name="gains"))
@@ -23,6 +33,7 @@ def study(tmp_path):
         run.write_status(Status(status="done"))
     group = Group(name="trial 0", tags={"optuna.trial": "0"}, params={"a.kp": 1.5}, state="running")
     write_group(folder.path / "trial-0000", group)
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     return folder, uri, open_client(uri)
 

@@ -127,3 +127,14 @@ def test_arms_keep_their_order_and_seeds_rise(make_campaign):
         "grpo seed 0",
         "grpo seed 1",
     ]
+
+
+def test_a_run_that_is_delivered_late_did_not_end_before_it_began(tracked):
+    folder, uri = tracked
+    first = folder.run("grpo", 0).records()[0]
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name("quickstart").experiment_id
+    run = client.search_runs([experiment], "attributes.run_name = 'grpo seed-0'")[0]
+    assert run.info.start_time == int(1000 * first.time)
+    assert run.info.start_time <= run.info.end_time
+    assert run.data.tags["mlflow.user"]

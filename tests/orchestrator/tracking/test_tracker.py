@@ -1,6 +1,7 @@
 """Delivery to MLflow: every (metric, step) once and only once, whatever is killed and whenever."""
 
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -323,6 +324,7 @@ def free_port():
         (f"postgresql://me:secret@127.0.0.1:{free_port()}/db", r"//me:\*\*\*@127.*does not answer"),
         ("sqlite:////dev/null/x/mlflow.db", "is not a folder that can be written to"),
     ],
+    ids=lambda text: re.sub(r":\d{4,5}", "", text),  # workers of pytest-xdist must agree on names
 )
 def test_a_uri_that_cannot_work_is_refused_with_a_remedy(uri, message):
     start = time.monotonic()

@@ -1,0 +1,83 @@
+"""docs/metrics.md names every number that a run records, with its unit and what it is normalised over."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from orchestrator.campaign import prepare
+from orchestrator.configuration.catalogue import describe
+from orchestrator.configuration.resolve import read_campaign
+from orchestrator.training import run as worker
+
+DOC = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
+
+
+def documented() -> dict[str, tuple[str, str, str]]:
+    """Unit, normalisation and meaning of every metric of the page's tables."""
+    rows = {}
+    for line in DOC.split("## In MLflow")[0].splitlines():
+        if line.startswith("| `"):
+            name, *cells = (cell.strip() for cell in line.strip("|").split(" | "))
+            rows[name.strip("` ")] = tuple(cells)
+    return rows
+
+
+def is_documented(metric: str) -> bool:
+    """Whether a metric is in a table; `<k>` is a number and any other `<word>` one part of a name."""
+    for name in documented():
+        escaped = re.escape(name).replace("<k>", r"\d+")
+        if re.fullmatch(re.sub(r"<\w+>", "[^/]+", escaped), metric):
+            return True
+    return False
+
+
+def test_every_row_has_a_unit_a_normalisation_and_a_meaning():
+    assert len(documented()) > 50
+    for name, cells in documented().items():
+        assert len(cells) == 3, name
+        assert all(cells), name
+
+
+def test_a_name_that_is_not_there_is_not_documented():
+    assert is_documented("loop/entropy/term/d")
+    assert not is_documented("loop/entropy/term/d/x")
+    assert not is_documented("eval/pass_at_many")
+
+
+def test_every_sensor_is_there_with_its_own_unit():
+    for name, summary in describe("sensors"):
+        assert name in documented(), name
+        unit = re.match(r"\[([^]]+)\]", summary)[1]
+        assert documented()[name][0] == unit, name
+
+
+@pytest.mark.slow
+def test_every_number_that_runs_record_is_there(write_campaign):
+    torch.set_num_threads(1)
+    entropy = {"reference": {"kind": "constant", "value_nats": 1.0}}
+    arms = [
+        {"name": "bonus", "method": "aer_pi"},
+        {"name": "filtered", "method": "aent", "loops": {"entropy": entropy}},
+        {"name": "clipped", "method": "clip_higher"},
+        {"name": "gspo", "method": "gspo"},
+    ]
+    changes = {
+        "arms": arms,
+        "learner.iterations": 2,
+        "learner.epochs": 2,
+        "task.operations": ["+", "-"],
+        "evaluation.pass_at": [2, 4],
+    }
+    campaign = read_campaign(write_campaign(changes))
+    folder = prepare(campaign)
+    recorded: set[str] = set()
+    for arm in campaign.arms:
+        run = folder.run(arm.name, 0)
+        assert worker.main(str(run.path)) == worker.EXIT_DONE, run.read_status().reason
+        recorded |= {name for record in run.records() for name in record.metrics}
+    assert len(recorded) > 60
+    assert {name for name in recorded if not is_documented(name)} == set()
