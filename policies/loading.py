@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ class LoadedPolicy:
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    extra_stop_ids: tuple[int, ...] = ()
 
     def encode(self, prompt: str) -> torch.Tensor:
         """Token ids [L] of a prompt as it stands: no chat template, no special tokens added.
@@ -45,9 +46,27 @@ class LoadedPolicy:
         return torch.tensor(ids, dtype=torch.int64)
 
     def decode(self, responses: Sequence[torch.Tensor]) -> list[str]:
-        """Texts of responses, without special tokens."""
+        """Texts of responses, without special tokens and without the token that ended them."""
         ids = [tokens.tolist() for tokens in responses]
+        ids = [row[:-1] if row and row[-1] in self.stop_ids else row for row in ids]
         return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
+
+    def stopping_at(self, texts: Sequence[str]) -> LoadedPolicy:
+        """The same policy, whose responses end at these texts too.
+
+        Raises:
+            ValueError: one of them is not exactly one token.
+        """
+        return replace(self, extra_stop_ids=tuple(self._stop_id(text) for text in texts))
+
+    def _stop_id(self, text: str) -> int:
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(ids) != 1 or ids[0] == self.tokenizer.unk_token_id:
+            raise ValueError(
+                f"rollout.stop: {text!r} must be one token of the policy's tokenizer, and is {len(ids)} "
+                f"({', '.join(map(repr, self.tokenizer.convert_ids_to_tokens(ids)))}); choose another text"
+            )
+        return int(ids[0])
 
     @property
     def pad_id(self) -> int:
@@ -56,6 +75,13 @@ class LoadedPolicy:
     @property
     def eos_id(self) -> int:
         return int(self.tokenizer.eos_token_id)
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Tokens that end a response: the tokenizer's end, those of the checkpoint, and what was asked for."""
+        own = self.model.generation_config.eos_token_id
+        own = [] if own is None else [own] if isinstance(own, int) else own
+        return tuple(dict.fromkeys([self.eos_id, *own, *self.extra_stop_ids]))
 
     @property
     def vocabulary_size(self) -> int:

@@ -46,6 +46,7 @@ def arm_problems(arm: Arm) -> Iterator[str]:
     """What is wrong with an arm, one ``key: rule, value; remedy`` each."""
     config = arm.config
     yield from _policy(config)
+    yield from _stops(config)
     yield from _devices(config)
     yield from check_prompts(config)
     yield from _objective(config)
@@ -70,6 +71,16 @@ def _policy(config: RunConfig) -> Iterator[str]:
             f"policy.initialisation.floor_nats: must be below ln V = ln {size} = {math.log(size):.3f} nats/token, "
             f"got {floor:g}; no policy over this vocabulary has such an entropy"
         )
+
+
+def _stops(config: RunConfig) -> Iterator[str]:
+    """A built-in policy's tokens are known; a pretrained one's are looked at when it is loaded."""
+    for text in config.rollout.stop if config.policy.source == BUILTIN else ():
+        if text not in sorted(config.task.alphabet()):
+            yield (
+                f"rollout.stop: must be characters of the task, which are the tokens of {BUILTIN} "
+                f"({config.task.alphabet()!r}), got {text!r}; choose one of them"
+            )
 
 
 def _devices(config: RunConfig) -> Iterator[str]:

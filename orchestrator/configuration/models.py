@@ -80,6 +80,9 @@ class RolloutConfig(Strict):
     temperature: PositiveFloat = 1.0
     max_tokens: PositiveInt = 16
     """Longest response [tokens]; a longer one is cut and counted as truncated."""
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Texts that end a response besides the model's own end tokens, such as a newline after the answer to a
+    few-shot prompt.  Each must be one token of the tokenizer; graders do not see it."""
     max_batch_size: PositiveInt = 256
     """Responses generated at once."""
 

@@ -28,8 +28,8 @@ def load_start(config: RunConfig, seed: int, decision: Path) -> tuple[RunConfig,
     What was decided is kept in the file ``decision``, so that a continued run starts from the same.
     """
     if config.policy.initialisation.floor_nats is None:
-        return config, load_policy(config.policy, config.task)
-    load = lru_cache(maxsize=1)(lambda seed: load_policy(_with_seed(config.policy, seed), config.task))
+        return config, load_policy(config)
+    load = lru_cache(maxsize=1)(lambda seed: load_policy(_drawn_with(config, seed)))
     if decision.exists():
         start = Start(**read_json(decision))
     else:
@@ -42,12 +42,20 @@ def load_start(config: RunConfig, seed: int, decision: Path) -> tuple[RunConfig,
         write_json(decision, asdict(start))
     _report(start, config)
     rollout = config.rollout.model_copy(update={"temperature": start.temperature})
-    policy = _with_seed(config.policy, start.seed)
-    return config.model_copy(update={"rollout": rollout, "policy": policy}), load(start.seed)
+    config = _drawn_with(config, start.seed).model_copy(update={"rollout": rollout})
+    return config, load(start.seed)
 
 
-def load_policy(settings: PolicyConfig, task: Task) -> LoadedPolicy:
-    """The policy that a configuration names."""
+def load_policy(config: RunConfig) -> LoadedPolicy:
+    """The policy that a run starts from, stopping where its rollouts shall.
+
+    Raises:
+        ValueError: it cannot be loaded, or not be used as the configuration says.
+    """
+    return _load(config.policy, config.task).stopping_at(config.rollout.stop)
+
+
+def _load(settings: PolicyConfig, task: Task) -> LoadedPolicy:
     if settings.source != BUILTIN:
         return load_pretrained(settings.source, trust_remote_code=settings.trust_remote_code)
     demonstrations = partial(_demonstrations, task, settings)
@@ -59,7 +67,7 @@ def make_engine(policy: LoadedPolicy, config: RunConfig) -> RolloutEngine:
     return TransformersEngine(
         policy.model,
         pad_id=policy.pad_id,
-        eos_id=policy.eos_id,
+        stop_ids=policy.stop_ids,
         max_batch_size=config.rollout.max_batch_size,
     )
 
@@ -99,9 +107,10 @@ def _report(start: Start, config: RunConfig) -> None:
         log.info("%s: sampling temperature raised from %g to %g", measured, configured, start.temperature)
 
 
-def _with_seed(policy: PolicyConfig, seed: int) -> PolicyConfig:
-    """The same policy, drawn with another seed."""
-    return policy.model_copy(update={"warm_start": replace(policy.warm_start, seed=seed)})
+def _drawn_with(config: RunConfig, seed: int) -> RunConfig:
+    """The same run from a policy that is drawn with another seed."""
+    start = replace(config.policy.warm_start, seed=seed)
+    return config.model_copy(update={"policy": config.policy.model_copy(update={"warm_start": start})})
 
 
 def _demonstrations(task: Task, settings: PolicyConfig, batch: int) -> list[tuple[str, str]]:

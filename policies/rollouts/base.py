@@ -23,9 +23,9 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """One response.  ``finished`` says that it ended by itself; otherwise it was cut at the limit."""
+    """One response.  ``finished`` says that it ended with a stop token; otherwise it was cut at the limit."""
 
-    tokens: Tensor  # [L] int64, with the end-of-sequence token where finished
+    tokens: Tensor  # [L] int64, with the stop token where finished
     logprobs: Tensor  # [L] float32: log-probability under the distribution that was sampled from
     finished: bool
 

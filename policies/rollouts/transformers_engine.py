@@ -51,11 +51,16 @@ class TransformersEngine(RolloutEngine):
     """
 
     def __init__(
-        self, model: PreTrainedModel, *, pad_id: int, eos_id: int, max_batch_size: int = 256
+        self,
+        model: PreTrainedModel,
+        *,
+        pad_id: int,
+        stop_ids: Sequence[int],
+        max_batch_size: int = 256,
     ) -> None:
         self.model = model
         self.pad_id = pad_id
-        self.eos_id = eos_id
+        self.stop_ids = list(stop_ids)
         self.max_batch_size = max_batch_size
 
     def generate(
@@ -103,7 +108,7 @@ class TransformersEngine(RolloutEngine):
                 top_p=None if greedy else 1.0,
                 max_new_tokens=sampling.max_tokens,
                 pad_token_id=self.pad_id,
-                eos_token_id=self.eos_id,
+                eos_token_id=self.stop_ids,
             ),
             logits_processor=LogitsProcessorList([recorder]),
         )
@@ -113,7 +118,7 @@ class TransformersEngine(RolloutEngine):
         return [self._completion(*row) for row in zip(responses, logprobs, strict=True)]
 
     def _completion(self, tokens: Tensor, logprobs: Tensor) -> Completion:
-        ends = torch.nonzero(tokens == self.eos_id)
+        ends = torch.nonzero(torch.isin(tokens, torch.tensor(self.stop_ids)))
         length = int(ends[0]) + 1 if len(ends) else len(tokens)
         return Completion(
             tokens=tokens[:length].clone(), logprobs=logprobs[:length].clone(), finished=len(ends) > 0

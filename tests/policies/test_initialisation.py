@@ -138,7 +138,7 @@ def policy() -> LoadedPolicy:
 
 
 def measured(policy: LoadedPolicy, temperature: float, micro_batch_size: int | None = None) -> float:
-    engine = TransformersEngine(policy.model, pad_id=policy.pad_id, eos_id=policy.eos_id)
+    engine = TransformersEngine(policy.model, pad_id=policy.pad_id, stop_ids=policy.stop_ids)
     sampling = Sampling(temperature=temperature, max_tokens=6, seed=7)
     return rollout_entropy(
         policy,
@@ -152,7 +152,7 @@ def measured(policy: LoadedPolicy, temperature: float, micro_batch_size: int | N
 
 def test_entropy_of_rollouts_is_that_of_the_distribution_sampled_from(policy):
     """Dense and by hand: every response token's softmax at the temperature."""
-    engine = TransformersEngine(policy.model, pad_id=policy.pad_id, eos_id=policy.eos_id)
+    engine = TransformersEngine(policy.model, pad_id=policy.pad_id, stop_ids=policy.stop_ids)
     prompts = [policy.encode("1+2="), policy.encode("34+5=")]
     entropies = []
     for prompt, group in zip(

@@ -151,6 +151,27 @@ def test_encoding_adds_nothing_and_decoding_drops_special_tokens():
     assert policy.decode([ended, ids[:0]]) == ["1+1=", ""]
 
 
+def test_stop_tokens_end_responses_and_are_not_read():
+    policy = make(alphabet="0123456789+=;\n")
+    assert policy.stop_ids == (policy.eos_id,)
+    policy.model.generation_config.eos_token_id = [policy.eos_id, 7]  # as of chat models, which have several
+    stopping = policy.stopping_at(["\n", ";"])
+    newline, semicolon = policy.encode("\n;").tolist()
+    assert stopping.stop_ids == (policy.eos_id, 7, newline, semicolon)
+    assert policy.stop_ids == (policy.eos_id, 7)
+    response = policy.encode("12\n")
+    assert stopping.decode([response, response[:2], response[2:], response[:0]]) == ["12", "12", "", ""]
+    assert policy.decode([response]) == ["12\n"]
+
+
+@pytest.mark.parametrize("text", ["12", "?", ""])
+def test_stop_that_is_not_one_token_is_refused(text):
+    with pytest.raises(
+        ValueError, match=rf"rollout.stop: '\{text}' must be one token" if text == "?" else "one token"
+    ):
+        make().stopping_at([text])
+
+
 def test_empty_prompt_is_refused():
     with pytest.raises(ValueError, match="at least one token, got ''"):
         make().encode("")

@@ -17,7 +17,7 @@ PAD, EOS = 0, 2
 
 
 def engine_of(model, **settings):
-    return TransformersEngine(model, pad_id=PAD, eos_id=EOS, **settings)
+    return TransformersEngine(model, pad_id=PAD, stop_ids=[EOS], **settings)
 
 
 @pytest.fixture
@@ -130,8 +130,26 @@ def test_end_and_truncation(policy, engine, prompts):
 
 def test_padding_with_the_end_token(policy, prompts):
     """Many hub tokenizers have pad == eos: what follows the first end is padding all the same."""
-    groups = TransformersEngine(policy.model, pad_id=EOS, eos_id=EOS).generate(prompts, 4, sampling())
+    groups = TransformersEngine(policy.model, pad_id=EOS, stop_ids=[EOS]).generate(prompts, 4, sampling())
     assert as_lists(groups) == as_lists(engine_of(policy.model).generate(prompts, 4, sampling()))
+
+
+def test_any_stop_token_ends_a_response(policy, prompts):
+    """A character that the policy is sure to write stops it; it is the response's last and a finish."""
+    semicolon = policy.encode(";").item()
+    assert policy.stop_ids == (EOS,)
+    stopping = policy.stopping_at([";"])
+    assert stopping.stop_ids == (EOS, semicolon)
+    free = engine_of(policy.model).generate(prompts, 8, sampling())
+    engine = TransformersEngine(policy.model, pad_id=PAD, stop_ids=stopping.stop_ids)
+    stopped = engine.generate(prompts, 8, sampling())
+    cut = [c for group in stopped for c in group if c.tokens[-1] == semicolon]
+    assert cut
+    assert any(semicolon in c.tokens[:-1] for group in free for c in group)  # so the test can tell
+    for completion in (completion for group in stopped for completion in group):
+        assert semicolon not in completion.tokens[:-1]
+        assert len(completion.logprobs) == len(completion.tokens)
+        assert completion.finished == (completion.tokens[-1].item() in stopping.stop_ids)
 
 
 def test_first_token_is_sampled_from_the_softmax(policy, engine):

@@ -45,6 +45,11 @@ MISTAKES = [
         {"learner.iterations": "many"}, ["learner.iterations: ", "valid integer", "got 'many'"], id="type"
     ),
     pytest.param({"learner.iterations": 0}, ["learner.iterations: ", "greater than 0", "got 0"], id="bound"),
+    pytest.param(
+        {"rollout.stop": ["\n"]},
+        ["rollout.stop: must be characters of the task", "'0123456789+=,;'", r"got '\n'; choose one"],
+        id="stop that is no token",
+    ),
     pytest.param({"learner": {}}, ["learner.iterations: is missing; add it"], id="missing key"),
     pytest.param(
         {"arms.1.method": "entropik"},

@@ -92,8 +92,8 @@ def test_redraw_trains_the_policy_that_it_found(make_run, monkeypatch):
     assert json.loads(folder.start_path.read_text())["seed"] == 2
     config, policy = start.load_start(worker.RunConfig(**folder.read_info().config), 0, folder.start_path)
     assert config.policy.warm_start.seed == 2
-    expected = start.load_policy(config.policy, config.task)
-    other = start.load_policy(worker.RunConfig(**folder.read_info().config).policy, config.task)
+    expected = start.load_policy(config)
+    other = start.load_policy(worker.RunConfig(**folder.read_info().config))
     weights = [each.model.get_output_embeddings().weight for each in (policy, expected, other)]
     assert weights[0].equal(weights[1])
     assert not weights[0].equal(weights[2])

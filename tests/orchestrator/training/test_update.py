@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 
-from orchestrator.configuration.models import LearnerConfig, PolicyConfig
+from orchestrator.configuration.models import LearnerConfig, PolicyConfig, RunConfig
 from orchestrator.configuration.phases import PhaseConfig
 from orchestrator.training.learner import Learner
 from orchestrator.training.start import load_policy
@@ -39,7 +39,8 @@ BY_DOMAIN = Actuation.of(
 def policy(_private_cache):
     torch.set_num_threads(1)
     small = {"hidden_size": 32, "intermediate_size": 64, "num_layers": 1, "num_heads": 1}
-    return load_policy(PolicyConfig(architecture=small, warm_start={"num_steps": 10}), TASK)
+    settings = PolicyConfig(architecture=small, warm_start={"num_steps": 10})
+    return load_policy(RunConfig(policy=settings, task=TASK_SETTINGS, learner={"iterations": 1}))
 
 
 @pytest.fixture
