@@ -19,6 +19,8 @@ class Sampling:
     temperature: float
     max_tokens: int
     seed: int
+    first_prompt: int = 0
+    """Number of the first prompt in the whole batch, for a process that samples a share of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,5 +42,6 @@ class RolloutEngine(ABC):
         """``num_samples`` completions for each prompt ([L] int64), in the order of ``prompts``.
 
         Deterministic in the policy, the prompts and ``sampling``; the caller's random state is
-        left as it was.
+        left as it was.  The chance in a response comes from its address (`rollouts/chance.py`), where
+        the engine can do that.
         """

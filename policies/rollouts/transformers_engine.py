@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,37 +11,34 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
+from policies.rollouts.chance import draw, uniforms
 
 
-class _Recorder(LogitsProcessor):  # type: ignore[misc]
-    """Divides by the temperature and keeps the log-probability of every token that gets sampled.
+class _Sampler(LogitsProcessor):  # type: ignore[misc]
+    """Chooses the tokens itself and keeps their log-probabilities.
 
-    ``generate(output_scores=True)`` would keep all [steps, batch, vocabulary] scores; this keeps
-    one step of them, because the sampled token of a step is seen at the next.
+    It gives a chosen token the score +inf, so that `generate`, which believes it is greedy, takes it.
+    ``generate(output_scores=True)`` would keep all [steps, batch, vocabulary] scores; this keeps a number
+    a token.
     """
 
-    def __init__(self, temperature: float) -> None:
-        self.temperature = temperature
+    def __init__(self, temperature: float, chance: Tensor) -> None:
+        self.temperature = temperature  # 0 is greedy
+        self.chance = chance  # [B, steps] uniform in [0, 1)
         self.logprobs: list[Tensor] = []
-        self._last: Tensor | None = None
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        self.take(input_ids)
-        first = self._last is None
-        scores = scores.float() / self.temperature
-        self._last = torch.log_softmax(scores, dim=-1)
-        # Looked at once a batch: on a GPU each look waits for the device, and sampling from nan kills it.
-        if first and self._last.isnan().any():
+        step = len(self.logprobs)
+        logprobs = torch.log_softmax(scores.float() / (self.temperature or 1.0), dim=-1)
+        # Looked at once a batch: on a GPU each look waits for the device.
+        if step == 0 and logprobs.isnan().any():
             raise RuntimeError(
                 "the policy's logits are not finite: its weights have diverged; lower learner.learning_rate "
                 "or the limits of a loop"
             )
-        return scores
-
-    def take(self, input_ids: Tensor) -> None:
-        """Read the log-probability of the newest column of ``input_ids`` [B, L]."""
-        if self._last is not None:
-            self.logprobs.append(self._last.gather(-1, input_ids[:, -1:]).squeeze(-1))
+        chosen = draw(logprobs, self.chance[:, step]) if self.temperature else logprobs.argmax(dim=-1)
+        self.logprobs.append(logprobs.gather(-1, chosen[:, None])[:, 0])
+        return scores.scatter(-1, chosen[:, None], math.inf)
 
 
 class TransformersEngine(RolloutEngine):
@@ -68,14 +66,12 @@ class TransformersEngine(RolloutEngine):
     ) -> list[list[Completion]]:
         self._check_context(prompts, sampling.max_tokens)
         by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        rows = [i for i in by_length for _ in range(num_samples)]
+        rows = [(i, sample) for i in by_length for sample in range(num_samples)]
         completions: list[list[Completion]] = [[] for _ in prompts]
-        devices = [self.model.device] if self.model.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.no_grad(), _sampling_only(self.model):
-            torch.manual_seed(sampling.seed)
+        with torch.no_grad(), _sampling_only(self.model):
             for start in range(0, len(rows), self.max_batch_size):
                 chosen = rows[start : start + self.max_batch_size]
-                for i, completion in zip(chosen, self._generate([prompts[i] for i in chosen], sampling)):
+                for (i, _), completion in zip(chosen, self._generate(prompts, chosen, sampling), strict=True):
                     completions[i].append(completion)
         return completions
 
@@ -88,33 +84,31 @@ class TransformersEngine(RolloutEngine):
                 f"not fit the model's context of {context} tokens; lower one, or choose another model"
             )
 
-    def _generate(self, prompts: list[Tensor], sampling: Sampling) -> list[Completion]:
-        """A completion for each prompt, as one batch."""
-        width = max(len(prompt) for prompt in prompts)
-        input_ids = torch.full((len(prompts), width), self.pad_id)
+    def _generate(
+        self, prompts: Sequence[Tensor], rows: Sequence[tuple[int, int]], sampling: Sampling
+    ) -> list[Completion]:
+        """A completion for each of some rows (prompt, sample), as one batch."""
+        width = max(len(prompts[i]) for i, _ in rows)
+        input_ids = torch.full((len(rows), width), self.pad_id)
         attention_mask = torch.zeros_like(input_ids)
-        for row, prompt in enumerate(prompts):
-            input_ids[row, width - len(prompt) :] = prompt
-            attention_mask[row, width - len(prompt) :] = 1
-        greedy = sampling.temperature == 0
-        recorder = _Recorder(1.0 if greedy else sampling.temperature)
+        for row, (i, _) in enumerate(rows):
+            input_ids[row, width - len(prompts[i]) :] = prompts[i]
+            attention_mask[row, width - len(prompts[i]) :] = 1
+        device = self.model.device
+        sampler = _Sampler(sampling.temperature, _chance(rows, sampling).to(device))
         output = self.model.generate(
-            input_ids.to(self.model.device),
-            attention_mask=attention_mask.to(self.model.device),
+            input_ids.to(device),
+            attention_mask=attention_mask.to(device),
             generation_config=GenerationConfig(
-                do_sample=not greedy,
-                temperature=None if greedy else 1.0,
-                top_k=None if greedy else 0,
-                top_p=None if greedy else 1.0,
+                do_sample=False,
                 max_new_tokens=sampling.max_tokens,
                 pad_token_id=self.pad_id,
                 eos_token_id=self.stop_ids,
             ),
-            logits_processor=LogitsProcessorList([recorder]),
+            logits_processor=LogitsProcessorList([sampler]),
         )
-        recorder.take(output)
         responses = output[:, width:].cpu()
-        logprobs = torch.stack(recorder.logprobs, dim=1).float().cpu()
+        logprobs = torch.stack(sampler.logprobs, dim=1).float().cpu()
         return [self._completion(*row) for row in zip(responses, logprobs, strict=True)]
 
     def _completion(self, tokens: Tensor, logprobs: Tensor) -> Completion:
@@ -123,6 +117,15 @@ class TransformersEngine(RolloutEngine):
         return Completion(
             tokens=tokens[:length].clone(), logprobs=logprobs[:length].clone(), finished=len(ends) > 0
         )
+
+
+def _chance(rows: Sequence[tuple[int, int]], sampling: Sampling) -> Tensor:
+    """[B, max_tokens] uniform numbers of rows (prompt, sample); greedy needs none."""
+    if sampling.temperature == 0:
+        return torch.empty(len(rows), 0)
+    return torch.stack(
+        [uniforms(sampling.seed, sampling.first_prompt + i, j, sampling.max_tokens) for i, j in rows]
+    )
 
 
 @contextmanager

@@ -209,3 +209,15 @@ def test_logprobs_are_log_probabilities(engine, prompts):
     assert logprobs.dtype == torch.float32
     assert (logprobs <= 0).all()
     assert logprobs.exp().mean() > 1 / math.exp(5)
+
+
+@pytest.mark.parametrize("max_batch_size", [1, 4, 100])
+def test_a_response_does_not_depend_on_what_is_sampled_beside_it(policy, engine, prompts, max_batch_size):
+    whole = as_lists(engine.generate(prompts, 3, sampling()))
+    assert (
+        as_lists(engine_of(policy.model, max_batch_size=max_batch_size).generate(prompts, 3, sampling()))
+        == whole
+    )
+    shares = [engine.generate(prompts[i : i + 2], 3, sampling(first_prompt=i)) for i in (0, 2, 4)]
+    assert [tokens for share in shares for tokens in as_lists(share)] == whole
+    assert as_lists(engine.generate(prompts, 2, sampling())) == [group[:2] for group in whole]
