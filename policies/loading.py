@@ -1,49 +1,66 @@
-"""Policies from a local folder, a hub id, or nothing at all (``builtin:tiny``)."""
+"""Policies from a local folder, a hub id, a GGUF file, or nothing at all (``builtin:tiny``)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError
 
+from policies.cache import made_once
+from policies.chat import Chat
+from policies.gguf_files import converted
 from policies.sequences import check_head
+from policies.sources import GGUF, local_source
 from policies.tiny import TinyModel, character_tokenizer, tiny_model
+from policies.trainable import adapters_off, fold_in_adapters, has_adapters, merged_weights, save_merged
 from policies.warm_start import Demonstrations, WarmStart, warm_start
+
+_BROKEN = (SafetensorError, struct.error)
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and reading a campaign comes through here
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BUILTIN = "builtin:tiny"
-
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
-    """A causal language model that can be trained, and its tokenizer."""
+    """A causal language model that can be trained, and how it is spoken to.
+
+    Adapters sit inside ``model``, which is a plain transformers model with or without them.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    chat: Chat | None = None
     extra_stop_ids: tuple[int, ...] = ()
 
     def encode(self, prompt: str) -> torch.Tensor:
-        """Token ids [L] of a prompt as it stands: no chat template, no special tokens added.
+        """Token ids [L] of a prompt: as a user's turn under ``chat``, otherwise as it stands, nothing added.
 
         Raises:
-            ValueError: it has no token, so nothing predicts the first one of a response.
+            ValueError: it has no token, so nothing predicts the first one of a response; or there is no chat
+                template where one is asked for.
         """
-        ids = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        ids = self.chat.opening(self.tokenizer, prompt) if self.chat else self._ids(prompt)
         if not ids:
             raise ValueError(f"a prompt must have at least one token, got {prompt!r}; mend the task's data")
         return torch.tensor(ids, dtype=torch.int64)
+
+    def encode_reply(self, text: str, response: torch.Tensor) -> torch.Tensor:
+        """Token ids [L] that come between a response [L], which they answer, and the policy's next one."""
+        if self.chat is None:
+            return torch.tensor(self._ids(text), dtype=torch.int64)
+        last = int(response[-1]) if len(response) else None
+        ended_with = last if last in self.stop_ids else None
+        return torch.tensor(self.chat.reply(self.tokenizer, text, ended_with), dtype=torch.int64)
 
     def decode(self, responses: Sequence[torch.Tensor]) -> list[str]:
         """Texts of responses, without special tokens and without the token that ended them."""
@@ -60,13 +77,16 @@ class LoadedPolicy:
         return replace(self, extra_stop_ids=tuple(self._stop_id(text) for text in texts))
 
     def _stop_id(self, text: str) -> int:
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = self._ids(text)
         if len(ids) != 1 or ids[0] == self.tokenizer.unk_token_id:
             raise ValueError(
                 f"rollout.stop: {text!r} must be one token of the policy's tokenizer, and is {len(ids)} "
                 f"({', '.join(map(repr, self.tokenizer.convert_ids_to_tokens(ids)))}); choose another text"
             )
         return int(ids[0])
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     @property
     def pad_id(self) -> int:
@@ -88,31 +108,36 @@ class LoadedPolicy:
         """Number of logits, which bounds entropy by ln V."""
         return int(self.model.get_output_embeddings().weight.shape[0])
 
-    def save(self, folder: Path) -> None:
-        """Write safetensors, configuration and tokenizer, as ``from_pretrained`` reads them."""
-        self.model.save_pretrained(folder)
+    def reference(self) -> AbstractContextManager[None]:
+        """The policy without what its adapters have learned, for a while.
+
+        Raises:
+            ValueError: it has none, so what it started from is not there any more.
+        """
+        if not has_adapters(self.model):
+            raise ValueError("a policy without adapters has no reference inside it; set policy.lora")
+        return adapters_off(self.model)
+
+    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Names and weights of the whole policy, adapters merged in, as a checkpoint without any has them."""
+        return merged_weights(self.model)
+
+    def save(self, folder: Path, *, merge: bool = False) -> None:
+        """Write safetensors, configuration and tokenizer, as ``from_pretrained`` reads them.
+
+        Of a policy with adapters these alone are written, and where their base is, unless ``merge``.
+        """
+        if merge and has_adapters(self.model):
+            save_merged(self.model, folder)
+        else:
+            self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 
-def model_folder(source: str) -> Path | None:
-    """The local folder that ``source`` names, or None for a hub id.
-
-    Raises:
-        ValueError: it names a folder, and no model is there.
-    """
-    folder = Path(source).expanduser()
-    if not (folder.is_absolute() or source.startswith((".", "~")) or folder.exists()):
-        return None
-    if not (folder / "config.json").is_file():
-        raise ValueError(
-            f"no model folder at {folder.resolve()} (it needs config.json, weights and tokenizer files); "
-            f"write it with save_pretrained, or name a hub id or {BUILTIN}"
-        )
-    return folder
-
-
 def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPolicy:
-    """Load a local folder or a hub id in float32.
+    """Load a local folder, a GGUF file, the model of a package or a hub id, in float32.
+
+    Where adapters lie they are added to their base, and what is loaded has none any more.
 
     The model is in evaluation mode, and training leaves it there: with dropout, the policy that learns
     and whose entropy is measured would not be the one that was sampled from.
@@ -122,31 +147,32 @@ def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPo
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    name = str(model_folder(source) or source)
+    path = local_source(source)
     try:
+        name = str((converted(path) if path.suffix == GGUF else path) if path else source)
         model = AutoModelForCausalLM.from_pretrained(
             name, dtype=torch.float32, trust_remote_code=trust_remote_code
         )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        if has_adapters(model):
+            fold_in_adapters(model)
         check_head(model)
     # What transformers lets through: files that are not there or broken, a package that is missing.
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, LookupError, *_BROKEN) as error:
         raise ValueError(f"model {source!r} cannot be loaded: {error}") from error
     if tokenizer.eos_token_id is None:
         raise ValueError(
             f"the tokenizer of {source!r} has no end-of-sequence token; set one and save it again"
         )
+    tokens, rows = max(tokenizer.get_vocab().values()) + 1, model.get_input_embeddings().weight.shape[0]
+    if tokens > rows:
+        raise ValueError(
+            f"model and tokenizer of {source!r} do not belong together: the tokenizer has {tokens} tokens, the "
+            f"model embeds {rows}; take both from one checkpoint, or resize the embeddings and save it again"
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return LoadedPolicy(model, tokenizer)
-
-
-def cache_folder() -> Path:
-    """Where made policies are kept: ``$ENTROSTAT_CACHE``, else the user's cache folder."""
-    root = os.environ.get("ENTROSTAT_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME", "~/.cache"), "entrostat"
-    )
-    return Path(root).expanduser() / "policies"
 
 
 def built_in(
@@ -157,20 +183,16 @@ def built_in(
     The cache key is a hash of everything that goes in: architecture, settings, alphabet, the
     demonstrations themselves (of the first batches) and the versions of torch and transformers.
     """
-    folder = cache_folder() / _fingerprint(architecture, start, alphabet, demonstrations)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):  # runs that start together make it once
-        if not (folder / "config.json").is_file():
-            tokenizer = character_tokenizer(alphabet, architecture.max_tokens)
-            made = LoadedPolicy(tiny_model(architecture, tokenizer, start.seed), tokenizer)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(start.seed)
-                warm_start(made.model, tokenizer, demonstrations, start)
-            unfinished = folder.with_suffix(".unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            made.save(unfinished)
-            unfinished.rename(folder)
-    return load_pretrained(str(folder))
+
+    def make(folder: Path) -> None:
+        tokenizer = character_tokenizer(alphabet, architecture.max_tokens)
+        made = LoadedPolicy(tiny_model(architecture, tokenizer, start.seed), tokenizer)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(start.seed)
+            warm_start(made.model, tokenizer, demonstrations, start)
+        made.save(folder)
+
+    return load_pretrained(str(made_once(_fingerprint(architecture, start, alphabet, demonstrations), make)))
 
 
 def _fingerprint(

@@ -21,8 +21,8 @@ from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.configuration.signals import ALL_SIGNALS, is_signal, signals_read
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, LossActuator, UpdateFacts, command_name
-from policies.loading import BUILTIN, model_folder
 from policies.sensors import FILTERED
+from policies.sources import BUILTIN, GGUF, has_chat_template, local_source
 from policies.tiny import vocabulary_size
 from policies.vocabulary import VocabularyFilter
 
@@ -60,9 +60,15 @@ def arm_problems(arm: Arm) -> Iterator[str]:
 def _policy(config: RunConfig) -> Iterator[str]:
     source = config.policy.source
     try:
-        model_folder(source)
+        path = local_source(source)
     except ValueError as error:
         yield f"policy.source: {error}"
+        path = None
+    if config.policy.chat is not None and path and path.suffix != GGUF and not has_chat_template(path):
+        yield (
+            f"policy.chat: the tokenizer in {path.resolve()} has no chat template; remove policy.chat to give it "
+            "prompts as they stand, or choose a model that was made for conversations"
+        )
     if source.startswith("builtin:") and source != BUILTIN:
         yield f"policy.source: unknown built-in policy {source!r}; {did_you_mean(source, [BUILTIN])}"
     floor, size = config.policy.initialisation.floor_nats, _known_vocabulary_size(config)

@@ -22,15 +22,12 @@ from controllers.plant import Plant
 from controllers.references import REFERENCES, Free
 from orchestrator.configuration.parts import Strict, one_of, section
 from orchestrator.configuration.phases import AnyTask, PhaseConfig, phase_at
+from orchestrator.configuration.policy import PolicyConfig
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, command_name
 from policies.advantages import ADVANTAGES, Advantage, Grpo
-from policies.initialisation import Initialisation
-from policies.loading import BUILTIN
 from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
 from policies.sensors import DOMAIN
-from policies.tiny import TinyModel
-from policies.warm_start import WarmStart
 from tasks import Task
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=80)]
@@ -43,34 +40,6 @@ AnyDither = Annotated[Dither, one_of(DITHERS)]
 AnyActuator = Annotated[Actuator, one_of(ACTUATORS)]
 AnyObjective = Annotated[Objective, one_of(OBJECTIVES)]
 AnyAdvantage = Annotated[Advantage, one_of(ADVANTAGES)]
-
-
-class PolicyConfig(Strict):
-    """The language model that is trained."""
-
-    source: str = "builtin:tiny"
-    """A local folder, a hub id, or ``builtin:tiny``."""
-    architecture: Annotated[TinyModel, section(TinyModel)] = TinyModel()
-    """Size of the built-in policy."""
-    warm_start: Annotated[WarmStart, section(WarmStart)] = WarmStart()
-    """Supervised start of the built-in policy."""
-    initialisation: Annotated[Initialisation, section(Initialisation)] = Initialisation()
-    """Entropy that the fresh policy has to have before training."""
-    trust_remote_code: bool = False
-
-    @model_validator(mode="after")
-    def _only_our_own_is_drawn_again(self) -> PolicyConfig:
-        initialisation = self.initialisation
-        if (
-            initialisation.floor_nats is not None
-            and initialisation.action == "redraw"
-            and self.source != BUILTIN
-        ):
-            raise ValueError(
-                f"initialisation.action must not be 'redraw' for the pretrained source {self.source!r}, which "
-                "is what it is; set 'recalibrate' to raise the temperature, or choose another checkpoint"
-            )
-        return self
 
 
 class RolloutConfig(Strict):

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from orchestrator.configuration.errors import did_you_mean
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.signals import signals_read
-from policies.loading import BUILTIN
 from policies.sensors import DOMAIN
+from policies.sources import BUILTIN
 from tasks import Problem, Task
 from tasks.splits import held_out_set
 

@@ -154,14 +154,22 @@ class Learner(pl.LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name in self._frozen():
+            del checkpoint["state_dict"][name]
         checkpoint["learner"] = {
             "iteration": self.iteration,
             "num_skipped_in_a_row": self.num_skipped_in_a_row,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"] |= self._frozen()
         self.iteration = checkpoint["learner"]["iteration"]
         self.num_skipped_in_a_row = checkpoint["learner"]["num_skipped_in_a_row"]
+
+    def _frozen(self) -> dict[str, torch.Tensor]:
+        """Weights that training leaves as they were loaded, by their names in a checkpoint, which lacks them."""
+        parameters = self.named_parameters(remove_duplicate=False)
+        return {name: weight.detach() for name, weight in parameters if not weight.requires_grad}
 
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:

@@ -152,7 +152,7 @@ def train(folder: RunFolder, info: RunInfo) -> None:
             ckpt_path=folder.checkpoint_path if resuming else None,
             weights_only=True if resuming else None,
         )
-    policy.save(folder.policy_path)
+    policy.save(folder.policy_path, merge=config.policy.lora is not None and config.policy.lora.merge)
 
 
 def _checkpointed_iteration(folder: RunFolder) -> int | None:

