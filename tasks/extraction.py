@@ -6,6 +6,7 @@ import re
 
 OPENING = "<answer>"
 CLOSING = "</answer>"
+BOX = "\\boxed{"
 
 
 def tagged_answer(response: str) -> str:
@@ -35,3 +36,25 @@ def matched_answer(response: str, pattern: str | None) -> str:
 def normalised(text: str) -> str:
     """The text with every run of white space made one space, and none at its ends."""
     return " ".join(text.split())
+
+
+def boxed_answer(text: str) -> str | None:
+    r"""What the last ``\boxed{…}`` of a text holds, its braces balanced; None without one.
+
+    A box that is opened last and never closed holds nothing: the text was cut before its answer.
+    """
+    start = text.rfind(BOX)
+    if start < 0:
+        return None
+    start, depth = start + len(BOX), 1
+    for place in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
+        if depth == 0:
+            return text[start:place]
+    return ""
+
+
+def marked_answer(text: str, marker: str) -> str | None:
+    """The rest of the line after the last marker, such as GSM8K's ``####``; None without one."""
+    _, found, rest = text.rpartition(marker)
+    return rest.split("\n", 1)[0].strip() if found else None

@@ -12,7 +12,8 @@ from tasks.base import Problem, Split, Task
 from tasks.corruption import alphabet_of, corrupt_text
 from tasks.extraction import matched_answer
 from tasks.jsonl_reader import Keys, read_problems
-from tasks.splits import HELD_OUT_FRACTION, problem_rng, split_of
+from tasks.problem_sets import Sides, two_sides, walk
+from tasks.splits import HELD_OUT_FRACTION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +67,7 @@ class Jsonl(Task):
             ) from error
 
     def problem(self, split: Split, seed: int, index: int) -> Problem:
-        problems = _sides(self)[split]
-        epoch, place = divmod(index, len(problems))
-        return problems[_permutation(split, seed, epoch, len(problems))[place]]
+        return walk(_sides(self), split, seed, index)
 
     def grade(self, problem: Problem, response: str) -> float:
         return float(self._answer_in(response) == self._answer_in(problem.answer))
@@ -86,35 +85,7 @@ class Jsonl(Task):
 
 
 @lru_cache(maxsize=8)
-def _sides(task: Jsonl) -> dict[Split, list[Problem]]:
-    """The problems of each split, in the order of the file."""
+def _sides(task: Jsonl) -> Sides:
     keys = Keys(task.prompt_key, task.answer_key, task.domain_key, task.difficulty_key)
-    problems = read_problems(task.path, keys)
-    if task.held_out_path is None:
-        held_out = [p for p in problems if split_of(p.prompt, task.held_out_fraction) == "held_out"]
-    else:
-        held_out = read_problems(task.held_out_path, keys)
-    kept_back = {problem.prompt for problem in held_out}
-    train = [problem for problem in problems if problem.prompt not in kept_back]
-    _guard_sides(task, len(problems), len(train), len(held_out))
-    return {"train": train, "held_out": held_out}
-
-
-def _guard_sides(task: Jsonl, num_problems: int, num_train: int, num_held_out: int) -> None:
-    if num_held_out == 0:
-        raise ValueError(
-            f"{task.path}: none of its {num_problems} prompts is held out at held_out_fraction "
-            f"{task.held_out_fraction}; raise it, add problems, or name a held_out_path"
-        )
-    if num_train == 0:
-        raise ValueError(
-            f"{task.path}: all of its {num_problems} prompts are held out, none is left to train on; "
-            f"add problems, or lower held_out_fraction"
-        )
-
-
-@lru_cache(maxsize=8)
-def _permutation(split: Split, seed: int, epoch: int, length: int) -> list[int]:
-    order = list(range(length))
-    problem_rng(split, seed, epoch).shuffle(order)
-    return order
+    held_out = None if task.held_out_path is None else read_problems(task.held_out_path, keys)
+    return two_sides(read_problems(task.path, keys), held_out, task.held_out_fraction, name=task.path)

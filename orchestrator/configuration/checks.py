@@ -214,7 +214,10 @@ def _within_entropy_range(reference: Reference, config: RunConfig) -> Iterator[s
 def _known_vocabulary_size(config: RunConfig) -> int | None:
     """V without loading the model: from the alphabet, or from a local config.json; None for a hub id."""
     if config.policy.source == BUILTIN:
-        return vocabulary_size(config.task.alphabet())
+        try:
+            return vocabulary_size(config.task.alphabet())
+        except ValueError:  # the task's data cannot be read, which `check_prompts` says
+            return None
     file = Path(config.policy.source).expanduser() / "config.json"
     try:
         return int(json.loads(file.read_text())["vocab_size"])

@@ -40,7 +40,8 @@ class MadeFrom:
 def one_of(registry: Mapping[str, type], *, nested: Mapping[type, MadeFrom] | None = None) -> MadeFrom:
     """One member of ``registry``, given with its ``kind``.
 
-    ``nested`` maps an abstract family to what is accepted for it, for members that hold a part of it.
+    ``nested`` maps an abstract family to what is accepted for it, for members that hold a part of it, or
+    several.
     """
     models = [_model(kind, part, nested or {}) for kind, part in sorted(registry.items())]
     return MadeFrom(
@@ -48,9 +49,9 @@ def one_of(registry: Mapping[str, type], *, nested: Mapping[type, MadeFrom] | No
     )
 
 
-def section(part: type) -> MadeFrom:
-    """A mapping that is one known dataclass, and so needs no ``kind``."""
-    return MadeFrom(_model(None, part, {}))
+def section(part: type, *, nested: Mapping[type, MadeFrom] | None = None) -> MadeFrom:
+    """A mapping that is one known dataclass, and so needs no ``kind``; ``nested`` as in ``one_of``."""
+    return MadeFrom(_model(None, part, nested or {}))
 
 
 def known_keys(annotation: Any, location: Sequence[Any]) -> list[str]:
@@ -93,8 +94,7 @@ def _model(kind: str | None, part: type, nested: Mapping[type, Any]) -> type[_Pa
         default = setting.default
         if default is MISSING:
             default = ... if setting.default_factory is MISSING else setting.default_factory()
-        hint = hints[setting.name]
-        settings[setting.name] = (Annotated[hint, nested[hint]] if hint in nested else hint, default)
+        settings[setting.name] = (_with_nested(hints[setting.name], nested), default)
 
     class Member(_PartModel):
         def part(self) -> Any:
@@ -103,6 +103,13 @@ def _model(kind: str | None, part: type, nested: Mapping[type, Any]) -> type[_Pa
 
     model: type[_PartModel] = create_model(part.__name__, __base__=Member, __doc__=part.__doc__, **settings)
     return model
+
+
+def _with_nested(hint: Any, nested: Mapping[type, Any]) -> Any:
+    """A hint for a part of a family, or for a tuple of them, as pydantic reads it."""
+    if get_origin(hint) is tuple:
+        return tuple[tuple(_with_nested(item, nested) for item in get_args(hint))]  # type: ignore[misc]
+    return Annotated[hint, nested[hint]] if hint in nested else hint
 
 
 def _child(annotation: Any, key: Any) -> Any:

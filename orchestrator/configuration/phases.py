@@ -7,10 +7,12 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat
 
-from orchestrator.configuration.parts import Strict, one_of
+from orchestrator.configuration.parts import Strict, one_of, section
 from tasks import TASKS, Task
+from tasks.mixture import Member, Mixture
 
-AnyTask = Annotated[Task, one_of(TASKS)]
+_plain_task = one_of({kind: task for kind, task in TASKS.items() if task is not Mixture})
+AnyTask = Annotated[Task, one_of(TASKS, nested={Member: section(Member, nested={Task: _plain_task})})]
 
 
 class PhaseConfig(Strict):

@@ -14,3 +14,13 @@ def jsonl_file(tmp_path):
     path = tmp_path / "sums.jsonl"
     path.write_text("".join(f'{{"prompt": "{i}+1=", "answer": "{i + 1}"}}\n' for i in range(40)))
     return str(path)
+
+
+@pytest.fixture
+def questions_file(tmp_path):
+    """Forty small sums in words, with answers that are no whole numbers."""
+    path = tmp_path / "questions.jsonl"
+    path.write_text(
+        "".join(f'{{"question": "What is half of {i}?", "answer": "{i}/2"}}\n' for i in range(3, 83, 2))
+    )
+    return str(path)

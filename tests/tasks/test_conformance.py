@@ -13,23 +13,31 @@ from hypothesis import strategies as st
 
 from tasks import TASKS, Task
 from tasks.grading import GradingPool
+from tasks.mixture import Member
 from tasks.splits import held_out_set
 
 SPLITS = ("train", "held_out")
 
 
-def small_tasks(jsonl_file):
+def small_tasks(jsonl_file, questions_file):
     return {
         "arithmetic": {"num_digits": (1, 3), "operations": ("+", "-", "*")},
         "countdown": {"num_numbers": (2, 4)},
         "jsonl": {"path": jsonl_file, "held_out_fraction": 0.2},
+        "math_word": {"path": questions_file, "held_out_fraction": 0.2},
+        "mixture": {
+            "tasks": (
+                Member(task=TASKS["arithmetic"](num_digits=1, operations=("+", "-")), weight=2),
+                Member(task=TASKS["jsonl"](path=jsonl_file, held_out_fraction=0.2)),
+            )
+        },
         "reasoning_gym": {"dataset": "chain_sum", "prompt": "expression"},
     }
 
 
 @pytest.fixture(params=sorted(TASKS))
-def task(request, jsonl_file):
-    return TASKS[request.param](**small_tasks(jsonl_file)[request.param])
+def task(request, jsonl_file, questions_file):
+    return TASKS[request.param](**small_tasks(jsonl_file, questions_file)[request.param])
 
 
 EVERYWHERE = settings(
@@ -39,12 +47,21 @@ PLACES = {"split": st.sampled_from(SPLITS), "seed": st.integers(0, 2**40), "inde
 
 
 def test_the_registry_holds_every_task():
-    assert set(TASKS) >= {"arithmetic", "countdown", "jsonl", "reasoning_gym"}
+    assert set(TASKS) >= {"arithmetic", "countdown", "jsonl", "math_word", "mixture", "reasoning_gym"}
     assert all(TASKS[kind].kind == kind and issubclass(TASKS[kind], Task) for kind in TASKS)
 
 
 def test_importing_the_package_is_cheap():
-    heavy = ("torch", "reasoning_gym", "numpy", "sympy", "controllers", "policies", "orchestrator")
+    heavy = (
+        "torch",
+        "reasoning_gym",
+        "numpy",
+        "sympy",
+        "datasets",
+        "controllers",
+        "policies",
+        "orchestrator",
+    )
     code = f"import sys, tasks; print([name for name in {heavy} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"

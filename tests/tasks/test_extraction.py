@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from tasks.extraction import matched_answer, normalised, tagged_answer
+from tasks.extraction import boxed_answer, marked_answer, matched_answer, normalised, tagged_answer
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,26 @@ def test_the_last_match_counts(response, pattern, answer):
 
 def test_white_space_is_normalised():
     assert normalised("  1 2\n\t3 ") == "1 2 3"
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"so \boxed{42}.", "42"),
+        (r"\boxed{1}, no, \boxed{2}", "2"),
+        (r"\boxed{\frac{1}{2}} of it", r"\frac{1}{2}"),
+        (r"\boxed{}", ""),
+        (r"\boxed{1} and \boxed{2", ""),  # cut before its answer
+        ("42", None),
+        (r"\boxed 42", None),
+    ],
+)
+def test_the_last_box_counts(text, answer):
+    assert boxed_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"), [("a\n#### 7 \nb", "7"), ("#### 1\n#### 2", "2"), ("####", ""), ("7", None)]
+)
+def test_the_line_after_the_last_marker_counts(text, answer):
+    assert marked_answer(text, "####") == answer

@@ -86,6 +86,26 @@ MISTAKES = [
         id="unknown task",
     ),
     pytest.param(
+        {"task": {"kind": "math_word", "path": "nowhere.jsonl"}},
+        ["task: nowhere.jsonl: cannot be read", "check the path"],
+        id="no data set",
+    ),
+    pytest.param(
+        {"task": {"kind": "mixture", "tasks": [{"task": {"kind": "arithmetic"}, "weigth": 2}]}},
+        ["task.tasks.0.weigth: unknown key; did you mean 'weight'?"],
+        id="unknown key of a member",
+    ),
+    pytest.param(
+        {"task": {"kind": "mixture", "tasks": [{"task": {"kind": "arithmetic", "num_digit": 2}}]}},
+        ["task.tasks.0.task.num_digit: unknown key; did you mean 'num_digits'?"],
+        id="unknown key of a member's task",
+    ),
+    pytest.param(
+        {"task": {"kind": "mixture", "tasks": [{"task": {"kind": "arithmetic"}}] * 2}},
+        ["task: tasks must have different names, got 'arithmetic' 2 times"],
+        id="members of one name",
+    ),
+    pytest.param(
         {"arms.1.loops.entropy.law": {"kind": "pdi"}},
         ["arms.held.loops.entropy.law.kind: unknown kind 'pdi'; did you mean 'pid'?", "dual_ascent"],
         id="unknown law",

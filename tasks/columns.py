@@ -1,0 +1,47 @@
+"""Values of a row by their keys, with errors that name the place, the key, those there are, and the cure."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from tasks.rows import Row
+
+
+def value_at(key: str, row: Row, place: str, setting: str) -> Any:
+    """The value of a key, or of a dotted path of keys, ``reward_model.ground_truth``.
+
+    Raises:
+        ValueError: it is not there; ``setting`` names what could be set instead.
+    """
+    if key in row:
+        return row[key]
+    value: Any = row
+    for step in key.split("."):
+        if not isinstance(value, dict) or step not in value:
+            raise ValueError(
+                f"{place}: has no {key!r}, only {', '.join(map(repr, row))}; add it or set {setting}"
+            )
+        value = value[step]
+    return value
+
+
+def text_at(key: str, row: Row, place: str, setting: str) -> str:
+    """A text that is not blank."""
+    value = value_at(key, row, place, setting)
+    if not isinstance(value, str):
+        raise ValueError(f"{place}: {key!r} must be text, got {json.dumps(value)}; write it in quotes")
+    if not value.strip():
+        raise ValueError(f"{place}: {key!r} must not be blank; fill it in or remove the line")
+    return value
+
+
+def number_at(key: str, row: Row, place: str, setting: str) -> float:
+    """A finite number."""
+    value = value_at(key, row, place, setting)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(
+            f"{place}: {key!r} must be a finite number, got {json.dumps(value)}; write it without quotes"
+        )
+    return float(value)

@@ -1,0 +1,126 @@
+"""Several tasks as one, each with its share of the problems."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import gcd
+from random import Random
+from typing import ClassVar
+
+from tasks.base import Problem, Split, Task
+
+MAX_WEIGHT = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A task of a mixture."""
+
+    task: Task
+    """Any task but a mixture."""
+
+    weight: int = 1
+    """Its share: so many of as many problems as all weights add up to."""
+
+    name: str | None = None
+    """Stands before its domains, ``sums.add2``; null is the kind of the task."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.weight <= MAX_WEIGHT:
+            raise ValueError(f"weight must be a whole number from 1 to {MAX_WEIGHT}, got {self.weight}")
+        if self.name is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
+            raise ValueError(f"name must be of letters, digits, _ and -, got {self.name!r}")
+
+    @property
+    def label(self) -> str:
+        return self.name or self.task.kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture(Task):
+    """Problems of several tasks, interleaved by their weights.
+
+    Every stretch of the problems holds the members in proportion, as closely as whole problems allow, in
+    training and in the exam; a member whose held-out prompts run out leaves its place to the others.  Each
+    member is walked in its own order, so that its epochs stay whole.  A domain is the member's name, a dot
+    and its own domain: members with domains of the same name are told apart, and metrics and loops can be
+    kept for each (``domain: sums.add2``).  Members should not share prompts: each splits its own.
+    """
+
+    kind: ClassVar[str] = "mixture"
+
+    tasks: tuple[Member, ...]
+    """The members, each ``{task: {...}, weight: 2, name: sums}``."""
+
+    def __post_init__(self) -> None:
+        if len(self.tasks) < 2:
+            raise ValueError(
+                f"tasks must have at least two members, got {len(self.tasks)}; name the task itself"
+            )
+        labels = [member.label for member in self.tasks]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(
+                    f"tasks must have different names, got {label!r} {labels.count(label)} times; "
+                    "give each member a name of its own"
+                )
+        if any(isinstance(member.task, Mixture) for member in self.tasks):
+            raise ValueError("tasks must not be mixtures themselves, got one; put its members here")
+
+    def prepare(self) -> None:
+        for member in self.tasks:
+            member.task.prepare()
+
+    def problem(self, split: Split, seed: int, index: int) -> Problem:
+        order = _order(tuple(member.weight for member in self.tasks))
+        round_, place = divmod(index, len(order))
+        which, rank = order[place]
+        member = self.tasks[which]
+        each_round = sum(chosen == which for chosen, _ in order)
+        problem = member.task.problem(split, seed, round_ * each_round + rank)
+        facts = {"member": member.label, "domain": problem.domain, "facts": dict(problem.facts)}
+        return replace(problem, domain=f"{member.label}.{problem.domain}", facts=facts)
+
+    def grade(self, problem: Problem, response: str) -> float:
+        task, own = self._owner(problem)
+        return task.grade(own, response)
+
+    def demonstrate(self, problem: Problem, rng: Random, error_rate: float) -> str:
+        task, own = self._owner(problem)
+        return task.demonstrate(own, rng, error_rate)
+
+    def alphabet(self) -> str:
+        return "".join(sorted(set().union(*(member.task.alphabet() for member in self.tasks))))
+
+    def _owner(self, problem: Problem) -> tuple[Task, Problem]:
+        """The member that a problem is of, and the problem as that one made it.
+
+        Raises:
+            ValueError: it is of no member.
+        """
+        facts = problem.facts
+        for member in self.tasks:
+            if member.label == facts.get("member"):
+                return member.task, replace(problem, domain=facts["domain"], facts=facts["facts"])
+        raise ValueError(f"problem must be of a member of the mixture, got one of {facts.get('member')!r}")
+
+
+@lru_cache(maxsize=64)
+def _order(weights: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """Member of each place of one round, with how many of that member came before it in the round.
+
+    Smooth weighted round-robin: each place goes to the member that is furthest behind its share, the
+    earlier one of equals.  Weights 2 and 1 give 0, 1, 0.
+    """
+    divisor = gcd(*weights)
+    shares = [weight // divisor for weight in weights]
+    credit, taken, order = [0] * len(shares), [0] * len(shares), []
+    for _ in range(sum(shares)):
+        credit = [have + share for have, share in zip(credit, shares, strict=True)]
+        chosen = credit.index(max(credit))
+        credit[chosen] -= sum(shares)
+        order.append((chosen, taken[chosen]))
+        taken[chosen] += 1
+    return tuple(order)
