@@ -92,6 +92,18 @@ def run(campaign: CampaignFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def prepare(campaign: CampaignFile, overrides: Overrides = None) -> None:
+    """Write the folders of a campaign's runs and print those that are not done, for other launchers.
+
+    `run` afterwards tracks and compares what was trained in them.
+    """
+    from orchestrator.commands import prepare_campaign
+
+    with _clear_errors():
+        prepare_campaign(campaign, overrides or [])
+
+
+@app.command()
 def validate(campaign: CampaignFile, overrides: Overrides = None) -> None:
     """Check a campaign without training anything."""
     from orchestrator.commands import validate_campaign

@@ -61,6 +61,19 @@ def _run(campaign: Campaign, uri: str, console: Console) -> int:
     return status
 
 
+def prepare_campaign(path: Path, overrides: Sequence[str]) -> None:
+    """Write the folders of the runs that are not done, and print them."""
+    campaign = read_campaign(path, overrides)
+    check_campaign(campaign)
+    with exclusively(campaign):
+        folder = prepare(campaign)
+    for arm in campaign.arms:
+        for seed in campaign.config.seeds:
+            run = folder.run(arm.name, seed)
+            if run.read_status().status != "done":
+                print(run.path)
+
+
 def validate_campaign(path: Path, overrides: Sequence[str]) -> None:
     """Say what the campaign would run, or what is wrong with it."""
     campaign = read_campaign(path, overrides)

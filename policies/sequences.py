@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -78,6 +78,12 @@ class Statistics:
     entropy: Tensor
     filtered_logprobs: Tensor | None = None
     filtered_entropy: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Statistics:
+        """The statistics on a device."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {name: v if v is None else v.to(device) for name, v in tensors.items()}
+        return Statistics(**moved)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

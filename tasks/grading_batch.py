@@ -25,6 +25,17 @@ class Grades:
     first_error: str = ""
     """What the first response, in order, that met an error was told."""
 
+    @classmethod
+    def join(cls, parts: Sequence[Grades]) -> Grades:
+        """The grades of several batches as those of one."""
+        return cls(
+            scores=[score for part in parts for score in part.scores],
+            num_timeouts=sum(part.num_timeouts for part in parts),
+            num_errors=sum(part.num_errors for part in parts),
+            num_crashes=sum(part.num_crashes for part in parts),
+            first_error=next((part.first_error for part in parts if part.first_error), ""),
+        )
+
 
 class Fate(Enum):
     """How a response can go without a score."""

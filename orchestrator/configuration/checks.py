@@ -90,12 +90,17 @@ def _stops(config: RunConfig) -> Iterator[str]:
 
 
 def _devices(config: RunConfig) -> Iterator[str]:
+    """Prompts are dealt over the processes of a run, and each has to have one."""
     num_processes = config.learner.devices * config.learner.num_nodes
-    if num_processes > 1:
-        yield (
-            f"learner.devices: one run trains on one device for now, got {num_processes} of them; "
-            "set devices and num_nodes to 1, and use execution.workers for several runs side by side"
-        )
+    for key, what, number in (
+        ("learner.prompts_per_iteration", "prompts of an iteration", config.learner.prompts_per_iteration),
+        ("evaluation.num_problems", "problems of the exam", config.evaluation.num_problems),
+    ):
+        if num_processes > number:
+            yield (
+                f"learner.devices: must be at most one for each of the {number} {what}, got {num_processes} "
+                f"(devices times num_nodes); lower it, or raise {key}"
+            )
 
 
 def _objective(config: RunConfig) -> Iterator[str]:

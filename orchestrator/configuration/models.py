@@ -83,8 +83,11 @@ class LearnerConfig(Strict):
     """Iterations between checkpoints; the most that a killed process repeats."""
     accelerator: Literal["cpu", "gpu", "auto"] = "auto"
     devices: PositiveInt = 1
+    """Processes of the run on each machine, one to a GPU; on a CPU they share its threads.  Changes no result."""
     num_nodes: PositiveInt = 1
-    strategy: str = "auto"
+    """Machines, each started by torchrun or SLURM, see ``configs/launch``.  Changes no result."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """How several processes share the policy: ``ddp`` has a whole one in each; ``auto`` is ``ddp``."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
 
     @property

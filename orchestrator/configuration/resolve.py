@@ -19,7 +19,7 @@ from orchestrator.configuration.yaml_files import merge, read_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
 
-EXECUTION_ONLY = ("micro_batch_size", "checkpoint_every")
+EXECUTION_ONLY = ("micro_batch_size", "checkpoint_every", "devices", "num_nodes", "strategy")
 _SECTIONS = ("policy", "task", "learner", "rollout", "evaluation")
 
 
@@ -41,8 +41,8 @@ class Arm:
     def fingerprint(self) -> str:
         """Hash of everything that decides the result of a run, but for its seed.
 
-        How much is in memory at once and how often is saved may change when a run goes on; the plant
-        that a loop was designed for decides nothing.
+        How much is in memory at once, how often is saved and how many processes share the work may change
+        when a run goes on; the plant that a loop was designed for decides nothing.
         """
         plain = self.plain
         learner = {key: value for key, value in plain["learner"].items() if key not in EXECUTION_ONLY}

@@ -45,6 +45,7 @@ class Checkpointer(Callback):
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             if isinstance(error, RuntimeError) and "write" not in str(error).lower():
                 raise
+            trainer.strategy.barrier("where the ranks meet that had nothing to write")
             unfinished.unlink(missing_ok=True)
             log.warning("checkpoint not written, the last one is kept: %s (%s)", error, self.path)
             return False

@@ -35,6 +35,11 @@ class EntropyControl(Callback):
         return vocabulary_of(self._actuators)
 
     @property
+    def commands(self) -> Mapping[str, float]:
+        """Command of each actuator that a loop moves, by `command_name`."""
+        return self._commands
+
+    @property
     def actuation(self) -> Actuation:
         """The commands in force: those of the last ``act``, neutral before the first."""
         return Actuation.of(self._actuators, self._commands, self._domains)

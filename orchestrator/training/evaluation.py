@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from orchestrator.configuration.models import EvaluationConfig, RolloutConfig
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training.experience import collect
+from orchestrator.training.ranks import Ranks
 from orchestrator.training.seeds import derive_seed
 from policies.loading import LoadedPolicy
 from policies.rollouts.base import RolloutEngine, Sampling
@@ -71,7 +72,8 @@ class Examiner(Callback):
         policy: LoadedPolicy,
         engine: RolloutEngine,
         graders: GradingPool,
-        writer: MetricsWriter,
+        writer: MetricsWriter | None,
+        ranks: Ranks,
     ) -> None:
         self.problems = problems
         self.settings = settings
@@ -81,7 +83,8 @@ class Examiner(Callback):
         self.policy = policy
         self.engine = engine
         self.graders = graders
-        self.writer = writer
+        self.writer = writer  # None on a rank that does not write
+        self.ranks = ranks
         self.last_step = -1  # in the checkpoint, so that no exam is held twice
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -97,7 +100,8 @@ class Examiner(Callback):
         """Examine the policy as it is after ``step`` iterations, in the precision that it trains in."""
         with trainer.precision_plugin.forward_context():
             metrics = self.examine(step)
-        self.writer.append(step, metrics, kind="eval")
+        if self.writer is not None:
+            self.writer.append(step, metrics, kind="eval")
         self.last_step = step
 
     def examine(self, step: int) -> dict[str, float]:
@@ -120,6 +124,7 @@ class Examiner(Callback):
                 max_tokens=self.rollout.max_tokens,
                 seed=derive_seed(self.seed, "evaluation", step),
             ),
+            ranks=self.ranks,
         )
         passed = [score >= PASS_SCORE for score in rollouts.grades.scores]
         return [passed[i : i + num_samples] for i in range(0, len(passed), num_samples)]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
 from orchestrator.configuration.models import LearnerConfig
+from orchestrator.training.ranks import Ranks
 from policies.batch import TokenBatch, domain_code
 from policies.loading import LoadedPolicy
 from policies.rollouts.base import RolloutEngine, Sampling
-from policies.sequences import Sequences, View, observe, token_index
+from policies.sequences import Sequences, View, token_index
 from tasks import Problem
 from tasks.grading import Grades, GradingPool
 
@@ -72,37 +73,48 @@ def collect(
     graders: GradingPool,
     num_samples: int,
     sampling: Sampling,
+    ranks: Ranks,
 ) -> Rollouts:
-    """Sample ``num_samples`` responses to each problem and grade them."""
+    """Sample ``num_samples`` responses to each problem and grade them, each rank those of its problems."""
     start = perf_counter()
     prompts = [policy.encode(problem.prompt) for problem in problems]
-    groups = engine.generate(prompts, num_samples, sampling)
+    repeated = [problem for problem in problems for _ in range(num_samples)]
+    share = ranks.share(len(problems))
+    groups = engine.generate(
+        prompts[share.start : share.stop], num_samples, replace(sampling, first_prompt=share.start)
+    )
     completions = [completion for group in groups for completion in group]
     texts = policy.decode([completion.tokens for completion in completions])
     sampled = perf_counter()
-    repeated = [problem for problem in problems for _ in range(num_samples)]
-    grades = graders.grade(repeated, texts)
+    grades = graders.grade(repeated[share.start * num_samples : share.stop * num_samples], texts)
     graded = perf_counter()
+    parts = ranks.gather((completions, texts, grades, sampled - start, graded - sampled))
+    completions = [completion for part in parts for completion in part[0]]
     return Rollouts(
         problems=repeated,
         prompts=[prompt for prompt in prompts for _ in range(num_samples)],
         responses=[completion.tokens for completion in completions],
-        texts=texts,
+        texts=[text for part in parts for text in part[1]],
         behaviour_logprobs=torch.cat([completion.logprobs for completion in completions]),
         finished=torch.tensor([completion.finished for completion in completions]),
-        grades=grades,
+        grades=Grades.join([part[2] for part in parts]),
         group=torch.repeat_interleave(torch.arange(len(problems)), num_samples),
         temperature=sampling.temperature,
-        seconds={"rollout": sampled - start, "grade": graded - sampled},
+        seconds={"rollout": max(part[3] for part in parts), "grade": max(part[4] for part in parts)},
     )
 
 
 def token_batch(
-    rollouts: Rollouts, sequences: Sequences, policy: LoadedPolicy, settings: LearnerConfig, view: View
+    rollouts: Rollouts,
+    sequences: Sequences,
+    policy: LoadedPolicy,
+    settings: LearnerConfig,
+    view: View,
+    ranks: Ranks,
 ) -> TokenBatch:
     """The rollouts as the policy sees them before the update: log-probs and entropy of every token."""
-    seen = observe(
-        policy.model,
+    seen = ranks.observe(
+        policy,
         sequences,
         view,
         micro_batch_size=settings.micro_batch_size or len(rollouts.problems),

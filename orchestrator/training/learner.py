@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from time import perf_counter
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from torch import Tensor
 
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.phases import phase_at
@@ -17,6 +18,7 @@ from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training.entropy_control import EntropyControl, trace_metrics
 from orchestrator.training.experience import Rollouts, collect, token_batch
 from orchestrator.training.prompts import PromptBatch
+from orchestrator.training.ranks import Ranks
 from orchestrator.training.seeds import derive_seed
 from orchestrator.training.update import TrainingDivergedError, Update, Updater
 from policies.batch import TokenBatch
@@ -40,7 +42,8 @@ class Learner(pl.LightningModule):
         engine: RolloutEngine,
         graders: GradingPool,
         control: EntropyControl,
-        writer: MetricsWriter,
+        writer: MetricsWriter | None,
+        ranks: Ranks,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -53,12 +56,14 @@ class Learner(pl.LightningModule):
         self.engine = engine
         self.graders = graders
         self.control = control
-        self.writer = writer
+        self.writer = writer  # None on a rank that does not write
+        self.ranks = ranks
         self.updater = Updater(
             policy=policy,
             settings=config.learner,
             max_tokens=config.rollout.max_tokens,
-            backward=self.manual_backward,
+            backward=self._backward,
+            ranks=ranks,
         )
         self.iteration = 0  # iterations finished; in the checkpoint
         self.num_skipped_in_a_row = 0
@@ -68,30 +73,32 @@ class Learner(pl.LightningModule):
         start = perf_counter()
         # bf16-true makes bfloat16 the default dtype around this call; ours is float32 where we say nothing.
         torch.set_default_dtype(torch.float32)
-        torch.manual_seed(derive_seed(self.seed, "iteration", self.iteration, self.global_rank))
+        torch.manual_seed(derive_seed(self.seed, "iteration", self.iteration))
 
         rollouts = self._collect(prompts.problems)
         with self._timed("measure"):
             sequences = pack(rollouts.prompts, rollouts.responses, self.policy.pad_id)
             view = View(temperature=rollouts.temperature, vocabulary=self.control.vocabulary)
-            batch = token_batch(rollouts, sequences, self.policy, self.settings, view)
+            batch = token_batch(rollouts, sequences, self.policy, self.settings, view, self.ranks)
         with self._timed("control"):
             telemetry = {"learning_rate": self._learning_rate()} | measure(
                 batch, vocabulary_size=self.policy.vocabulary_size, domains=rollouts.domains
             )
             traces = self.control.act(telemetry, self.iteration)
+            self.ranks.check_agreement("the commands of the loops", self.control.commands)
         with self._timed("update"):
             update = self._update(sequences, batch, view)
 
         self.seconds |= rollouts.seconds | {"iteration": perf_counter() - start}
-        self.writer.append(
-            self.iteration,
+        metrics = (
             telemetry
             | trace_metrics(traces)
             | update.metrics()
             | rollouts.metrics(batch.logprobs)
-            | {f"seconds/{phase}": seconds for phase, seconds in self.seconds.items()},
+            | {f"seconds/{phase}": seconds for phase, seconds in self.seconds.items()}
         )
+        if self.writer is not None:
+            self.writer.append(self.iteration, metrics)
         self.iteration += 1
 
     def _collect(self, problems: Sequence[Problem]) -> Rollouts:
@@ -104,8 +111,9 @@ class Learner(pl.LightningModule):
             sampling=Sampling(
                 temperature=self.control.actuation.temperature(self.rollout_settings.temperature),
                 max_tokens=self.rollout_settings.max_tokens,
-                seed=derive_seed(self.seed, "rollout", self.iteration, self.global_rank),
+                seed=derive_seed(self.seed, "rollout", self.iteration),
             ),
+            ranks=self.ranks,
         )
 
     def _update(self, sequences: Sequences, batch: TokenBatch, view: View) -> Update:
@@ -115,7 +123,14 @@ class Learner(pl.LightningModule):
         for rows in self.updater.minibatches(batch.group.cpu(), update.seed):
             loss = self.updater.accumulate(update, rows, sequences, batch, actuation, view)
             self._step(update, loss)
+        update.join(self.ranks)
         return update
+
+    def _backward(self, loss: Tensor, last: bool) -> None:
+        """Ranks average their gradients, and theirs are parts of a sum; they meet once a step, at the last."""
+        apart = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
+        with nullcontext() if last else apart():
+            self.manual_backward(loss * self.ranks.size)
 
     def _step(self, update: Update, loss: float) -> None:
         """One optimiser step, unless the loss or its gradient is not finite."""

@@ -9,12 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import signal
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
@@ -29,8 +27,11 @@ from orchestrator.training.entropy_control import EntropyControl
 from orchestrator.training.evaluation import Examiner
 from orchestrator.training.learner import Learner
 from orchestrator.training.prompts import PromptLoader
+from orchestrator.training.ranks import Ranks
 from orchestrator.training.seeds import derive_seed
 from orchestrator.training.start import load_start, make_engine
+from orchestrator.training.stopping import Stopping, stop_on_signals
+from orchestrator.training.strategy import environment_of, strategy_of
 from tasks.grading import GradingPool
 from tasks.splits import held_out_set
 
@@ -42,31 +43,46 @@ log = logging.getLogger(__name__)
 
 def main(path: str) -> int:
     """Work on one run until it is done, fails or is told to stop; give the exit status."""
-    folder = RunFolder(Path(path))
+    folder, ranks = RunFolder(Path(path)), Ranks.of_environment()
+    if not ranks.is_first:
+        return _work(folder, ranks)
     try:
         with folder.lock(wait_seconds=LOCK_WAIT_SECONDS):
-            return _work(folder)
+            return _work(folder, ranks)
     except RunBusyError as busy:  # the status belongs to the process that holds the run
         log.error("%s", busy)
         return EXIT_FAILED
 
 
-def _work(folder: RunFolder) -> int:
+def _work(folder: RunFolder, ranks: Ranks) -> int:
     info = folder.read_info()
-    _tell(folder, info, "running")
+    tell = partial(_tell, folder, info) if ranks.is_first else _tell_nobody
+    tell("running")
     try:
-        with _stop_on_signals():
-            train(folder, info)
+        with stop_on_signals(ranks):
+            train(folder, info, ranks)
     except SIGTERMException:
         iteration = _checkpointed_iteration(folder) or 0
-        _tell(folder, info, "interrupted", f"told to stop; it continues from iteration {iteration}")
+        tell("interrupted", f"told to stop; it continues from iteration {iteration}")
         return EXIT_INTERRUPTED
     except Exception as error:
         traceback.print_exc()
-        _tell(folder, info, "failed", f"{type(error).__name__}: {error}")
+        _tell_failure(folder, info, ranks, f"{type(error).__name__}: {error}")
         return EXIT_FAILED
-    _tell(folder, info, "done")
+    tell("done")
     return EXIT_DONE
+
+
+def _tell_failure(folder: RunFolder, info: RunInfo, ranks: Ranks, reason: str) -> None:
+    """The rank that fails first says why; the others only miss it, and that after it has said so."""
+    if ranks.size == 1:
+        _tell(folder, info, "failed", reason)
+    elif folder.read_status().status != "failed":
+        _tell(folder, info, "failed", f"rank {ranks.rank} of {ranks.size}: {reason}")
+
+
+def _tell_nobody(_: RunState, __: str | None = None) -> None:
+    """The first rank tells."""
 
 
 def _tell(folder: RunFolder, info: RunInfo, state: RunState, reason: str | None = None) -> None:
@@ -81,14 +97,15 @@ def _tell(folder: RunFolder, info: RunInfo, state: RunState, reason: str | None 
     )
 
 
-def train(folder: RunFolder, info: RunInfo) -> None:
+def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     """Build everything that ``run.json`` names and train from the last checkpoint to the end."""
     config = RunConfig(**info.config)
     settings = config.learner
     execution = info.execution
     done = _checkpointed_iteration(folder)
     resuming = done is not None
-    folder.truncate(-1 if done is None else done)
+    if ranks.is_first:
+        folder.truncate(-1 if done is None else done)
 
     config, policy = load_start(config, info.seed, folder.start_path)
     engine = make_engine(policy, config)
@@ -105,7 +122,7 @@ def train(folder: RunFolder, info: RunInfo) -> None:
             num_workers=execution["graders"],
             timeout_seconds=execution["grading_timeout_seconds"],
         ) as graders,
-        MetricsWriter(folder.metrics_path) as writer,
+        MetricsWriter(folder.metrics_path) if ranks.is_first else nullcontext() as writer,
     ):
         control = EntropyControl(config.loops)
         learner = Learner(
@@ -116,6 +133,7 @@ def train(folder: RunFolder, info: RunInfo) -> None:
             graders=graders,
             control=control,
             writer=writer,
+            ranks=ranks,
         )
         examiner = Examiner(
             problems=exam,
@@ -127,6 +145,7 @@ def train(folder: RunFolder, info: RunInfo) -> None:
             engine=engine,
             graders=graders,
             writer=writer,
+            ranks=ranks,
         )
         checkpointer = Checkpointer(
             folder.checkpoint_path, every=settings.checkpoint_every, num_iterations=settings.iterations
@@ -135,10 +154,11 @@ def train(folder: RunFolder, info: RunInfo) -> None:
             accelerator=settings.accelerator,
             devices=settings.devices,
             num_nodes=settings.num_nodes,
-            strategy=settings.strategy,
+            strategy=strategy_of(settings, ranks),
+            plugins=[environment_of(ranks)],
             precision=settings.precision,
             max_epochs=1,
-            callbacks=[control, examiner, checkpointer],
+            callbacks=[control, examiner, checkpointer, Stopping(ranks, settings.iterations)],
             default_root_dir=folder.path,
             logger=False,
             enable_checkpointing=False,
@@ -152,7 +172,8 @@ def train(folder: RunFolder, info: RunInfo) -> None:
             ckpt_path=folder.checkpoint_path if resuming else None,
             weights_only=True if resuming else None,
         )
-    policy.save(folder.policy_path, merge=config.policy.lora is not None and config.policy.lora.merge)
+    if ranks.is_first:
+        policy.save(folder.policy_path, merge=config.policy.lora is not None and config.policy.lora.merge)
 
 
 def _checkpointed_iteration(folder: RunFolder) -> int | None:
@@ -174,25 +195,3 @@ def _measured_iterations(folder: RunFolder) -> int:
         return max((record.step + 1 for record in folder.records() if record.kind == "train"), default=0)
     except ValueError:  # a broken metrics file fails the run with a reason of its own
         return 0
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[None]:
-    """SIGTERM and Ctrl-C end this block as `SIGTERMException`.
-
-    While Lightning trains it has a handler of its own, which calls this one too and raises between two
-    iterations; before and after, this one raises at once.
-    """
-
-    def stop(signum: int, _: FrameType | None) -> None:
-        if signal.getsignal(signal.SIGTERM) is stop:
-            raise SIGTERMException
-        if signum == signal.SIGINT:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -97,7 +97,7 @@ def _first_entropy(policy: LoadedPolicy, config: RunConfig, seed: int, temperatu
         sampling=Sampling(
             temperature=temperature,
             max_tokens=config.rollout.max_tokens,
-            seed=derive_seed(seed, "rollout", 0, 0),
+            seed=derive_seed(seed, "rollout", 0),
         ),
         micro_batch_size=config.learner.micro_batch_size,
     )

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from orchestrator.configuration.models import LearnerConfig
+from orchestrator.training.ranks import Ranks
 from orchestrator.training.seeds import derive_seed
 from policies.batch import TokenBatch
 from policies.loading import LoadedPolicy
 from policies.objectives import Metrics, reduce_metrics, token_weights
 from policies.policy_loss import Actuation, policy_loss
-from policies.sequences import Sequences, Statistics, View, observe, response_statistics
+from policies.sequences import Sequences, Statistics, View, response_statistics
 
 
 class TrainingDivergedError(RuntimeError):
@@ -32,6 +33,12 @@ class Update:
     gradient_norms: list[float] = field(default_factory=list)
     per_token: list[Metrics] = field(default_factory=list)
     num_skipped: int = 0
+
+    def join(self, ranks: Ranks) -> None:
+        """Take in what the micro-batches of the other ranks did."""
+        if ranks.size > 1:
+            mine = [{name: values.cpu() for name, values in part.items()} for part in self.per_token]
+            self.per_token = [part for parts in ranks.gather(mine) for part in parts]
 
     def metrics(self) -> dict[str, float]:
         """Means over the optimiser steps, ready to be recorded."""
@@ -52,7 +59,9 @@ class Updater:
     policy: LoadedPolicy
     settings: LearnerConfig
     max_tokens: int
-    backward: Callable[[Tensor], None]
+    backward: Callable[[Tensor, bool], None]
+    """Takes the loss of a micro-batch, and whether it is the last one of its optimiser step."""
+    ranks: Ranks
 
     def minibatches(self, group: Tensor, seed: int) -> Iterator[Tensor]:
         """Row indices of each optimiser step: all epochs, each in an order of its own.
@@ -106,7 +115,8 @@ class Updater:
             vocabulary=view.vocabulary if actuation.needs_entropy_gradient else None,
         )
         totals: dict[str, float] = defaultdict(float)
-        for piece in sequences.pieces(self._micro_batch_size(batch)):
+        pieces = list(self.ranks.pieces(sequences, self._micro_batch_size(batch)))
+        for number, (piece, counts) in enumerate(pieces, start=1):
             tokens, index = batch.select(piece.to(batch.response.device))
             seen = response_statistics(self.policy.model, sequences.select(piece), view, tokens.scale)
             loss, shares, metrics = policy_loss(
@@ -116,17 +126,19 @@ class Updater:
                 [{name: values[index] for name, values in plan.items()} for plan in plans],
                 None if factors is None else factors[index],
             )
-            self.backward(loss)
-            update.per_token.append(metrics)
-            for name, share in shares.items():
-                totals[name] += share.item()
+            self.backward(loss if counts else 0.0 * loss, number == len(pieces))
+            if counts:
+                update.per_token.append(metrics)
+                for name, share in shares.items():
+                    totals[name] += share.item()
+        totals = _added(self.ranks.gather(dict(totals)))
         for name, total in totals.items():
             update.losses[name].append(total)
         return sum(totals.values())
 
     def _observe(self, sequences: Sequences, batch: TokenBatch, view: View) -> Statistics:
-        return observe(
-            self.policy.model,
+        return self.ranks.observe(
+            self.policy,
             sequences,
             view,
             micro_batch_size=self._micro_batch_size(batch),
@@ -147,6 +159,12 @@ def _seen(batch: TokenBatch, seen: Statistics) -> TokenBatch:
     return replace(
         batch, logprobs=seen.logprobs, entropy=seen.entropy, filtered_entropy=seen.filtered_entropy
     )
+
+
+def _added(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Sums by name."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
 
 
 def _mean(values: list[float]) -> float:

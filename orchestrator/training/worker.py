@@ -1,5 +1,8 @@
 """The process of one run: ``python -m orchestrator.training.worker RUN_FOLDER [--with-parent]``.
 
+Where the run takes several devices it launches a process like itself for each, its ranks, and waits for
+them; launched by torchrun it is one of them.
+
 Graders are spawned, and a spawned process imports the main module of its parent again.  So this one
 imports nothing heavy: torch and Lightning would cost every grader ten seconds and half a gigabyte.
 """
@@ -12,6 +15,11 @@ import signal
 import sys
 import threading
 import warnings
+from dataclasses import replace
+from pathlib import Path
+
+from orchestrator.storage.run_folder import RunFolder
+from orchestrator.training.launcher import EXIT_FAILED, launch, num_ranks
 
 
 def main(path: str, *, with_parent: bool) -> int:
@@ -21,6 +29,14 @@ def main(path: str, *, with_parent: bool) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     if with_parent:
         threading.Thread(target=stop_with_parent, daemon=True).start()
+    folder = RunFolder(Path(path))
+    try:
+        size = num_ranks(folder)
+    except ValueError as error:
+        folder.write_status(replace(folder.read_status(), status="failed", reason=str(error)))
+        return EXIT_FAILED
+    if size > 1:
+        return launch(folder, ["-P", "-m", "orchestrator.training.worker", path, "--with-parent"], size)
     from orchestrator.training.run import main as work
 
     return work(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from orchestrator.configuration.models import LearnerConfig, RunConfig
 from orchestrator.configuration.phases import PhaseConfig
 from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.training.learner import Learner
+from orchestrator.training.ranks import Ranks
 from orchestrator.training.start import load_policy
 from orchestrator.training.update import TrainingDivergedError, Update, Updater
 from policies.actuators.bonus import Bonus
@@ -78,7 +80,8 @@ def updater_of(policy, **settings):
         policy=policy,
         settings=LearnerConfig(iterations=1, **settings),
         max_tokens=6,
-        backward=torch.Tensor.backward,
+        backward=lambda loss, _: loss.backward(),
+        ranks=Ranks(),
     )
 
 
@@ -191,6 +194,26 @@ def test_later_steps_look_at_the_policy_as_it_is_by_then(policy, experience):
     assert not torch.allclose(shown[1], batch.logprobs, atol=1e-3)
 
 
+def test_shares_of_ranks_add_up_to_the_gradient_of_one(policy, experience):
+    """Eleven rows over three ranks: 4, 4 and 3, in micro-batches of at most two."""
+    sequences, batch = experience
+    rows = torch.arange(11)
+    whole, loss, _ = gradient_of(policy, experience, BOTH, rows)
+    summed, losses, numbers = torch.zeros_like(whole), 0.0, []
+    for rank in range(3):
+        policy.model.zero_grad()
+        ranks = Ranks(rank=rank, size=3)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Ranks, "gather", lambda _, value: [value])
+            updater = replace(updater_of(policy, micro_batch_size=2), ranks=ranks)
+            losses += updater.accumulate(Update(seed=0), rows, sequences, batch, BOTH, VIEW)
+        summed += torch.cat([p.grad.flatten() for p in policy.model.parameters()])
+        numbers.append([counts for _, counts in ranks.pieces(sequences.select(rows), 2)])
+    torch.testing.assert_close(summed, whole, rtol=1e-4, atol=1e-7)
+    assert losses == pytest.approx(loss, rel=1e-5)
+    assert numbers == [[True, True]] * 3
+
+
 # The guard --------------------------------------------------------------------------------------------
 
 
@@ -203,7 +226,14 @@ def learner(policy, monkeypatch):
         phases=(),
     )
     learner = Learner(
-        config=config, seed=0, policy=policy, engine=None, graders=None, control=None, writer=None
+        config=config,
+        seed=0,
+        policy=policy,
+        engine=None,
+        graders=None,
+        control=None,
+        writer=None,
+        ranks=Ranks(),
     )
     optimizer = LightningOptimizer(torch.optim.SGD(policy.model.parameters(), lr=0.1))
     optimizer._strategy = SimpleNamespace(optimizer_step=lambda optimizer, *_, **__: optimizer.step())

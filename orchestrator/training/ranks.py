@@ -1,0 +1,151 @@
+"""The processes that train one run together, and what each of them does of the work.
+
+Every rank holds the whole batch: a few numbers a token, gathered once an iteration.  So whatever is decided
+over a batch (readings, commands, advantages, selections, weights) is computed on all of it by every rank
+alike, as one process would.  Only what is costly is dealt out: sampling, grading, forward and backward.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from policies.loading import LoadedPolicy
+from policies.sequences import Sequences, Statistics, View, observe
+
+PATIENCE = timedelta(hours=6)
+"""How long a rank waits for the rollouts of the others; one that died is noticed at once."""
+
+Value = TypeVar("Value")
+
+
+class RanksDisagreeError(RuntimeError):
+    """Ranks came to different results where they must come to the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranks:
+    """Number ``rank`` of ``size`` processes; by default the only one."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def of_environment(cls) -> Ranks:
+        """As `orchestrator.training.launcher`, torchrun or the scripts of ``configs/launch`` say."""
+        return cls(rank=int(os.environ.get("RANK", 0)), size=int(os.environ.get("WORLD_SIZE", 1)))
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the rank that writes: metrics, checkpoints, status."""
+        return self.rank == 0
+
+    def gather(self, value: Value) -> list[Value]:
+        """What every rank has, on all of them, in their order.  All have to call it."""
+        if self.size == 1:
+            return [value]
+        values: list[Value] = [value] * self.size
+        dist.all_gather_object(values, value, group=_group())
+        return values
+
+    def check_agreement(self, what: str, value: object) -> None:
+        """Make sure that all ranks have the same.
+
+        Raises:
+            RanksDisagreeError: they have not.
+        """
+        values = self.gather(value)
+        if any(other != values[0] for other in values):
+            listed = "; ".join(f"rank {rank} has {other}" for rank, other in enumerate(values))
+            raise RanksDisagreeError(
+                f"the ranks do not agree about {what}: {listed}; all of them have to run the same software on "
+                "the same kind of device"
+            )
+
+    def share(self, num_items: int) -> range:
+        """Which of some items are this rank's: neighbours, and one more or less than any other's."""
+        start, end = (num_items * rank // self.size for rank in (self.rank, self.rank + 1))
+        return range(start, end)
+
+    def deal(self, sequences: Sequences) -> list[Tensor]:
+        """Row indices of each rank, longest first: dealt in turn, so that all have much the same to do."""
+        by_length = next(sequences.pieces(len(sequences.input_ids)))
+        return [by_length[rank :: self.size] for rank in range(self.size)]
+
+    def pieces(self, sequences: Sequences, size: int) -> Iterator[tuple[Tensor, bool]]:
+        """This rank's rows in pieces of at most ``size``, and whether they count.
+
+        Every rank gets as many pieces as any other, since a sharded model runs on all of them or none.  One
+        that has nothing left is given a row of another's, and must not count it.
+        """
+        shares = self.deal(sequences)
+        for start in range(0, len(shares[0]), size):
+            rows = shares[self.rank][start : start + size]
+            yield (rows, True) if len(rows) else (torch.zeros(1, dtype=torch.int64), False)
+
+    def observe(
+        self,
+        policy: LoadedPolicy,
+        sequences: Sequences,
+        view: View,
+        *,
+        micro_batch_size: int,
+        scale: Tensor | None = None,
+    ) -> Statistics:
+        """`policies.sequences.observe`, each rank its share, and all of it on every rank."""
+        if self.size == 1:
+            return observe(policy.model, sequences, view, micro_batch_size=micro_batch_size, scale=scale)
+        shares = self.deal(sequences)
+        rows = shares[self.rank]
+        # Filled up to the longest share, for the same reason as above; what is filled in comes last.
+        rows = torch.cat([rows, rows.new_zeros(len(shares[0]) - len(rows))])
+        tokens = sequences.tokens_of(rows)
+        mine = observe(
+            policy.model,
+            sequences.select(rows),
+            view,
+            micro_batch_size=micro_batch_size,
+            scale=None if scale is None else scale[tokens.to(scale.device)],
+        )
+        return _assemble([sequences.tokens_of(share) for share in shares], self.gather(mine.to("cpu"))).to(
+            policy.model.device
+        )
+
+
+def _assemble(tokens: list[Tensor], parts: list[Statistics]) -> Statistics:
+    """Statistics of all tokens from those of each rank and the places [t] where its tokens belong."""
+    num_tokens = sum(map(len, tokens))
+
+    def whole(values: list[Tensor | None]) -> Tensor | None:
+        if values[0] is None:
+            return None
+        result = values[0].new_empty(num_tokens)
+        for places, part in zip(tokens, values, strict=True):
+            assert part is not None
+            result[places] = part[: len(places)]
+        return result
+
+    logprobs, entropy = whole([part.logprobs for part in parts]), whole([part.entropy for part in parts])
+    assert logprobs is not None
+    assert entropy is not None
+    return Statistics(
+        logprobs=logprobs,
+        entropy=entropy,
+        filtered_logprobs=whole([part.filtered_logprobs for part in parts]),
+        filtered_entropy=whole([part.filtered_entropy for part in parts]),
+    )
+
+
+@cache
+def _group() -> dist.ProcessGroup:
+    """Of all ranks, on the CPU: what is gathered is small and mostly there already."""
+    group: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=PATIENCE)
+    return group

@@ -1,0 +1,27 @@
+"""How Lightning spreads a run over its ranks."""
+
+from __future__ import annotations
+
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+
+from orchestrator.configuration.models import LearnerConfig
+from orchestrator.training.ranks import Ranks
+
+
+def strategy_of(settings: LearnerConfig, ranks: Ranks) -> Strategy | str:
+    """The strategy of ``learner.strategy``; a single process has nothing to spread."""
+    if ranks.size == 1:
+        return "auto"
+    return DDPStrategy()
+
+
+def environment_of(ranks: Ranks) -> ClusterEnvironment:
+    """Where the ranks are told about one another: always by variables of torchrun's names.
+
+    Left to guess, Lightning takes any process inside a SLURM job for one of SLURM's tasks, and requeues the
+    job itself with a checkpoint of its own.
+    """
+    return LightningEnvironment() if ranks.size == 1 else TorchElasticEnvironment()

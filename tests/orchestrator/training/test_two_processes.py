@@ -1,0 +1,164 @@
+"""Two processes train as one does, and a checkpoint of either is one of the other.
+
+Where the order of a sum differs, so does its last bit; everything else is the same.  Over these four iterations of
+two optimiser steps readings, commands and losses agree to 1e-4 of themselves, weights to 1e-5.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from orchestrator.campaign import prepare
+from orchestrator.configuration.checks import check_campaign
+from orchestrator.configuration.resolve import read_campaign
+from orchestrator.training import run
+from orchestrator.training.entropy_control import EntropyControl
+
+CLOCKS = ("seconds/", "rollout/tokens_per_second")
+ROOT = Path(run.__file__).parents[2]
+SETTINGS = {
+    "learner.iterations": 4,
+    "learner.minibatches": 2,
+    "learner.micro_batch_size": 3,
+    "learner.checkpoint_every": 100,
+    "evaluation.every": 2,
+    "evaluation.num_problems": 5,
+    # A loop that regulates, and a selection over the whole minibatch.
+    "arms.1.loops.entropy.actuator": {"kind": "bonus"},
+    "arms.1.loops.entropy.limits": [0.0, 1.0],
+    "arms.1.loops.entropy.reference.value_nats": 2.0,
+    "arms.1.loops.selection": {
+        "law": {"kind": "open_loop", "value": 0.1},
+        "actuator": {"kind": "clip_cov"},
+    },
+}
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def make_run(write_campaign):
+    torch.set_num_threads(1)
+
+    def make(name, devices=1, **changes):
+        changes = {"tracking.folder": name, "learner.devices": devices, **changes}
+        campaign = read_campaign(write_campaign({**SETTINGS, **changes}))
+        check_campaign(campaign)
+        return prepare(campaign).run("held", 0)
+
+    return make
+
+
+def start(folder):
+    with folder.log_path.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "orchestrator.training.worker", str(folder.path)],
+            env=os.environ | {"OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def train(folder):
+    assert start(folder).wait() == 0, folder.log_path.read_text()
+
+
+def wait_for_iteration(folder, process, iteration):
+    deadline = time.monotonic() + 400
+    while not any(record.kind == "train" and record.step >= iteration for record in folder.records()):
+        assert process.poll() is None, folder.log_path.read_text()
+        assert time.monotonic() < deadline, folder.log_path.read_text()
+        time.sleep(0.005)
+
+
+def interrupt_alone(folder, at, monkeypatch):
+    """Train in this process, and be told to stop in iteration ``at``."""
+
+    def act(control, telemetry, t, real=EntropyControl.act):
+        if t == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(control, telemetry, t)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EntropyControl, "act", act)
+        assert run.main(str(folder.path)) == run.EXIT_INTERRUPTED
+
+
+def assert_alike(one, other):
+    first, second = one.records(), other.records()
+    assert [(rec.kind, rec.step) for rec in first] == [(rec.kind, rec.step) for rec in second]
+    for expected, found in zip(first, second, strict=True):
+        assert expected.metrics.keys() == found.metrics.keys()
+        for name, value in expected.metrics.items():
+            if not name.startswith(CLOCKS):
+                assert found.metrics[name] == pytest.approx(value, rel=1e-4, abs=1e-5), (name, found.step)
+    weights = [load_file(folder.policy_path / "model.safetensors") for folder in (one, other)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, expected in weights[0].items():
+        torch.testing.assert_close(weights[1][name], expected, rtol=0, atol=1e-5)
+
+
+def test_two_are_as_one(make_run, monkeypatch):
+    alone = make_run("alone")
+    assert run.main(str(alone.path)) == run.EXIT_DONE, alone.read_status().reason
+    commands = [rec.metrics["loop/entropy/u"] for rec in alone.records() if rec.kind == "train"]
+    assert len(set(commands)) > 1  # the loop has something to say
+
+    together = make_run("together", devices=2)
+    train(together)
+    assert_alike(alone, together)
+
+    one_then_two = make_run("one_then_two")
+    interrupt_alone(one_then_two, 1, monkeypatch)
+    make_run("one_then_two", devices=2)
+    train(one_then_two)
+    assert_alike(alone, one_then_two)
+
+
+def test_two_are_told_to_stop_and_one_goes_on(make_run):
+    """The signal goes to the whole group, launcher and ranks, as a scheduler sends it."""
+    stopped = make_run("stopped", devices=2, **{"learner.iterations": 30})
+    process = start(stopped)
+    wait_for_iteration(stopped, process, 1)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait() == run.EXIT_INTERRUPTED, stopped.log_path.read_text()
+    assert stopped.read_status().status == "interrupted"
+    measured = [rec.step for rec in stopped.records() if rec.kind == "train"]
+    saved = torch.load(stopped.checkpoint_path, weights_only=True)
+    assert saved["learner"]["iteration"] == measured[-1] + 1
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # nobody is left behind
+
+    make_run("stopped", **{"learner.iterations": 30})
+    assert run.main(str(stopped.path)) == run.EXIT_DONE, stopped.read_status().reason
+    alone = make_run("alone", **{"learner.iterations": 30})
+    assert run.main(str(alone.path)) == run.EXIT_DONE
+    assert [rec.step for rec in stopped.records()] == [rec.step for rec in alone.records()]
+    ends = [
+        [rec.metrics["entropy"] for rec in each.records() if rec.kind == "train"] for each in (stopped, alone)
+    ]
+    torch.testing.assert_close(torch.tensor(ends[0]), torch.tensor(ends[1]), rtol=1e-2, atol=0)
+
+
+def test_a_rank_that_dies_ends_the_run(make_run):
+    doomed = make_run("doomed", devices=2, **{"learner.iterations": 1000})
+    process = start(doomed)
+    wait_for_iteration(doomed, process, 0)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 2
+    os.kill(int(children[1]), signal.SIGKILL)
+    assert process.wait() == run.EXIT_FAILED
+    status = doomed.read_status()
+    assert status.status == "failed"
+    assert "rank 1 of 2 was killed by SIGKILL" in status.reason
+    assert not doomed.is_locked()
