@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("token_statistics", "control_and_tracking", "comparison", "methods", "quickstart")
+BENCHMARKS = ("token_statistics", "loop_step", "control_and_tracking", "comparison", "methods", "quickstart")
 
 
 def main() -> None:

@@ -151,6 +151,14 @@ def recovery_iterations(
     return float(iterations[last_outside + 1]) if last_outside + 1 < e.size else nan
 
 
+def largest_excursion(y: ArrayLike, r: ArrayLike, window: int = 5) -> float:
+    """Largest size of the mean of e over ``window`` readings, as a share of |r|; nan with fewer readings."""
+    y, r = _signals(y, r)
+    e, level, _ = _moving_means(y, r, window)
+    shares = np.abs(e)[level > 0] / level[level > 0]
+    return float(shares.max()) if shares.size else nan
+
+
 def overshoot_nats(y: ArrayLike, r: ArrayLike) -> float:
     """max over t of the excursion of y to the other side of r than it started on; at least 0.
 

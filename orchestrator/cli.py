@@ -55,6 +55,7 @@ class TableName(StrEnum):
     pass_at_k = "pass_at_k"
     entropy_law = "entropy_law"
     tracking = "tracking"
+    recovery = "recovery"
 
 
 class TableFormat(StrEnum):

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import nan
 
-from controllers.quality import effort, iae_nats, offset_nats, overshoot_nats, rmse_nats
-from orchestrator.comparison.summary import Estimate, hold_error, saturation, settling
-from orchestrator.storage.run_data import Arm, main_loop, sensed, setpoint
+from controllers.quality import (
+    effort,
+    iae_nats,
+    offset_nats,
+    overshoot_nats,
+    rmse_nats,
+    settling_iteration,
+)
+from orchestrator.comparison.summary import (
+    HOLD_FRACTION,
+    SETTLING_TOLERANCE,
+    Estimate,
+    harris,
+    hold_error,
+    mean,
+    saturation,
+)
+from orchestrator.storage.run_data import Arm, Array, main_loop, sensed, setpoint
+
+WINDOW = 5  # readings in the moving mean that has to settle, so that noise does not count against a loop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +36,11 @@ class Tracking:
     hold_error: Estimate  # fraction of the setpoint, last quarter
     iae: Estimate  # nats/token · iterations
     overshoot: Estimate  # nats/token
-    offset: Estimate  # nats/token, mean error over the last quarter
-    settling: Estimate  # iterations
+    offset: Estimate  # fraction of the setpoint, mean error over the last quarter: positive is too low
+    settling: Estimate  # iterations, of the mean of five readings
     effort: Estimate  # path length of the command [actuator's unit]
     saturation: Estimate  # share of iterations
+    harris: Estimate  # mean square error over the least that noise and delay allow, last half
 
 
 def tracking(arm: Arm) -> Tracking:
@@ -33,8 +52,18 @@ def tracking(arm: Arm) -> Tracking:
         hold_error=Estimate(tuple(hold_error(run) for run, *_ in signals)),
         iae=Estimate(tuple(iae_nats(y, r) for _, y, r, _ in signals)),
         overshoot=Estimate(tuple(overshoot_nats(y, r) for _, y, r, _ in signals)),
-        offset=Estimate(tuple(offset_nats(y, r) for _, y, r, _ in signals)),
-        settling=Estimate(tuple(settling(run) for run, *_ in signals)),
+        offset=Estimate(tuple(_offset(y, r) for _, y, r, _ in signals)),
+        settling=Estimate(
+            tuple(settling_iteration(y, r, SETTLING_TOLERANCE, WINDOW) for _, y, r, _ in signals)
+        ),
         effort=Estimate(tuple(effort(run.train.get(f"{loop}/u")) for run, _, _, loop in signals)),
         saturation=Estimate(tuple(saturation(run) for run, *_ in signals)),
+        harris=Estimate(tuple(harris(run) for run in arm.done)),
     )
+
+
+def _offset(y: Array, r: Array) -> float:
+    """Mean error of the last quarter as a share of the mean setpoint there."""
+    last = max(1, round(HOLD_FRACTION * r.size))
+    level = mean(r[-last:])
+    return offset_nats(y, r, HOLD_FRACTION) / level if level else nan

@@ -23,6 +23,7 @@ from orchestrator.comparison.learning import (
     profile,
     strata,
 )
+from orchestrator.comparison.recovery import Recovery, recoveries
 from orchestrator.comparison.summary import Estimate, Summary, entropy_and_reward, summarise
 from orchestrator.comparison.tracking import Tracking, tracking
 from orchestrator.storage.run_data import Campaign
@@ -44,6 +45,8 @@ class Comparison:
     profiles: tuple[Profile | None, ...]
     laws: tuple[EntropyLaw, ...]
     tracking: tuple[Tracking, ...]
+    recoveries: tuple[Recovery, ...]
+    """Not one an arm but one for each of its loops and each change of its plant."""
 
     @property
     def ks(self) -> list[int]:
@@ -84,4 +87,5 @@ def compare(
         profiles=tuple(profile(arm, parts) if parts else None for arm in arms),
         laws=tuple(fit_entropy_law(*entropy_and_reward(arm.shown)) for arm in arms),
         tracking=tuple(tracking(arm) for arm in arms),
+        recoveries=tuple(recovery for arm in arms for recovery in recoveries(arm)),
     )

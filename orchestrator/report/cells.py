@@ -89,11 +89,11 @@ def number(estimate: Estimate, digits: int = 3, *, spread: bool = True) -> str:
     return f"{text} ± {_spread(estimate.std, digits)}"
 
 
-def percent(estimate: Estimate) -> str:
+def percent(estimate: Estimate, digits: int = 0) -> str:
     """The same as a percentage."""
     if not estimate.num:
         return NONE
-    return f"{100 * estimate.mean:.0f} % ± {_spread(100 * estimate.std, 0)}"
+    return f"{100 * estimate.mean:.{digits}f} % ± {_spread(100 * estimate.std, digits)}"
 
 
 def _spread(std: float, digits: int) -> str:

@@ -16,7 +16,7 @@ from string import Template
 
 from orchestrator.comparison import Summary
 from orchestrator.comparison.whole import Comparison, compare
-from orchestrator.report import comparison_figures, figures, mechanism, tables
+from orchestrator.report import comparison_figures, figures, loop_tables, mechanism, tables
 from orchestrator.report.arms import arms_of, toolbar
 from orchestrator.report.cells import columns, unfinished
 from orchestrator.report.headline import findings, title
@@ -78,7 +78,8 @@ def render(campaign: Campaign, comparison: Comparison | None = None) -> str:
         aggregate=plots(aggregate, campaign, ""),
         entropy=plot(entropy, campaign, tall=True),
         loops=plots(loops, campaign, "No arm of this campaign has a feedback loop."),
-        tracking=table_section(tables.tracking(comparison), campaign),
+        tracking=table_section(loop_tables.tracking(comparison), campaign),
+        recovery=table_section(loop_tables.recovery(comparison), campaign) if comparison.recoveries else "",
         learning=plots(learning, campaign, ""),
         efficiency=table_section(tables.efficiency(comparison), campaign),
         pass_at_k=table_section(tables.pass_at_k(comparison), campaign),

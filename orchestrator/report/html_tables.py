@@ -12,7 +12,7 @@ from orchestrator.comparison import Curve, curve
 from orchestrator.report import figures
 from orchestrator.report.html_parts import arm_number, opener, spread_cell
 from orchestrator.report.plot_style import colour_index
-from orchestrator.report.tables import Cell, Table
+from orchestrator.report.table import Cell, Table
 from orchestrator.storage.run_data import Campaign, setpoint
 
 SPARK_WIDTH, SPARK_HEIGHT = 120.0, 30.0

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 from math import isfinite
 
-from orchestrator.report.tables import Table
+from orchestrator.report.table import Table
 
 LATEX = {
     "\\": r"\textbackslash{}",

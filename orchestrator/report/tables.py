@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import inf, isfinite, nan
 
 from orchestrator.comparison import Estimate
@@ -11,45 +10,14 @@ from orchestrator.comparison.bootstrap import Interval
 from orchestrator.comparison.contrasts import LEVEL, Contrast
 from orchestrator.comparison.learning import Efficiency
 from orchestrator.comparison.whole import Comparison
-from orchestrator.report.cells import NONE, columns, number, percent, seeds
+from orchestrator.report.cells import NONE, columns, number, seeds
+from orchestrator.report.loop_tables import recovery, tracking
+from orchestrator.report.table import Cell, Head, Table
 
 INTERVALS = (
     "Intervals are 95 % bootstrap intervals of the mean over seeds (expanded percentiles). With few seeds no "
     "interval keeps its word: on normal data this one covers 75 % with three seeds, 87 % with four, 92 % with five."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What a reader sees, and what a program gets: nan where there is no number."""
-
-    text: str
-    value: float = nan
-    low: float = nan
-    high: float = nan
-    middle: float = nan
-    """What an interval is around, where another column has its number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Title of a column and what it means."""
-
-    title: str
-    meaning: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """One table; ``rows`` are an arm's name and a cell for each of ``heads``."""
-
-    name: str
-    title: str
-    heads: tuple[Head, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    note: str = ""
-    missing: str = ""
-    """Stands in the place of a table without rows."""
 
 
 def summary(comparison: Comparison) -> Table:
@@ -186,48 +154,9 @@ def entropy_law(comparison: Comparison) -> Table:
     return Table(name="entropy_law", title="R = b − a·exp(H)", heads=heads, rows=tuple(rows), note=note)
 
 
-def tracking(comparison: Comparison) -> Table:
-    """How well the main loop of every arm that has a setpoint did."""
-    rows = [
-        (
-            each.arm,
-            (
-                Cell(number(each.rmse), each.rmse.mean),
-                Cell(percent(each.hold_error), each.hold_error.mean),
-                Cell(number(each.iae, 2), each.iae.mean),
-                Cell(number(each.overshoot), each.overshoot.mean),
-                Cell(number(each.offset), each.offset.mean),
-                Cell(number(each.settling, 0) if each.settling.num else "never", each.settling.mean),
-                Cell(number(each.effort, 2), each.effort.mean),
-                Cell(percent(each.saturation), each.saturation.mean),
-            ),
-        )
-        for each in comparison.tracking
-        if each.rmse.num
-    ]
-    heads = (
-        Head("RMSE", "nats/token, unfiltered entropy against setpoint, whole run"),
-        Head("hold error", "share of the setpoint, root mean square over the last quarter"),
-        Head("IAE", "nats/token · iterations: sum of the absolute error"),
-        Head("overshoot", "nats/token beyond the setpoint"),
-        Head("offset", "nats/token, mean error over the last quarter"),
-        Head("settling", "iterations until it stays within 10 %"),
-        Head("effort", "path length of the command, in the actuator’s unit"),
-        Head("saturation", "share of iterations with the command at a limit"),
-    )
-    return Table(
-        name="tracking",
-        title="Tracking quality",
-        heads=heads,
-        rows=tuple(rows),
-        note="Mean ± sample standard deviation over seeds.",
-        missing="No finished run has a loop with a setpoint.",
-    )
-
-
 TABLES: dict[str, Callable[[Comparison], Table]] = {
     builder.__name__: builder
-    for builder in (summary, statistics, efficiency, pass_at_k, entropy_law, tracking)
+    for builder in (summary, statistics, efficiency, pass_at_k, entropy_law, tracking, recovery)
 }
 
 

@@ -13,6 +13,7 @@ from orchestrator.comparison.whole import Comparison, compare
 from orchestrator.report import tables
 from orchestrator.report.cells import unfinished
 from orchestrator.report.headline import findings
+from orchestrator.report.table import Table as Shown
 from orchestrator.storage.run_data import Campaign
 
 WRAPPED = 24  # characters of a cell from which on it may take several lines
@@ -32,7 +33,7 @@ def print_table(campaign: Campaign, console: Console, comparison: Comparison | N
             console.print("[yellow]not in the table:[/yellow]", escape(unfinished(run)))
 
 
-def print_one(table: tables.Table, console: Console, *, title: str | None = None, omit: str = "") -> None:
+def print_one(table: Shown, console: Console, *, title: str | None = None, omit: str = "") -> None:
     """Print a table that fits a terminal of 80 columns: a spread or an interval stands below its number."""
     if not table.rows:
         console.print(escape(table.missing), style="italic")

@@ -9,6 +9,7 @@ from controllers.quality import (
     assess,
     effort,
     iae_nats,
+    largest_excursion,
     offset_nats,
     overshoot_nats,
     recovery_iterations,
@@ -183,3 +184,11 @@ def test_in_other_units_everything_scales():
     assert tenfold.overshoot_nats == pytest.approx(10 * nats.overshoot_nats)
     assert tenfold.relative_rmse == pytest.approx(nats.relative_rmse)
     assert tenfold.settling_iteration == pytest.approx(nats.settling_iteration, nan_ok=True)
+
+
+def test_the_largest_excursion_is_that_of_the_moving_mean():
+    y = [1.0, 1.0, 1.5, 1.0, 0.4, 0.4, 1.0, np.nan]
+    assert largest_excursion(y, 1.0, window=1) == pytest.approx(0.6)
+    assert largest_excursion(y, 1.0, window=2) == pytest.approx(0.6)  # 0.4, 0.4
+    assert largest_excursion(y, 1.0, window=3) == pytest.approx(0.4)  # (0 + 0.6 + 0.6) / 3
+    assert np.isnan(largest_excursion(y, 1.0, window=8))  # seven readings are finite
