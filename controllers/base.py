@@ -151,3 +151,10 @@ class Dither(ABC):
     @abstractmethod
     def value(self, t: int) -> float:
         """What is added at iteration ``t`` [actuator's unit]."""
+
+    @abstractmethod
+    def of_run(self, seed: int) -> Dither:
+        """The same movement from another place, for the run of this seed; 0 leaves it as it is.
+
+        Runs that all move alike cannot tell the command's effect from what happens to every run at that
+        iteration, such as the transient of a start."""

@@ -2,12 +2,12 @@
 
 Feedback makes command and entropy depend on each other; only a movement that comes from outside of the
 loop shows what the command does by itself.  A dither depends on the iteration alone, so a run that is
-resumed, or repeated with another seed, moves the same.
+resumed moves the same; runs of other seeds begin at another place of it (``of_run``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import cos, inf, pi
 from typing import ClassVar
@@ -58,6 +58,10 @@ class PRBS(Dither):
         levels = _levels(self.bits, self.seed)
         return self.amplitude * levels[(t - self.start) // self.hold % len(levels)]
 
+    def of_run(self, seed: int) -> PRBS:
+        """Another start of the register for each of the first 2^bits − 1 seeds."""
+        return replace(self, seed=1 + (self.seed - 1 + seed) % (2**self.bits - 1))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Multisine(Dither):
@@ -81,6 +85,9 @@ class Multisine(Dither):
     start: int = 0
     """First iteration with dither."""
 
+    shift: float = 0.0
+    """Iterations into the repetition that it begins at."""
+
     def __post_init__(self) -> None:
         _check(self.amplitude, self.start)
         if not self.shortest_period > 2:
@@ -90,13 +97,23 @@ class Multisine(Dither):
                 f"longest_period must be >= shortest_period = {self.shortest_period} and finite, "
                 f"got {self.longest_period}"
             )
+        if not 0 <= self.shift < inf:
+            raise ValueError(f"shift must be >= 0 and finite, got {self.shift}")
 
     def value(self, t: int) -> float:
         if t < self.start:
             return 0.0
         peak = _peak(self.shortest_period, self.longest_period)
-        return self.amplitude / peak * _sines(t - self.start, self.shortest_period, self.longest_period)
+        place = t - self.start + self.shift
+        return self.amplitude / peak * _sines(place, self.shortest_period, self.longest_period)
 
+    def of_run(self, seed: int) -> Multisine:
+        """A golden section of the repetition further for each seed, so that no two begin close together."""
+        shift = (self.shift + seed * GOLDEN * self.longest_period) % self.longest_period
+        return replace(self, shift=shift) if seed else self
+
+
+GOLDEN = (5**0.5 - 1) / 2
 
 DITHERS: dict[str, type[Dither]] = {part.kind: part for part in (PRBS, Multisine)}
 

@@ -45,6 +45,9 @@ def identify(
     skip: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="Iterations left out at the start of each run.")
     ] = None,
+    max_order: Annotated[
+        int, typer.Option(min=1, max=20, metavar="N", help="Most coefficients of memory, and of push.")
+    ] = 8,
     output: Annotated[Path, typer.Option(help="Where the plant goes.")] = Path("plant.yaml"),
     folder: Folder = RUNS,
     uri: Uri = None,
@@ -60,6 +63,7 @@ def identify(
         loop=loop,
         coordinates=coordinates.value,
         skip=skip,
+        max_order=max_order,
         output=output,
         folder=folder,
         uri=uri,

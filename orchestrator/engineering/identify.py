@@ -50,6 +50,7 @@ def run_identification(
     loop: str | None,
     coordinates: Coordinates,
     skip: int | None,
+    max_order: int,
     output: Path,
     folder: Path,
     uri: str | None,
@@ -66,7 +67,7 @@ def run_identification(
     skipped, notes = _skipped(chosen, skip)
     records = records_of(chosen, seen, skipped)
     try:
-        found = identify_plant(records, coordinates=coordinates)
+        found = identify_plant(records, coordinates=coordinates, max_order=max_order)
     except IdentificationError as error:
         raise ConfigError(f"{chosen.where}: {error}") from error
     title = (

@@ -175,8 +175,8 @@ def _stability(pyplot: Any, analysis: Analysis) -> Any:
     axis.plot(kp, ki, marker="o", color="black", linestyle="none", label="design")
     axis.set_xlabel("kp [command per unit of z]")
     axis.set_ylabel("ki [command per unit of z per iteration]")
-    axis.set_xlim(left=0)
-    axis.set_ylim(bottom=0)
+    axis.set_xlim(left=found.kp[0])  # where the map begins: gains of 0 are not on it
+    axis.set_ylim(bottom=found.ki[0])
     axis.legend(loc="upper right")
     figure.suptitle("Stable gains (shaded)")
     return figure

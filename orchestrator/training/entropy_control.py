@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lightning.pytorch.callbacks import Callback
 
 from controllers.bank import Bank
 from controllers.base import Trace
-from controllers.loop import restore
+from controllers.loop import FeedbackLoop, restore
 from orchestrator.configuration.models import LoopConfig
 from policies.actuators.base import Actuator
 from policies.policy_loss import Actuation, vocabulary_of
@@ -22,8 +23,8 @@ class EntropyControl(Callback):
     All of it is plain floats.  With no loops it commands nothing, which is training without control.
     """
 
-    def __init__(self, loops: Mapping[str, LoopConfig]) -> None:
-        self._bank = Bank(loops={name: loop.build() for name, loop in loops.items()})
+    def __init__(self, loops: Mapping[str, LoopConfig], seed: int = 0) -> None:
+        self._bank = Bank(loops={name: _of_run(loop.build(), seed) for name, loop in loops.items()})
         self._actuators: Sequence[Actuator] = [loop.actuator for loop in loops.values()]
         self._domains: Sequence[str | None] = [loop.domain for loop in loops.values()]
         self._state = self._bank.init()
@@ -56,6 +57,11 @@ class EntropyControl(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._state = restore(state_dict["loops"])
         self._commands = dict(state_dict["commands"])
+
+
+def _of_run(loop: FeedbackLoop, seed: int) -> FeedbackLoop:
+    """The loop with a dither that is this run's own."""
+    return loop if loop.dither is None else replace(loop, dither=loop.dither.of_run(seed))
 
 
 def trace_metrics(traces: Mapping[str, Trace]) -> dict[str, float]:

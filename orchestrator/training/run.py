@@ -124,7 +124,7 @@ def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
         ) as graders,
         MetricsWriter(folder.metrics_path) if ranks.is_first else nullcontext() as writer,
     ):
-        control = EntropyControl(config.loops)
+        control = EntropyControl(config.loops, info.seed)
         learner = Learner(
             config=config,
             seed=info.seed,

@@ -51,7 +51,9 @@ def test_a_dip_of_known_depth_and_length():
     # the mean of 5 readings from 7 on is 0.09 below; from 11 on one of them is, and 0.018 is within a tenth
     assert found.iterations.mean == 11
     assert found.iae.mean == pytest.approx(12 * 0.09)
-    assert found.after.mean == pytest.approx(np.sqrt(2 / 40) * 0.45)  # two of the last 40 are still in the dip
+    assert found.after.mean == pytest.approx(
+        np.sqrt(2 / 40) * 0.45
+    )  # two of the last 40 are still in the dip
 
 
 def test_a_loop_that_stays_away_never_recovers_and_counts_among_the_seeds():
@@ -77,7 +79,9 @@ def test_every_loop_by_itself_one_that_begins_at_the_change_too():
     assert by_loop["plus"].iterations.mean == 0
     assert by_loop["plus"].excursion.mean == pytest.approx(0)
     assert by_loop["minus"].excursion.mean == pytest.approx(1)
-    assert by_loop["minus"].iterations.mean == 10  # from 9 on one reading of five is off, by all of the setpoint
+    assert (
+        by_loop["minus"].iterations.mean == 10
+    )  # from 9 on one reading of five is off, by all of the setpoint
     assert by_loop["minus"].before.num == 0
 
 

@@ -185,3 +185,13 @@ def test_an_unknown_campaign_is_said_so():
     code, output = call("nothing")
     assert code == 2
     assert "nor is there a campaign 'nothing' in" in output
+
+
+def test_the_largest_order_is_the_users(make_simulated):
+    """The warnings tell of a higher or lower one."""
+    make_simulated({"moved": loop_content()}, seeds=(0, 1), num_iterations=120)
+    code, output = call("simulated", "--max-order", 1)
+    assert code == 0, output
+    assert "ARX(1, 1, delay 1)" in output
+    assert "ARX(2" not in output
+    assert call("simulated", "--max-order", 0)[0] == 2

@@ -103,3 +103,12 @@ def test_every_part_of_a_trace_is_a_metric():
     terms = [value for name, value in metrics.items() if name.startswith("loop/one/term/")]
     assert sum(terms) == pytest.approx(metrics["loop/one/v"])
     assert metrics["loop/one/saturated"] == float(traces["one"].saturated)
+
+
+def test_runs_of_other_seeds_dither_from_another_place():
+    """The register of seed 3 begins three later than that of seed 0, whose configuration says 1."""
+    moved = {**PI, "dither": {"kind": "prbs", "amplitude": 0.1, "hold": 2}}
+    same = {**moved, "dither": {**moved["dither"], "seed": 4}}
+    third = EntropyControl({"one": LoopConfig(**moved)}, seed=3)
+    assert play(third, READINGS) == play(EntropyControl({"one": LoopConfig(**same)}), READINGS)
+    assert play(third, READINGS) != play(EntropyControl({"one": LoopConfig(**moved)}), READINGS)
