@@ -113,7 +113,8 @@ def check_one_plant(fit: Fit, records: Sequence[Record]) -> None:
     told = " | ".join(", ".join(records[index].name for index in group) for group in groups)
     raise IdentificationError(
         f"the records are of different plants (Chow test below {DIFFERENT}), in groups {told}: identify each "
-        f"group by itself, or leave out what sets one apart, such as the transient of the start or a collapse"
+        f"group by itself, or leave out what sets one apart, such as the transient of the start (`--skip N`) or a "
+        f"collapse"
     )
 
 
@@ -124,7 +125,7 @@ def check_stable(plant: Plant) -> None:
         raise IdentificationError(
             f"the estimate is unstable: its largest pole is {size:.4f} ± {error:.4f}, beyond 1, which a transient "
             f"or a collapse in the record does: leave out the iterations before entropy has settled "
-            f"(`Record.after`), or run longer at a lower learning rate"
+            f"(`--skip N`; `Record.after`), or run longer at a lower learning rate"
         )
 
 

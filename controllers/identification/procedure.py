@@ -208,18 +208,18 @@ def _warnings(found: Identification) -> list[str]:
     if found.whiteness_p < WHITE:
         told.append(
             f"the residuals follow each other (Ljung–Box p = {found.whiteness_p:.2g}): standard errors are too "
-            f"small; try a higher max_order"
+            f"small; try a higher max_order (`--max-order`)"
         )
     if found.input_p < DOUBT:
         told.append(
             f"past commands explain some of the residuals (p = {found.input_p:.2g}): the command does something "
             f"that the model has not, such as a push that grows with entropy; try log coordinates, a higher "
-            f"max_order or a smaller dither"
+            f"max_order (`--max-order`) or a smaller dither"
         )
     if found.constancy_p < checks.DIFFERENT:
         told.append(
             f"the plant of the records' second half is not that of the first (Chow p = {found.constancy_p:.2g}): "
-            f"leave out the transient, or let the gains follow (self-tuning, gain scheduling)"
+            f"leave out the transient (`--skip N`), or let the gains follow (self-tuning, gain scheduling)"
         )
     if found.instruments is None:
         told.append("no dither moved the regressors enough for a second opinion on closed-loop bias")
@@ -227,6 +227,6 @@ def _warnings(found: Identification) -> list[str]:
         told.append(
             f"the dither alone gives another plant (Hausman p = {found.instruments.p_value:.2g}, the push "
             f"{found.instruments.push_difference:+.1f} standard errors away): noise that feedback carries into "
-            f"the command biases the estimate; try a higher max_order"
+            f"the command biases the estimate; try a higher max_order (`--max-order`)"
         )
     return told

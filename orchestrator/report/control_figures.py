@@ -104,7 +104,7 @@ def _bode(campaign: Campaign, loops: Linear) -> Figure:
         "of L over frequency; 1 is where feedback ends" + _margins_in_words(loops, "gain"),
         loops,
         data,
-        {**_frequency_axis(), "yaxis": {"type": "log", "exponentformat": "power"}, "shapes": [_level(1)]},
+        {**_frequency_axis(), "yaxis": _decades(), "shapes": [_level(1)]},
     )
 
 
@@ -207,7 +207,12 @@ def _margins_in_words(loops: Linear, which: str) -> str:
 
 
 def _frequency_axis() -> dict[str, Any]:
-    return {"xaxis": {"type": "log", "title": {"text": "radians an iteration"}, "exponentformat": "power"}}
+    return {"xaxis": {**_decades(), "title": {"text": "radians an iteration"}}}
+
+
+def _decades() -> dict[str, Any]:
+    """A logarithmic axis that is labelled at powers of ten only."""
+    return {"type": "log", "exponentformat": "power", "dtick": 1}
 
 
 def _level(value: float) -> dict[str, Any]:

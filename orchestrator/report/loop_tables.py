@@ -20,9 +20,9 @@ def tracking(comparison: Comparison) -> Table:
                 Cell(number(each.overshoot), each.overshoot.mean),
                 Cell(percent(each.offset, 1), each.offset.mean),
                 Cell(_of_seeds(each.settling, "never"), each.settling.mean),
-                Cell(number(each.effort, 2), each.effort.mean),
+                Cell(number(each.effort, 1), each.effort.mean),
                 Cell(percent(each.saturation), each.saturation.mean),
-                Cell(number(each.harris, 2), each.harris.mean),
+                Cell(number(each.harris, 2 if each.harris.mean < 10 else 0), each.harris.mean),
             ),
         )
         for each in comparison.tracking

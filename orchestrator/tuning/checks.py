@@ -61,7 +61,7 @@ def _simulation_problems(study: Study, loop: LoopConfig | None) -> Iterator[str]
         if not each.simulable:
             yield (
                 f"simulation.objective: a plant cannot tell {each.name!r}; set it to one of iae, rmse, "
-                "relative_rmse, hold_error, effort"
+                "relative_rmse, hold_error, harris_index, effort"
             )
     outside = [path for path in study.config.space if not path.startswith(f"loops.{study.loop}.")]
     if outside and loop is not None:

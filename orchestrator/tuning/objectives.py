@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from controllers.harris import harris_index
 from controllers.quality import effort, iae_nats, relative_rmse, rmse_nats
 from orchestrator.configuration.errors import did_you_mean
 
@@ -114,6 +115,7 @@ _FIXED: dict[str, Objective] = {
         _tracking("rmse", lambda record: rmse_nats(record.reading, record.r)),
         _tracking("relative_rmse", lambda record: relative_rmse(record.reading, record.r)),
         _tracking("hold_error", hold_error),
+        _tracking("harris_index", lambda record: harris_index(record.reading, record.r)),
         Objective(name="effort", direction="minimize", of=lambda record: effort(record.u), simulable=True),
         Objective(
             name="reward_area", direction="maximize", of=lambda record: _mean(record.reward), simulable=False

@@ -40,6 +40,14 @@ def test_hold_error_is_of_the_last_quarter():
     assert value("hold_error", record([9, 9, 9, 9, 9, 9, 1.5, 0.5], r=1.0)) == 0.5
 
 
+def test_the_harris_index_of_white_noise_about_an_offset():
+    """White noise is the least there is; an offset of its size doubles the mean square, in the last half."""
+    noise = np.random.default_rng(0).normal(0, 0.1, 8000)
+    assert value("harris_index", record(1 + noise)) == pytest.approx(1.0, abs=0.02)
+    assert value("harris_index", record(1.1 + noise)) == pytest.approx(2.0, abs=0.05)
+    assert isnan(value("harris_index", record(1 + noise[:40])))  # the last half has fewer than 30
+
+
 def test_effort_is_the_path_of_the_command():
     assert value("effort", record([1], u=[0, 1, 0.5])) == 1.5
 
