@@ -1,19 +1,16 @@
 """Arms × seeds → runs, each in a process of its own, watched by this one.
 
-The parent starts worker processes, reads along in their folders, shows progress and forwards to
+The parent hands runs to an executor, reads along in their folders, shows progress and forwards to
 MLflow.  What a run is and how far it got is on disk, so the same command again continues: finished
-runs are left alone, the others go on from their last checkpoint.
+runs are left alone, the others go on from their last checkpoint.  So does a run that lost its machine.
 """
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,27 +18,19 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from orchestrator.configuration.errors import ConfigError
-from orchestrator.configuration.models import ExecutionConfig
+from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.resolve import Arm, Campaign
+from orchestrator.execution.base import Crew, ExecutorError
+from orchestrator.execution.runs import Patience, Worker, is_lost, settle_run, start_run, stop_runs
 from orchestrator.provenance import git_commit, versions
-from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, RunState
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo
 
 POLL_SECONDS = 0.2
-STOP_SECONDS = 60.0
-# -P: a folder of the user's that is called "tasks" or "policies" must not hide ours.
-WORKER = ("-P", "-m", "orchestrator.training.worker")
+CONTINUE = "checkpoints are saved and the same command again continues"
 
 
 class InterruptedCampaignError(RuntimeError):
     """A signal asked the campaign to stop; its runs have saved their checkpoints."""
-
-
-@dataclass(slots=True)
-class Worker:
-    """A process that works on a run."""
-
-    folder: RunFolder
-    process: subprocess.Popen[bytes]
 
 
 @dataclass(slots=True)
@@ -109,7 +98,8 @@ def prepare(campaign: Campaign) -> CampaignFolder:
     for info in infos:
         run = folder.run(info.arm, info.seed)
         run.write_info(info)
-        if run.read_status().status not in ("done", "pending"):
+        # A job of a cluster may be at it since an earlier command.
+        if run.read_status().status not in ("done", "pending") and not run.is_locked():
             run.write_status(replace(run.read_status(), status="pending", reason=None, pid=None))
     return folder
 
@@ -120,96 +110,58 @@ def execute(
     """Work off the runs, ``execution.workers`` at a time; give those that did not get done.
 
     Raises:
-        InterruptedCampaignError: SIGTERM or SIGINT came; every worker was told and has saved.
+        InterruptedCampaignError: SIGTERM or SIGINT came, or the executor was lost; every worker was told
+            and has saved.
     """
     runs = [folder.run(info.arm, info.seed) for info in _run_infos(campaign)]
     waiting = [run for run in runs if run.read_status().status != "done"]
-    schedule = Schedule(waiting=waiting, ended=[run for run in runs if run not in waiting])
+    ended = [run for run in runs if run not in waiting]
+    execution = campaign.config.execution
+    schedule = Schedule(waiting=waiting, ended=ended)
     with collected_signals() as received:
         try:
-            while not schedule.is_over and not received:
-                _advance(schedule, campaign)
-                on_poll(schedule)
-                time.sleep(POLL_SECONDS)
-        finally:
-            stop_runs(schedule.running)
-            on_poll(schedule)
+            with execution.executor.connect(folder.path, execution.threads_of_a_run) as crew:
+                _work_off(schedule, crew, execution, received, on_poll)
+        except ExecutorError as error:
+            raise InterruptedCampaignError(f"{error}; {CONTINUE}") from error
     if received:
-        name = signal.Signals(received[0]).name
-        raise InterruptedCampaignError(
-            f"stopped by {name}; checkpoints are saved and the same command again continues"
-        )
+        raise InterruptedCampaignError(f"stopped by {signal.Signals(received[0]).name}; {CONTINUE}")
     return [run for run in runs if run.read_status().status != "done"]
 
 
-def _advance(schedule: Schedule, campaign: Campaign) -> None:
-    """Take leave of the workers that ended and fill their places."""
+def _work_off(
+    schedule: Schedule,
+    crew: Crew,
+    execution: ExecutionConfig,
+    received: list[int],
+    on_poll: Callable[[Schedule], None],
+) -> None:
+    patience = Patience(execution.retries)
+    try:
+        while not schedule.is_over and not received:
+            _take_leave(schedule, patience)
+            while schedule.waiting and len(schedule.running) < execution.workers:
+                schedule.running.append(start_run(schedule.waiting.pop(0), crew))
+            on_poll(schedule)
+            time.sleep(POLL_SECONDS)
+    finally:
+        stop_runs(schedule.running)
+        on_poll(schedule)
+
+
+def _take_leave(schedule: Schedule, patience: Patience) -> None:
+    """Of the workers that ended; runs that were lost wait again, before all others."""
     for worker in list(schedule.running):
-        if worker.process.poll() is not None:
-            settle_run(worker)
-            schedule.running.remove(worker)
+        ending = worker.job.ended()
+        if ending is None:
+            continue
+        again = is_lost(worker.folder, ending) and patience.takes_up(worker.folder)
+        settle_run(worker.folder, ending, "pending" if again else "failed")
+        schedule.running.remove(worker)
+        if again:
+            schedule.waiting.insert(0, worker.folder)
+        else:
             schedule.ended.append(worker.folder)
-    while schedule.waiting and len(schedule.running) < campaign.config.execution.workers:
-        schedule.running.append(start_run(schedule.waiting.pop(0), _threads(campaign)))
-
-
-def start_run(folder: RunFolder, threads: int) -> Worker:
-    """Begin a run, or continue it, in a process that stops and saves when this one is gone."""
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(threads),
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
-    with folder.log_path.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, *WORKER, str(folder.path), "--with-parent"],
-            # The worker lives as long as this pipe: it stops, and saves, when this process is gone.
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            # A Ctrl-C reaches this process only, which tells the workers in its own time.
-            start_new_session=True,
-        )
-    return Worker(folder, process)
-
-
-def settle_run(worker: Worker, state: RunState = "failed") -> None:
-    """Take leave of a worker; one that died without a word has its ending written for it."""
-    if worker.process.stdin is not None:
-        worker.process.stdin.close()
-    status = worker.folder.read_status()
-    if status.status in ("running", "pending") and not worker.folder.is_locked():
-        code = worker.process.returncode
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
-        reason = f"the process {how}; see {worker.folder.log_path}"
-        with suppress(OSError):  # on a full disk the old status stays; the other runs go on
-            worker.folder.write_status(replace(status, status=state, reason=reason, pid=None))
-
-
-def stop_runs(workers: Sequence[Worker]) -> None:
-    """Tell the workers to save and stop, and wait; kill those that take too long."""
-    for worker in workers:
-        if worker.process.poll() is None:
-            os.killpg(worker.process.pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    for worker in workers:
-        try:
-            worker.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            os.killpg(worker.process.pid, signal.SIGKILL)
-            worker.process.wait()
-        settle_run(worker, "interrupted")
-
-
-def _threads(campaign: Campaign) -> int:
-    return campaign.config.execution.threads or shared_cores(campaign.config.execution.workers)
-
-
-def shared_cores(num_workers: int) -> int:
-    """CPU threads of each of some workers that share the cores of this machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // num_workers)
 
 
 def _run_infos(campaign: Campaign) -> Iterator[RunInfo]:

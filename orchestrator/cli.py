@@ -77,6 +77,7 @@ class Family(StrEnum):
     actuators = "actuators"
     objectives = "objectives"
     advantages = "advantages"
+    executors = "executors"
     sensors = "sensors"
 
 

@@ -26,6 +26,7 @@ def run_campaign(path: Path, overrides: Sequence[str]) -> int:
     console = Console()
     campaign = read_campaign(path, overrides)
     check_campaign(campaign)
+    campaign.config.execution.executor.check()
     uri = tracking_uri(campaign)
     _check_tracking(campaign, uri)
     with exclusively(campaign):

@@ -9,6 +9,7 @@ from controllers.laws import LAWS
 from controllers.references import REFERENCES
 from orchestrator.configuration.resolve import method_names, read_method
 from orchestrator.configuration.signals import ALL_SIGNALS
+from orchestrator.execution import EXECUTORS
 from policies.actuators import ACTUATORS
 from policies.advantages import ADVANTAGES
 from policies.objectives import OBJECTIVES
@@ -44,4 +45,5 @@ _FAMILIES: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "actuators": _parts(dict(ACTUATORS)),
     "objectives": _parts(dict(OBJECTIVES)),
     "advantages": _parts(dict(ADVANTAGES)),
+    "executors": _parts(dict(EXECUTORS)),
 }

@@ -20,6 +20,7 @@ from controllers.laws.pid import PID
 from controllers.loop import FeedbackLoop
 from controllers.plant import Plant
 from controllers.references import REFERENCES, Free
+from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.parts import Strict, one_of, section
 from orchestrator.configuration.phases import AnyTask, PhaseConfig, phase_at
 from orchestrator.configuration.policy import PolicyConfig
@@ -196,18 +197,6 @@ class TrackingConfig(Strict):
     """Run folders, checkpoints and reports, relative to the working directory."""
     uri: str | None = None
     """MLflow tracking URI; null is an SQLite file in the folder."""
-
-
-class ExecutionConfig(Strict):
-    """How runs are executed; changes no result."""
-
-    workers: PositiveInt = 1
-    """Runs at the same time, each a process of its own."""
-    threads: PositiveInt | None = None
-    """CPU threads of each run; null shares the cores among the workers."""
-    graders: PositiveInt = 1
-    """Processes that grade the responses of a run."""
-    grading_timeout_seconds: PositiveFloat = 2.0
 
 
 class ArmConfig(Strict):

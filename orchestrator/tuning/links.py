@@ -11,7 +11,7 @@ from orchestrator.tracking.groups import Group, read_group, write_group
 from orchestrator.tracking.store import mask
 from orchestrator.tuning.space import Params
 from orchestrator.tuning.study import Study
-from orchestrator.tuning.trial import Ending, State
+from orchestrator.tuning.trial import State, TrialEnding
 
 RUN_ID = "entrostat.mlflow_run_id"
 STATES: dict[State, RunState] = {
@@ -56,7 +56,7 @@ class Links:
         if run_id is not None:  # else the tracker makes it later, and MLflow alone knows of the other
             trial.set_user_attr(RUN_ID, run_id)
 
-    def end(self, path: Path, ending: Ending, study: Study) -> None:
+    def end(self, path: Path, ending: TrialEnding, study: Study) -> None:
         """After the trial has trained, or was stopped."""
         values = zip((each.name for each in study.objectives), ending.verdict.values, strict=True)
         metrics = {f"objective/{name}": value for name, value in values if isfinite(value)}

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from orchestrator.campaign import Worker, run_info, settle_run, start_run, stop_runs
+from orchestrator.campaign import run_info
 from orchestrator.configuration.resolve import Arm
+from orchestrator.execution.base import Crew, Ending
+from orchestrator.execution.runs import Patience, Worker, is_lost, settle_run, start_run, stop_runs
 from orchestrator.storage.run_folder import CampaignFolder, RunFolder
 from orchestrator.tuning.constraints import violations
 from orchestrator.tuning.followed import Followed
@@ -25,7 +27,7 @@ State = Literal["complete", "pruned", "untrained", "failed", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class TrialEnding:
     """How a trial ended."""
 
     state: State
@@ -50,7 +52,7 @@ class TrainedTrial:
         trial: reports intermediate values to it and asks it whether to prune; an Optuna trial.
         params: of the candidate.
         name: of its folder, which is that of an arm.
-        threads: CPU threads of a run.
+        crew: has the machines that the runs are given to.
         interrupted: asked between two looks; a reason to let go of the trial, or "".
     """
 
@@ -61,14 +63,14 @@ class TrainedTrial:
         params: Mapping[str, Any],
         name: str,
         *,
-        threads: int,
+        crew: Crew,
         interrupted: Callable[[], str] = lambda: "",
     ) -> None:
         self._study = study
         self._trial = trial
         self._arm: Arm = study.candidate(params, name)
         self._folder = CampaignFolder(study.folder)
-        self._threads = threads
+        self._crew = crew
         self._interrupted = interrupted
         self._finished: list[SeedRecord] = []
         self._known: Mapping[str, float] = {}
@@ -80,7 +82,7 @@ class TrainedTrial:
         """The folder that holds a folder for each seed."""
         return self._folder.path / self._arm.name
 
-    def run(self) -> Ending:
+    def run(self) -> TrialEnding:
         """Train until every seed is done or one of them is stopped."""
         loop = self._arm.config.loops.get(self._study.loop)
         if loop is not None and self._study.start is not None:
@@ -102,7 +104,7 @@ class TrainedTrial:
                 self._report_seed()
         except _Stopped as stop:
             started = [*self._finished, *([] if current is None else [current])]
-            return Ending(state=stop.state, verdict=self._verdict(started), reason=stop.reason)
+            return TrialEnding(state=stop.state, verdict=self._verdict(started), reason=stop.reason)
         found = self._verdict(self._finished)
         if not found.has_values:
             lacking = [
@@ -110,12 +112,12 @@ class TrainedTrial:
                 for each, value in zip(self._study.objectives, found.values, strict=True)
                 if value != value
             ]
-            return Ending(
+            return TrialEnding(
                 state="failed",
                 verdict=found,
                 reason=f"the runs do not tell {', '.join(lacking) or 'a finite value'}",
             )
-        return Ending(state="complete", verdict=found)
+        return TrialEnding(state="complete", verdict=found)
 
     def _verdict(self, records: list[SeedRecord]) -> Verdict:
         if not records:
@@ -137,9 +139,23 @@ class TrainedTrial:
             followed.update()
             self._look(followed, looks)
             return
-        worker = start_run(folder, self._threads)
+        patience = Patience(self._study.campaign.config.execution.retries)
+        is_over = False
+        while not is_over:
+            ending = self._watch(start_run(folder, self._crew), followed, looks)
+            is_over = (
+                bool(self._interrupted()) or not is_lost(folder, ending) or not patience.takes_up(folder)
+            )
+            settle_run(folder, ending, "failed" if is_over else "pending")
+        if reason := self._interrupted():  # the run may have been told by the same signal
+            raise _Stopped("stopped", reason)
+        followed.update()
+        self._look(followed, looks)
+        self._require_done(folder)
+
+    def _watch(self, worker: Worker, followed: Followed, looks: list[int]) -> Ending:
         try:
-            while worker.process.poll() is None:
+            while (ending := worker.job.ended()) is None:
                 followed.update()
                 self._look(followed, looks)
                 if reason := self._interrupted():
@@ -151,12 +167,7 @@ class TrainedTrial:
         except BaseException:
             stop_runs([worker])
             raise
-        settle_run(worker)
-        if reason := self._interrupted():  # the run may have been told by the same signal
-            raise _Stopped("stopped", reason)
-        followed.update()
-        self._look(followed, looks)
-        self._require_done(folder)
+        return ending
 
     def _prepared(self, seed: int) -> RunFolder:
         folder = self._folder.run(self._arm.name, seed)

@@ -15,7 +15,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from orchestrator.campaign import shared_cores
+from orchestrator.execution.base import Crew, ExecutorError
 from orchestrator.tuning.foretold import PREDICTED
 from orchestrator.tuning.leases import (
     DUPLICATE,
@@ -38,9 +38,9 @@ from orchestrator.tuning.links import Links
 from orchestrator.tuning.simulated import judge
 from orchestrator.tuning.space import Params, suggest
 from orchestrator.tuning.study import Study
-from orchestrator.tuning.trial import Ending, TrainedTrial
+from orchestrator.tuning.trial import TrainedTrial, TrialEnding
 
-EXIT_DONE, EXIT_INTERRUPTED = 0, 143
+EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 WAIT_SECONDS = 1.0
 TRIAL_FOLDER = "entrostat.folder"
 
@@ -61,7 +61,7 @@ class TrialWorker:
         self._links = links
         self._until = until
         self._watch = Watch(study.config.lease_seconds)
-        self._threads = study.campaign.config.execution.threads or shared_cores(study.config.workers)
+        self._execution = study.campaign.config.execution
         self._stop = threading.Event()
 
     def stop(self, *_: object) -> None:
@@ -70,10 +70,19 @@ class TrialWorker:
 
     def run(self) -> int:
         """Take trials until none is left; give the exit status."""
+        threads = self._execution.threads or self._execution.executor.threads(self._study.config.workers)
+        try:
+            with self._execution.executor.connect(self._study.folder, threads) as crew:
+                return self._work_off(crew)
+        except ExecutorError as error:  # what it was at is taken up by the next that comes
+            print(error)
+            return EXIT_FAILED
+
+    def _work_off(self, crew: Crew) -> int:
         while not self._stop.is_set():
             trials = self._sweep()
             if self._may_begin(trials):
-                self._work(self._optuna.ask())
+                self._work(self._optuna.ask(), crew)
             elif self._is_over(trials):
                 return EXIT_DONE
             else:  # others are at the last trials; one of them may die
@@ -100,14 +109,14 @@ class TrialWorker:
     def _is_over(self, trials: list[Any]) -> bool:
         return self._is_late() or not any(trial.state.name == "RUNNING" for trial in trials)
 
-    def _work(self, trial: Any) -> None:
+    def _work(self, trial: Any, crew: Crew) -> None:
         with Lease(trial, self._study.config.lease_seconds) as lease:
             params = suggest(trial, self._study.config.space)
             if is_redundant(self._optuna, trial):
                 return close(trial, self._optuna, DUPLICATE, "it is in the queue twice")
             if counted(self._trials(), before=trial.number) >= self._study.config.budget.trials:
                 return close(trial, self._optuna, SURPLUS, "the budget is used up")
-            ending = self._train(trial, params, lease)
+            ending = self._train(trial, params, lease, crew)
             if lease.is_lost:
                 return None
             if ending.state == "stopped":
@@ -115,7 +124,7 @@ class TrialWorker:
             self._tell(trial, ending)
         return None
 
-    def _train(self, trial: Any, params: Params, lease: Lease) -> Ending:
+    def _train(self, trial: Any, params: Params, lease: Lease, crew: Crew) -> TrialEnding:
         def interrupted() -> str:
             if lease.is_lost:
                 return "another worker has taken the trial up"
@@ -123,9 +132,7 @@ class TrialWorker:
 
         frozen = self._trials()[trial.number]
         name = f"trial-{root(frozen):04d}"
-        trained = TrainedTrial(
-            self._study, trial, params, name, threads=self._threads, interrupted=interrupted
-        )
+        trained = TrainedTrial(self._study, trial, params, name, crew=crew, interrupted=interrupted)
         trial.set_user_attr(TRIAL_FOLDER, name)
         if self._study.config.simulation is not None:
             values = judge(self._study, [params])[0].values
@@ -135,7 +142,7 @@ class TrialWorker:
         self._links.end(trained.path, ending, self._study)
         return ending
 
-    def _tell(self, trial: Any, ending: Ending) -> None:
+    def _tell(self, trial: Any, ending: TrialEnding) -> None:
         from optuna.trial import TrialState
 
         with quietly():

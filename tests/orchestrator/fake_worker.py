@@ -5,6 +5,8 @@ bad       says why it failed
 dies      is killed without a word
 waits     works until it is told to stop, then says that it stopped
 stubborn  works and does not listen
+creeps    is killed four times, each time after it saved once more
+preempted is told to stop by its machine, once
 """
 
 from __future__ import annotations
@@ -25,16 +27,32 @@ def main(path: str) -> int:
         arm = folder.read_info().arm
         folder.write_status(Status(status="running", pid=os.getpid()))
         with folder.writer() as writer:
-            writer.append(0, {"entropy": 1.0})
+            if not writer.has(0, "train"):
+                writer.append(0, {"entropy": 1.0})
         if arm == "bad":
             folder.write_status(Status(status="failed", reason="[bold] it does that"))
             return 1
         if arm == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
+        if arm == "creeps" and len(saved := load(folder)) < 4:
+            save(folder, saved + "x")
+            os.kill(os.getpid(), signal.SIGKILL)
+        if arm == "preempted" and not load(folder):
+            save(folder, "x")
+            interrupted(path)
         if arm in ("waits", "stubborn"):
             time.sleep(60.0)
         folder.write_status(Status(status="done", iteration=1, num_iterations=1))
         return 0
+
+
+def load(folder: RunFolder) -> str:
+    return folder.checkpoint_path.read_text() if folder.checkpoint_path.exists() else ""
+
+
+def save(folder: RunFolder, text: str) -> None:
+    folder.checkpoint_path.parent.mkdir(exist_ok=True)
+    folder.checkpoint_path.write_text(text)
 
 
 def interrupted(path: str) -> None:

@@ -16,6 +16,7 @@ from orchestrator import campaign as campaigns
 from orchestrator.campaign import InterruptedCampaignError, exclusively, execute, prepare
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.execution import process, runs
 from orchestrator.storage.run_folder import RunFolder, Status
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +47,7 @@ def campaign_of(write_campaign):
 
 @pytest.fixture
 def fake(monkeypatch):
-    monkeypatch.setattr(campaigns, "WORKER", FAKE_WORKER)
+    monkeypatch.setattr(process, "WORKER", FAKE_WORKER)
     monkeypatch.setattr(campaigns, "POLL_SECONDS", 0.02)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
@@ -56,9 +57,9 @@ def started(monkeypatch):
     """Names of the runs that got a process, in order."""
     names, start = [], campaigns.start_run
 
-    def spy(folder, threads):
+    def spy(folder, crew):
         names.append(f"{folder.path.parent.name}/{folder.path.name}")
-        return start(folder, threads)
+        return start(folder, crew)
 
     monkeypatch.setattr(campaigns, "start_run", spy)
     return names
@@ -98,19 +99,12 @@ def test_no_more_at_once_than_workers(campaign_of, fake, workers):
     assert max(seen) == workers
 
 
-def test_cores_are_shared_among_the_workers(campaign_of, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert campaigns._threads(campaign_of("good", workers=2, **{"execution.threads": None})) == 4
-    assert campaigns._threads(campaign_of("good", workers=16, **{"execution.threads": None})) == 1
-    assert campaigns._threads(campaign_of("good", workers=2, **{"execution.threads": 3})) == 3
-
-
 def test_workers_do_not_import_from_the_users_folder(campaign_of, tmp_path):
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "__init__.py").write_text("raise SystemExit('the user's own tasks')")
     ours = str(ROOT / "tasks" / "__init__.py")
     code = f"import tasks, sys; sys.exit(tasks.__file__ != {ours!r})"
-    flags = campaigns.WORKER[: campaigns.WORKER.index("-m")]
+    flags = process.WORKER[: process.WORKER.index("-m")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, *flags, "-c", code], cwd=tmp_path, check=True, env=environment)
 
@@ -130,6 +124,30 @@ def test_failed_runs_stop_no_others_and_say_why(campaign_of, fake):
     assert "log.txt" in reason
 
 
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_a_lost_run_is_taken_up_so_often_and_no_more(campaign_of, fake, started, retries):
+    campaign = campaign_of("dies", **{"execution.retries": retries})
+    assert len(execute(prepare(campaign), campaign, on_poll=ignore)) == 1
+    assert len(started) == 1 + retries
+
+
+def test_a_run_that_saves_on_its_way_may_be_lost_again_and_again(campaign_of, fake, started):
+    campaign = campaign_of("creeps", **{"execution.retries": 1})
+    folder = prepare(campaign)
+    assert execute(folder, campaign, on_poll=ignore) == []
+    assert len(started) == 5
+    assert states(folder) == {"creeps/seed-0": "done"}
+
+
+def test_a_worker_that_others_told_to_stop_is_taken_up(campaign_of, fake, started):
+    """As a machine that is taken back does: the run saves and says that it was interrupted."""
+    campaign = campaign_of("preempted")
+    folder = prepare(campaign)
+    assert execute(folder, campaign, on_poll=ignore) == []
+    assert len(started) == 2
+    assert states(folder) == {"preempted/seed-0": "done"}
+
+
 def test_same_again_runs_only_what_is_not_done(campaign_of, fake, started):
     campaign = campaign_of("bad", "dies", "good")
     execute(prepare(campaign), campaign, on_poll=ignore)
@@ -137,7 +155,7 @@ def test_same_again_runs_only_what_is_not_done(campaign_of, fake, started):
     folder = prepare(campaign)
     assert states(folder) == {"bad/seed-0": "pending", "dies/seed-0": "pending", "good/seed-0": "done"}
     execute(folder, campaign, on_poll=ignore)
-    assert sorted(started) == ["bad/seed-0", "dies/seed-0"]
+    assert sorted(started) == ["bad/seed-0", *["dies/seed-0"] * 3]  # lost twice, and taken up each time
 
 
 def test_new_arms_and_seeds_join_what_is_done(campaign_of, fake, started):
@@ -222,7 +240,7 @@ def once_running(signal_number, num_running):
         begun = [w for w in schedule.running if w.folder.read_status().status == "running"]
         if len(begun) == num_running and not sent:
             sent.append(signal_number)
-            poll.pids = [worker.process.pid for worker in schedule.running]
+            poll.pids = [worker.job.process.pid for worker in schedule.running]
             os.kill(os.getpid(), signal_number)
 
     return poll
@@ -245,7 +263,7 @@ def test_signal_stops_the_workers_and_keeps_the_rest_waiting(campaign_of, fake, 
 
 
 def test_worker_that_does_not_listen_is_killed(campaign_of, fake, monkeypatch):
-    monkeypatch.setattr(campaigns, "STOP_SECONDS", 0.3)
+    monkeypatch.setattr(runs, "STOP_SECONDS", 0.3)
     campaign = campaign_of("stubborn", "waits")
     folder = prepare(campaign)
     poll = once_running(signal.SIGTERM, 2)
@@ -264,7 +282,7 @@ def test_error_in_the_parent_leaves_no_orphans(campaign_of, fake):
 
     def poll(schedule):
         if not pids and schedule.running:
-            pids.extend(worker.process.pid for worker in schedule.running)
+            pids.extend(worker.job.process.pid for worker in schedule.running)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -279,7 +297,7 @@ def test_workers_stop_when_the_parent_is_killed(campaign_of, fake, tmp_path):
     code = (
         "import sys; from pathlib import Path; from orchestrator import campaign as c;"
         "from orchestrator.configuration.resolve import read_campaign;"
-        "c.WORKER = (sys.argv[2],); campaign = read_campaign(Path(sys.argv[1]));"
+        "from orchestrator.execution import process; process.WORKER = (sys.argv[2],); campaign = read_campaign(Path(sys.argv[1]));"
         "c.execute(c.prepare(campaign), campaign, on_poll=lambda _: None)"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

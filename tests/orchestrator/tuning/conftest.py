@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator import campaign as campaigns
+from orchestrator.execution import process
 from orchestrator.tuning import trial as trials
 from orchestrator.tuning.reading import read_study
 
@@ -90,6 +90,6 @@ def make_study(write_study):
 @pytest.fixture
 def fake_training(monkeypatch):
     """Runs are acted out by `fake_training.py`."""
-    monkeypatch.setattr(campaigns, "WORKER", (FAKE_TRAINING,))
+    monkeypatch.setattr(process, "WORKER", (FAKE_TRAINING,))
     monkeypatch.setattr(trials, "POLL_SECONDS", 0.02)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

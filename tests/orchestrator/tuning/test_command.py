@@ -126,9 +126,9 @@ main()
 """
 WORKER = """
 import sys
-import orchestrator.campaign as campaign, orchestrator.tuning.trial as trial
+import orchestrator.execution.process as process, orchestrator.tuning.trial as trial
 import orchestrator.tuning.worker as worker
-campaign.WORKER = (sys.argv[1],); trial.POLL_SECONDS = 0.02; worker.WAIT_SECONDS = 0.1
+process.WORKER = (sys.argv[1],); trial.POLL_SECONDS = 0.02; worker.WAIT_SECONDS = 0.1
 sys.exit(worker.main(sys.argv[2:]))
 """
 

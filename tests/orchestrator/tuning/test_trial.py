@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from orchestrator.execution.local import Local
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tuning.trial import TrainedTrial
 from tests.orchestrator.tuning.conftest import KI, KP, SIMULATION
@@ -35,7 +36,8 @@ def train(make_study, fake_training):
     def run(params=GOOD, trial=None, interrupted=lambda: "", name="trial-0000", **changes):
         study = make_study(**changes)
         trial = trial or Reports()
-        ending = TrainedTrial(study, trial, params, name, threads=1, interrupted=interrupted).run()
+        with Local().connect(study.folder, threads=1) as crew:
+            ending = TrainedTrial(study, trial, params, name, crew=crew, interrupted=interrupted).run()
         return ending, trial.reported, CampaignFolder(study.folder)
 
     return run

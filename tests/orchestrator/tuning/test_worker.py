@@ -63,7 +63,7 @@ def test_a_worker_uses_up_the_budget_and_no_more(opened):
 def test_two_that_take_the_last_trial_at_once_are_one_too_many(opened):
     study, found, worker = opened(budget={"trials": 1}, seeds=[0])
     found.ask()
-    worker._work(found.ask())
+    worker._work(found.ask(), crew=None)  # nothing is handed over
     assert found.trials[1].state.name == "FAIL"
     assert found.trials[1].user_attrs[OUTCOME] == "surplus"
     assert not (study.folder / "trial-0001").exists()
@@ -183,9 +183,9 @@ def test_told_to_stop_a_worker_lets_go_of_its_trial(opened, monkeypatch):
 
 PROGRAM = """
 import sys
-import orchestrator.campaign as campaign, orchestrator.tuning.trial as trial
+import orchestrator.execution.process as process, orchestrator.tuning.trial as trial
 import orchestrator.tuning.worker as worker
-campaign.WORKER = (sys.argv[2],); trial.POLL_SECONDS = 0.02; worker.WAIT_SECONDS = 0.1
+process.WORKER = (sys.argv[2],); trial.POLL_SECONDS = 0.02; worker.WAIT_SECONDS = 0.1
 sys.exit(worker.main([sys.argv[1], "--index", sys.argv[3], "--storage", sys.argv[4], "--tracking", sys.argv[5]]))
 """
 

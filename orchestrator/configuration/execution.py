@@ -1,0 +1,35 @@
+"""Where and how the runs of a campaign are executed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from orchestrator.configuration.parts import Strict, one_of
+from orchestrator.execution import EXECUTORS
+from orchestrator.execution.base import Executor
+from orchestrator.execution.local import Local
+
+AnyExecutor = Annotated[Executor, one_of(EXECUTORS)]
+
+
+class ExecutionConfig(Strict):
+    """Where and how runs are executed; changes no result."""
+
+    executor: AnyExecutor = Local()
+    """Whose machines; on a cluster ``tracking.folder`` has to be one that all of them share."""
+    workers: PositiveInt = 1
+    """Runs at the same time, each a process of its own; on a cluster, tasks or jobs handed over at once."""
+    threads: PositiveInt | None = None
+    """CPU threads of each run; null shares the cores among the workers, or takes what a cluster gives."""
+    retries: Annotated[int, Field(ge=0)] = 2
+    """How often in a row a run whose worker was lost is taken up again without having saved any further."""
+    graders: PositiveInt = 1
+    """Processes that grade the responses of a run."""
+    grading_timeout_seconds: PositiveFloat = 2.0
+
+    @property
+    def threads_of_a_run(self) -> int:
+        """CPU threads of each run."""
+        return self.threads or self.executor.threads(self.workers)

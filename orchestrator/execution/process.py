@@ -1,0 +1,59 @@
+"""A run in a process of the machine that this code is on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from orchestrator.execution.base import Ending, Job
+from orchestrator.storage.run_folder import RunFolder
+
+# -P: a folder of the user's that is called "tasks" or "policies" must not hide ours.
+WORKER: tuple[str, ...] = ("-P", "-m", "orchestrator.training.worker")
+
+
+class RunProcess(Job):
+    """The worker process of a run, with all that it starts; it stops and saves when this process is gone."""
+
+    def __init__(self, folder: RunFolder, threads: int, command: Sequence[str] | None = None) -> None:
+        environment = os.environ | {
+            "OMP_NUM_THREADS": str(threads),
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+        # Lightning takes the one task of a SLURM job for one of the processes that a run starts itself.
+        environment.pop("SLURM_NTASKS", None)
+        with folder.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *(command or WORKER), str(folder.path), "--with-parent"],
+                # The worker lives as long as this pipe: it stops, and saves, when this process is gone.
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                # A Ctrl-C reaches this process only, which tells the workers in its own time.
+                start_new_session=True,
+            )
+
+    def ended(self) -> Ending | None:
+        code = self.process.poll()
+        if code is None:
+            return None
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        if code < 0:
+            return Ending(how=f"the process was killed by {signal.Signals(-code).name}", is_lost=True)
+        return Ending(how=f"the process exited with status {code}")
+
+    def ask(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
