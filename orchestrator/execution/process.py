@@ -24,8 +24,6 @@ class RunProcess(Job):
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
-        # Lightning takes the one task of a SLURM job for one of the processes that a run starts itself.
-        environment.pop("SLURM_NTASKS", None)
         with folder.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *(command or WORKER), str(folder.path), "--with-parent"],
