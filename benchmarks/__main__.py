@@ -6,7 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("token_statistics", "loop_step", "control_and_tracking", "comparison", "methods", "quickstart")
+BENCHMARKS = (
+    "token_statistics",
+    "loop_step",
+    "control_and_tracking",
+    "comparison",
+    "methods",
+    "lora",
+    "quickstart",
+)
 
 
 def main() -> None:

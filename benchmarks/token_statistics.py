@@ -26,8 +26,8 @@ from policies.token_statistics import token_statistics
 
 Statistics = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
-CASES = {"large": (8192, 32_000, 256), "small": (8192, 20, 64)}
-QUICK_CASES = {"large": (1024, 32_000, 256), "small": (8192, 20, 64)}
+CASES = {"large": (8192, 32_000, 256), "smollm2": (2048, 49_152, 576), "small": (8192, 20, 64)}
+QUICK_CASES = {"large": (1024, 32_000, 256), "smollm2": (512, 49_152, 576), "small": (8192, 20, 64)}
 MEMORY_GOAL, TIME_GOAL = 0.25, 1.3
 
 
@@ -75,9 +75,10 @@ def main() -> None:
         path, case = arguments.child
         print(json.dumps(measure(PATHS[path], cases[case], arguments.repeats)))
         return
+    print(f"torch {torch.__version__}, {arguments.threads} threads")
     print(f"{'':24}{'peak memory [MiB]':^27}   {'time [s]':^27}")
     print(f"{'T x V x D':24}" + f"{'dense':>9}{'chunked':>9}{'ratio':>9}   " * 2)
-    for case, shape in cases.items():
+    for case, shape in ((case, cases[case]) for case in arguments.only):
         results: dict[str, list[dict[str, float]]] = {path: [] for path in PATHS}
         for _ in range(arguments.rounds):
             for path, measured in results.items():
@@ -104,10 +105,11 @@ def _peak_bytes() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="1024 tokens in the large case")
+    parser.add_argument("--quick", action="store_true", help="fewer tokens in the large cases")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=2, help="least timed steps of a process")
     parser.add_argument("--rounds", type=int, default=2, help="processes of each path")
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), help="cases to measure")
     parser.add_argument("--child", nargs=2, metavar=("PATH", "CASE"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
