@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,13 @@ def design_pictures(analysis: Analysis) -> dict[str, bytes]:
     return {name: _png(picture, analysis) for name, picture in draw.items()}
 
 
-def prediction_picture(prediction: Prediction, title: str, changes: tuple[int, ...] = ()) -> bytes:
-    """PNG of entropy and command: median and band, the reference dashed, a change of plant dotted."""
+def prediction_picture(
+    prediction: Prediction, title: str, changes: tuple[int, ...] = (), runs: Sequence[Array] = ()
+) -> bytes:
+    """PNG of entropy and command: median and band, the reference dashed, a change of plant dotted.
+
+    ``runs`` are readings that the prediction is held against: thin black lines over it.
+    """
 
     def draw(pyplot: Any, shown: Prediction) -> Any:
         figure, axes = pyplot.subplots(2, 1, sharex=True, figsize=(8, 6), layout="constrained")
@@ -43,6 +48,9 @@ def prediction_picture(prediction: Prediction, title: str, changes: tuple[int, .
             axis.set_ylabel(label)
             for at in changes:
                 axis.axvline(at, color="black", linestyle=":", linewidth=1)
+        for number, run in enumerate(runs):
+            label = None if number else f"{len(runs)} runs"
+            axes[0].plot(run[: shown.y.shape[1]], color="black", linewidth=0.6, alpha=0.7, label=label)
         reference = np.median(shown.r, axis=0)
         if np.isfinite(reference).any():
             axes[0].plot(reference, color="black", linestyle="--", linewidth=1, label="setpoint")

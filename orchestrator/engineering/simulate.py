@@ -91,7 +91,7 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
     title = f"{scene.title}: {setting.seeds} courses from {initial:.3g} nats/token"
     files = {
         output: _csv(predicted),
-        output.with_suffix(".png"): prediction_picture(predicted, title, changes),
+        output.with_suffix(".png"): prediction_picture(predicted, title, changes, runs),
     }
     written = write_all(files)
     print_rows(console, title, table(qualities, predicted))

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from controllers.simulation import simulate_many
 from orchestrator.cli import app
 from orchestrator.configuration.models import LoopConfig
+from orchestrator.engineering.pictures import prediction_picture
 from orchestrator.engineering.prediction import agreement, predict
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.tracking.store import open_client
@@ -75,6 +76,23 @@ def test_the_picture_is_drawn(monkeypatch, tmp_path):
     code, _ = call(preset, "--iterations", 10, "--seeds", 3, "--output", tmp_path / "x.csv")
     assert code == 0
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_runs_are_drawn_over_the_prediction(monkeypatch):
+    """Every run a line of its own readings, as far as the prediction goes; without runs there is none."""
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    shown = predict(
+        LoopConfig(**loop_content(dither=False)).build(), PLANT, 10, initial_nats=0.3, num_draws=3
+    )
+    run = np.linspace(0.3, 0.2, 12)
+    prediction_picture(shown, "held", (), [run, run + 0.01])
+    prediction_picture(shown, "held")
+    with_runs, without = ([line.get_ydata() for line in figure.axes[0].lines] for figure in drawn)
+    assert len(with_runs) == len(without) + 2
+    assert any(np.array_equal(line, run[:10] + 0.01) for line in with_runs)
 
 
 def test_a_plant_file_wins_and_says_where_runs_begin(write_plant):
