@@ -49,8 +49,8 @@ def prediction_picture(
             for at in changes:
                 axis.axvline(at, color="black", linestyle=":", linewidth=1)
         for number, run in enumerate(runs):
-            label = None if number else f"{len(runs)} runs"
-            axes[0].plot(run[: shown.y.shape[1]], color="black", linewidth=0.6, alpha=0.7, label=label)
+            named = "" if number else f"{len(runs)} runs"
+            axes[0].plot(run[: shown.y.shape[1]], color="black", linewidth=0.6, alpha=0.7, label=named)
         reference = np.median(shown.r, axis=0)
         if np.isfinite(reference).any():
             axes[0].plot(reference, color="black", linestyle="--", linewidth=1, label="setpoint")
