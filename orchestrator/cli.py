@@ -78,6 +78,8 @@ class Family(StrEnum):
     objectives = "objectives"
     advantages = "advantages"
     executors = "executors"
+    engines = "engines"
+    importance = "importance"
     sensors = "sensors"
 
 

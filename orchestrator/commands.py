@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from orchestrator.campaign import InterruptedCampaignError, exclusively, execute, prepare
 from orchestrator.configuration.checks import check_campaign
+from orchestrator.configuration.engine_checks import check_installed
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Campaign, read_campaign
@@ -27,6 +28,7 @@ def run_campaign(path: Path, overrides: Sequence[str]) -> int:
     campaign = read_campaign(path, overrides)
     check_campaign(campaign)
     campaign.config.execution.executor.check()
+    check_installed(campaign)
     uri = tracking_uri(campaign)
     _check_tracking(campaign, uri)
     with exclusively(campaign):
@@ -79,6 +81,7 @@ def validate_campaign(path: Path, overrides: Sequence[str]) -> None:
     """Say what the campaign would run, or what is wrong with it."""
     campaign = read_campaign(path, overrides)
     check_campaign(campaign)
+    check_installed(campaign)
     console = Console()
     for arm in campaign.arms:
         loops = ", ".join(f"{name} ({_loop_line(loop)})" for name, loop in arm.config.loops.items())

@@ -14,6 +14,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine lacks the software for, with the reason."""
+    from policies.rollouts.settings import why_no_vllm
+
+    reason = why_no_vllm()
+    for item in items:
+        if reason is not None and item.get_closest_marker("vllm"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Policies that tests make are shared among them and with nobody else."""

@@ -12,7 +12,9 @@ from orchestrator.configuration.signals import ALL_SIGNALS
 from orchestrator.execution import EXECUTORS
 from policies.actuators import ACTUATORS
 from policies.advantages import ADVANTAGES
+from policies.importance import IMPORTANCES
 from policies.objectives import OBJECTIVES
+from policies.rollouts.settings import ENGINES
 from tasks import TASKS
 
 
@@ -46,4 +48,6 @@ _FAMILIES: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "objectives": _parts(dict(OBJECTIVES)),
     "advantages": _parts(dict(ADVANTAGES)),
     "executors": _parts(dict(EXECUTORS)),
+    "engines": _parts(dict(ENGINES)),
+    "importance": _parts(dict(IMPORTANCES)),
 }

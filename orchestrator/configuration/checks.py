@@ -14,6 +14,7 @@ from pathlib import Path
 from controllers.base import Reference
 from controllers.laws.open_loop import OpenLoop
 from controllers.references import Free
+from orchestrator.configuration.engine_checks import check_engine
 from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.prompt_checks import check_prompts
@@ -49,6 +50,7 @@ def arm_problems(arm: Arm) -> Iterator[str]:
     yield from _stops(config)
     yield from _devices(config)
     yield from check_prompts(config)
+    yield from check_engine(config)
     yield from _objective(config)
     yield from _owners(config)
     yield from _vocabularies(config)

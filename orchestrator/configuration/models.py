@@ -27,7 +27,9 @@ from orchestrator.configuration.policy import PolicyConfig
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, command_name
 from policies.advantages import ADVANTAGES, Advantage, Grpo
+from policies.importance import IMPORTANCES, Importance, NoImportance
 from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
+from policies.rollouts.settings import ENGINES, EngineSettings, Transformers
 from policies.sensors import DOMAIN
 from tasks import Task
 
@@ -41,12 +43,15 @@ AnyDither = Annotated[Dither, one_of(DITHERS)]
 AnyActuator = Annotated[Actuator, one_of(ACTUATORS)]
 AnyObjective = Annotated[Objective, one_of(OBJECTIVES)]
 AnyAdvantage = Annotated[Advantage, one_of(ADVANTAGES)]
+AnyEngine = Annotated[EngineSettings, one_of(ENGINES, by_name=True)]
+AnyImportance = Annotated[Importance, one_of(IMPORTANCES, by_name=True)]
 
 
 class RolloutConfig(Strict):
     """How responses are sampled."""
 
-    engine: Literal["transformers"] = "transformers"
+    engine: AnyEngine = Transformers()
+    """What samples them; a name alone, such as ``transformers``, takes its defaults."""
     temperature: PositiveFloat = 1.0
     max_tokens: PositiveInt = 16
     """Longest response [tokens]; a longer one is cut and counted as truncated."""
@@ -72,6 +77,8 @@ class LearnerConfig(Strict):
     """Responses in memory at once; null takes the whole minibatch.  Changes no result."""
     objective: AnyObjective = ClippedSurrogate()
     advantage: AnyAdvantage = Grpo()
+    importance: AnyImportance = NoImportance()
+    """Correction for an engine whose probabilities are not quite the learner's."""
     aggregation: Literal["token_mean", "sequence_mean", "fixed_length"] = "token_mean"
     learning_rate: PositiveFloat = 1e-6
     warmup_iterations: Annotated[int, Field(ge=0)] = 0

@@ -14,7 +14,17 @@ from operator import or_
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    create_model,
+)
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 
@@ -32,20 +42,34 @@ class MadeFrom:
     """
 
     models: Any
+    names: tuple[str, ...] = ()
+    """Kinds that may be given by name alone, such as ``engine: transformers``."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return handler.generate_schema(Annotated[self.models, AfterValidator(_build)])
+        before = [BeforeValidator(_of_kind)] if self.names else []
+        return handler.generate_schema(Annotated[self.models, AfterValidator(_build), *before])
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core)
+        return {"anyOf": [schema, {"enum": list(self.names)}]} if self.names else schema
 
 
-def one_of(registry: Mapping[str, type], *, nested: Mapping[type, MadeFrom] | None = None) -> MadeFrom:
+def one_of(
+    registry: Mapping[str, type], *, nested: Mapping[type, MadeFrom] | None = None, by_name: bool = False
+) -> MadeFrom:
     """One member of ``registry``, given with its ``kind``.
 
     ``nested`` maps an abstract family to what is accepted for it, for members that hold a part of it, or
-    several.
+    several.  ``by_name`` lets the name of a kind stand for it with its defaults.
     """
-    models = [_model(kind, part, nested or {}) for kind, part in sorted(registry.items())]
+    models = {kind: _model(kind, part, nested or {}) for kind, part in sorted(registry.items())}
+    union: Any = reduce(or_, models.values())
+    complete = [kind for kind, model in models.items() if _required(model) == {"kind"}]
     return MadeFrom(
-        Annotated[reduce(or_, models), Field(discriminator="kind")] if len(models) > 1 else models[0]
+        Annotated[union, Field(discriminator="kind")] if len(models) > 1 else union,
+        names=tuple(complete) if by_name else (),
     )
 
 
@@ -81,6 +105,14 @@ class _PartModel(Strict):
 
     def part(self) -> Any:
         raise NotImplementedError
+
+
+def _required(model: type[BaseModel]) -> set[str]:
+    return {name for name, field in model.model_fields.items() if field.is_required()}
+
+
+def _of_kind(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
 
 
 def _build(model: Any) -> Any:

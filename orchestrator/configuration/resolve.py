@@ -47,7 +47,10 @@ class Arm:
         plain = self.plain
         learner = {key: value for key, value in plain["learner"].items() if key not in EXECUTION_ONLY}
         loops = {name: loop | {"plant": None} for name, loop in plain["loops"].items()}
-        content = json.dumps(plain | {"learner": learner, "loops": loops}, sort_keys=True)
+        ignored = self.config.rollout.engine.execution_only
+        engine = {key: value for key, value in plain["rollout"]["engine"].items() if key not in ignored}
+        rollout = plain["rollout"] | {"engine": engine}
+        content = json.dumps(plain | {"learner": learner, "loops": loops, "rollout": rollout}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

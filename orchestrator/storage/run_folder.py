@@ -114,6 +114,11 @@ class RunFolder:
         return self.path / "policy"
 
     @property
+    def engine_path(self) -> Path:
+        """What a rollout engine leaves on disk: weights for a server to load."""
+        return self.path / "engine"
+
+    @property
     def log_path(self) -> Path:
         return self.path / "log.txt"
 

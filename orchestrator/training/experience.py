@@ -13,7 +13,7 @@ from orchestrator.configuration.models import LearnerConfig
 from orchestrator.training.ranks import Ranks
 from policies.batch import TokenBatch, domain_code
 from policies.loading import LoadedPolicy
-from policies.rollouts.base import RolloutEngine, Sampling
+from policies.rollouts.base import Completion, RolloutEngine, Sampling
 from policies.sequences import Sequences, View, token_index
 from tasks import Problem
 from tasks.grading import Grades, GradingPool
@@ -28,6 +28,9 @@ class Rollouts:
     responses: Sequence[Tensor]  # [N] int64 token ids
     texts: Sequence[str]  # [N] decoded responses
     behaviour_logprobs: Tensor  # [T] float32, of the engine
+    versions: (
+        Tensor | None
+    )  # [T] int64: updates behind the weights that sampled a token; None: all there were
     finished: Tensor  # [N] bool: ended by itself
     grades: Grades
     group: Tensor  # [N] int64
@@ -44,12 +47,14 @@ class Rollouts:
         """[N] names."""
         return [problem.domain for problem in self.problems]
 
-    def metrics(self, logprobs: Tensor) -> dict[str, float]:
+    def metrics(self, logprobs: Tensor, version: int) -> dict[str, float]:
         """Lengths, truncation, speed, what went wrong in grading, and how far the engine is off.
 
         ``logprobs`` [T] are the learner's own of the same tokens: zero gap but for rounding, or the
-        responses are of another policy than the one that learns from them.
+        responses are of another policy than the one that learns from them.  ``version`` is the number of
+        updates behind that one.
         """
+        staleness = torch.zeros(1) if self.versions is None else version - self.versions
         gap = (logprobs.cpu() - self.behaviour_logprobs).abs().double()
         lengths = torch.tensor([len(r) for r in self.responses], dtype=torch.float64)
         return {
@@ -58,6 +63,8 @@ class Rollouts:
             "rollout/truncated": 1.0 - self.finished.double().mean().item(),
             "rollout/temperature": self.temperature,
             "rollout/logprob_gap": gap.mean().item(),
+            "rollout/staleness": staleness.double().mean().item(),
+            "rollout/staleness/max": float(staleness.max()),
             "rollout/tokens_per_second": lengths.sum().item() / self.seconds["rollout"],
             "grader/timeouts": float(self.grades.num_timeouts),
             "grader/errors": float(self.grades.num_errors),
@@ -96,12 +103,19 @@ def collect(
         responses=[completion.tokens for completion in completions],
         texts=[text for part in parts for text in part[1]],
         behaviour_logprobs=torch.cat([completion.logprobs for completion in completions]),
+        versions=_versions(completions),
         finished=torch.tensor([completion.finished for completion in completions]),
         grades=Grades.join([part[2] for part in parts]),
         group=torch.repeat_interleave(torch.arange(len(problems)), num_samples),
         temperature=sampling.temperature,
         seconds={"rollout": max(part[3] for part in parts), "grade": max(part[4] for part in parts)},
     )
+
+
+def _versions(completions: Sequence[Completion]) -> Tensor | None:
+    """[T] those of every token, or None where the policy itself sampled."""
+    versions = [completion.versions for completion in completions if completion.versions is not None]
+    return torch.cat(versions) if versions else None
 
 
 def token_batch(
@@ -111,8 +125,11 @@ def token_batch(
     settings: LearnerConfig,
     view: View,
     ranks: Ranks,
-) -> TokenBatch:
-    """The rollouts as the policy sees them before the update: log-probs and entropy of every token."""
+) -> tuple[TokenBatch, dict[str, float]]:
+    """The rollouts as the policy sees them before the update: log-probs and entropy of every token.
+
+    Beside the batch come the metrics of the importance correction, if there is one.
+    """
     seen = ranks.observe(
         policy,
         sequences,
@@ -121,7 +138,14 @@ def token_batch(
     )
     response, position = token_index(sequences)
     advantages = settings.advantage(rollouts.rewards, rollouts.group)
-    return TokenBatch(
+    corrected = settings.importance.weights(
+        seen.logprobs,
+        rollouts.behaviour_logprobs.to(seen.logprobs),
+        response.to(seen.logprobs.device),
+        len(rollouts.problems),
+    )
+    importance, metrics = corrected or (None, {})
+    batch = TokenBatch(
         response=response,
         position=position,
         logprobs=seen.logprobs,
@@ -134,4 +158,6 @@ def token_batch(
         domain=torch.tensor([domain_code(name) for name in rollouts.domains], dtype=torch.int64),
         filtered_logprobs=seen.filtered_logprobs,
         filtered_entropy=seen.filtered_entropy,
-    ).to(policy.model.device)
+        importance=importance,
+    )
+    return batch.to(policy.model.device), metrics

@@ -69,6 +69,9 @@ class Learner(pl.LightningModule):
         self.num_skipped_in_a_row = 0
         self.seconds: dict[str, float] = {}
 
+    def on_train_start(self) -> None:
+        self.engine.push(self.iteration)
+
     def training_step(self, prompts: PromptBatch, _: int) -> None:
         start = perf_counter()
         # bf16-true makes bfloat16 the default dtype around this call; ours is float32 where we say nothing.
@@ -79,7 +82,7 @@ class Learner(pl.LightningModule):
         with self._timed("measure"):
             sequences = pack(rollouts.prompts, rollouts.responses, self.policy.pad_id)
             view = View(temperature=rollouts.temperature, vocabulary=self.control.vocabulary)
-            batch = token_batch(rollouts, sequences, self.policy, self.settings, view, self.ranks)
+            batch, importance = token_batch(rollouts, sequences, self.policy, self.settings, view, self.ranks)
         with self._timed("control"):
             telemetry = {"learning_rate": self._learning_rate()} | measure(
                 batch, vocabulary_size=self.policy.vocabulary_size, domains=rollouts.domains
@@ -88,13 +91,16 @@ class Learner(pl.LightningModule):
             self.ranks.check_agreement("the commands of the loops", self.control.commands)
         with self._timed("update"):
             update = self._update(sequences, batch, view)
+        with self._timed("push"):
+            self.engine.push(self.iteration + 1)
 
         self.seconds |= rollouts.seconds | {"iteration": perf_counter() - start}
         metrics = (
             telemetry
             | trace_metrics(traces)
             | update.metrics()
-            | rollouts.metrics(batch.logprobs)
+            | rollouts.metrics(batch.logprobs, self.iteration)
+            | importance
             | {f"seconds/{phase}": seconds for phase, seconds in self.seconds.items()}
         )
         if self.writer is not None:

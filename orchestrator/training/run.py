@@ -10,7 +10,7 @@ import logging
 import os
 import pickle
 import traceback
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from orchestrator.training.seeds import derive_seed
 from orchestrator.training.start import load_start, make_engine
 from orchestrator.training.stopping import Stopping, stop_on_signals
 from orchestrator.training.strategy import environment_of, strategy_of
+from policies.rollouts.base import EngineUnavailableError
 from tasks.grading import GradingPool
 from tasks.splits import held_out_set
 
@@ -65,6 +66,10 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
         iteration = _checkpointed_iteration(folder) or 0
         tell("interrupted", f"told to stop; it continues from iteration {iteration}")
         return EXIT_INTERRUPTED
+    except EngineUnavailableError as error:  # nothing is wrong with the run, and it can go on
+        log.error("%s", error)
+        _tell(folder, info, "interrupted", str(error))
+        return EXIT_INTERRUPTED
     except Exception as error:
         traceback.print_exc()
         _tell_failure(folder, info, ranks, f"{type(error).__name__}: {error}")
@@ -77,7 +82,7 @@ def _tell_failure(folder: RunFolder, info: RunInfo, ranks: Ranks, reason: str) -
     """The rank that fails first says why; the others only miss it, and that after it has said so."""
     if ranks.size == 1:
         _tell(folder, info, "failed", reason)
-    elif folder.read_status().status != "failed":
+    elif folder.read_status().status not in ("failed", "interrupted"):
         _tell(folder, info, "failed", f"rank {ranks.rank} of {ranks.size}: {reason}")
 
 
@@ -107,8 +112,7 @@ def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     if ranks.is_first:
         folder.truncate(-1 if done is None else done)
 
-    config, policy = load_start(config, info.seed, folder.start_path)
-    engine = make_engine(policy, config)
+    config, policy = load_start(config, info.seed, folder)
     loader = PromptLoader(
         config.task_at,
         seed=derive_seed(info.seed, "prompts"),
@@ -123,6 +127,7 @@ def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             timeout_seconds=execution["grading_timeout_seconds"],
         ) as graders,
         MetricsWriter(folder.metrics_path) if ranks.is_first else nullcontext() as writer,
+        closing(make_engine(policy, config, folder.engine_path)) as engine,
     ):
         control = EntropyControl(config.loops, info.seed)
         learner = Learner(

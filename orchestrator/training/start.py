@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from contextlib import closing
 from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -13,11 +14,11 @@ import torch
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.storage.files import read_json, write_json
+from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
 from policies.loading import LoadedPolicy, built_in, load_pretrained
 from policies.rollouts.base import RolloutEngine, Sampling
-from policies.rollouts.transformers_engine import TransformersEngine
 from policies.sources import BUILTIN
 from policies.trainable import add_adapters, train_last_layers
 from tasks import Task
@@ -25,24 +26,26 @@ from tasks import Task
 log = logging.getLogger(__name__)
 
 
-def load_start(config: RunConfig, seed: int, decision: Path) -> tuple[RunConfig, LoadedPolicy]:
+def load_start(config: RunConfig, seed: int, folder: RunFolder) -> tuple[RunConfig, LoadedPolicy]:
     """The policy of a run, and its configuration as entropy-aware initialisation leaves it.
 
-    What was decided is kept in the file ``decision``, so that a continued run starts from the same.
+    What was decided is kept in the run's folder, so that a continued run starts from the same.
     """
     if config.policy.initialisation.floor_nats is None:
         return config, load_policy(config)
     load = lru_cache(maxsize=1)(lambda seed: load_policy(_drawn_with(config, seed)))
-    if decision.exists():
-        start = Start(**read_json(decision))
+    if folder.start_path.exists():
+        start = Start(**read_json(folder.start_path))
     else:
         start = choose_start(
             config.policy.initialisation,
             seed=config.policy.warm_start.seed,
             temperature=config.rollout.temperature,
-            entropy=lambda draw, temperature: _first_entropy(load(draw), config, seed, temperature),
+            entropy=lambda draw, temperature: _first_entropy(
+                load(draw), config, seed, temperature, folder.engine_path
+            ),
         )
-        write_json(decision, asdict(start))
+        write_json(folder.start_path, asdict(start))
     _report(start, config)
     rollout = config.rollout.model_copy(update={"temperature": start.temperature})
     config = _drawn_with(config, start.seed).model_copy(update={"rollout": rollout})
@@ -72,35 +75,34 @@ def _load(settings: PolicyConfig, task: Task) -> LoadedPolicy:
     return built_in(settings.architecture, settings.warm_start, task.alphabet(), demonstrations)
 
 
-def make_engine(policy: LoadedPolicy, config: RunConfig) -> RolloutEngine:
-    """The rollout engine that a run names."""
-    return TransformersEngine(
-        policy.model,
-        pad_id=policy.pad_id,
-        stop_ids=policy.stop_ids,
-        max_batch_size=config.rollout.max_batch_size,
-    )
+def make_engine(policy: LoadedPolicy, config: RunConfig, scratch: Path) -> RolloutEngine:
+    """The rollout engine that a run names; ``scratch`` is where it may leave files."""
+    rollout = config.rollout
+    return rollout.engine.open(policy, max_batch_size=rollout.max_batch_size, scratch=scratch)
 
 
-def _first_entropy(policy: LoadedPolicy, config: RunConfig, seed: int, temperature: float) -> float:
+def _first_entropy(
+    policy: LoadedPolicy, config: RunConfig, seed: int, temperature: float, scratch: Path
+) -> float:
     """Entropy of the very rollouts that iteration 0 is going to sample [nats/token]."""
     if config.learner.accelerator != "cpu" and torch.cuda.is_available():
         policy.model.to("cuda")
     prompts_seed = derive_seed(seed, "prompts")
     task = config.task_at(0)
     problems = [task.problem("train", prompts_seed, i) for i in range(config.learner.prompts_per_iteration)]
-    return rollout_entropy(
-        policy,
-        make_engine(policy, config),
-        [problem.prompt for problem in problems],
-        num_samples=config.learner.group_size,
-        sampling=Sampling(
-            temperature=temperature,
-            max_tokens=config.rollout.max_tokens,
-            seed=derive_seed(seed, "rollout", 0),
-        ),
-        micro_batch_size=config.learner.micro_batch_size,
-    )
+    with closing(make_engine(policy, config, scratch)) as engine:
+        return rollout_entropy(
+            policy,
+            engine,
+            [problem.prompt for problem in problems],
+            num_samples=config.learner.group_size,
+            sampling=Sampling(
+                temperature=temperature,
+                max_tokens=config.rollout.max_tokens,
+                seed=derive_seed(seed, "rollout", 0),
+            ),
+            micro_batch_size=config.learner.micro_batch_size,
+        )
 
 
 def _report(start: Start, config: RunConfig) -> None:

@@ -107,7 +107,8 @@ class Updater:
         generator = torch.Generator().manual_seed(
             derive_seed(update.seed, "weights", len(update.gradient_norms))
         )
-        plans, factors = actuation.plans(batch), actuation.weights(batch, generator)
+        plans = actuation.plans(batch)
+        factors = _product(actuation.weights(batch, generator), batch.importance)
         view = replace(
             view,
             entropy_gradient=actuation.needs_entropy_gradient,
@@ -165,6 +166,11 @@ def _added(parts: Sequence[dict[str, float]]) -> dict[str, float]:
     """Sums by name."""
     names = dict.fromkeys(name for part in parts for name in part)
     return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
+
+
+def _product(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Of factors, where None is none."""
+    return other if one is None else one if other is None else one * other
 
 
 def _mean(values: list[float]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -30,10 +30,19 @@ class Completion:
     tokens: Tensor  # [L] int64, with the stop token where finished
     logprobs: Tensor  # [L] float32: log-probability under the distribution that was sampled from
     finished: bool
+    versions: Tensor | None = None
+    """[L] int64: updates behind the weights that sampled each token; None where the policy itself did."""
+
+
+class EngineUnavailableError(RuntimeError):
+    """The engine is gone and does not come back by itself; the run continues from its checkpoint."""
 
 
 class RolloutEngine(ABC):
-    """Samples responses from the policy as it is now."""
+    """Samples responses from the policy.
+
+    One that has weights of its own takes the policy's when it is first used, and at every ``push``.
+    """
 
     @abstractmethod
     def generate(
@@ -45,3 +54,26 @@ class RolloutEngine(ABC):
         left as it was.  The chance in a response comes from its address (`rollouts/chance.py`), where
         the engine can do that.
         """
+
+    def push(self, version: int) -> None:  # noqa: B027
+        """The policy has ``version`` updates behind it now; nothing to do for one that samples with it.
+
+        Every rank calls it, since a sharded policy is gathered by all of them.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Give back what the engine holds: memory, processes, connections.  It is not used again."""
+
+
+def check_context(prompts: Iterable[Tensor], max_tokens: int, context: int | None) -> None:
+    """Refuse prompts that leave no room for a response of full length.
+
+    Raises:
+        ValueError: one does.
+    """
+    longest = max((len(prompt) for prompt in prompts), default=0)
+    if context is not None and longest + max_tokens > context:
+        raise ValueError(
+            f"a prompt of {longest} tokens and a response of up to {max_tokens} (rollout.max_tokens) do "
+            f"not fit the model's context of {context} tokens; lower one, or choose another model"
+        )

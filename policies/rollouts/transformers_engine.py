@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
-from policies.rollouts.base import Completion, RolloutEngine, Sampling
+from policies.rollouts.base import Completion, RolloutEngine, Sampling, check_context
 from policies.rollouts.chance import draw, uniforms
 
 
@@ -64,7 +64,8 @@ class TransformersEngine(RolloutEngine):
     def generate(
         self, prompts: Sequence[Tensor], num_samples: int, sampling: Sampling
     ) -> list[list[Completion]]:
-        self._check_context(prompts, sampling.max_tokens)
+        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        check_context(prompts, sampling.max_tokens, context)
         by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         rows = [(i, sample) for i in by_length for sample in range(num_samples)]
         completions: list[list[Completion]] = [[] for _ in prompts]
@@ -74,15 +75,6 @@ class TransformersEngine(RolloutEngine):
                 for (i, _), completion in zip(chosen, self._generate(prompts, chosen, sampling), strict=True):
                     completions[i].append(completion)
         return completions
-
-    def _check_context(self, prompts: Sequence[Tensor], max_tokens: int) -> None:
-        longest = max(len(prompt) for prompt in prompts)
-        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        if context is not None and longest + max_tokens > context:
-            raise ValueError(
-                f"a prompt of {longest} tokens and a response of up to {max_tokens} (rollout.max_tokens) do "
-                f"not fit the model's context of {context} tokens; lower one, or choose another model"
-            )
 
     def _generate(
         self, prompts: Sequence[Tensor], rows: Sequence[tuple[int, int]], sampling: Sampling

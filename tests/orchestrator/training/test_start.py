@@ -84,13 +84,11 @@ def test_accept_warns_and_changes_nothing(make_run, caplog):
 
 def test_redraw_trains_the_policy_that_it_found(make_run, monkeypatch):
     entropies = {0: 0.1, 1: 0.2, 2: 3.0}
-    monkeypatch.setattr(
-        start, "_first_entropy", lambda policy, config, seed, T: entropies.pop(min(entropies))
-    )
+    monkeypatch.setattr(start, "_first_entropy", lambda *_: entropies.pop(min(entropies)))
     folder = make_run({"floor_nats": 1.0, "action": "redraw"}, {"policy.warm_start.num_steps": 1})
     train(folder)
     assert json.loads(folder.start_path.read_text())["seed"] == 2
-    config, policy = start.load_start(worker.RunConfig(**folder.read_info().config), 0, folder.start_path)
+    config, policy = start.load_start(worker.RunConfig(**folder.read_info().config), 0, folder)
     assert config.policy.warm_start.seed == 2
     expected = start.load_policy(config)
     other = start.load_policy(worker.RunConfig(**folder.read_info().config))

@@ -1,0 +1,66 @@
+"""Whether the rollout engine of a run suits its policy, and whether it is there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.models import RunConfig
+from orchestrator.configuration.resolve import Campaign
+from policies.rollouts.settings import LARGEST_TEMPERATURE, Vllm, VllmServer, why_no_head
+from policies.sources import BUILTIN
+
+
+def check_engine(config: RunConfig) -> Iterator[str]:
+    """Problems of the engine with the other sections, one ``key: rule, value; remedy`` each."""
+    engine = config.rollout.engine
+    if isinstance(engine, Vllm | VllmServer) and config.rollout.temperature > LARGEST_TEMPERATURE:
+        yield (
+            f"rollout.temperature: must be at most {LARGEST_TEMPERATURE:g} with the engine {engine.kind!r}, got "
+            f"{config.rollout.temperature:g}; lower it, or take the engine 'transformers'"
+        )
+    if isinstance(engine, Vllm):
+        length, longest = engine.max_model_len, config.rollout.max_tokens
+        if length is not None and length <= longest:
+            yield (
+                f"rollout.engine.max_model_len: must be above rollout.max_tokens ({longest}), since a prompt comes "
+                f"before the response, got {length}; raise it, or set null for the model's context"
+            )
+        reason = why_no_head(_head_dim(config)) if config.learner.accelerator == "cpu" else None
+        if reason is not None:
+            yield f"rollout.engine: {reason}"
+    if isinstance(engine, VllmServer) and engine.transfer == "adapter" and config.policy.lora is None:
+        yield (
+            "rollout.engine.transfer: 'adapter' pushes a LoRA adapter, and this policy has none; set policy.lora, "
+            "or transfer to 'folder'"
+        )
+
+
+def check_installed(campaign: Campaign) -> None:
+    """Make sure that this installation can run the engines of all arms.
+
+    Raises:
+        ConfigError: with one line for each that it cannot.
+    """
+    lacking = [
+        f"{campaign.path}: arms.{arm.name}.rollout.engine: {engine.kind!r} cannot run here: {reason}"
+        for arm in campaign.arms
+        for engine in [arm.config.rollout.engine]
+        for reason in [engine.why_unavailable()]
+        if reason is not None
+    ]
+    if lacking:
+        raise ConfigError("\n".join(lacking))
+
+
+def _head_dim(config: RunConfig) -> int | None:
+    """Size of an attention head, without loading the model; None where that cannot be known."""
+    if config.policy.source == BUILTIN:
+        return config.policy.architecture.head_dim
+    try:
+        content = json.loads((Path(config.policy.source).expanduser() / "config.json").read_text())
+        return int(content.get("head_dim") or content["hidden_size"] // content["num_attention_heads"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,106 @@
+"""An engine with weights of its own: when it takes those of the policy, and how old they are."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from policies.rollouts.base import Completion, RolloutEngine, Sampling
+from policies.rollouts.settings import LARGEST_TEMPERATURE
+
+
+class PushedEngine(RolloutEngine):
+    """Takes the policy's weights when it is first used, and then after every ``push_every`` updates.
+
+    Nothing is started before the first use: by then Lightning has placed the model, formed the process
+    group and read the checkpoint.
+    """
+
+    def __init__(self, *, push_every: int) -> None:
+        self.push_every = push_every
+        self._policy_version = 0
+        self._version: int | None = None  # of the weights in the engine; None: they are not the policy's
+
+    def push(self, version: int) -> None:
+        self._policy_version = version
+        # A version below that of the engine is a policy that was rolled back.
+        if self._version is not None and (version % self.push_every == 0 or version < self._version):
+            self._take()
+
+    def generate(
+        self, prompts: Sequence[Tensor], num_samples: int, sampling: Sampling
+    ) -> list[list[Completion]]:
+        if self._version is None:
+            self._take()
+        return self._generate(prompts, num_samples, sampling)
+
+    def _take(self) -> None:
+        self._version = None  # while this goes on, and if it fails, they are nobody's
+        self._load(self._policy_version)
+        self._version = self._policy_version
+
+    @abstractmethod
+    def _load(self, version: int) -> None:
+        """Put the policy's weights, as they are now, into the engine; start it where it is not running."""
+
+    @abstractmethod
+    def _generate(
+        self, prompts: Sequence[Tensor], num_samples: int, sampling: Sampling
+    ) -> list[list[Completion]]:
+        """`generate` with the weights that are there."""
+
+
+def request(sampling: Sampling, number: int, num_samples: int, stop_ids: Iterable[int]) -> dict[str, Any]:
+    """vLLM's ``SamplingParams`` for the samples of prompt ``number`` of a batch.
+
+    The whole distribution, log-probabilities of the sampled tokens only, an end at ``stop_ids`` and nowhere
+    else.  Sample k of a prompt has the seed of the prompt plus k: vLLM's own rule for n > 1.  So chance comes
+    from an address here too, though not the numbers of `rollouts/chance.py`.
+
+    Raises:
+        ValueError: vLLM does not sample at that temperature.
+    """
+    if sampling.temperature > LARGEST_TEMPERATURE:
+        raise ValueError(
+            f"vLLM samples at temperatures up to {LARGEST_TEMPERATURE:g}, got {sampling.temperature:g}; lower "
+            "rollout.temperature or the limits of the loop that moves it, or take the engine 'transformers'"
+        )
+    return {
+        "n": num_samples,
+        "temperature": sampling.temperature,
+        "top_p": 1.0,
+        "top_k": 0,
+        "min_p": 0.0,
+        "max_tokens": sampling.max_tokens,
+        "seed": prompt_seed(sampling.seed, sampling.first_prompt + number),
+        "logprobs": 0,
+        "stop_token_ids": list(stop_ids),
+        "ignore_eos": True,
+        "detokenize": False,
+    }
+
+
+def prompt_seed(seed: int, number: int) -> int:
+    """A seed of 62 bits for the prompt of that number: room above it for one of each sample."""
+    digest = blake2b(repr((seed, number)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 2
+
+
+def completion(
+    tokens: Sequence[int], logprobs: Sequence[float], versions: Iterable[tuple[int, int]], *, finished: bool
+) -> Completion:
+    """From plain numbers; ``versions`` are pairs of a version and the number of tokens sampled with it."""
+    counts = list(versions)
+    return Completion(
+        tokens=torch.tensor(tokens, dtype=torch.int64),
+        logprobs=torch.tensor(logprobs, dtype=torch.float32),
+        finished=finished,
+        versions=torch.repeat_interleave(
+            torch.tensor([version for version, _ in counts]), torch.tensor([count for _, count in counts])
+        ),
+    )

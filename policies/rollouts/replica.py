@@ -1,0 +1,79 @@
+"""One vLLM server over HTTP: requests that are tried again, and an error that says which server is gone."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from policies.rollouts.base import EngineUnavailableError
+
+log = logging.getLogger(__name__)
+
+MAX_WAIT_SECONDS = 30.0
+PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)
+"""What a server that is starting, overloaded or dying answers; other refusals are mistakes and stay so."""
+
+# Of a server that cannot be reached, hangs, or dies while it answers.
+_DISTURBANCES = (urllib.error.URLError, http.client.HTTPException, OSError, json.JSONDecodeError)
+
+
+class RefusedRequestError(ValueError):
+    """The server understood and said no: asking again would not help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """A server and how patient one is with it."""
+
+    url: str
+    timeout_seconds: float
+    retries: int
+    backoff_seconds: float
+
+    def get(self, path: str) -> Any:
+        """As `post`, for what only asks."""
+        return self._call("GET", path, None)
+
+    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The answer to a request, as JSON; None where it is empty.
+
+        Tried ``retries`` times more, after ``backoff_seconds``, twice that, and so on, where the server
+        cannot be reached, hangs, dies or says that it is not ready.
+
+        Raises:
+            EngineUnavailableError: it stayed so.
+            RefusedRequestError: it refused the request.
+        """
+        return self._call("POST", path, b"" if body is None else json.dumps(body).encode())
+
+    def _call(self, method: str, path: str, data: bytes | None) -> Any:
+        for attempt in range(self.retries + 1):
+            try:
+                return self._call_once(method, path, data)
+            except urllib.error.HTTPError as error:
+                reason = f"HTTP {error.code}: {error.read().decode(errors='replace')[:500]}"
+                if error.code not in PASSING_STATUSES:
+                    raise RefusedRequestError(f"{self.url}{path}: {reason}") from error
+            except _DISTURBANCES as error:
+                reason = f"{type(error).__name__}: {error}"
+            if attempt < self.retries:
+                wait = min(self.backoff_seconds * 2**attempt, MAX_WAIT_SECONDS)
+                log.warning("%s%s: %s; trying again in %g s", self.url, path, reason, wait)
+                time.sleep(wait)
+        raise EngineUnavailableError(
+            f"the rollout server {self.url} does not answer, after {self.retries + 1} attempts ({reason}); start it "
+            "again, then give the same command again: the run continues from its last checkpoint"
+        )
+
+    def _call_once(self, method: str, path: str, data: bytes | None) -> Any:
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
+        with urllib.request.urlopen(request, timeout=self.timeout_seconds) as answer:
+            content = answer.read()
+        return json.loads(content) if content else None

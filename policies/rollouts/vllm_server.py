@@ -1,0 +1,165 @@
+"""Rollouts by vLLM servers of their own: prompts dealt over replicas, token ids in and out over HTTP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from policies.rollouts.base import Completion, EngineUnavailableError, Sampling, check_context
+from policies.rollouts.pushed import PushedEngine, completion, request
+from policies.rollouts.replica import Replica
+from policies.rollouts.weight_transfer import TRANSFERS, rank
+
+if TYPE_CHECKING:
+    from policies.loading import LoadedPolicy
+    from policies.rollouts.settings import VllmServer
+
+log = logging.getLogger(__name__)
+
+GENERATE = "/inference/v1/generate"
+MAX_ROUNDS = 8  # of asking whoever is left for what is missing
+
+
+class VllmServerEngine(PushedEngine):
+    """A set of ``vllm serve`` replicas; each prompt goes to one of them, with all of its samples.
+
+    Chance comes from the seed of each prompt, so it does not matter which one answers.  A replica that is
+    gone leaves its prompts to the others until the next push; one that came back without the weights is
+    given them again; with none left the run stops.
+    """
+
+    def __init__(
+        self, policy: LoadedPolicy, settings: VllmServer, *, max_batch_size: int, scratch: Path
+    ) -> None:
+        super().__init__(push_every=settings.push_every)
+        self.policy = policy
+        self.max_batch_size = max_batch_size
+        self.replicas = [
+            Replica(
+                url=url.rstrip("/"),
+                timeout_seconds=settings.timeout_seconds,
+                retries=settings.retries,
+                backoff_seconds=settings.backoff_seconds,
+            )
+            for url in settings.urls
+        ]
+        folder = Path(settings.folder).expanduser() if settings.folder else scratch
+        self.transfer = TRANSFERS[settings.transfer](policy, folder.resolve() / "weights")
+        # A server may hold the weights of another run at the same version.
+        self._run = blake2b(str(scratch.resolve()).encode(), digest_size=8).hexdigest()
+        self._present: list[Replica] = []  # those that answered last
+
+    def _load(self, version: int) -> None:
+        self.transfer.prepare(write=rank() == 0)
+        _barrier()  # written, before anybody reads it
+        self._present = list(self.replicas)
+        if rank() == 0 or self.transfer.collective:
+            for replica in self.replicas:
+                self._give(replica, self._label(version))
+        _barrier()  # taken, before anybody asks
+
+    def _give(self, replica: Replica, label: str) -> None:
+        """Push to a replica, or leave it out where it does not answer and others are left."""
+        try:
+            self.transfer.give(replica, label)
+        except EngineUnavailableError as error:
+            if self.transfer.collective:
+                raise
+            self._leave_out(replica, error)
+
+    def _leave_out(self, replica: Replica, error: EngineUnavailableError) -> None:
+        """Go on without a replica, if there are others.
+
+        Raises:
+            EngineUnavailableError: it was the last one.
+        """
+        if replica in self._present:
+            self._present.remove(replica)
+            log.warning("going on with %d replicas: %s", len(self._present), error)
+        if not self._present:
+            raise error
+
+    def _generate(
+        self, prompts: Sequence[Tensor], num_samples: int, sampling: Sampling
+    ) -> list[list[Completion]]:
+        context = int(self.policy.model.config.get_text_config().max_position_embeddings)
+        check_context(prompts, sampling.max_tokens, context)
+        groups: list[list[Completion] | None] = [None] * len(prompts)
+        workers = max(1, min(len(prompts), self.max_batch_size // num_samples))
+        with ThreadPoolExecutor(workers) as pool:
+            for _ in range(MAX_ROUNDS):
+                missing = [number for number, group in enumerate(groups) if group is None]
+                if not missing:
+                    return [group for group in groups if group is not None]
+                dealt = [(number, self._present[number % len(self._present)]) for number in missing]
+                answers = [
+                    pool.submit(self._ask, replica, prompts[number], number, num_samples, sampling)
+                    for number, replica in dealt
+                ]
+                for (number, replica), answer in zip(dealt, answers, strict=True):
+                    try:
+                        groups[number] = answer.result()
+                    except EngineUnavailableError as error:
+                        self._leave_out(replica, error)
+                for replica in {replica for number, replica in dealt if groups[number] is None}:
+                    if replica in self._present:
+                        self._give_again(replica)
+        raise EngineUnavailableError(
+            f"the weights in {', '.join(replica.url for replica in self.replicas)} keep changing: another run pushes to "
+            "the same server; give each run servers of its own, then give the same command again"
+        )
+
+    def _give_again(self, replica: Replica) -> None:
+        """Push to a server that was started anew and so has lost the weights."""
+        if self.transfer.collective:
+            raise EngineUnavailableError(
+                f"the rollout server {replica.url} was started anew and has lost the policy's weights; give the same "
+                "command again: the run continues from its last checkpoint"
+            )
+        log.warning("%s was started anew: it is given the weights again", replica.url)
+        self._give(replica, self._label(self._version))
+
+    def _ask(
+        self, replica: Replica, prompt: Tensor, number: int, num_samples: int, sampling: Sampling
+    ) -> list[Completion] | None:
+        """The samples of one prompt; None where the replica has other weights than it was given."""
+        drawn = num_samples if sampling.temperature else 1  # vLLM takes no greedy request for several
+        body: dict[str, Any] = {
+            "token_ids": prompt.tolist(),
+            "sampling_params": request(sampling, number, drawn, self.policy.stop_ids),
+        }
+        if self.transfer.model is not None:
+            body["model"] = self.transfer.model
+        choices = replica.post(GENERATE, body)["choices"]
+        if any(
+            span["version"] != self._label(self._version) for c in choices for span in c["weight_versions"]
+        ):
+            return None
+        group = [self._completion(choice) for choice in sorted(choices, key=lambda choice: choice["index"])]
+        return group if drawn == num_samples else group * num_samples
+
+    def _completion(self, choice: dict[str, Any]) -> Completion:
+        return completion(
+            choice["token_ids"],
+            [token["logprob"] for token in choice["logprobs"]["content"]],
+            [
+                (int(span["version"].split("-")[1]), span["end"] - span["start"])
+                for span in choice["weight_versions"]
+            ],
+            finished=choice["finish_reason"] == "stop",
+        )
+
+    def _label(self, version: int | None) -> str:
+        return f"{self._run}-{version}"
+
+
+def _barrier() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
