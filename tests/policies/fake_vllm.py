@@ -21,7 +21,7 @@ class FakeServer:
     """One replica on the loopback interface.  It samples with the weights that were pushed to it.
 
     ``say_503`` and ``hang_up`` count requests for samples that are still to be refused or cut; ``refuse``
-    is the status of all of them.
+    is the status of all of them.  After ``dies_after`` samples were asked for nothing is answered any more.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -30,6 +30,7 @@ class FakeServer:
         self.version = "default"
         self.say_503 = self.hang_up = 0
         self.refuse: int | None = None
+        self.dies_after: int | None = None
         self.model: Any = None
         self.lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
@@ -92,6 +93,8 @@ class FakeServer:
                 content = self.rfile.read(int(self.headers["Content-Length"]))
                 path = self.path.split("?")[0]
                 with fake.lock:
+                    if fake.dies_after is not None and len(fake.asked) >= fake.dies_after:
+                        return self.connection.close()
                     if path == "/inference/v1/generate":
                         if fake.refuse:
                             return self._send(fake.refuse, {"error": "token 99 is not in the vocabulary"})

@@ -1,0 +1,83 @@
+"""A run whose rollouts come from a server: it learns the same, and outlives the server."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from orchestrator.campaign import prepare
+from orchestrator.configuration.resolve import read_campaign
+from orchestrator.training import run as worker
+from tests.policies.fake_vllm import FakeServer
+
+CLOCKS = ("seconds/", "rollout/tokens_per_second")
+
+
+@pytest.fixture
+def server():
+    started = FakeServer()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def make_run(write_campaign, server):
+    def make(name, **engine):
+        torch.set_num_threads(1)
+        settings = {"kind": "vllm_server", "urls": [server.url], "retries": 1, "backoff_seconds": 0.01}
+        changes = {
+            "rollout.engine": settings | engine,
+            "learner.iterations": 4,
+            "learner.checkpoint_every": 1,
+            "tracking.folder": name,
+        }
+        return prepare(read_campaign(write_campaign(changes))).run("grpo", 0)
+
+    return make
+
+
+def results(folder):
+    """Everything measured but for the clocks."""
+    return [
+        (record.step, record.kind, {k: v for k, v in record.metrics.items() if not k.startswith(CLOCKS)})
+        for record in folder.records()
+    ]
+
+
+def column(folder, metric):
+    return [record.metrics[metric] for record in folder.records() if record.kind == "train"]
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_interrupts_the_run_which_then_goes_on_to_the_same_end(make_run, server):
+    straight = make_run("straight")
+    assert worker.main(str(straight.path)) == worker.EXIT_DONE, straight.read_status().reason
+    assert max(column(straight, "rollout/logprob_gap")) < 1e-4  # every push arrived
+    assert column(straight, "rollout/staleness") == [0.0] * 4
+
+    run = make_run("died")
+    server.dies_after = len(server.asked) + 30  # an exam is 12 requests, an iteration 4
+    assert worker.main(str(run.path)) == worker.EXIT_INTERRUPTED
+    status = run.read_status()
+    assert status.status == "interrupted"
+    assert f"the rollout server {server.url} does not answer, after 2 attempts" in status.reason
+    assert "start it again, then give the same command again" in status.reason
+    assert 0 < len(column(run, "loss")) < 4
+
+    server.dies_after = None
+    server.forget()
+    assert worker.main(str(run.path)) == worker.EXIT_DONE
+    assert results(run) == results(straight)
+
+
+@pytest.mark.slow
+def test_rare_pushes_show_as_staleness_and_are_corrected(make_run, server, campaign_content):
+    campaign_content["learner"]["importance"] = {"kind": "truncated", "cap": 2.0}
+    run = make_run("stale", push_every=2)
+    assert worker.main(str(run.path)) == worker.EXIT_DONE, run.read_status().reason
+    assert column(run, "rollout/staleness") == column(run, "rollout/staleness/max") == [0.0, 1.0, 0.0, 1.0]
+    gaps = column(run, "rollout/logprob_gap")
+    assert max(gaps[0], gaps[2]) < 1e-4 < 1e-3 < min(gaps[1], gaps[3])
+    ratios = column(run, "importance/ratio")
+    assert ratios[0] == pytest.approx(1.0, abs=1e-4)
+    assert ratios[1] != pytest.approx(1.0, abs=1e-4)

@@ -1,0 +1,155 @@
+"""A real vLLM server on the loopback interface, as `vllm_launch` starts it: samples, pushes, adapters, death."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import torch
+
+from policies.rollouts.base import EngineUnavailableError, Sampling
+from policies.rollouts.settings import VllmServer
+from policies.rollouts.transformers_engine import TransformersEngine
+from policies.rollouts.vllm_launch import serve_command, serve_environment
+from policies.sequences import View, observe, pack
+from policies.trainable import Lora, add_adapters
+
+pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+PROMPTS = ["1+2=", "3", "4+5=", "7+", "8+9="]
+CLOSE = 1e-3  # nats
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def server(make_policy, tmp_path_factory):
+    """The process and its address; all tests of this file share it, and the last one kills it."""
+    folder = tmp_path_factory.mktemp("served")
+    make_policy().save(folder)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    arguments = (
+        "--dtype", "float32", "--max-model-len", "64", "--max-num-seqs", "64", "--block-size", "32",
+        "--enforce-eager", "--enable-lora", "--max-lora-rank", "8", "--kv-cache-memory-bytes", str(2**28),
+    )  # fmt: skip
+    environment = serve_environment() | {
+        "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}",
+        "HF_HUB_OFFLINE": "1",
+    }
+    with (folder / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            serve_command(str(folder), port=port, arguments=arguments),
+            env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_healthy(url, process, folder / "log.txt")
+        yield process, url
+    finally:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+def wait_until_healthy(url, process, log):
+    deadline = time.monotonic() + 1200
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()[-5000:]
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError("the server did not start")
+
+
+@pytest.fixture
+def engine_of(server, tmp_path):
+    def make(policy, **settings):
+        patience = {"timeout_seconds": 300.0, "retries": 1, "backoff_seconds": 0.1} | settings
+        return VllmServer(urls=(server[1],), **patience).open(
+            policy, max_batch_size=64, scratch=tmp_path / "engine"
+        )
+
+    return make
+
+
+def sampling(**changes):
+    return Sampling(**({"temperature": 1.0, "max_tokens": 6, "seed": 5} | changes))
+
+
+def prompts_of(policy):
+    return [policy.encode(text) for text in PROMPTS]
+
+
+def as_lists(groups):
+    return [[completion.tokens.tolist() for completion in group] for group in groups]
+
+
+def gap(policy, groups):
+    rows = [prompt for prompt, group in zip(prompts_of(policy), groups) for _ in group]
+    samples = [completion for group in groups for completion in group]
+    packed = pack(rows, [sample.tokens for sample in samples], policy.pad_id)
+    own = observe(policy.model, packed, View(temperature=1.0), micro_batch_size=8).logprobs
+    return (own - torch.cat([sample.logprobs for sample in samples])).abs().max().item()
+
+
+def assert_same_as_transformers(policy, engine):
+    groups = engine.generate(prompts_of(policy), 1, sampling(temperature=0.0))
+    own = TransformersEngine(policy.model, pad_id=policy.pad_id, stop_ids=policy.stop_ids)
+    assert as_lists(groups) == as_lists(own.generate(prompts_of(policy), 1, sampling(temperature=0.0)))
+    assert gap(policy, engine.generate(prompts_of(policy), 4, sampling())) < CLOSE
+
+
+def move(policy, size=0.3):
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in policy.model.parameters():
+            if weight.requires_grad:
+                weight.add_(size * torch.randn_like(weight))
+
+
+def test_samples_as_transformers_does_before_and_after_a_push(policy, engine_of):
+    engine = engine_of(policy)
+    assert_same_as_transformers(policy, engine)
+    before = as_lists(engine.generate(prompts_of(policy), 4, sampling()))
+    saved = {name: weight.clone() for name, weight in policy.model.state_dict().items()}
+    move(policy)
+    engine.push(3)
+    assert_same_as_transformers(policy, engine)
+    after = engine.generate(prompts_of(policy), 4, sampling())
+    assert as_lists(after) != before
+    assert {version for group in after for c in group for version in c.versions.tolist()} == {3}
+    policy.model.load_state_dict(saved)
+    engine.push(4)
+    assert as_lists(engine.generate(prompts_of(policy), 4, sampling())) == before
+
+
+def test_an_adapter_alone_is_pushed(make_policy, engine_of):
+    policy = make_policy()
+    engine_of(policy).generate(prompts_of(policy)[:1], 1, sampling())  # the base that adapters are laid on
+    add_adapters(policy.model, Lora(rank=4))
+    engine = engine_of(policy, transfer="adapter")
+    assert_same_as_transformers(policy, engine)
+    before = as_lists(engine.generate(prompts_of(policy), 4, sampling()))
+    for size, version in ((0.3, 1), (0.1, 2)):
+        move(policy, size)
+        engine.push(version)
+        assert_same_as_transformers(policy, engine)
+    assert as_lists(engine.generate(prompts_of(policy), 4, sampling())) != before
+
+
+def test_killed_in_the_middle_of_a_rollout(policy, engine_of, server):
+    process, url = server
+    engine = engine_of(policy)
+    engine.generate(prompts_of(policy), 1, sampling())
+    threading.Timer(0.2, os.killpg, (process.pid, 9)).start()
+    with pytest.raises(EngineUnavailableError, match=f"the rollout server {url} does not answer"):
+        for seed in range(10_000):
+            engine.generate(prompts_of(policy), 8, sampling(max_tokens=50, seed=seed))
