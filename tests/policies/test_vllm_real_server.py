@@ -150,6 +150,10 @@ def test_killed_in_the_middle_of_a_rollout(policy, engine_of, server):
     engine = engine_of(policy)
     engine.generate(prompts_of(policy), 1, sampling())
     threading.Timer(0.2, os.killpg, (process.pid, 9)).start()
-    with pytest.raises(EngineUnavailableError, match=f"the rollout server {url} does not answer"):
+
+    def sample_for_ever():
         for seed in range(10_000):
             engine.generate(prompts_of(policy), 8, sampling(max_tokens=50, seed=seed))
+
+    with pytest.raises(EngineUnavailableError, match=f"the rollout server {url} does not answer"):
+        sample_for_ever()
