@@ -185,6 +185,8 @@ def _key_path(location: tuple[Any, ...], content: Any) -> list[str]:
     """The keys as they stand in the file: pydantic puts the kind of a union's member between them."""
     path: list[str] = []
     for key in location:
+        if content == key:  # a kind given by its name alone
+            continue
         if isinstance(content, dict) and content.get("kind") == key and key not in content:
             continue
         path.append(str(key))

@@ -68,7 +68,7 @@ def test_importance_by_name(write_campaign):
                 "rollout.engine.kind: unknown kind 'vlm'; did you mean 'vllm'? known: transformers, vllm, vllm_server"
             ],
         ),
-        ({"rollout.engine": 3}, ["rollout.engine: must be a mapping with a key 'kind', got 3"]),
+        ({"rollout.engine": 3}, ["rollout.engine: ", "valid dictionary", "got 3"]),
         (
             {"rollout.engine": {"kind": "vllm", "memory_fractoin": 0.5}},
             ["rollout.engine.memory_fractoin: unknown key; did you mean 'memory_fraction'?"],
