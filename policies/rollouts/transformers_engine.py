@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
+from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from policies.rollouts.base import Completion, RolloutEngine, Sampling, check_context
 from policies.rollouts.chance import draw, uniforms
@@ -80,17 +81,21 @@ class TransformersEngine(RolloutEngine):
         self, prompts: Sequence[Tensor], rows: Sequence[tuple[int, int]], sampling: Sampling
     ) -> list[Completion]:
         """A completion for each of some rows (prompt, sample), as one batch."""
-        width = max(len(prompts[i]) for i, _ in rows)
-        input_ids = torch.full((len(rows), width), self.pad_id)
+        device = self.model.device
+        different = list(dict.fromkeys(i for i, _ in rows))
+        width = max(len(prompts[i]) for i in different)
+        input_ids = torch.full((len(different), width), self.pad_id)
         attention_mask = torch.zeros_like(input_ids)
-        for row, (i, _) in enumerate(rows):
+        for row, i in enumerate(different):
             input_ids[row, width - len(prompts[i]) :] = prompts[i]
             attention_mask[row, width - len(prompts[i]) :] = 1
-        device = self.model.device
+        input_ids, attention_mask = input_ids.to(device), attention_mask.to(device)
+        owner = torch.tensor([different.index(i) for i, _ in rows], device=device)
         sampler = _Sampler(sampling.temperature, _chance(rows, sampling).to(device))
         output = self.model.generate(
-            input_ids.to(device),
-            attention_mask=attention_mask.to(device),
+            input_ids[owner],
+            attention_mask=attention_mask[owner],
+            past_key_values=self._read(input_ids, attention_mask, owner),
             generation_config=GenerationConfig(
                 do_sample=False,
                 max_new_tokens=sampling.max_tokens,
@@ -102,6 +107,30 @@ class TransformersEngine(RolloutEngine):
         responses = output[:, width:].cpu()
         logprobs = torch.stack(sampler.logprobs, dim=1).float().cpu()
         return [self._completion(*row) for row in zip(responses, logprobs, strict=True)]
+
+    def _read(self, input_ids: Tensor, attention_mask: Tensor, owner: Tensor) -> Any:
+        """The KV cache of rows [B] after all but the last token of their prompts [U, L], each read once.
+
+        None where there is nothing to share, or the model keeps something else than keys and values; then
+        `generate` reads every row.
+        """
+        if len(owner) == len(input_ids) or input_ids.shape[1] == 1:
+            return None
+        positions = (attention_mask.cumsum(dim=1) - 1).clamp(min=0)  # as generate counts them
+        cache = getattr(
+            self.model.get_decoder()(
+                input_ids=input_ids[:, :-1],
+                attention_mask=attention_mask[:, :-1],
+                position_ids=positions[:, :-1],
+                use_cache=True,
+            ),
+            "past_key_values",
+            None,
+        )
+        if not isinstance(cache, DynamicCache):
+            return None
+        cache.batch_select_indices(owner)
+        return cache
 
     def _completion(self, tokens: Tensor, logprobs: Tensor) -> Completion:
         ends = torch.nonzero(torch.isin(tokens, torch.tensor(self.stop_ids)))

@@ -115,6 +115,20 @@ def test_batches_are_no_larger_than_allowed_and_of_like_length(policy, prompts, 
     assert shapes == [(4, 2), (4, 4), (4, 4), (3, 4)]
 
 
+def test_a_prompt_is_read_once_for_all_its_samples(policy, engine, prompts, monkeypatch):
+    shapes = []
+    hook = policy.model.get_decoder().register_forward_pre_hook(
+        lambda _, __, given: shapes.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    shared = engine.generate(prompts, 4, sampling(max_tokens=3))
+    hook.remove()
+    assert shapes == [(5, 3), (20, 1), (20, 1), (20, 1)]  # five prompts of up to 4 tokens, then all 20 rows
+    monkeypatch.setattr(TransformersEngine, "_read", lambda *_: None)
+    apart = engine.generate(prompts, 4, sampling(max_tokens=3))
+    assert as_lists(shared) == as_lists(apart)
+    torch.testing.assert_close(behaviour(shared), behaviour(apart), atol=1e-5, rtol=0)
+
+
 def test_end_and_truncation(policy, engine, prompts):
     short = engine.generate(prompts, 4, sampling(max_tokens=1, temperature=0.1))
     for completion in (completion for group in short for completion in group):
