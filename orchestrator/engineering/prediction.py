@@ -63,8 +63,14 @@ class Agreement:
     coverage: float
     """Share of the readings inside the band."""
 
+    early_coverage: float
+    """The same of the first quarter: how a loop starts, which a linear plant tells less well."""
+
+    late_coverage: float
+    """The same of the last half: how a loop holds."""
+
     expected_coverage: float
-    """What it would be if the prediction were right: the band's ends are quantiles."""
+    """What each would be if the prediction were right: the band's ends are quantiles."""
 
 
 def predict(
@@ -130,9 +136,15 @@ def agreement(prediction: Prediction, runs: Sequence[Array]) -> Agreement:
         rmse_nats=rmse,
         normalised_rmse=rmse / total if (total := float(np.std(readings[known]))) else nan,
         expected_normalised_rmse=float(np.median(expected[moving] / spread[moving])) if moving.any() else nan,
-        coverage=float(inside[known].mean()),
+        coverage=_share(inside, known),
+        early_coverage=_share(inside[:, : num // 4], known[:, : num // 4]),
+        late_coverage=_share(inside[:, num // 2 :], known[:, num // 2 :]),
         expected_coverage=BAND[1] - BAND[0],
     )
+
+
+def _share(inside: NDArray[np.bool_], known: NDArray[np.bool_]) -> float:
+    return float(inside[known].mean()) if known.any() else nan
 
 
 def constant_telemetry(loop: FeedbackLoop, learner: Mapping[str, object]) -> dict[str, float]:

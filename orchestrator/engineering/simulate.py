@@ -138,6 +138,7 @@ def agreement_table(found: Agreement) -> list[tuple[str, str]]:
         ("RMSE against the predicted median", figure(found.rmse_nats, "nats/token")),
         ("over the readings' own spread", rmse),
         ("readings in the 5 to 95 % band", covered),
+        ("of the first quarter, the last half", f"{found.early_coverage:.1%}, {found.late_coverage:.1%}"),
     ]
 
 

@@ -102,6 +102,17 @@ def test_nothing_to_compare_is_not_a_number():
     assert isnan(found.normalised_rmse)
 
 
+def test_the_start_and_the_holding_are_told_apart():
+    """Outside of the band in the first quarter of the readings, inside of it from the half on."""
+    prediction = predict(loop(), EXACT, 40, initial_nats=0.2, num_draws=200)
+    _, median, _ = prediction.quantiles(prediction.y)
+    run = np.where(np.arange(40) < 10, 9.0, median)
+    found = agreement(prediction, [run])
+    assert found.early_coverage == 0.0
+    assert found.late_coverage == 1.0
+    assert found.coverage == pytest.approx(30 / 39)  # the first reading is not counted
+
+
 def test_what_a_loop_reads_must_be_known_before_the_run():
     plain = loop()
     assert constant_telemetry(plain, {"learning_rate": 1e-3}) == {}
