@@ -46,6 +46,8 @@ class TokenBatch:
 
     domain: Tensor | None = None  # [N] int64: `domain_code` of the kind of problem a response answers
 
+    turn: Tensor | None = None  # [T] int64, from 1: the turn of an episode that a token is of
+
     # Only where an actuator asks for them:
     filtered_logprobs: Tensor | None = None  # [T] of the vocabulary cut, at the start of the update
     filtered_entropy: Tensor | None = None  # [T] of the vocabulary cut, under the current policy [nats]

@@ -104,6 +104,11 @@ class LoadedPolicy:
         return tuple(dict.fromkeys([self.eos_id, *own, *self.extra_stop_ids]))
 
     @property
+    def context(self) -> int | None:
+        """Tokens that a prompt and what follows it may have together; None where the model does not say."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+
+    @property
     def vocabulary_size(self) -> int:
         """Number of logits, which bounds entropy by ln V."""
         return int(self.model.get_output_embeddings().weight.shape[0])
@@ -198,7 +203,7 @@ def built_in(
 def _fingerprint(
     architecture: TinyModel, start: WarmStart, alphabet: str, demonstrations: Demonstrations
 ) -> str:
-    shown: list[Sequence[tuple[str, str]]] = [demonstrations(n) for n in range(min(4, start.num_steps))]
+    shown: list[Sequence[Sequence[str]]] = [demonstrations(n) for n in range(min(4, start.num_steps))]
     recipe = [asdict(architecture), asdict(start), sorted(set(alphabet)), shown]
     versions = [version("torch"), version("transformers")]
     return hashlib.sha256(json.dumps([recipe, versions]).encode()).hexdigest()[:20]

@@ -14,6 +14,7 @@ there all the same, so a loop that reads it holds.  A domain appears when a resp
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,9 @@ ROUNDING = 1e-5
 
 DOMAIN = "entropy/domain/"
 
+TURN = "entropy/turn/"
+"""Prefix of the readings of one turn of episodes; they are absent where the task does not answer back."""
+
 FILTERED = "entropy/filtered"
 """Prefix of the readings that need an actuator with a vocabulary; they are absent without one."""
 
@@ -61,6 +65,7 @@ SIGNALS: dict[str, Signal] = {
     "entropy/correct": _signal("nats/token", "mean over tokens of correct responses"),
     "entropy/wrong": _signal("nats/token", "mean over tokens of wrong responses"),
     f"{DOMAIN}<name>": _signal("nats/token", "mean over tokens of responses to one domain of problems"),
+    f"{TURN}<k>": _signal("nats/token", "mean over tokens of the k-th turns of episodes, from 1"),
     "entropy/response": _signal("nats/token", "mean over responses of the mean over their tokens (EGSW)"),
     "entropy/top": _signal("nats/token", "mean over responses of the mean of their top 20 % tokens (ERA)"),
     FILTERED: _signal("nats/token", "entropy within an actuator's vocabulary, mean over tokens (AEnt)"),
@@ -82,9 +87,11 @@ SIGNALS: dict[str, Signal] = {
 
 
 def signal(name: str) -> Signal:
-    """The entry of a reading in ``SIGNALS``; any domain's name is one."""
+    """The entry of a reading in ``SIGNALS``; any domain's name is one, and any turn's number."""
     if name.startswith(DOMAIN) and name != DOMAIN:
         return SIGNALS[f"{DOMAIN}<name>"]
+    if re.fullmatch(f"{TURN}[1-9][0-9]*", name):
+        return SIGNALS[f"{TURN}<k>"]
     if name not in SIGNALS:
         raise ValueError(f"sensor must be one of {', '.join(SIGNALS)}, got {name!r}")
     return SIGNALS[name]
@@ -137,6 +144,10 @@ def sums(batch: TokenBatch, domains: Sequence[str] | None = None) -> Sums:
         filtered = _values(batch.filtered_entropy)
         result[FILTERED] = _sum(filtered)
         result[f"{FILTERED}/top"] = _sum(filtered[top_tokens(filtered, response, N)])
+    if batch.turn is not None:
+        turn = batch.turn.cpu()
+        for k in range(1, int(turn.max()) + 1 if len(turn) else 1):
+            result[f"{TURN}{k}"] = _sum(entropy[turn == k])
     if domains is not None:
         if len(domains) != batch.num_responses:
             raise ValueError(f"domains must name {batch.num_responses} responses, got {len(domains)}")
@@ -166,7 +177,9 @@ def readings(sums: Sums) -> dict[str, float]:
         one, sum_x, sum_y, sum_xy = (mean[f"covariance/{part}/{moment}"] for moment in ("1", "x", "y", "xy"))
         return sum_xy - y * sum_x - x * sum_y + x * y * one
 
-    result = {name: value for name, value in mean.items() if name in SIGNALS or name.startswith(DOMAIN)}
+    result = {
+        name: value for name, value in mean.items() if name in SIGNALS or name.startswith((DOMAIN, TURN))
+    }
     variance = mean["entropy/square"] - mean["entropy"] ** 2
     result["entropy/std"] = math.sqrt(max(variance, 0.0)) if math.isfinite(variance) else math.nan
     result["entropy/predicted_change"] = predicted_change(

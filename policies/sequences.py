@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from policies.token_statistics import token_statistics
 from policies.vocabulary import VocabularyFilter
@@ -18,53 +19,83 @@ if TYPE_CHECKING:  # see loading.py
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sequences:
-    """``N`` rows ``[prompt | response | padding]`` and where their loss tokens are."""
+    """``N`` rows ``[prompt | response | padding]`` and where their loss tokens are.
+
+    Loss tokens are those that the policy spoke: the response, but for the replies in an episode.
+    """
 
     input_ids: Tensor  # [N, L] int64
     attention_mask: Tensor  # [N, L] int64
-    prompt_lengths: Tensor  # [N] int64
-    response_lengths: Tensor  # [N] int64
+    spoken: Tensor  # [N, L] bool: loss tokens
+
+    @property
+    def lengths(self) -> Tensor:
+        """[N] tokens of each row without its padding."""
+        return self.attention_mask.sum(dim=1)
+
+    @property
+    def num_spoken(self) -> Tensor:
+        """[N] loss tokens of each row."""
+        return self.spoken.sum(dim=1)
 
     def select(self, rows: Tensor) -> Sequences:
         """Some rows, cut to the longest of them so that no padding is computed for nothing."""
-        prompt_lengths, response_lengths = self.prompt_lengths[rows], self.response_lengths[rows]
-        longest = int((prompt_lengths + response_lengths).max()) if len(rows) else 0
+        longest = int(self.lengths[rows].max()) if len(rows) else 0
         return Sequences(
             input_ids=self.input_ids[rows, :longest],
             attention_mask=self.attention_mask[rows, :longest],
-            prompt_lengths=prompt_lengths,
-            response_lengths=response_lengths,
+            spoken=self.spoken[rows, :longest],
         )
 
     def pieces(self, size: int) -> Iterator[Tensor]:
         """Row indices in pieces of at most ``size`` rows of like length, longest first."""
-        by_length = torch.argsort(self.prompt_lengths + self.response_lengths, descending=True, stable=True)
-        yield from torch.split(by_length, size)
+        yield from torch.split(torch.argsort(self.lengths, descending=True, stable=True), size)
+
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Row [T] and column [T] of every loss token, row by row."""
+        rows, columns = torch.nonzero(self.spoken, as_tuple=True)
+        return rows, columns
 
     def tokens_of(self, rows: Tensor) -> Tensor:
-        """Where the response tokens of some rows stand in the flat order of all of them."""
-        starts = torch.cumsum(self.response_lengths, 0) - self.response_lengths
-        owner, place = _ragged(self.response_lengths[rows])
+        """Where the loss tokens of some rows stand in the flat order of all of them."""
+        starts = torch.cumsum(self.num_spoken, 0) - self.num_spoken
+        owner, place = _ragged(self.num_spoken[rows])
         return starts[rows][owner] + place
 
 
-def pack(prompts: Sequence[Tensor], responses: Sequence[Tensor], pad_id: int) -> Sequences:
-    """Lay out one row a response.  ``prompts`` and ``responses`` are [N] lists of int64 [length]."""
+def pack(
+    prompts: Sequence[Tensor],
+    responses: Sequence[Tensor],
+    pad_id: int,
+    spoken: Sequence[Tensor] | None = None,
+) -> Sequences:
+    """Lay out one row a response.
+
+    Args:
+        prompts: [N] of int64 [length].
+        responses: the same.
+        pad_id: token of the padding.
+        spoken: [N] of bool [length], which tokens of a response the policy spoke; None is all of them.
+    """
+    if spoken is None:
+        spoken = [torch.ones(len(response), dtype=torch.bool) for response in responses]
     rows = [torch.cat(pair) for pair in zip(prompts, responses, strict=True)]
+    marks = [
+        torch.cat([torch.zeros(len(prompt), dtype=torch.bool), own])
+        for prompt, own in zip(prompts, spoken, strict=True)
+    ]
     lengths = torch.tensor([len(row) for row in rows])
-    input_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_id)
-    attention_mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
+    input_ids = pad_sequence(rows, batch_first=True, padding_value=pad_id)
     return Sequences(
         input_ids=input_ids,
-        attention_mask=attention_mask,
-        prompt_lengths=torch.tensor([len(prompt) for prompt in prompts]),
-        response_lengths=torch.tensor([len(response) for response in responses]),
+        attention_mask=(torch.arange(input_ids.shape[1]) < lengths[:, None]).long(),
+        spoken=pad_sequence(marks, batch_first=True, padding_value=False),
     )
 
 
 def token_index(sequences: Sequences) -> tuple[Tensor, Tensor]:
-    """Row [T] of every response token, row by row, and its position [T] in the response."""
-    return _ragged(sequences.response_lengths)
+    """Row [T] of every loss token, row by row, and its position [T] among those of the row."""
+    return _ragged(sequences.num_spoken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +167,7 @@ def response_statistics(
     The logits of the whole batch are never alive.  ``scale`` [T] multiplies the logits of each token.
     """
     device = model.device
-    rows, position = token_index(sequences)
-    columns = sequences.prompt_lengths[rows] + position
+    rows, columns = sequences.places()
     hidden = model.get_decoder()(
         input_ids=sequences.input_ids.to(device),
         attention_mask=sequences.attention_mask.to(device),
@@ -179,7 +209,7 @@ def observe(
     scale: Tensor | None = None,
 ) -> Statistics:
     """`response_statistics` without gradient, in pieces of at most ``micro_batch_size`` rows."""
-    num_tokens = int(sequences.response_lengths.sum())
+    num_tokens = int(sequences.spoken.sum())
     # Said outright: Lightning's bf16-true makes bfloat16 the default dtype around a training step.
     whole = torch.empty((4, num_tokens), dtype=torch.float32, device=model.device)
     for rows in sequences.pieces(micro_batch_size):

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import cross_entropy
 
-from policies.sequences import pack, token_index
+from policies.sequences import Sequences, pack
 
 if TYPE_CHECKING:  # see loading.py
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Demonstrations = Callable[[int], Sequence[tuple[str, str]]]
-"""Give the (prompt, response) pairs of the n-th batch."""
+Demonstrations = Callable[[int], Sequence[Sequence[str]]]
+"""Give the n-th batch: each a prompt, a turn, and where the task answers back, replies and turns in turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def warm_start(
     demonstrations: Demonstrations,
     settings: WarmStart,
 ) -> float:
-    """Train ``model`` in place by cross-entropy on response tokens; give the last loss [nats/token].
+    """Train ``model`` in place by cross-entropy on the tokens of turns; give the last loss [nats/token].
 
     AdamW on one cycle (Smith, arXiv 1708.07120): the learning rate rises over the first tenth of the
     steps and falls to nothing over the others, both along a cosine, and β1 goes the other way.
@@ -63,17 +63,8 @@ def warm_start(
     model.train()
     last = float("nan")
     for step in range(settings.num_steps):
-        pairs = demonstrations(step)
-        sequences = pack(
-            [torch.tensor(tokenizer(prompt)["input_ids"]) for prompt, _ in pairs],
-            [
-                torch.tensor([*tokenizer(response)["input_ids"], tokenizer.eos_token_id])
-                for _, response in pairs
-            ],
-            tokenizer.pad_token_id,
-        )
-        rows, position = token_index(sequences)
-        columns = sequences.prompt_lengths[rows] + position
+        sequences = _packed(demonstrations(step), tokenizer)
+        rows, columns = sequences.places()
         logits = model(
             input_ids=sequences.input_ids, attention_mask=sequences.attention_mask, use_cache=False
         ).logits
@@ -85,3 +76,18 @@ def warm_start(
         schedule.step()
         last = loss.item()
     return last
+
+
+def _packed(batch: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase) -> Sequences:
+    """A row a demonstration: every turn ends with the end-of-sequence token, a reply does not."""
+    prompts, responses, spoken = [], [], []
+    for prompt, *said in batch:
+        pieces = [
+            [*tokenizer(text)["input_ids"], *([tokenizer.eos_token_id] if place % 2 == 0 else [])]
+            for place, text in enumerate(said)
+        ]
+        prompts.append(torch.tensor(tokenizer(prompt)["input_ids"]))
+        responses.append(torch.tensor([token for piece in pieces for token in piece]))
+        turns = [place % 2 == 0 for place, piece in enumerate(pieces) for _ in piece]
+        spoken.append(torch.tensor(turns))
+    return pack(prompts, responses, tokenizer.pad_token_id, spoken)

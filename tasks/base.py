@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, ClassVar, Literal
@@ -32,6 +32,9 @@ class Task(ABC):
     A task is a frozen dataclass whose fields are its settings.  It is picklable, imports no torch,
     and is deterministic: ``problem`` depends on nothing but the fields and its arguments, so a
     resumed run sees the same problems and a held-out set is the same for every arm and seed.
+
+    Most tasks are over when the policy has responded.  One that answers back overrides ``reply``; an
+    episode is then turns of the policy with replies between them, and the policy's last turn is graded.
     """
 
     kind: ClassVar[str]
@@ -45,7 +48,10 @@ class Task(ABC):
 
     @abstractmethod
     def grade(self, problem: Problem, response: str) -> float:
-        """Score of a response, 0 (wrong) to 1 (right).  May raise or hang: graders run in workers."""
+        """Score of a response, of an episode its last turn: 0 (wrong) to 1 (right).
+
+        May raise or hang: graders run in workers.
+        """
 
     @abstractmethod
     def demonstrate(self, problem: Problem, rng: Random, error_rate: float) -> str:
@@ -59,4 +65,20 @@ class Task(ABC):
 
     @abstractmethod
     def alphabet(self) -> str:
-        """Every character that prompts and demonstrations can hold, for character tokenizers."""
+        """Every character that prompts, demonstrations and replies can hold, for character tokenizers."""
+
+    def reply(self, problem: Problem, turns: Sequence[str]) -> str | None:
+        """What the task says to the policy's turns so far, at least one; None ends the episode.
+
+        Pure, and cheap whatever the turns hold: it runs in the learner's own process.
+        """
+        return None
+
+    @property
+    def answers_back(self) -> bool:
+        """Whether ``reply`` can be anything but None."""
+        return type(self).reply is not Task.reply
+
+    def demonstrate_turn(self, problem: Problem, turns: Sequence[str], rng: Random, error_rate: float) -> str:
+        """The turn of a beginner who has said ``turns`` so far."""
+        return self.demonstrate(problem, rng, error_rate)

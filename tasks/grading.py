@@ -53,6 +53,7 @@ class GradingPool:
             raise ValueError(f"timeout_seconds must be above 0 and finite, got {timeout_seconds}")
         if memory_limit_megabytes is not None and memory_limit_megabytes < 1:
             raise ValueError(f"memory_limit_megabytes must be at least 1, got {memory_limit_megabytes}")
+        self.task = task
         pickled_task = pickle.dumps(task)
         self._workers = [
             GradingProcess(pickled_task, timeout_seconds, memory_limit_megabytes) for _ in range(num_workers)

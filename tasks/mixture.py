@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import gcd
@@ -90,6 +91,18 @@ class Mixture(Task):
     def demonstrate(self, problem: Problem, rng: Random, error_rate: float) -> str:
         task, own = self._owner(problem)
         return task.demonstrate(own, rng, error_rate)
+
+    def reply(self, problem: Problem, turns: Sequence[str]) -> str | None:
+        task, own = self._owner(problem)
+        return task.reply(own, turns)
+
+    @property
+    def answers_back(self) -> bool:
+        return any(member.task.answers_back for member in self.tasks)
+
+    def demonstrate_turn(self, problem: Problem, turns: Sequence[str], rng: Random, error_rate: float) -> str:
+        task, own = self._owner(problem)
+        return task.demonstrate_turn(own, turns, rng, error_rate)
 
     def alphabet(self) -> str:
         return "".join(sorted(set().union(*(member.task.alphabet() for member in self.tasks))))

@@ -22,7 +22,7 @@ from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.configuration.signals import ALL_SIGNALS, is_signal, signals_read
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, LossActuator, UpdateFacts, command_name
-from policies.sensors import FILTERED
+from policies.sensors import FILTERED, TURN
 from policies.sources import BUILTIN, GGUF, has_chat_template, local_source
 from policies.tiny import vocabulary_size
 from policies.vocabulary import VocabularyFilter
@@ -54,6 +54,7 @@ def arm_problems(arm: Arm) -> Iterator[str]:
     yield from _objective(config)
     yield from _owners(config)
     yield from _vocabularies(config)
+    yield from _episodes(config)
     for name, loop in config.loops.items():
         for problem in _loop(loop, config):
             yield f"loops.{name}.{problem}"
@@ -158,6 +159,24 @@ def _vocabularies(config: RunConfig) -> Iterator[str]:
                 yield (
                     f"loops.{name}.{key}: {read!r} needs an actuator that reads a part of the vocabulary "
                     f"({', '.join(able)}), and this run has none; choose one, or the sensor 'entropy'"
+                )
+
+
+def _episodes(config: RunConfig) -> Iterator[str]:
+    """A task that answers back has to be let answer, and only such a one has turns."""
+    if config.task.answers_back:
+        if config.rollout.episode.max_turns < 2:
+            yield (
+                f"rollout.episode.max_turns: must be at least 2 for {config.task.kind!r}, which answers back, "
+                f"got {config.rollout.episode.max_turns}; raise it"
+            )
+        return
+    for name, loop in config.loops.items():
+        for key, read in signals_read(loop):
+            if read.startswith(TURN):
+                yield (
+                    f"loops.{name}.{key}: {read!r} needs a task that answers back, and {config.task.kind!r} does "
+                    "not; choose such a task, or the sensor 'entropy'"
                 )
 
 

@@ -29,6 +29,7 @@ from policies.actuators.base import Actuator, command_name
 from policies.advantages import ADVANTAGES, Advantage, Grpo
 from policies.importance import IMPORTANCES, Importance, NoImportance
 from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
+from policies.rollouts.episodes import EpisodeLimits
 from policies.rollouts.settings import ENGINES, EngineSettings, Transformers
 from policies.sensors import DOMAIN
 from tasks import Task
@@ -60,6 +61,8 @@ class RolloutConfig(Strict):
     few-shot prompt.  Each must be one token of the tokenizer; graders do not see it."""
     max_batch_size: PositiveInt = 256
     """Responses generated at once."""
+    episode: Annotated[EpisodeLimits, section(EpisodeLimits)] = EpisodeLimits()
+    """Limits of an episode, of a task that answers back; ``max_tokens`` above is then of one turn."""
 
 
 class LearnerConfig(Strict):

@@ -29,7 +29,7 @@ class PhaseConfig(Strict):
     """Times ``learner.learning_rate``."""
     task: AnyTask
     """Keys laid over the run's ``task``, from which training prompts then come; none leaves it as it is.
-    The run's own is what the warm start, the alphabet, the exam and the graders go by, so let it hold all
+    The run's own is what the warm start, the alphabet, the exam, the replies and the graders go by, so let it hold all
     that phases have: a domain joins where a phase at 0 leaves it out and a later one does not."""
 
 

@@ -14,6 +14,7 @@ from orchestrator.configuration.signals import signals_read
 from policies.sensors import DOMAIN
 from policies.sources import BUILTIN
 from tasks import Problem, Task
+from tasks.demonstrations import demonstration
 from tasks.splits import held_out_set
 
 NUM_SHOWN = 32
@@ -121,10 +122,12 @@ def _phase(config: RunConfig, task: Task) -> Iterator[str]:
 
 
 def _graded_alike(own: Task, other: Task, problem: Problem) -> bool:
-    """Whether the run's task gives the right answer to another's problem the score that it has there."""
+    """Whether the run's task takes another's problem as that one does: the replies, and the score of its answer."""
     try:
-        response = other.demonstrate(problem, random.Random(0), 0.0)
-        return own.grade(problem, response) == other.grade(problem, response)
+        said = demonstration(other, problem, random.Random(0), 0.0)
+        turns, replies = said[::2], [*said[1::2], None]
+        answered = [own.reply(problem, turns[: count + 1]) for count in range(len(turns))]
+        return answered == replies and own.grade(problem, turns[-1]) == other.grade(problem, turns[-1])
     except Exception:  # no answer to compare with, or a grader that cannot make anything of it
         return False
 

@@ -124,6 +124,7 @@ class Examiner(Callback):
                 max_tokens=self.rollout.max_tokens,
                 seed=derive_seed(self.seed, "evaluation", step),
             ),
+            limits=self.rollout.episode,
             ranks=self.ranks,
         )
         passed = [score >= PASS_SCORE for score in rollouts.grades.scores]

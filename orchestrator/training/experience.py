@@ -14,6 +14,7 @@ from orchestrator.training.ranks import Ranks
 from policies.batch import TokenBatch, domain_code
 from policies.loading import LoadedPolicy
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
+from policies.rollouts.episodes import EpisodeLimits, play
 from policies.sequences import Sequences, View, token_index
 from tasks import Problem
 from tasks.grading import Grades, GradingPool
@@ -26,12 +27,13 @@ class Rollouts:
     problems: Sequence[Problem]  # [N]
     prompts: Sequence[Tensor]  # [N] int64 token ids
     responses: Sequence[Tensor]  # [N] int64 token ids
-    texts: Sequence[str]  # [N] decoded responses
+    texts: Sequence[str]  # [N] decoded responses, of episodes their last turns
+    turns: Sequence[Tensor] | None  # [N] as `Completion.turn`, where the task answers back
     behaviour_logprobs: Tensor  # [T] float32, of the engine
     versions: (
         Tensor | None
     )  # [T] int64: updates behind the weights that sampled a token; None: all there were
-    finished: Tensor  # [N] bool: ended by itself
+    finished: Tensor  # [N] bool: ended by itself, or by the task
     grades: Grades
     group: Tensor  # [N] int64
     temperature: float
@@ -41,6 +43,17 @@ class Rollouts:
     def rewards(self) -> Tensor:
         """[N] float32."""
         return torch.tensor(self.grades.scores, dtype=torch.float32)
+
+    @property
+    def spoken(self) -> list[Tensor] | None:
+        """[N] of bool, which tokens of a response are the policy's own; None is all of them."""
+        return None if self.turns is None else [turn > 0 for turn in self.turns]
+
+    @property
+    def lengths(self) -> Tensor:
+        """[N] float64, the policy's own tokens."""
+        own = self.spoken or [torch.ones(len(response)) for response in self.responses]
+        return torch.tensor([float(tokens.sum()) for tokens in own], dtype=torch.float64)
 
     @property
     def domains(self) -> list[str]:
@@ -56,8 +69,9 @@ class Rollouts:
         """
         staleness = torch.zeros(1) if self.versions is None else version - self.versions
         gap = (logprobs.cpu() - self.behaviour_logprobs).abs().double()
-        lengths = torch.tensor([len(r) for r in self.responses], dtype=torch.float64)
-        return {
+        lengths = self.lengths
+        episodes = {} if self.turns is None else {"rollout/turns": _mean_turns(self.turns)}
+        return episodes | {
             "rollout/length": lengths.mean().item(),
             "rollout/length/max": lengths.max().item(),
             "rollout/truncated": 1.0 - self.finished.double().mean().item(),
@@ -80,18 +94,33 @@ def collect(
     graders: GradingPool,
     num_samples: int,
     sampling: Sampling,
+    limits: EpisodeLimits,
     ranks: Ranks,
 ) -> Rollouts:
-    """Sample ``num_samples`` responses to each problem and grade them, each rank those of its problems."""
+    """Sample ``num_samples`` responses to each problem, or episodes with it, and grade them.
+
+    Each rank has its share of the problems.
+    """
     start = perf_counter()
     prompts = [policy.encode(problem.prompt) for problem in problems]
     repeated = [problem for problem in problems for _ in range(num_samples)]
     share = ranks.share(len(problems))
-    groups = engine.generate(
-        prompts[share.start : share.stop], num_samples, replace(sampling, first_prompt=share.start)
-    )
+    ours, sampling = prompts[share.start : share.stop], replace(sampling, first_prompt=share.start)
+    task = graders.task
+    if task.answers_back:
+        groups = play(
+            engine,
+            policy,
+            ours,
+            num_samples,
+            sampling,
+            reply=lambda which, turns: task.reply(problems[share.start + which], turns),
+            limits=limits,
+        )
+    else:
+        groups = engine.generate(ours, num_samples, sampling)
     completions = [completion for group in groups for completion in group]
-    texts = policy.decode([completion.tokens for completion in completions])
+    texts = policy.decode([completion.last_turn for completion in completions])
     sampled = perf_counter()
     grades = graders.grade(repeated[share.start * num_samples : share.stop * num_samples], texts)
     graded = perf_counter()
@@ -102,6 +131,7 @@ def collect(
         prompts=[prompt for prompt in prompts for _ in range(num_samples)],
         responses=[completion.tokens for completion in completions],
         texts=[text for part in parts for text in part[1]],
+        turns=_turns(completions),
         behaviour_logprobs=torch.cat([completion.logprobs for completion in completions]),
         versions=_versions(completions),
         finished=torch.tensor([completion.finished for completion in completions]),
@@ -116,6 +146,22 @@ def _versions(completions: Sequence[Completion]) -> Tensor | None:
     """[T] those of every token, or None where the policy itself sampled."""
     versions = [completion.versions for completion in completions if completion.versions is not None]
     return torch.cat(versions) if versions else None
+
+
+def _turns(completions: Sequence[Completion]) -> list[Tensor] | None:
+    """[N] the turns of every completion; None where there is but one."""
+    turns = [completion.turn for completion in completions if completion.turn is not None]
+    return turns or None
+
+
+def _mean_turns(turns: Sequence[Tensor]) -> float:
+    return sum(float(turn.max()) for turn in turns) / len(turns)
+
+
+def _own(turns: Sequence[Tensor]) -> Tensor:
+    """[T] the turn of every token of the policy's own, row by row."""
+    every = torch.cat(list(turns))
+    return every[every > 0]
 
 
 def token_batch(
@@ -156,6 +202,7 @@ def token_batch(
         rewards=rollouts.rewards,
         group=rollouts.group,
         domain=torch.tensor([domain_code(name) for name in rollouts.domains], dtype=torch.int64),
+        turn=None if rollouts.turns is None else _own(rollouts.turns),
         filtered_logprobs=seen.filtered_logprobs,
         filtered_entropy=seen.filtered_entropy,
         importance=importance,

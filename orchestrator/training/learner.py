@@ -80,7 +80,7 @@ class Learner(pl.LightningModule):
 
         rollouts = self._collect(prompts.problems)
         with self._timed("measure"):
-            sequences = pack(rollouts.prompts, rollouts.responses, self.policy.pad_id)
+            sequences = pack(rollouts.prompts, rollouts.responses, self.policy.pad_id, rollouts.spoken)
             view = View(temperature=rollouts.temperature, vocabulary=self.control.vocabulary)
             batch, importance = token_batch(rollouts, sequences, self.policy, self.settings, view, self.ranks)
         with self._timed("control"):
@@ -119,6 +119,7 @@ class Learner(pl.LightningModule):
                 max_tokens=self.rollout_settings.max_tokens,
                 seed=derive_seed(self.seed, "rollout", self.iteration),
             ),
+            limits=self.rollout_settings.episode,
             ranks=self.ranks,
         )
 

@@ -22,6 +22,7 @@ from policies.rollouts.base import RolloutEngine, Sampling
 from policies.sources import BUILTIN
 from policies.trainable import add_adapters, train_last_layers
 from tasks import Task
+from tasks.demonstrations import demonstration
 
 log = logging.getLogger(__name__)
 
@@ -125,13 +126,13 @@ def _drawn_with(config: RunConfig, seed: int) -> RunConfig:
     return config.model_copy(update={"policy": config.policy.model_copy(update={"warm_start": start})})
 
 
-def _demonstrations(task: Task, settings: PolicyConfig, batch: int) -> list[tuple[str, str]]:
+def _demonstrations(task: Task, settings: PolicyConfig, batch: int) -> list[list[str]]:
     """The n-th batch of imperfect demonstrations: problems that no run trains on in the same order."""
     start = settings.warm_start
     seed = derive_seed(start.seed, "demonstrations")
-    pairs = []
+    shown = []
     for index in range(batch * start.batch_size, (batch + 1) * start.batch_size):
         problem = task.problem("train", seed, index)
         rng = random.Random(derive_seed(seed, index))
-        pairs.append((problem.prompt, task.demonstrate(problem, rng, start.error_rate)))
-    return pairs
+        shown.append([problem.prompt, *demonstration(task, problem, rng, start.error_rate)])
+    return shown

@@ -21,17 +21,34 @@ class Sampling:
     seed: int
     first_prompt: int = 0
     """Number of the first prompt in the whole batch, for a process that samples a share of it."""
+    numbers: tuple[int, ...] | None = None
+    """Number of each prompt, where they do not follow each other."""
+
+    def number(self, prompt: int) -> int:
+        """The number in the whole batch of a prompt of this one: its address for chance."""
+        return self.first_prompt + prompt if self.numbers is None else self.numbers[prompt]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """One response.  ``finished`` says that it ended with a stop token; otherwise it was cut at the limit."""
+    """One response.  ``finished`` says that it ended with a stop token; otherwise it was cut at the limit.
+
+    An episode (`rollouts/episodes.py`) is a response with replies in it: of its ``L`` tokens, ``T`` are the
+    policy's own, and it is finished when the task ended it.
+    """
 
     tokens: Tensor  # [L] int64, with the stop token where finished
-    logprobs: Tensor  # [L] float32: log-probability under the distribution that was sampled from
+    logprobs: Tensor  # [T] float32: log-probability under the distribution that was sampled from
     finished: bool
     versions: Tensor | None = None
-    """[L] int64: updates behind the weights that sampled each token; None where the policy itself did."""
+    """[T] int64: updates behind the weights that sampled each token; None where the policy itself did."""
+    turn: Tensor | None = None
+    """[L] int64: the policy's turn that a token is of, from 1; 0 in a reply.  None where there is one turn."""
+
+    @property
+    def last_turn(self) -> Tensor:
+        """Tokens of the policy's last turn."""
+        return self.tokens if self.turn is None else self.tokens[self.turn == self.turn.max()]
 
 
 class EngineUnavailableError(RuntimeError):

@@ -27,3 +27,8 @@ def draw(logprobs: Tensor, uniform: Tensor) -> Tensor:
     threshold = uniform.to(cumulative)[:, None] * cumulative[:, -1:]
     chosen = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
     return chosen.clamp(max=logprobs.shape[-1] - 1)
+
+
+def turn_seed(seed: int, turn: int) -> int:
+    """63 bits for the chance in a later turn of an episode."""
+    return int(np.random.SeedSequence([seed, turn]).generate_state(1, np.uint64)[0] >> 1)

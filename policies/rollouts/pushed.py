@@ -77,7 +77,7 @@ def request(sampling: Sampling, number: int, num_samples: int, stop_ids: Iterabl
         "top_k": 0,
         "min_p": 0.0,
         "max_tokens": sampling.max_tokens,
-        "seed": prompt_seed(sampling.seed, sampling.first_prompt + number),
+        "seed": prompt_seed(sampling.seed, sampling.number(number)),
         "logprobs": 0,
         "stop_token_ids": list(stop_ids),
         "ignore_eos": True,

@@ -144,9 +144,7 @@ def _chance(rows: Sequence[tuple[int, int]], sampling: Sampling) -> Tensor:
     """[B, max_tokens] uniform numbers of rows (prompt, sample); greedy needs none."""
     if sampling.temperature == 0:
         return torch.empty(len(rows), 0)
-    return torch.stack(
-        [uniforms(sampling.seed, sampling.first_prompt + i, j, sampling.max_tokens) for i, j in rows]
-    )
+    return torch.stack([uniforms(sampling.seed, sampling.number(i), j, sampling.max_tokens) for i, j in rows])
 
 
 @contextmanager

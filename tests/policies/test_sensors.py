@@ -51,6 +51,20 @@ def random_batch(num_responses=40, seed=0) -> TokenBatch:
     )
 
 
+def test_turns_are_read_apart_and_absent_where_there_is_one():
+    batch = replace(small(), turn=torch.tensor([1, 1, 3, 1]))
+    measured = measure(batch, vocabulary_size=64)
+    assert measured["entropy/turn/1"] == pytest.approx(4 / 3)  # (0 + 1 + 3) / 3
+    assert math.isnan(measured["entropy/turn/2"])  # nobody spoke
+    assert measured["entropy/turn/3"] == 2.0
+    assert measured["entropy"] == 1.5
+    assert not [name for name in measure(small(), vocabulary_size=64) if name.startswith("entropy/turn")]
+    assert signal("entropy/turn/12") is SIGNALS["entropy/turn/<k>"]
+    for name in ("entropy/turn/", "entropy/turn/0", "entropy/turn/x"):
+        with pytest.raises(ValueError, match="sensor must be one of"):
+            signal(name)
+
+
 def test_readings_by_hand():
     measured = measure(small(), vocabulary_size=64, domains=["sum", "sum", "gcd"])
     assert measured["entropy"] == 1.5  # (0 + 1 + 2 + 3) / 4

@@ -62,8 +62,9 @@ def test_rows_are_prompt_response_padding():
     )
     assert packed.input_ids.tolist() == [[5, 6, 8, 0], [7, 9, 10, 11]]
     assert packed.attention_mask.tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
-    assert packed.prompt_lengths.tolist() == [2, 1]
-    assert packed.response_lengths.tolist() == [1, 3]
+    assert packed.spoken.tolist() == [[False, False, True, False], [False, True, True, True]]
+    assert packed.lengths.tolist() == [3, 4]
+    assert packed.num_spoken.tolist() == [1, 3]
 
 
 def test_a_token_that_looks_like_padding_is_no_padding():
@@ -79,8 +80,8 @@ def test_tokens_go_row_by_row(sequences):
 
 def test_selection_keeps_the_order_asked_for_and_is_cut_to_its_longest(sequences):
     picked = sequences.select(torch.tensor([4, 1]))
-    assert picked.prompt_lengths.tolist() == [4, 2]
-    assert picked.response_lengths.tolist() == [3, 1]
+    assert picked.lengths.tolist() == [7, 3]
+    assert picked.num_spoken.tolist() == [3, 1]
     assert picked.input_ids.shape == (2, 7)
     assert torch.equal(picked.input_ids[0], sequences.input_ids[4, :7])
     assert torch.equal(picked.input_ids[1, :3], sequences.input_ids[1, :3])
@@ -99,8 +100,30 @@ def test_pieces_are_all_rows_once_longest_first(size):
     assert all(len(piece) <= size for piece in pieces)
     order = torch.cat(pieces)
     assert sorted(order.tolist()) == [0, 1, 2, 3, 4]
-    totals = (sequences.prompt_lengths + sequences.response_lengths)[order]
-    assert (totals.diff() <= 0).all()
+    assert (sequences.lengths[order].diff() <= 0).all()
+
+
+@pytest.fixture
+def spoken():
+    """In each response every third token is not the policy's, the first of the last row among them."""
+    marks = [torch.arange(r) % 3 != 2 for _, r in ROWS]
+    marks[-1][0] = False
+    return marks
+
+
+def test_only_what_was_spoken_counts(model, spoken):
+    sequences = pack(*rows_of(ROWS), pad_id=0, spoken=spoken)
+    assert sequences.num_spoken.tolist() == [2, 1, 0, 4, 1]
+    row, position = token_index(sequences)
+    assert row.tolist() == [0, 0, 1, 3, 3, 3, 3, 4]
+    assert position.tolist() == [0, 1, 0, 0, 1, 2, 3, 0]
+    assert sequences.places()[1].tolist() == [4, 5, 2, 1, 2, 4, 5, 5]
+    assert sequences.tokens_of(torch.tensor([4, 1])).tolist() == [7, 2]
+    logprobs, entropy = dense(model, *rows_of(ROWS), TEMPERATURE)
+    own = torch.cat(spoken)
+    seen = observe(model, sequences, View(temperature=TEMPERATURE), micro_batch_size=2)
+    torch.testing.assert_close(seen.logprobs.double(), logprobs[own], atol=2e-5, rtol=0)
+    torch.testing.assert_close(seen.entropy.double(), entropy[own], atol=2e-5, rtol=0)
 
 
 def test_statistics_equal_the_models_own_logits(model, sequences):

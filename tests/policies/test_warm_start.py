@@ -43,6 +43,18 @@ def test_loss_is_that_of_the_response_tokens_and_their_end():
     assert loss == pytest.approx(total / count, abs=1e-5)
 
 
+def test_a_reply_is_read_and_not_learned():
+    """Of prompt, turn, reply, turn the loss is that of the turns and their ends, each after all before it."""
+    model = fresh_model().double()
+    pieces = [TOKENIZER(text)["input_ids"] for text in ("1+2=", "3", "+1", "4")]
+    end = TOKENIZER.eos_token_id
+    ids = torch.tensor([[*pieces[0], *pieces[1], end, *pieces[2], *pieces[3], end]])
+    logprobs = model(input_ids=ids).logits[0].log_softmax(-1)
+    expected = -sum(logprobs[column - 1, ids[0, column]].item() for column in (4, 5, 8, 9)) / 4
+    _, loss = trained(lambda _: [("1+2=", "3", "+1", "4")], num_steps=1)
+    assert loss == pytest.approx(expected, abs=1e-5)
+
+
 def test_loss_falls(demonstrations_with):
     _, first = trained(demonstrations_with(0.0), num_steps=1)
     _, last = trained(demonstrations_with(0.0), num_steps=80)

@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+import time
 from dataclasses import FrozenInstanceError, fields, is_dataclass
 from random import Random
 
@@ -12,16 +13,30 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks import TASKS, Task
+from tasks.demonstrations import demonstration
 from tasks.grading import GradingPool
 from tasks.mixture import Member
 from tasks.splits import held_out_set
 
+HOSTILE = [
+    "",
+    " ",
+    "\x00",
+    "\ud800",
+    "9**9**9",
+    "(" * 10_000,
+    "9" * 10_000,
+    "٣" * 50,
+    "<answer>" * 1000,
+    "nan",
+]
 SPLITS = ("train", "held_out")
 
 
 def small_tasks(jsonl_file, questions_file):
     return {
         "arithmetic": {"num_digits": (1, 3), "operations": ("+", "-", "*")},
+        "calculator": {"operations": ("+", "-", "*"), "num_operations": (1, 3)},
         "comparison": {"questions": ("larger", "smaller")},
         "countdown": {"num_numbers": (2, 4)},
         "jsonl": {"path": jsonl_file, "held_out_fraction": 0.2},
@@ -30,8 +45,10 @@ def small_tasks(jsonl_file, questions_file):
             "tasks": (
                 Member(task=TASKS["arithmetic"](num_digits=1, operations=("+", "-")), weight=2),
                 Member(task=TASKS["jsonl"](path=jsonl_file, held_out_fraction=0.2)),
+                Member(task=TASKS["number_guessing"]()),
             )
         },
+        "number_guessing": {"num_numbers": (3, 7)},
         "reasoning_gym": {"dataset": "chain_sum", "prompt": "expression"},
     }
 
@@ -49,6 +66,10 @@ PLACES = {"split": st.sampled_from(SPLITS), "seed": st.integers(0, 2**40), "inde
 
 def test_the_registry_holds_every_task():
     assert set(TASKS) >= {"arithmetic", "countdown", "jsonl", "math_word", "mixture", "reasoning_gym"}
+    assert {kind for kind, task in TASKS.items() if task.reply is not Task.reply} >= {
+        "calculator",
+        "number_guessing",
+    }
     assert all(TASKS[kind].kind == kind and issubclass(TASKS[kind], Task) for kind in TASKS)
 
 
@@ -110,14 +131,16 @@ def test_a_held_out_set_has_no_repeats(task):
 @given(**PLACES)
 def test_a_demonstration_without_errors_is_right(task, split, seed, index):
     problem = task.problem(split, seed, index)
-    demonstration = task.demonstrate(problem, Random(seed), 0.0)
-    assert task.grade(problem, demonstration) == 1.0
-    assert task.demonstrate(problem, Random(seed + 1), 0.0) == demonstration
+    said = demonstration(task, problem, Random(seed), 0.0)
+    assert task.grade(problem, said[-1]) == 1.0
+    assert demonstration(task, problem, Random(seed + 1), 0.0) == said
+    assert task.demonstrate(problem, Random(seed), 0.0) == said[0]
+    assert task.answers_back or len(said) == 1
 
 
 def test_a_demonstration_full_of_errors_is_wrong(task):
     problems = [task.problem("train", 0, index) for index in range(40)]
-    scores = [task.grade(p, task.demonstrate(p, Random(i), 1.0)) for i, p in enumerate(problems)]
+    scores = [task.grade(p, demonstration(task, p, Random(i), 1.0)[-1]) for i, p in enumerate(problems)]
     assert sum(scores) < 4
 
 
@@ -125,9 +148,35 @@ def test_a_demonstration_full_of_errors_is_wrong(task):
 @given(**PLACES, error_rate=st.floats(0, 1))
 def test_prompts_and_demonstrations_stay_within_the_alphabet(task, split, seed, index, error_rate):
     problem = task.problem(split, seed, index)
-    demonstration = task.demonstrate(problem, Random(seed), error_rate)
-    assert set(problem.prompt + demonstration) <= set(task.alphabet())
+    said = demonstration(task, problem, Random(seed), error_rate)
+    assert set(problem.prompt).union(*said) <= set(task.alphabet())
     assert len(set(task.alphabet())) == len(task.alphabet())
+
+
+@EVERYWHERE
+@given(index=st.integers(0, 1000), turns=st.lists(st.text(), min_size=1, max_size=4))
+def test_a_reply_is_text_or_the_end_and_depends_on_nothing_else(task, index, turns):
+    problem = task.problem("train", 0, index)
+    reply = task.reply(problem, turns)
+    assert reply is None or (isinstance(reply, str) and task.answers_back)
+    assert pickle.loads(pickle.dumps(task)).reply(problem, list(turns)) == reply
+
+
+@pytest.mark.parametrize("turn", HOSTILE)
+def test_a_reply_is_cheap_whatever_the_turn(task, turn):
+    problem = task.problem("train", 0, 0)
+    start = time.process_time()
+    task.reply(problem, [turn + ending for ending in ("", "=")])
+    assert time.process_time() - start < 0.1
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_an_episode_ends(task, number):
+    problem = task.problem("train", 0, number)
+    turns = ["1+1="]
+    while task.reply(problem, turns) is not None:
+        turns.append(turns[-1])
+        assert len(turns) <= 32
 
 
 @EVERYWHERE
@@ -136,10 +185,7 @@ def test_any_text_has_a_score_of_0_or_1(task, response, index):
     assert task.grade(task.problem("train", 0, index), response) in (0.0, 1.0)
 
 
-@pytest.mark.parametrize(
-    "response",
-    ["", " ", "\x00", "\ud800", "9**9**9", "(" * 10_000, "9" * 10_000, "٣" * 50, "<answer>" * 1000, "nan"],
-)
+@pytest.mark.parametrize("response", HOSTILE)
 def test_hostile_text_scores_0(task, response):
     assert task.grade(task.problem("train", 0, 0), response) == 0.0
 
@@ -152,7 +198,7 @@ def test_an_error_rate_is_a_probability(task, error_rate):
 
 def test_workers_agree_with_the_task_itself(task):
     problems = [task.problem("train", 0, index) for index in range(20)]
-    responses = [task.demonstrate(problem, Random(i), 0.2) for i, problem in enumerate(problems)]
+    responses = [demonstration(task, problem, Random(i), 0.2)[-1] for i, problem in enumerate(problems)]
     with GradingPool(task) as pool:
         grades = pool.grade(problems, responses)
     assert grades.scores == [task.grade(p, r) for p, r in zip(problems, responses, strict=True)]

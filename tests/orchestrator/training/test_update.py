@@ -116,10 +116,10 @@ def test_gradient_is_that_of_the_policy_gradient_by_hand(policy, experience):
     sequences, batch = experience
     found, _, _ = gradient_of(policy, experience, NONE)
     policy.model.zero_grad()
-    rows = torch.nonzero(sequences.response_lengths > 0).flatten()
+    rows = torch.nonzero(sequences.num_spoken > 0).flatten()
     total = 0.0
     for row in rows:
-        n, start = int(sequences.response_lengths[row]), int(sequences.prompt_lengths[row])
+        n, start = int(sequences.num_spoken[row]), int(sequences.spoken[row].int().argmax())
         ids = sequences.input_ids[row, : start + n]
         logits = policy.model(input_ids=ids[None]).logits[0, start - 1 : -1] / VIEW.temperature
         chosen = logits.log_softmax(-1).gather(-1, ids[start:, None]).sum()
