@@ -48,24 +48,6 @@ function reorder() {
   }
 }
 
-function sortBy(head) {
-  const column = head.cellIndex, body = head.closest("table").tBodies[0];
-  const down = head.getAttribute("aria-sort") === "ascending";
-  for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
-  head.setAttribute("aria-sort", down ? "descending" : "ascending");
-  const value = (row) => {
-    const cell = row.cells[column], key = cell.dataset.value;
-    return key === undefined ? cell.textContent.trim() : key === "inf" ? Infinity : Number(key);
-  };
-  const compare = (a, b) => {
-    const [x, y] = [value(a), value(b)];
-    if (typeof x !== typeof y) return typeof x === "number" ? -1 : 1; // what is not known stands last
-    const sign = typeof x === "number" ? Math.sign(x - y) || 0 : x.localeCompare(y, undefined, { numeric: true });
-    return down ? -sign : sign;
-  };
-  body.append(...[...body.rows].sort(compare));
-}
-
 function element(tag, text, attributes = {}) {
   const node = document.createElement(tag);
   node.textContent = text;
@@ -128,7 +110,6 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button) return;
   if (button.dataset.open !== undefined) open(Number(button.dataset.open), button);
-  if (button.classList.contains("sort")) sortBy(button.closest("th"));
   if (button.dataset.toggle !== undefined) {
     const number = Number(button.dataset.toggle);
     chosen.has(number) ? chosen.delete(number) : chosen.add(number);
@@ -140,9 +121,4 @@ byId("find").addEventListener("input", update);
 byId("order").addEventListener("change", reorder);
 byId("all").addEventListener("click", () => { arms.forEach((_, number) => chosen.add(number)); update(); });
 byId("none").addEventListener("click", () => { chosen.clear(); update(); });
-byId("theme").addEventListener("click", () => {
-  const root = document.documentElement, now = root.dataset.theme || (dark.matches ? "dark" : "light");
-  root.dataset.theme = now === "dark" ? "light" : "dark";
-  drawAll();
-});
 update();

@@ -85,3 +85,8 @@ def table_rows(several: Iterable[Iterable[str]]) -> str:
     for head, *cells in several:
         html += f"<tr><th>{head}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
     return html
+
+
+def sort_head(title: str, meaning: str) -> str:
+    """The head of a column: a button that sorts by it."""
+    return f'<th title="{escape(meaning)}"><button type="button" class="sort">{escape(title)}</button></th>'

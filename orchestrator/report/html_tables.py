@@ -10,7 +10,7 @@ import numpy as np
 
 from orchestrator.comparison import Curve, curve
 from orchestrator.report import figures
-from orchestrator.report.html_parts import arm_number, opener, spread_cell
+from orchestrator.report.html_parts import arm_number, opener, sort_head, spread_cell
 from orchestrator.report.plot_style import colour_index
 from orchestrator.report.table import Cell, Table
 from orchestrator.storage.run_data import Campaign, setpoint
@@ -33,7 +33,7 @@ def sortable(table: Table, campaign: Campaign, *, sparks: bool = False) -> str:
     """The table; every head is a button that sorts by its column, every arm one that opens its panel."""
     spark_of = sparklines(campaign) if sparks else {}
     spark_head = "<th>entropy over time</th>" if sparks else ""
-    heads = "".join(_head(head.title, head.meaning) for head in table.heads)
+    heads = "".join(sort_head(head.title, head.meaning) for head in table.heads)
     scales = [_scale([cells[index] for _, cells in table.rows]) for index in range(len(table.heads))]
     body = ""
     for arm, cells in table.rows:
@@ -46,7 +46,7 @@ def sortable(table: Table, campaign: Campaign, *, sparks: bool = False) -> str:
         )
     kind = "summary" if sparks else "figures"
     return (
-        f'<table class="{kind} sortable" id="table-{table.name}"><thead><tr>{_head("arm", "by name")}{spark_head}{heads}'
+        f'<table class="{kind} sortable" id="table-{table.name}"><thead><tr>{sort_head("arm", "by name")}{spark_head}{heads}'
         f"</tr></thead><tbody>{body}</tbody></table>"
     )
 
@@ -74,10 +74,6 @@ def sparklines(campaign: Campaign) -> dict[str, str]:
                 f'<polyline points="{points(values)}"/></svg>'
             )
     return drawn
-
-
-def _head(title: str, meaning: str) -> str:
-    return f'<th title="{escape(meaning)}"><button type="button" class="sort">{escape(title)}</button></th>'
 
 
 def _cell(cell: Cell, scale: tuple[float, float]) -> str:

@@ -1,15 +1,17 @@
 "use strict";
 // Paints the figures: replaces colour tokens such as "@arm0" or "@ink/0.1" by the page's own colours, and
-// leaves out the traces of arms that are not shown.  What is shown is decided in arms.js.
+// leaves out the traces of arms that are not shown.  What is shown is decided in arms.js.  Then what every
+// page can do: another theme, tables that sort, printing.
 const figures = JSON.parse(document.getElementById("figures").textContent);
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const zooms = window.matchMedia("(pointer: fine)"); // a finger that drags wants to scroll
 const EAGER = 60; // plots that are drawn at once; of more, those that come into sight
 const drawn = new Set();
 let shows = () => true; // whether arm number i is shown
 let onPick = () => {}; // told the number of the arm whose curve was clicked
 
 function paint(value) {
-  if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map(paint);
+  if (Array.isArray(value)) return typeof value.at(-1) === "number" ? value : value.map(paint);
   if (value && typeof value === "object")
     return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, paint(inner)]));
   if (typeof value !== "string" || !/^@\w+(\/[\d.]+)?$/.test(value)) return value;
@@ -19,11 +21,16 @@ function paint(value) {
   return `rgba(${channels.join(",")},${opacity || 1})`;
 }
 
+function axes(layout) {
+  for (const [key, axis] of Object.entries(layout)) if (/^[xy]axis/.test(key)) axis.fixedrange = !zooms.matches;
+  return layout;
+}
+
 function draw(id) {
   const place = document.getElementById(id), figure = figures[id], owner = place.closest("figure").dataset.arm;
   if (owner !== undefined && !shows(Number(owner))) return;
   const data = figure.data.filter((trace) => !(trace.meta || []).length || trace.meta.some(shows));
-  Plotly.react(id, paint(data), paint(figure.layout), { responsive: true, displayModeBar: false });
+  Plotly.react(id, paint(data), axes(paint(figure.layout)), { responsive: true, displayModeBar: false });
   if (!drawn.has(id)) place.on("plotly_click", (event) => pick(place, event));
   drawn.add(id);
 }
@@ -74,3 +81,31 @@ function print(before) {
 dark.addEventListener("change", drawAll);
 window.addEventListener("beforeprint", () => print(true));
 window.addEventListener("afterprint", () => print(false));
+
+function sortBy(head) {
+  const column = head.cellIndex, body = head.closest("table").tBodies[0];
+  const down = head.getAttribute("aria-sort") === "ascending";
+  for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", down ? "descending" : "ascending");
+  const value = (row) => {
+    const cell = row.cells[column], key = cell.dataset.value;
+    return key === undefined ? cell.textContent.trim() : key === "inf" ? Infinity : Number(key);
+  };
+  const compare = (a, b) => {
+    const [x, y] = [value(a), value(b)];
+    if (typeof x !== typeof y) return typeof x === "number" ? -1 : 1; // what is not known stands last
+    const sign = typeof x === "number" ? Math.sign(x - y) || 0 : x.localeCompare(y, undefined, { numeric: true });
+    return down ? -sign : sign;
+  };
+  body.append(...[...body.rows].sort(compare));
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button.sort");
+  if (button) sortBy(button.closest("th"));
+});
+document.getElementById("theme").addEventListener("click", () => {
+  const root = document.documentElement, now = root.dataset.theme || (dark.matches ? "dark" : "light");
+  root.dataset.theme = now === "dark" ? "light" : "dark";
+  drawAll();
+});

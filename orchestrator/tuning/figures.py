@@ -9,8 +9,10 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from orchestrator.report.figures import TIME_SCALE
 from orchestrator.tuning.foretold import Agreement
 from orchestrator.tuning.search import experiments_welcome
+from orchestrator.tuning.space import labels
 
 Figure = dict[str, Any]
 """``id``, ``title``, and either ``data`` and ``layout`` or ``missing``: the sentence in its place; maybe ``wide``."""
@@ -19,6 +21,10 @@ LARGEST_CONTOUR = 4
 """Parameters whose pairs are drawn against each other."""
 
 MOST_IN_CONTOUR = 100
+FEWEST_IN_CONTOUR = 3
+
+WIDE_RANGE = 20
+"""Largest over smallest value from which a logarithmic axis shows more."""
 
 _AXIS = {"gridcolor": "@grid", "linecolor": "@muted", "tickcolor": "@muted", "zerolinecolor": "@grid"}
 
@@ -37,12 +43,14 @@ def of_study(found: Any, names: tuple[str, ...], prefix: str) -> list[Figure]:
         what: dict[str, Any] = {"target": _target(index)} if several else {}
         key = f"{prefix}-{index}"
         plot: Callable[..., Figure] = partial(_drawn, found=found, target_name=name, **what)
-        figures.append(plot(f"{key}-history", f"{name}: history", visualization.plot_optimization_history))
+        history = plot(f"{key}-history", f"{name}: history", visualization.plot_optimization_history)
+        figures.append(_over_decades(history))
         title = f"{name}: which parameters matter"
         figures.append(plot(f"{key}-importance", title, _importances, **_toward_good(found, index, several)))
         title = f"{name}: over each parameter"
-        figures.append({**plot(f"{key}-slice", title, visualization.plot_slice, params=params), "wide": True})
-        if len(params) > 1:
+        slices = plot(f"{key}-slice", title, visualization.plot_slice, params=params)
+        figures.append({**_over_decades(slices), "wide": True})
+        if len(params) > 1 and len(complete) >= FEWEST_IN_CONTOUR:
             pairs = params[:LARGEST_CONTOUR]
             title = f"{name}: over pairs of parameters"
             figures.append(
@@ -95,7 +103,8 @@ def _drawn(key: str, title: str, draw: Callable[..., Any], *, found: Any, **sett
         return {"id": key, "title": title, "missing": f"Not drawn: {error}"}
     if not figure["data"]:
         return {"id": key, "title": title, "missing": "Nothing to draw yet."}
-    return {"id": key, "title": title, "data": figure["data"], "layout": _house_style(figure["layout"])}
+    data, layout = painted(figure["data"]), _house_style(figure["layout"])
+    return {"id": key, "title": title, **_named({"data": data, "layout": layout}, found)}
 
 
 def _house_style(layout: Figure) -> Figure:
@@ -116,6 +125,62 @@ def _house_style(layout: Figure) -> Figure:
         "margin": {"l": 60, "r": 20, "t": 20, "b": 60},
         "hoverlabel": {"bgcolor": "@paper", "bordercolor": "@grid", "font": {"color": "@ink"}},
     }
+
+
+def painted(data: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Optuna's traces in the page's colours, which are light or dark; what is infeasible stands back."""
+    traces = []
+    for trace in data:
+        marker, mode = dict(trace.get("marker") or {}), trace.get("mode", "markers")
+        own: dict[str, Any] = {}
+        if trace["type"] == "contour":
+            own["colorscale"] = [[0.0, "@tint"], [1.0, "@arm0"]]
+        elif trace["type"] == "bar":
+            own["marker"] = {"color": "@arm0"}
+        elif "lines" in mode and trace["name"] != "Best Value":  # a trial's course
+            own |= {"line": {"color": "@arm0/0.45", "width": 1.5}, "marker": marker | {"color": "@arm0/0.7"}}
+        elif "lines" in mode:
+            own["line"] = {"color": "@arm1", "width": 2, "shape": "hv"}
+        else:
+            if "colorscale" in marker:
+                best = "Best Trial" in str(trace.get("hovertemplate"))
+                marker["colorscale"] = [[0.0, "@arm1"], [1.0, "@arm1"]] if best else TIME_SCALE
+                marker["showscale"] = bool(marker.get("showscale")) and not best
+            else:
+                infeasible = marker.get("color") == "#cccccc"
+                marker["color"] = "@muted/0.35" if infeasible else "@arm0"
+            own["marker"] = marker | {"line": {"color": "@paper", "width": 0.5}}
+        traces.append({**trace, **own})
+    return traces
+
+
+def _named(figure: Figure, found: Any) -> Figure:
+    """With the shortest names of parameters, and an objective over decades on a logarithmic axis."""
+    names = labels({path: None for trial in found.get_trials(deepcopy=False) for path in trial.params})
+    layout = dict(figure["layout"])
+    for key, axis in layout.items():
+        if key.startswith(("xaxis", "yaxis")):
+            title = (axis.get("title") or {}).get("text")
+            if title in names:
+                layout[key] = axis | {"title": {"text": names[title]}}
+            elif title == "Hyperparameter":
+                layout[key] = axis | {"title": {"text": ""}}
+    data = [
+        {**trace, "y": [names.get(y, y) for y in trace["y"]]} if trace["type"] == "bar" else trace
+        for trace in figure["data"]
+    ]
+    return {"data": data, "layout": layout}
+
+
+def _over_decades(figure: Figure) -> Figure:
+    """The same with its values on a logarithmic axis, where they are positive and far apart."""
+    if "missing" in figure:
+        return figure
+    values = [y for trace in figure["data"] for y in trace["y"] if y is not None]
+    if not values or min(values) <= 0 or max(values) < WIDE_RANGE * min(values):
+        return figure
+    axes = {key: axis | {"type": "log"} for key, axis in figure["layout"].items() if key.startswith("yaxis")}
+    return figure | {"layout": figure["layout"] | axes}
 
 
 def _important(found: Any) -> list[str]:

@@ -36,6 +36,11 @@ class Agreement:
     """Over all of them."""
     enqueued: RankCorrelation
     """Over those that stage one had chosen: alike by choice, which makes a rank correlation small."""
+    unpruned: RankCorrelation
+    """Over all that trained until the first was pruned, by what they had come to there: what is left after
+    pruning is alike too.  Of no pairs where nothing was pruned."""
+    first_pruned_at: int
+    """Step of that: trained iterations, or of a Wilcoxon test seeds; −1 where nothing was pruned."""
 
 
 def agreement(study: Study, found: Any) -> Agreement:
@@ -52,6 +57,18 @@ def agreement(study: Study, found: Any) -> Agreement:
         if trial.state.name == "COMPLETE" and PREDICTED in trial.user_attrs
     )
 
+    step = _first_pruned_at(found)
+    before = tuple(
+        Pair(
+            number=trial.number,
+            predicted=_number(trial.user_attrs[PREDICTED][0]),
+            found=float(trial.intermediate_values[step]),
+            was_enqueued=RANK in trial.user_attrs,
+        )
+        for trial in found.get_trials(deepcopy=False)
+        if step in trial.intermediate_values and PREDICTED in trial.user_attrs
+    )
+
     def correlate(chosen: tuple[Pair, ...]) -> RankCorrelation:
         signs = [1.0 if each.direction == "minimize" else -1.0 for each in (predicted, objective)]
         return rank_correlation(
@@ -64,7 +81,19 @@ def agreement(study: Study, found: Any) -> Agreement:
         pairs=pairs,
         every=correlate(pairs),
         enqueued=correlate(tuple(pair for pair in pairs if pair.was_enqueued)),
+        unpruned=correlate(before),
+        first_pruned_at=step,
     )
+
+
+def _first_pruned_at(found: Any) -> int:
+    """The earliest step at which a trial was pruned by its value; −1 where none was."""
+    steps = [
+        max(trial.intermediate_values)
+        for trial in found.get_trials(deepcopy=False)
+        if trial.state.name == "PRUNED" and trial.intermediate_values
+    ]
+    return min(steps, default=-1)
 
 
 def sentences(result: Agreement) -> list[str]:
@@ -75,6 +104,11 @@ def sentences(result: Agreement) -> list[str]:
         lines.append(
             f"Among the candidates that stage one had chosen, which are alike in what it foretold: "
             f"{_figures(result.enqueued)}."
+        )
+    if result.unpruned.num:
+        lines.append(
+            f"By what they had come to at step {result.first_pruned_at}, where the first was pruned: "
+            f"{_figures(result.unpruned)}."
         )
     return lines
 
@@ -87,7 +121,8 @@ def _figures(figures: RankCorrelation) -> str:
     if not isfinite(figures.kendall):
         few = figures.num < FEWEST
         why = f"it takes {FEWEST}" if few else "one of the two rankings has no order"
-        return f"no rank correlation over {figures.num} trials ({why})"
+        trials = "1 trial" if figures.num == 1 else f"{figures.num} trials"
+        return f"no rank correlation over {trials} ({why})"
     return (
         f"Spearman ρ {figures.spearman:+.2f}, Kendall τ {figures.kendall:+.2f} "
         f"(p {figures.p_value:.2g} that they are unrelated) over {figures.num} trials"

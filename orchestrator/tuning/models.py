@@ -163,6 +163,8 @@ class StudyConfig(Strict):
     description: str = ""
     campaign: str
     """The campaign file, relative to the study's."""
+    over: dict[str, Any] = {}
+    """Laid over the campaign file, such as ``{learner: {iterations: 60}}`` for shorter runs."""
     arm: str
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
     """Seeds that every trial is judged over, in this order; null is the campaign's."""

@@ -11,17 +11,20 @@ from typing import Any
 
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.provenance import git_commit, versions
-from orchestrator.report.html_parts import json_for_script
+from orchestrator.report.html_parts import json_for_script, sort_head
 from orchestrator.storage.files import replace_file
 from orchestrator.tuning.candidates import ranked_trials
 from orchestrator.tuning.figures import Figure, of_agreement, of_study
 from orchestrator.tuning.foretold import PREDICTED, agreement, sentences
+from orchestrator.tuning.leases import DUPLICATE, OUTCOME, REPLACED, SURPLUS
 from orchestrator.tuning.objectives import Objective
 from orchestrator.tuning.preset import preset_text, winner
+from orchestrator.tuning.space import labels
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.terminal import short
 
 ROWS = 25
+STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 
 
 def write_page(study: Study, found: Any, simulated: Any, path: Path) -> None:
@@ -56,7 +59,7 @@ def render(study: Study, found: Any, simulated: Any) -> str:
     report, own = files("orchestrator.report"), files("orchestrator.tuning")
     return Template((own / "study.html").read_text(encoding="utf-8")).substitute(
         css=(report / "page.css").read_text(encoding="utf-8"),
-        js=(own / "study.js").read_text(encoding="utf-8"),
+        js=(report / "page.js").read_text(encoding="utf-8"),
         plotly=(files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"),
         figures=json_for_script(drawn),
         name=escape(study.config.name),
@@ -88,12 +91,13 @@ def _facts(study: Study, found: Any, simulated: Any) -> list[str]:
     ]
     if simulated is not None:
         facts.append(f"{len(simulated.get_trials(deepcopy=False))} simulated")
-    trials = found.get_trials(deepcopy=False)
-    for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING"):
-        num = sum(trial.state.name == state for trial in trials)
-        if num:
-            facts.append(f"{num} {state.lower()}")
-    return facts
+    counted = [trial.state.name for trial in found.get_trials(deepcopy=False) if not _is_no_trial(trial)]
+    return facts + [f"{counted.count(state)} {name}" for state, name in STATES.items() if state in counted]
+
+
+def _is_no_trial(trial: Any) -> bool:
+    """Whether another trial stands for this one."""
+    return trial.user_attrs.get(OUTCOME) in (DUPLICATE, SURPLUS, REPLACED)
 
 
 def _section(title: str, figures: Iterable[Figure]) -> str:
@@ -116,7 +120,7 @@ def _table(study: Study, ranked: Sequence[Any], objectives: Sequence[Objective])
         return '<p class="missing">No trial has finished.</p>'
     foretold = any(PREDICTED in trial.user_attrs for trial in ranked)
     heads = ["trial", *(each.name for each in objectives), *(["foretold"] if foretold else []), "feasible"]
-    paths = list(study.config.space)
+    names = labels(study.config.space)
     rows = ""
     for trial in ranked:
         predicted = (trial.user_attrs.get(PREDICTED) or [None])[0]
@@ -124,11 +128,20 @@ def _table(study: Study, ranked: Sequence[Any], objectives: Sequence[Objective])
             *(f"{value:.4g}" for value in trial.values),
             *([short(predicted) if predicted is not None else "–"] if foretold else []),
             "yes" if all(value <= 0 for value in trial.constraints.values()) else "no",
-            *(short(trial.params[path]) if path in trial.params else "–" for path in paths),
+            *(short(trial.params[path]) if path in trial.params else "–" for path in names),
         ]
-        rows += f"<tr><th>{trial.number}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-    head = "".join(f"<th>{escape(name)}</th>" for name in [*heads, *paths])
+        rows += f'<tr><th data-value="{trial.number}">{trial.number}</th>{"".join(map(_cell, cells))}</tr>'
+    head = "".join(sort_head(name, "sorts by this column") for name in heads)
+    head += "".join(sort_head(label, path) for path, label in names.items())
     return f'<table class="trials"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _cell(text: str) -> str:
+    """A number is what the script sorts by, anything else the text itself."""
+    try:
+        return f'<td data-value="{float(text)}">{escape(text)}</td>'
+    except ValueError:
+        return f"<td>{escape(text)}</td>"
 
 
 def _preset(study: Study, found: Any, simulated: Any) -> str:

@@ -21,7 +21,7 @@ def sampler(settings: SamplerConfig, *, conditional: bool, worker: int = 0) -> A
     """The sampler of training trials; each worker draws with a seed of its own."""
     from optuna import samplers
 
-    seed = settings.seed + 1000 * worker
+    seed = settings.seed + 1000 * worker + 1  # stage one draws with the seed itself: not its points again
     startup = settings.startup_trials
     with experiments_welcome():
         if settings.kind == "tpe":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from math import log
 from typing import Any, Protocol
@@ -59,6 +59,23 @@ def is_active(dimension: Dimension, params: Mapping[str, Any]) -> bool:
     return all(
         other in params and params[other] in _as_tuple(wanted) for other, wanted in dimension.when.items()
     )
+
+
+def labels(paths: Iterable[str]) -> dict[str, str]:
+    """Each path by as many of its last keys as tell it from the others: ``law.kp`` where there are two ``kp``."""
+    every = list(paths)
+
+    def tail(path: str, num: int) -> str:
+        return ".".join(path.split(".")[-num:])
+
+    short: dict[str, str] = {}
+    for path in every:
+        lengths = range(1, path.count(".") + 2)
+        unique = (
+            tail(path, num) for num in lengths if [tail(p, num) for p in every].count(tail(path, num)) == 1
+        )
+        short[path] = next(unique, path)
+    return short
 
 
 def overlay(params: Mapping[str, Any]) -> dict[str, Any]:

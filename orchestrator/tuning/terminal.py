@@ -10,6 +10,7 @@ from rich.table import Table
 from orchestrator.tuning.candidates import ranked_trials
 from orchestrator.tuning.foretold import agreement, sentences
 from orchestrator.tuning.leases import DUPLICATE, OUTCOME, REASON, REPLACED, SURPLUS
+from orchestrator.tuning.space import labels
 from orchestrator.tuning.study import Study
 
 SHOWN = 8
@@ -37,7 +38,13 @@ class Finished:
             state = (
                 "taken up again" if trial.user_attrs.get(OUTCOME) == REPLACED else trial.state.name.lower()
             )
-            line = [f"trial {trial.number}", state, _values(self._study, trial), _params(trial), reason]
+            line = [
+                f"trial {trial.number}",
+                state,
+                _values(self._study, trial),
+                _params(self._study, trial),
+                reason,
+            ]
             self._console.print(
                 "  ".join(part for part in line if part), highlight=False, markup=False, soft_wrap=True
             )
@@ -58,7 +65,7 @@ def print_simulation(study: Study, simulated: Any, seconds: float | None, consol
     if ranked:
         named = zip(study.config.simulated_objectives, ranked[0].values, strict=True)
         values = ", ".join(f"{name} {value:.4g}" for name, value in named)
-        line += f"; best: {values}  {_params(ranked[0])}"
+        line += f"; best: {values}  {_params(study, ranked[0])}"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -78,7 +85,7 @@ def print_summary(study: Study, found: Any, simulated: Any, console: Console) ->
     for trial in ranked[:SHOWN]:
         feasible = all(value <= 0 for value in trial.constraints.values())
         values = (f"{value:.4g}" for value in trial.values)
-        table.add_row(str(trial.number), *values, "yes" if feasible else "no", _params(trial))
+        table.add_row(str(trial.number), *values, "yes" if feasible else "no", _params(study, trial))
     console.print(table)
     if simulated is not None and study.config.budget.trials:
         for sentence in sentences(agreement(study, found)):
@@ -92,8 +99,9 @@ def _values(study: Study, trial: Any) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in named)
 
 
-def _params(trial: Any) -> str:
-    return ", ".join(f"{path.rpartition('.')[2]} {short(value)}" for path, value in trial.params.items())
+def _params(study: Study, trial: Any) -> str:
+    names = labels(study.config.space)
+    return ", ".join(f"{names[path]} {short(value)}" for path, value in trial.params.items())
 
 
 def short(value: Any) -> str:

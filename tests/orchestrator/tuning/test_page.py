@@ -74,7 +74,7 @@ def test_the_page_says_what_it_found(trained):
     assert "is the best of 12 trained: iae" in page
     assert "Spearman ρ" in page
     assert "method: gains_best" in page
-    assert len(re.findall(r"<tr><th>\d+</th>", page)) == 12
+    assert len(re.findall(r"<tr><th data-value=\"\d+\">\d+</th>", page)) == 12
 
 
 def test_several_objectives_have_a_pareto_front(trained):

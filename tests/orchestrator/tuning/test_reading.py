@@ -147,6 +147,14 @@ def test_seeds_are_the_campaigns_unless_given(make_study):
     assert make_study(seeds=[1]).seeds == (1,)
 
 
+def test_what_is_laid_over_the_campaign_reaches_the_arm_and_the_definition(make_study):
+    study = make_study()
+    shorter = make_study(over={"learner": {"iterations": 7}, "evaluation": {"pass_at": [2, 4]}})
+    assert shorter.num_iterations == 7
+    assert shorter.arm.config.evaluation.pass_at == (2, 4)
+    assert shorter.definition() != study.definition()  # trials of other lengths are not compared
+
+
 def test_overrides(write_study):
     assert read_study(write_study(), ["budget.trials=7"]).config.budget.trials == 7
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import optuna
 import pytest
 
 from controllers.quality import iae_nats
@@ -10,8 +11,9 @@ from controllers.simulation import simulate
 from orchestrator.tuning.candidates import best_of_simulation, ranked_trials
 from orchestrator.tuning.foretold import agreement, sentences
 from orchestrator.tuning.leases import RANK
+from orchestrator.tuning.records import open_study
 from orchestrator.tuning.simulated import judge, search
-from orchestrator.tuning.space import distance
+from orchestrator.tuning.space import distance, suggest
 from tests.orchestrator.tuning.conftest import KI, KP, SIMULATION
 
 
@@ -67,11 +69,12 @@ def test_the_best_that_are_handed_on_differ(make_study):
 class Trained:
     """A training trial as far as a comparison of rankings looks at it."""
 
-    def __init__(self, number, predicted, value, *, enqueued=False, state="COMPLETE"):
+    def __init__(self, number, predicted, value, *, enqueued=False, state="COMPLETE", reported=None):
         self.number = number
         self.values = [value]
         self.user_attrs = {"entrostat.predicted": [predicted]} | ({RANK: 1} if enqueued else {})
         self.state = type("State", (), {"name": state})
+        self.intermediate_values = reported or {}
 
 
 class Found:
@@ -96,4 +99,31 @@ def test_rank_correlation_knows_directions_and_leaves_out_what_did_not_end(make_
 def test_too_few_trials_say_so(make_study):
     study = make_study(simulation=SIMULATION)
     said = sentences(agreement(study, Found(Trained(0, 1.0, 1.0))))
-    assert "no rank correlation over 1 trials (it takes 4)" in said[0]
+    assert "no rank correlation over 1 trial (it takes 4)" in said[0]
+
+
+def test_what_was_pruned_counts_by_what_it_had_come_to_where_the_first_was(make_study):
+    """Six trials in the order that was foretold at step 20; at step 40 the two that are left changed places."""
+    study = make_study(simulation=SIMULATION)
+    ended = [
+        Trained(0, 1.0, 9.0, reported={20: 1.0, 40: 9.0}),
+        Trained(1, 2.0, 8.0, reported={20: 2.0, 40: 8.0}),
+    ]
+    pruned = [
+        Trained(2, 3.0, 3.0, state="PRUNED", reported={20: 3.0, 40: 3.5}),
+        *(Trained(i, 1.0 + i, 0.0, state="PRUNED", reported={20: 1.0 + i}) for i in range(3, 6)),
+        Trained(6, 0.0, 0.0, state="PRUNED"),  # its Ms was too high: it never trained
+    ]
+    found = agreement(study, Found(*ended, *pruned))
+    assert found.first_pruned_at == 20
+    assert (found.unpruned.num, found.unpruned.spearman) == (6, pytest.approx(1.0))
+    assert found.every.num == 2
+    assert "at step 20, where the first was pruned: Spearman ρ +1.00" in sentences(found)[-1]
+
+
+def test_stage_two_does_not_draw_the_points_of_stage_one(make_study):
+    study = make_study(simulation=SIMULATION, sampler={"kind": "random"})
+    found = open_study(study, optuna.storages.InMemoryStorage())
+    drawn = [suggest(found.ask(), study.config.space) for _ in range(8)]
+    simulated = [trial.params for trial in search(study).get_trials(deepcopy=False)]
+    assert not [params for params in drawn if params in simulated]

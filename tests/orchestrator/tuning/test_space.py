@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from orchestrator.tuning.models import Dimension
-from orchestrator.tuning.space import centre, corners, distance, in_order, overlay, suggest
+from orchestrator.tuning.space import centre, corners, distance, in_order, labels, overlay, suggest
 
 KIND = "law.kind"
 SPACE = {
@@ -135,3 +135,12 @@ def test_distance_is_the_largest_share_of_a_range():
     assert distance(one, other, space) == 1.0
     assert distance({KIND: "pid"}, {KIND: "dual"}, space) == 1.0
     assert distance({"period": 1}, {"law.kp": 1}, space) == 1.0
+
+
+def test_labels_are_as_long_as_they_must_be():
+    assert labels(["loops.a.law.kp", "loops.a.law.ki"]) == {"loops.a.law.kp": "kp", "loops.a.law.ki": "ki"}
+    assert labels(["loops.a.law.kp", "loops.b.law.kp", "learner.learning_rate"]) == {
+        "loops.a.law.kp": "a.law.kp",
+        "loops.b.law.kp": "b.law.kp",
+        "learner.learning_rate": "learning_rate",
+    }
