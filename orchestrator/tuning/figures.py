@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from random import Random
 from typing import Any
@@ -99,7 +100,7 @@ def _drawn(key: str, title: str, draw: Callable[..., Any], *, found: Any, **sett
     try:
         with experiments_welcome():
             figure = json.loads(draw(found, **settings).to_json())
-    except (ValueError, RuntimeError) as error:  # too few trials, or all of them the same
+    except (ValueError, RuntimeError, UserWarning) as error:  # too few trials, or all of them the same
         return {"id": key, "title": title, "missing": f"Not drawn: {error}"}
     if not figure["data"]:
         return {"id": key, "title": title, "missing": "Nothing to draw yet."}
@@ -193,9 +194,9 @@ def _important(found: Any) -> list[str]:
     from optuna.importance import get_param_importances
 
     try:
-        with experiments_welcome():
+        with experiments_welcome(), _too_few_is_an_error():
             ranked = list(get_param_importances(found))
-    except (ValueError, RuntimeError):
+    except (ValueError, RuntimeError, UserWarning):
         ranked = []
     return [*ranked, *(name for name in names if name not in ranked)]
 
@@ -231,6 +232,14 @@ def _toward_good(found: Any, index: int, several: bool) -> dict[str, Any]:
 def _importances(found: Any, **settings: Any) -> Any:
     from optuna.visualization import plot_param_importances
 
-    with warnings.catch_warnings():
+    with _too_few_is_an_error():
         warnings.filterwarnings("ignore", message="PedAnova", category=UserWarning)  # see `_toward_good`
         return plot_param_importances(found, **settings)
+
+
+@contextmanager
+def _too_few_is_an_error() -> Iterator[None]:
+    """Of too few trials Optuna calls all parameters equally important, which is no finding."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The number of trials is too small", category=UserWarning)
+        yield

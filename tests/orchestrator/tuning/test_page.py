@@ -10,7 +10,7 @@ import subprocess
 import optuna
 import pytest
 
-from orchestrator.tuning.figures import _toward_good
+from orchestrator.tuning.figures import _toward_good, of_study
 from orchestrator.tuning.leases import RANK
 from orchestrator.tuning.page import render, write_page
 from orchestrator.tuning.records import open_study
@@ -89,6 +89,30 @@ def test_importance_is_for_what_is_good(trained):
     low, high = (_toward_good(found, index, several=True)["target"](trial) for index in (0, 1))
     assert (low, high) == (trial.values[0], -trial.values[1])
     assert _toward_good(found, 0, several=False) == {}  # Optuna knows the direction of one
+
+
+def test_too_few_trials_say_nothing_about_importance(make_study):
+    study = make_study()
+    found = open_study(study, optuna.storages.InMemoryStorage())
+    trial = found.ask()
+    suggest(trial, study.config.space)
+    found.tell(trial, 1.0)
+    figures_of = {figure["id"]: figure for figure in of_study(found, ("iae",), "trained")}
+    assert "number of trials is too small" in figures_of["trained-0-importance"]["missing"]
+    assert figures_of["trained-0-slice"]["data"]
+
+
+def test_values_over_decades_are_on_a_logarithmic_axis(make_study):
+    study = make_study()
+    for largest, axis in ((1000.0, "log"), (3.0, None)):
+        found = open_study(study, optuna.storages.InMemoryStorage())
+        for value in (1.0, 2.0, largest):
+            trial = found.ask()
+            suggest(trial, study.config.space)
+            found.tell(trial, value)
+        slices = next(f for f in of_study(found, ("iae",), "trained") if f["id"] == "trained-0-slice")
+        assert slices["layout"]["yaxis"].get("type") == axis
+        assert slices["layout"]["xaxis"]["title"]["text"] in ("kp", "ki")
 
 
 def test_a_study_without_a_trial_is_a_page_too(make_study):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import jsonschema
@@ -162,6 +163,15 @@ def test_overrides(write_study):
 @pytest.mark.parametrize("file", sorted((ROOT / "configs" / "studies").glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_shipped_studies_are_valid(file):
     assert read_study(file).config.name == file.stem
+
+
+def test_the_study_of_the_readme_is_valid(tmp_path):
+    (text,) = re.findall(r"```yaml\n(name: .*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    path = tmp_path / "study.yaml"
+    path.write_text(text.replace("../", f"{ROOT}/configs/"))
+    study = read_study(path)
+    assert study.num_iterations == 100
+    assert study.config.space["loops.entropy.filter.decay"].when == {"loops.entropy.filter.kind": "ema"}
 
 
 def test_the_schema_accepts_the_shipped_studies_and_no_unknown_key():
