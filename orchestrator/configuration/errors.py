@@ -10,9 +10,14 @@ class ConfigError(ValueError):
     """Bad input, found before anything was started: file, key, rule, value and remedy in one line each."""
 
 
+MOST_NAMED = 40
+"""Known names in one message: more are not read."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint for an unknown name: the nearest known one if it is near, and all of them."""
+    """A hint for an unknown name: the nearest known one if it is near, and all of them, or of many the first."""
     known = sorted(known)
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}known: {', '.join(known) or 'none'}"
+    more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
+    return f"{hint}known: {', '.join(known[:MOST_NAMED]) or 'none'}{more}"

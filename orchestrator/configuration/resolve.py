@@ -165,7 +165,8 @@ def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
 def _line(model: type[BaseModel], where: str, problem: Any, content: dict[str, Any]) -> str:
     """One problem of pydantic's as path, rule, value, remedy."""
     path = _key_path(problem["loc"], content)
-    key = f"{where}: {'.'.join(path)}" if ": " not in where else f"{where}.{'.'.join(path)}".rstrip(".")
+    inside = ".".join(path)  # "" where it is of the whole
+    key = f"{where}{'.' if ': ' in where else ': '}{inside}" if inside else where
     kind, given, context = problem["type"], problem["input"], problem.get("ctx", {})
     if kind == "extra_forbidden":
         return f"{key}: unknown key; {did_you_mean(path[-1], known_keys(model, problem['loc'][:-1]))}"

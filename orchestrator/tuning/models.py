@@ -170,7 +170,7 @@ class StudyConfig(Strict):
     """Seeds that every trial is judged over, in this order; null is the campaign's."""
     loop: str | None = None
     """The loop that is judged; null is the arm's first one with a setpoint."""
-    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+    space: dict[str, Dimension]
     """Dotted paths of the arm's configuration, such as ``loops.entropy.law.kp``."""
     objective: str | Names = "iae"
     """One name, or several for a Pareto front."""
@@ -199,6 +199,15 @@ class StudyConfig(Strict):
             raise ValueError(f"must be one name or several that differ, got {list(names)}")
         for name in names:
             objective(name)
+        return value
+
+    @field_validator("space")
+    @classmethod
+    def _has_something(cls, value: dict[str, Dimension]) -> dict[str, Dimension]:
+        if not value:
+            raise ValueError(
+                "is empty; name a path of the arm, such as loops.entropy.law.kp: {low: 0.01, high: 10}"
+            )
         return value
 
     @property

@@ -26,7 +26,7 @@ def refusal(make_study, **changes):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"space": {}}, "study.yaml: space: "),
+        ({"space": {}}, "study.yaml: space: is empty; name a path of the arm"),
         (
             {"space": {KP: {"low": 5, "high": 0.1}}},
             "low must be below high, got low 5 and high 0.1; swap them",
@@ -65,7 +65,7 @@ def refusal(make_study, **changes):
         ({"objective": "pass_at_8"}, "'pass_at_8' needs evaluation.pass_at to have 8, got [4]"),
         (
             {"objective": ["iae", "effort"], "pruner": {"kind": "halving"}},
-            "pruner.kind must be 'none' with several objectives",
+            "study.yaml: pruner.kind must be 'none' with several objectives",
         ),
         (
             {"pruner": {"kind": "wilcoxon"}},
