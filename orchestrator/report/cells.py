@@ -73,7 +73,7 @@ def columns(summaries: Sequence[Summary]) -> list[Column]:
         Column(
             "Harris index",
             "mean square error of the last half over the least that any law could leave, given noise and delay; 1 is perfect",
-            lambda s: number(s.harris, 2),
+            lambda s: number(s.harris, 2 if s.harris.mean < 100 else 0),
             lambda s: s.harris,
         ),
     ]

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from orchestrator.tuning.candidates import ranked_trials
 from orchestrator.tuning.foretold import agreement, sentences
-from orchestrator.tuning.leases import DUPLICATE, OUTCOME, REASON, REPLACED, SURPLUS
+from orchestrator.tuning.leases import DUPLICATE, OUTCOME, REASON, REPLACED, SURPLUS, UNTRAINED
 from orchestrator.tuning.space import labels
 from orchestrator.tuning.study import Study
 
@@ -32,7 +32,7 @@ class Finished:
             if trial.number in self._known:
                 continue
             self._known.add(trial.number)
-            if trial.user_attrs.get(OUTCOME) in (DUPLICATE, SURPLUS):
+            if trial.user_attrs.get(OUTCOME) in (DUPLICATE, SURPLUS, UNTRAINED):
                 continue
             reason = trial.user_attrs.get(REASON, "")
             state = (
@@ -87,6 +87,9 @@ def print_summary(study: Study, found: Any, simulated: Any, console: Console) ->
         values = (f"{value:.4g}" for value in trial.values)
         table.add_row(str(trial.number), *values, "yes" if feasible else "no", _params(study, trial))
     console.print(table)
+    outcomes = [trial.user_attrs.get(OUTCOME) for trial in found.get_trials(deepcopy=False)]
+    if untrained := outcomes.count(UNTRAINED):
+        console.print(f"{untrained} suggestions were not trained: Ms is above its bound", highlight=False)
     if simulated is not None and study.config.budget.trials:
         for sentence in sentences(agreement(study, found)):
             console.print(sentence, highlight=False, soft_wrap=True)

@@ -79,12 +79,14 @@ def test_every_plot_has_data_and_is_drawn(read):
         saw.places = $$(".plot").length;
         saw.drawn = $$(".plot.js-plotly-plot").length;
         saw.empty = $$(".plot").filter((p) => !p.data.some((t) => t.x.length > 0 && t.y.length === t.x.length)).map((p) => p.id);
+        saw.unpainted = $$(".plot").filter((p) => /"@\\w/.test(JSON.stringify([p.data, p.layout]))).map((p) => p.id);
         saw.paths = $$(".plot").filter((p) => !p.querySelector(".scatterlayer path")).map((p) => p.id);
         """,
         seeds=(0, 1),
     )
     assert saw["places"] == saw["drawn"] > 10
     assert saw["empty"] == saw["paths"] == []
+    assert saw["unpainted"] == []  # every colour is the page's own
 
 
 def test_an_arm_is_hidden_by_its_chip_and_by_the_search(read):
