@@ -23,10 +23,11 @@ def enqueue(study: Study, found: Any, simulated: Any) -> None:
 
 
 def best_of_simulation(study: Study, simulated: Any) -> list[Any]:
-    """The best simulated candidates that differ from each other, best first."""
+    """The best simulated candidates that differ from each other, best first; feasible ones where there are any."""
     settings = study.config.simulation
     assert settings is not None
-    ranked = ranked_trials(simulated, study.simulated_objectives)
+    every = ranked_trials(simulated, study.simulated_objectives)
+    ranked = [trial for trial in every if is_feasible(trial)] or every
     space = study.config.space
     return spread_out(
         ranked,
@@ -34,6 +35,11 @@ def best_of_simulation(study: Study, simulated: Any) -> list[Any]:
         settings.spread,
         lambda one, other: distance(one.params, other.params, space),
     )
+
+
+def is_feasible(trial: Any) -> bool:
+    """Whether nothing is violated."""
+    return all(value <= 0 for value in trial.constraints.values())
 
 
 def ranked_trials(found: Any, objectives: Sequence[Objective]) -> list[Any]:

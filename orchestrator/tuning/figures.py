@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from orchestrator.report.figures import TIME_SCALE
+from orchestrator.tuning.candidates import is_feasible
 from orchestrator.tuning.foretold import Agreement
 from orchestrator.tuning.search import experiments_welcome
 from orchestrator.tuning.space import labels
@@ -211,7 +212,7 @@ def _thinned(found: Any) -> Any:
     complete = found.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if len(complete) <= MOST_IN_CONTOUR:
         return found
-    feasible = [trial for trial in complete if all(value <= 0 for value in trial.constraints.values())]
+    feasible = [trial for trial in complete if is_feasible(trial)]
     shown = feasible if len(feasible) >= MOST_IN_CONTOUR // 2 else complete
     thinned = optuna.create_study(directions=found.directions)
     thinned.add_trials(Random(0).sample(shown, min(MOST_IN_CONTOUR, len(shown))))

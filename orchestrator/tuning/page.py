@@ -13,7 +13,7 @@ from orchestrator.configuration.errors import ConfigError
 from orchestrator.provenance import git_commit, versions
 from orchestrator.report.html_parts import json_for_script, sort_head
 from orchestrator.storage.files import replace_file
-from orchestrator.tuning.candidates import ranked_trials
+from orchestrator.tuning.candidates import is_feasible, ranked_trials
 from orchestrator.tuning.figures import Figure, of_agreement, of_study
 from orchestrator.tuning.foretold import PREDICTED, agreement, sentences
 from orchestrator.tuning.leases import DUPLICATE, OUTCOME, REPLACED, SURPLUS
@@ -127,7 +127,7 @@ def _table(study: Study, ranked: Sequence[Any], objectives: Sequence[Objective])
         cells = [
             *(f"{value:.4g}" for value in trial.values),
             *([short(predicted) if predicted is not None else "–"] if foretold else []),
-            "yes" if all(value <= 0 for value in trial.constraints.values()) else "no",
+            "yes" if is_feasible(trial) else "no",
             *(short(trial.params[path]) if path in trial.params else "–" for path in names),
         ]
         rows += f'<tr><th data-value="{trial.number}">{trial.number}</th>{"".join(map(_cell, cells))}</tr>'

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.tuning.candidates import ranked_trials
+from orchestrator.tuning.candidates import is_feasible, ranked_trials
 from orchestrator.tuning.foretold import agreement, sentences
 from orchestrator.tuning.leases import DUPLICATE, OUTCOME, REASON, REPLACED, SURPLUS, UNTRAINED
 from orchestrator.tuning.space import labels
@@ -58,7 +58,7 @@ def print_simulation(study: Study, simulated: Any, seconds: float | None, consol
     trials = simulated.get_trials(deepcopy=False)
     ranked = ranked_trials(simulated, study.simulated_objectives)
     took = "from before" if seconds is None else f"in {seconds:.1f} s"
-    feasible = sum(all(value <= 0 for value in trial.constraints.values()) for trial in ranked)
+    feasible = sum(is_feasible(trial) for trial in ranked)
     settings = study.config.simulation
     assert settings is not None
     line = f"stage one: {len(trials)} candidates × {settings.seeds} seeds on the plant {took}, {feasible} of them feasible"
@@ -83,7 +83,7 @@ def print_summary(study: Study, found: Any, simulated: Any, console: Console) ->
         table.add_column(column, justify="right")
     table.add_column("parameters")
     for trial in ranked[:SHOWN]:
-        feasible = all(value <= 0 for value in trial.constraints.values())
+        feasible = is_feasible(trial)
         values = (f"{value:.4g}" for value in trial.values)
         table.add_row(str(trial.number), *values, "yes" if feasible else "no", _params(study, trial))
     console.print(table)

@@ -66,6 +66,16 @@ def test_the_best_that_are_handed_on_differ(make_study):
     assert [t.value for t in chosen] == sorted(t.value for t in chosen)
 
 
+def test_what_violates_a_constraint_is_not_handed_on(make_study):
+    """Apart from each other by half of the range, more of them than are feasible at that distance."""
+    study = make_study(
+        simulation={**SIMULATION, "enqueue": 8, "spread": 0.5}, constraints={"sensitivity": 1.3}
+    )
+    chosen = best_of_simulation(study, search(study))
+    assert 0 < len(chosen) < 8
+    assert all(trial.constraints["sensitivity"] <= 0 for trial in chosen)
+
+
 class Trained:
     """A training trial as far as a comparison of rankings looks at it."""
 
