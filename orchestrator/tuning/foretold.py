@@ -88,7 +88,7 @@ def agreement(study: Study, found: Any) -> Agreement:
 
 def _first_pruned_at(found: Any) -> int:
     """The earliest step at which a trial was pruned by its value; −1 where none was."""
-    steps = [
+    steps: list[int] = [
         max(trial.intermediate_values)
         for trial in found.get_trials(deepcopy=False)
         if trial.state.name == "PRUNED" and trial.intermediate_values
