@@ -16,11 +16,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what this machine lacks the software for, with the reason."""
-    from policies.rollouts.settings import why_no_vllm
+    marked = [item for item in items if item.get_closest_marker("vllm")]
+    if not marked:
+        return
+    from policies.rollouts.settings import why_no_vllm  # torch, which other tests do without
 
-    reason = why_no_vllm()
-    for item in items:
-        if reason is not None and item.get_closest_marker("vllm"):
+    if reason := why_no_vllm():
+        for item in marked:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 

@@ -67,6 +67,8 @@ class VllmEngine(PushedEngine):
     ) -> list[list[Completion]]:
         from vllm import SamplingParams
 
+        if not prompts:  # of a rank that has no share of a small batch
+            return []
         check_context(prompts, sampling.max_tokens, self.context)
         drawn = num_samples if sampling.temperature else 1  # vLLM takes no greedy request for several
         asked = [
