@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,10 @@ def gathered(weight: Tensor) -> Tensor:
 def save_configuration(policy: LoadedPolicy, folder: Path) -> None:
     """What an engine needs to set a model up, weights excepted."""
     folder.mkdir(parents=True, exist_ok=True)
-    policy.model.config.save_pretrained(folder)
+    config = deepcopy(policy.model.config)
+    if not config.architectures:  # a model made here; without a name vLLM takes it for one that embeds
+        config.architectures = [type(policy.model).__name__.removeprefix("FSDP")]
+    config.save_pretrained(folder)
     policy.tokenizer.save_pretrained(folder)
 
 
