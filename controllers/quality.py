@@ -118,13 +118,18 @@ def settling_iteration(
 
 
 def recovery_iterations(
-    y: ArrayLike, r: ArrayLike, at: int, tolerance_fraction: float = 0.05, window: int = 5
+    y: ArrayLike,
+    r: ArrayLike,
+    at: int,
+    tolerance_fraction: float = 0.05,
+    window: int = 5,
+    spread_iterations: int = SPREAD_ITERATIONS,
 ) -> float:
     """Iterations from a disturbance at iteration ``at`` until the loop is back where it should be.
 
     Back is the end of the last excursion of the mean of e over ``window`` readings.  Noise is no
     excursion, for two reasons: the mean may be off by tolerance_fraction · |r| or by 4 times the spread
-    that it had in the 100 iterations before ``at``, whichever is more; and what lasts for no more than
+    that it had in the ``spread_iterations`` before ``at``, whichever is more; and what lasts for no more than
     ``window`` readings is overlooked.  So give the loop time to settle before it is disturbed: a record
     that was restless there is held to less.  (Noise alone, 10 % of r and with a correlation of 0.8 from one
     reading to the next, was taken for an excursion in 3 of 100 simulated records.)
@@ -135,7 +140,7 @@ def recovery_iterations(
     y, r = _signals(y, r)
     if not 0 <= at < max(y.size, 1):
         raise ValueError(f"at must be an iteration of the record, 0 to {y.size - 1}, got {at}")
-    past = slice(max(0, at - SPREAD_ITERATIONS), at)
+    past = slice(max(0, at - spread_iterations), at)
     usual = _spread(_moving_means(y[past], r[past], window)[0])
     e, level, iterations = _moving_means(y[at:], r[at:], window)
     if e.size == 0:

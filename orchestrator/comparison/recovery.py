@@ -13,7 +13,7 @@ from orchestrator.comparison.summary import SETTLING_TOLERANCE, Estimate
 from orchestrator.storage.run_data import Arm, Array, Run, loop_names
 
 WINDOW = 5  # readings in the moving mean that has to come back
-BEFORE = 40  # iterations before a change that say what is usual
+NEAR = 20  # iterations before a change that say what is usual, and at the end of its phase that say what came of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +54,16 @@ def _recovery(arm: str, loop: str, at: int, signals: Sequence[tuple[Array, Array
     def over_seeds(figure: Any) -> Estimate:
         return Estimate(tuple(float(figure(y, r)) for y, r in known))
 
-    start = max(0, at - BEFORE)
+    start = max(0, at - NEAR)
     return Recovery(
         arm=arm,
         loop=loop,
         at=at,
         before=over_seeds(lambda y, r: relative_rmse(y[start:at], r[start:at])),
         excursion=over_seeds(lambda y, r: largest_excursion(y[at:], r[at:], WINDOW)),
-        iterations=over_seeds(lambda y, r: recovery_iterations(y, r, at, SETTLING_TOLERANCE, WINDOW)),
+        iterations=over_seeds(lambda y, r: recovery_iterations(y, r, at, SETTLING_TOLERANCE, WINDOW, NEAR)),
         iae=over_seeds(lambda y, r: iae_nats(y[at:], r[at:])),
-        after=over_seeds(lambda y, r: relative_rmse(y[at:][-BEFORE:], r[at:][-BEFORE:])),
+        after=over_seeds(lambda y, r: relative_rmse(y[at:][-NEAR:], r[at:][-NEAR:])),
     )
 
 

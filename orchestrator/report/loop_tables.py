@@ -67,14 +67,14 @@ def recovery(comparison: Comparison) -> Table:
     ]
     heads = (
         Head("change at", "first iteration of the phase; and the loop, where it is not the usual one"),
-        Head("RMS before", "share of the setpoint, over the 40 iterations before"),
+        Head("RMS before", "share of the setpoint, over the 20 iterations before"),
         Head("excursion", "share of the setpoint, largest of the mean of five readings from the change on"),
         Head(
             "recovery",
             "iterations until that mean stays within 10 % of the setpoint, or four times its own spread before",
         ),
         Head("IAE", "nats/token · iterations, from the change to the next or the end"),
-        Head("RMS after", "share of the setpoint, over the last 40 iterations of the phase"),
+        Head("RMS after", "share of the setpoint, over the last 20 iterations of the phase"),
     )
     return Table(
         name="recovery",

@@ -51,9 +51,7 @@ def test_a_dip_of_known_depth_and_length():
     # the mean of 5 readings from 7 on is 0.09 below; from 11 on one of them is, and 0.018 is within a tenth
     assert found.iterations.mean == 11
     assert found.iae.mean == pytest.approx(12 * 0.09)
-    assert found.after.mean == pytest.approx(
-        np.sqrt(2 / 40) * 0.45
-    )  # two of the last 40 are still in the dip
+    assert found.after.mean == 0  # the last 20 of 50 are out of the dip
 
 
 def test_a_loop_that_stays_away_never_recovers_and_counts_among_the_seeds():
@@ -95,3 +93,11 @@ def test_a_filter_does_not_flatter():
 def test_no_phase_no_recovery():
     assert recoveries(arm_of(run_of({"entropy": dip(0.1, 12)}, phases=[0]))) == ()
     assert recoveries(arm_of()) == ()
+
+
+def test_the_transient_of_the_start_excuses_no_excursion():
+    """Twenty iterations at twice the setpoint, twenty on it: only the latter say what is usual."""
+    y = [2 * SETPOINT] * 20 + dip(0.1, 12, before=20)
+    (found,) = recoveries(arm_of(run_of({"entropy": y}, [40])))
+    assert found.before.mean == 0
+    assert found.iterations.mean >= 11
