@@ -23,7 +23,7 @@ from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.execution.base import Crew, ExecutorError
 from orchestrator.execution.runs import Patience, Worker, is_lost, settle_run, start_run, stop_runs
 from orchestrator.provenance import git_commit, versions
-from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo
+from orchestrator.storage.run_folder import OVER, CampaignFolder, CampaignInfo, RunFolder, RunInfo
 
 POLL_SECONDS = 0.2
 CONTINUE = "checkpoints are saved and the same command again continues"
@@ -99,7 +99,7 @@ def prepare(campaign: Campaign) -> CampaignFolder:
         run = folder.run(info.arm, info.seed)
         run.write_info(info)
         # A job of a cluster may be at it since an earlier command.
-        if run.read_status().status not in ("done", "pending") and not run.is_locked():
+        if run.read_status().status not in (*OVER, "pending") and not run.is_locked():
             run.write_status(replace(run.read_status(), status="pending", reason=None, pid=None))
     return folder
 
@@ -109,12 +109,14 @@ def execute(
 ) -> list[RunFolder]:
     """Work off the runs, ``execution.workers`` at a time; give those that did not get done.
 
+    A run that a guardrail has stopped is over: it is neither started again nor among those.
+
     Raises:
         InterruptedCampaignError: SIGTERM or SIGINT came, or the executor was lost; every worker was told
             and has saved.
     """
     runs = [folder.run(info.arm, info.seed) for info in _run_infos(campaign)]
-    waiting = [run for run in runs if run.read_status().status != "done"]
+    waiting = [run for run in runs if run.read_status().status not in OVER]
     ended = [run for run in runs if run not in waiting]
     execution = campaign.config.execution
     schedule = Schedule(waiting=waiting, ended=ended)
@@ -126,7 +128,7 @@ def execute(
             raise InterruptedCampaignError(f"{error}; {CONTINUE}") from error
     if received:
         raise InterruptedCampaignError(f"stopped by {signal.Signals(received[0]).name}; {CONTINUE}")
-    return [run for run in runs if run.read_status().status != "done"]
+    return [run for run in runs if run.read_status().status not in OVER]
 
 
 def _work_off(

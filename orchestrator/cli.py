@@ -81,6 +81,7 @@ class Family(StrEnum):
     engines = "engines"
     importance = "importance"
     sensors = "sensors"
+    guardrails = "guardrails"
 
 
 @app.command()

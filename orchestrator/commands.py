@@ -16,7 +16,7 @@ from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Campaign, read_campaign
 from orchestrator.progress import Progress
-from orchestrator.storage.run_folder import CampaignFolder, RunFolder
+from orchestrator.storage.run_folder import OVER, CampaignFolder, RunFolder
 from orchestrator.tracking.store import check, default_uri, ui_hint
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
@@ -73,7 +73,7 @@ def prepare_campaign(path: Path, overrides: Sequence[str]) -> None:
     for arm in campaign.arms:
         for seed in campaign.config.seeds:
             run = folder.run(arm.name, seed)
-            if run.read_status().status != "done":
+            if run.read_status().status not in OVER:
                 print(run.path)
 
 

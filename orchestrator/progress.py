@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
@@ -74,7 +74,7 @@ class RunProgress:
         left = self.seconds_left()
         return [
             self.name,
-            self.folder.read_status().status,
+            " ".join([self.folder.read_status().status, *_alarms(metrics)]),
             f"{self.iteration}/{self.num_iterations}",
             _number(metrics.get("pass_rate"), ".2f"),
             _number(metrics.get("entropy"), ".3f"),
@@ -132,6 +132,12 @@ class Progress:
         for run in self._runs:
             table.add_row(*run.cells())
         return table
+
+
+def _alarms(metrics: Mapping[str, float]) -> list[str]:
+    """What guardrails find wrong now, as ``!collapse``."""
+    found = [name for name, value in metrics.items() if name.startswith("guard/") and value > 0]
+    return [f"!{name.removeprefix('guard/')}" for name in found]
 
 
 def _number(value: float | None, form: str) -> str:

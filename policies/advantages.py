@@ -10,6 +10,7 @@ The part that a campaign names is a frozen dataclass at the end, whose fields ar
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -43,6 +44,15 @@ def rloo(rewards: Tensor, group: Tensor) -> Tensor:
     """A_i = r_i - mean of the others = n / (n - 1) · (r_i - mean).  RLOO, arXiv 2402.14740."""
     centred, size = _centred(rewards, group)
     return centred * size / (size - 1).clamp(min=1)
+
+
+def uniform_share(rewards: Tensor, group: Tensor) -> float:
+    """Share of the groups whose rewards are all equal, and whose advantages are zero for that; nan without any."""
+    centred, _ = _centred(rewards, group)
+    there = torch.bincount(group) > 0
+    differs = torch.zeros(len(there), dtype=torch.bool, device=group.device)
+    differs[group[centred != 0]] = True
+    return 1.0 - (differs[there].double().mean().item() if there.any() else math.nan)
 
 
 Interpolation = Literal["inverted_cdf", "linear"]

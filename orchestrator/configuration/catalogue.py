@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from controllers.filters import FILTERS
+from controllers.guardrails import DETECTORS
 from controllers.laws import LAWS
 from controllers.references import REFERENCES
 from orchestrator.configuration.resolve import method_names, read_method
@@ -50,4 +51,5 @@ _FAMILIES: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "executors": _parts(dict(EXECUTORS)),
     "engines": _parts(dict(ENGINES)),
     "importance": _parts(dict(IMPORTANCES)),
+    "guardrails": _parts(dict(DETECTORS)),
 }

@@ -55,6 +55,7 @@ def arm_problems(arm: Arm) -> Iterator[str]:
     yield from _owners(config)
     yield from _vocabularies(config)
     yield from _episodes(config)
+    yield from _guardrails(config)
     for name, loop in config.loops.items():
         for problem in _loop(loop, config):
             yield f"loops.{name}.{problem}"
@@ -178,6 +179,30 @@ def _episodes(config: RunConfig) -> Iterator[str]:
                     f"loops.{name}.{key}: {read!r} needs a task that answers back, and {config.task.kind!r} does "
                     "not; choose such a task, or the sensor 'entropy'"
                 )
+
+
+def _guardrails(config: RunConfig) -> Iterator[str]:
+    """Whether what a guardrail is to do can be done in this run."""
+    every, iterations = config.learner.checkpoint_every, config.learner.iterations
+    for name in config.guardrails.with_action("hold"):
+        if not config.loops:
+            yield (
+                f"guardrails.{name}.action: 'hold' keeps the commands of loops, and this run has no loop; "
+                "set 'warn' or 'stop'"
+            )
+    for name in config.guardrails.with_action("rollback"):
+        num_processes = config.learner.devices * config.learner.num_nodes
+        if num_processes > 1:
+            yield (
+                f"guardrails.{name}.action: 'rollback' is for a run of one process for now, and this one has "
+                f"{num_processes}; set 'stop', or learner.devices and learner.num_nodes to 1"
+            )
+        if every > iterations:
+            yield (
+                f"guardrails.{name}.action: 'rollback' needs a checkpoint to go back to, and with "
+                f"learner.checkpoint_every {every} there is none in {iterations} iterations; lower it to "
+                f"{iterations} or less"
+            )
 
 
 def _vocabulary(actuator: Actuator) -> VocabularyFilter | None:

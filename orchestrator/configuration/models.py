@@ -21,6 +21,7 @@ from controllers.loop import FeedbackLoop
 from controllers.plant import Plant
 from controllers.references import REFERENCES, Free
 from orchestrator.configuration.execution import ExecutionConfig
+from orchestrator.configuration.guardrails import GuardrailsConfig
 from orchestrator.configuration.parts import Strict, one_of, section
 from orchestrator.configuration.phases import AnyTask, PhaseConfig, phase_at
 from orchestrator.configuration.policy import PolicyConfig
@@ -219,6 +220,7 @@ class ArmConfig(Strict):
     learner: dict[str, Any] | None = None
     rollout: dict[str, Any] | None = None
     policy: dict[str, Any] | None = None
+    guardrails: dict[str, Any] | None = None
     task: dict[str, Any] | None = None
     phases: tuple[dict[str, Any], ...] | None = None
     """Instead of the campaign's; an empty list is none."""
@@ -237,6 +239,7 @@ class MethodConfig(Strict):
     learner: dict[str, Any] = {}
     rollout: dict[str, Any] = {}
     policy: dict[str, Any] = {}
+    guardrails: dict[str, Any] = {}
 
 
 class RunConfig(Strict):
@@ -248,6 +251,7 @@ class RunConfig(Strict):
     rollout: RolloutConfig = RolloutConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     loops: dict[Name, LoopConfig] = {}
+    guardrails: GuardrailsConfig = GuardrailsConfig()
     phases: tuple[PhaseConfig, ...] = ()
     """What changes during training, in the order of time."""
 
@@ -267,6 +271,7 @@ class CampaignConfig(Strict):
     learner: dict[str, Any]
     rollout: dict[str, Any] = {}
     evaluation: dict[str, Any] = {}
+    guardrails: dict[str, Any] = {}
     phases: tuple[dict[str, Any], ...] = ()
     tracking: TrackingConfig = TrackingConfig()
     execution: ExecutionConfig = ExecutionConfig()

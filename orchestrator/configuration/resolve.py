@@ -20,7 +20,9 @@ from orchestrator.configuration.yaml_files import merge, read_yaml
 Model = TypeVar("Model", bound=BaseModel)
 
 EXECUTION_ONLY = ("micro_batch_size", "checkpoint_every", "devices", "num_nodes", "strategy")
-_SECTIONS = ("policy", "task", "learner", "rollout", "evaluation")
+_SECTIONS = ("policy", "task", "learner", "rollout", "evaluation", "guardrails")
+_OF_METHODS = ("policy", "learner", "rollout", "guardrails")
+_OF_ARMS = ("policy", "task", "learner", "rollout", "guardrails")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +44,18 @@ class Arm:
         """Hash of everything that decides the result of a run, but for its seed.
 
         How much is in memory at once, how often is saved and how many processes share the work may change
-        when a run goes on; the plant that a loop was designed for decides nothing.
+        when a run goes on; the plant that a loop was designed for decides nothing, nor does a guardrail that
+        only warns.
         """
         plain = self.plain
         learner = {key: value for key, value in plain["learner"].items() if key not in EXECUTION_ONLY}
         loops = {name: loop | {"plant": None} for name, loop in plain["loops"].items()}
         ignored = self.config.rollout.engine.execution_only
         engine = {key: value for key, value in plain["rollout"]["engine"].items() if key not in ignored}
-        rollout = plain["rollout"] | {"engine": engine}
-        content = json.dumps(plain | {"learner": learner, "loops": loops, "rollout": rollout}, sort_keys=True)
+        plain |= {"learner": learner, "loops": loops, "rollout": plain["rollout"] | {"engine": engine}}
+        guardrails = self.config.guardrails.deciding
+        del plain["guardrails"]
+        content = json.dumps(plain | ({"guardrails": guardrails} if guardrails else {}), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -121,8 +126,8 @@ def _arm(path: Path, campaign: CampaignConfig, arm: ArmConfig) -> Arm:
         except ConfigError as error:
             raise ConfigError(f"{where}.method: {error}") from error
         loops = method.loops
-        sections = merge(sections, {name: getattr(method, name) for name in ("policy", "learner", "rollout")})
-    own = {name: getattr(arm, name) or {} for name in ("policy", "task", "learner", "rollout")}
+        sections = merge(sections, {name: getattr(method, name) for name in _OF_METHODS})
+    own = {name: getattr(arm, name) or {} for name in _OF_ARMS}
     sections = merge(sections, own)
     phases = campaign.phases if arm.phases is None else arm.phases
     resolved = sections | {

@@ -11,9 +11,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -96,8 +96,10 @@ class Tail:
         self._offset = 0
         self._last_line = b""
 
-    def read(self, limit: int | None = None) -> list[Record]:
+    def read(self, limit: int | None = None, accept: Callable[[Record], bool] | None = None) -> list[Record]:
         """Complete records since the last call, at most `limit`; from the first after a truncation.
+
+        The first that `accept` refuses, and what comes after it, is left for another call.
 
         Raises:
             ValueError: a line that is complete is not a record.
@@ -111,6 +113,9 @@ class Tail:
         except FileNotFoundError:
             return []
         records = [self._decode(line) for line in lines]
+        if accept is not None:
+            records = list(takewhile(accept, records))
+            lines = lines[: len(records)]
         if lines:
             self._offset += sum(map(len, lines))
             self._last_line = lines[-1]

@@ -5,6 +5,7 @@
                                    status.json   how it goes
                                    metrics.jsonl every number it has measured, one record a line
                                    initialisation.json where there was one, and what it decided
+                                   guardrails.jsonl, rollbacks.json  where they fired, and what came of it
                                    checkpoints/last.ckpt, policy/, log.txt
     runs/<campaign>/report/index.html
 
@@ -30,6 +31,7 @@ from orchestrator.storage.files import read_json, replace_file, write_json
 from orchestrator.storage.metrics_log import MetricsWriter, Record, Tail, encode
 
 __all__ = [
+    "OVER",
     "CampaignFolder",
     "CampaignInfo",
     "MetricsWriter",
@@ -44,7 +46,12 @@ __all__ = [
     "write_json",
 ]
 
-RunState = Literal["pending", "running", "done", "failed", "interrupted"]
+RunState = Literal["pending", "running", "done", "failed", "interrupted", "stopped"]
+"""``stopped``: by a guardrail, as its campaign says; it is over as one that is done."""
+
+OVER: tuple[RunState, ...] = ("done", "stopped")
+"""States that the same command again leaves as they are."""
+
 Info = TypeVar("Info", "CampaignInfo", "RunInfo", "Status")
 
 
@@ -105,6 +112,26 @@ class RunFolder:
         return self.path / "checkpoints" / "last.ckpt"
 
     @property
+    def good_checkpoint_path(self) -> Path:
+        """What a guardrail goes back to, where it may: the one before the last, if nothing was wrong since."""
+        return self.path / "checkpoints" / "good.ckpt"
+
+    @property
+    def confirmed_path(self) -> Path:
+        """The iteration before which nothing is taken back any more, where a guardrail may take back."""
+        return self.path / "checkpoints" / "confirmed.json"
+
+    @property
+    def events_path(self) -> Path:
+        """What guardrails found, an event a line."""
+        return self.path / "guardrails.jsonl"
+
+    @property
+    def rollbacks_path(self) -> Path:
+        """What was rolled back, and the limits of commands since."""
+        return self.path / "rollbacks.json"
+
+    @property
     def start_path(self) -> Path:
         """What entropy-aware initialisation decided, where it was asked for."""
         return self.path / "initialisation.json"
@@ -156,6 +183,16 @@ class RunFolder:
         kept = [rec for rec in records if rec.step < iteration + (rec.kind == "eval")]
         if len(kept) < len(records):
             replace_file(self.metrics_path, b"".join(encode(record) for record in kept))
+
+    def settled(self) -> Callable[[Record], bool] | None:
+        """Which records of a run that is not over are never taken back; None where all of them are so.
+
+        Only a guardrail takes back, and never what is before the last good checkpoint.
+        """
+        if not self.confirmed_path.exists():
+            return None
+        iteration = int(read_json(self.confirmed_path)["iteration"])
+        return lambda record: record.step < iteration + (record.kind == "eval")
 
     @contextmanager
     def lock(self, wait_seconds: float = 0.0) -> Iterator[None]:

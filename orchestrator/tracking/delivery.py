@@ -19,14 +19,17 @@ from typing import Any
 import yaml
 
 from orchestrator.storage.files import read_json, write_json
+from orchestrator.storage.guardrail_files import read_events
 from orchestrator.storage.metrics_log import Kind, Record, Tail
-from orchestrator.storage.run_folder import CampaignInfo, RunFolder, RunState
+from orchestrator.storage.run_folder import OVER, CampaignInfo, RunFolder, RunState
 
 MAX_METRICS_PER_BATCH = 1000  # MLflow's limits
 MAX_PARAM_CHARACTERS = 6000
 MAX_TAG_CHARACTERS = 8000
 MAX_KEY_CHARACTERS = 250
 RECORDS_PER_READ = 200
+GUARDRAILS_TAG = "entrostat.guardrails"
+REASON_TAG = "entrostat.reason"
 
 MLFLOW_STATUS: dict[RunState, str] = {
     "pending": "SCHEDULED",
@@ -34,6 +37,7 @@ MLFLOW_STATUS: dict[RunState, str] = {
     "done": "FINISHED",
     "failed": "FAILED",
     "interrupted": "KILLED",
+    "stopped": "KILLED",
 }
 
 
@@ -64,14 +68,19 @@ class RunDelivery:
         return f"{self.info.arm} seed-{self.info.seed}"
 
     def forward(self, client: Any, experiment: Experiment) -> None:
-        """Deliver what is new: records, status and, once the run is done, its artifacts."""
+        """Deliver what is new: records, status and, once the run is done, its artifacts.
+
+        A record that a guardrail may yet take back waits: MLflow keeps every value that it was ever given.
+        """
         state = self.folder.read_status().status  # before the records: what is done has written them all
         if self._run_id is None:
             if state == "pending":
                 return
             self._run_id = self._open(client, experiment)
-        while records := self._tail.read(limit=RECORDS_PER_READ):
+        accept = None if state in OVER else self.folder.settled()
+        while records := self._tail.read(limit=RECORDS_PER_READ, accept=accept):
             self._send(client, self._run_id, records)
+        self._send_guardrails(client, self._run_id)
         if state == "done" and experiment.artifacts:
             self._send_artifacts(client, self._run_id)
         self._send_status(client, self._run_id, state)
@@ -120,6 +129,10 @@ class RunDelivery:
 
     def _send_status(self, client: Any, run_id: str, state: RunState) -> None:
         status = MLFLOW_STATUS[state]
+        reason = (self.folder.read_status().reason or "")[:MAX_TAG_CHARACTERS]
+        if reason != self._tags.get(REASON_TAG, ""):
+            client.set_tag(run_id, REASON_TAG, reason)
+            self._tags[REASON_TAG] = reason
         if status == self._mlflow_status:
             return
         if state in ("pending", "running"):
@@ -127,6 +140,20 @@ class RunDelivery:
         else:
             client.set_terminated(run_id, status, int(1000 * self.folder.read_status().updated))
         self._mlflow_status = status
+
+    def _send_guardrails(self, client: Any, run_id: str) -> None:
+        """What guardrails found, as a tag and as an artifact, whenever there is more of it."""
+        reasons = [
+            f"iteration {e.iteration}: {e.reason} ({e.action})" for e in read_events(self.folder.events_path)
+        ]
+        text = "\n".join(reasons)[:MAX_TAG_CHARACTERS]
+        if text == self._tags.get(GUARDRAILS_TAG, ""):
+            return
+        client.log_artifact(run_id, str(self.folder.events_path))
+        if self.folder.rollbacks_path.exists():
+            client.log_artifact(run_id, str(self.folder.rollbacks_path))
+        client.set_tag(run_id, GUARDRAILS_TAG, text)
+        self._tags[GUARDRAILS_TAG] = text
 
     def _send_artifacts(self, client: Any, run_id: str) -> None:
         if "entrostat.artifacts" in self._tags:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.storage.run_folder import CampaignFolder, RunState
+from orchestrator.storage.run_folder import OVER, CampaignFolder, RunState
 from orchestrator.tracking.delivery import (
     MLFLOW_STATUS,
     Experiment,
@@ -206,7 +206,7 @@ class Tracker:
             client.log_artifacts(run_id, str(self.campaign.report_path.parent), "report")
         states = {run.folder.read_status().status for run in self._deliveries()}
         failed = "FAILED" if "failed" in states else "KILLED"
-        status = MLFLOW_STATUS[state] if state else "FINISHED" if states <= {"done"} else failed
+        status = MLFLOW_STATUS[state] if state else "FINISHED" if states <= set(OVER) else failed
         client.set_terminated(run_id, status)
 
     def _report(self, failures: list[str]) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from orchestrator.storage.files import write_json
+from orchestrator.storage.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -17,36 +22,83 @@ class Checkpointer(Callback):
 
     A disk that is full costs the new checkpoint, never the old one, and the run goes on: it says so,
     and tries again at the next turn.
+
+    Where a run may be rolled back, for which there is ``is_good``, the one before the last is kept as ``good.ckpt``
+    if nothing was wrong at either: a failure that begins has often left its mark in the weights and in the
+    optimiser's moments before a detector sees it.  There a signal saves nothing out of turn, or a run that
+    was interrupted would go back to somewhere else than one that was not.
     """
 
-    def __init__(self, path: Path, *, every: int, num_iterations: int) -> None:
-        self.path = path
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        every: int,
+        num_iterations: int,
+        is_good: Callable[[], bool] | None = None,
+    ) -> None:
+        self.path = folder.checkpoint_path
+        self.good_path = folder.good_checkpoint_path
+        self.confirmed_path = folder.confirmed_path
         self.every = every
         self.num_iterations = num_iterations
+        self.is_good = is_good
+        self.iteration = self.last_iteration = 0  # now, and of last.ckpt
+        self.last_is_good = False  # last.ckpt, or what is being saved
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.is_good is not None and not self.confirmed_path.exists():
+            write_json(self.confirmed_path, {"iteration": 0})
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
-        iteration = int(pl_module.iteration)  # type: ignore[arg-type]
-        if iteration % self.every == 0 or iteration == self.num_iterations:
+        self.iteration = int(pl_module.iteration)  # type: ignore[arg-type]
+        if self.iteration % self.every == 0 or self.iteration == self.num_iterations:
             self.save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # Lightning raises this between two iterations, so what is saved is whole.
-        if isinstance(exception, SIGTERMException):
+        if isinstance(exception, SIGTERMException) and self.is_good is None:
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> bool:
         """Write the checkpoint; False where the disk did not take it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(".unfinished")
+        before = self.last_is_good
+        self.last_is_good = self.is_good is not None and self.is_good()
         try:
             trainer.save_checkpoint(unfinished)
             if trainer.is_global_zero:
-                unfinished.replace(self.path)
+                self._put(unfinished, last_was_good=before)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             if isinstance(error, RuntimeError) and "write" not in str(error).lower():
                 raise
             trainer.strategy.barrier("where the ranks meet that had nothing to write")
             unfinished.unlink(missing_ok=True)
+            self.last_is_good = before
             log.warning("checkpoint not written, the last one is kept: %s (%s)", error, self.path)
             return False
         return True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"good": self.last_is_good, "iteration": self.iteration}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.last_is_good = state_dict["good"]
+        self.last_iteration = state_dict["iteration"]
+
+    def _put(self, unfinished: Path, *, last_was_good: bool) -> None:
+        """The new checkpoint in the place of the last, which becomes the good one where it has proved itself."""
+        is_proved = self.last_is_good and last_was_good and self.path.exists()
+        if is_proved:
+            self.path.replace(self.good_path)  # killed here, a run finds its checkpoint there
+        unfinished.replace(self.path)
+        if is_proved:
+            write_json(self.confirmed_path, {"iteration": self.last_iteration})
+        self.last_iteration = self.iteration
+
+
+def recover(folder: RunFolder) -> None:
+    """Undo what being killed between two renames leaves behind."""
+    if folder.good_checkpoint_path.exists() and not folder.checkpoint_path.exists():
+        folder.good_checkpoint_path.replace(folder.checkpoint_path)

@@ -23,12 +23,21 @@ class EntropyControl(Callback):
     All of it is plain floats.  With no loops it commands nothing, which is training without control.
     """
 
-    def __init__(self, loops: Mapping[str, LoopConfig], seed: int = 0) -> None:
-        self._bank = Bank(loops={name: _of_run(loop.build(), seed) for name, loop in loops.items()})
+    def __init__(
+        self,
+        loops: Mapping[str, LoopConfig],
+        seed: int = 0,
+        limits: Mapping[str, tuple[float, float]] | None = None,
+    ) -> None:
+        """``limits`` are those of loops whose own do not hold any more: a rollback has narrowed them."""
+        built = {name: _of_run(loop.build(), seed) for name, loop in loops.items()}
+        built |= {name: _limited(built[name], *both) for name, both in (limits or {}).items()}
+        self._bank = Bank(loops=built)
         self._actuators: Sequence[Actuator] = [loop.actuator for loop in loops.values()]
         self._domains: Sequence[str | None] = [loop.domain for loop in loops.values()]
         self._state = self._bank.init()
         self._commands: dict[str, float] = {}
+        self.holding = False  # a guardrail says so: every loop keeps its command, as without a reading
 
     @property
     def vocabulary(self) -> VocabularyFilter | None:
@@ -47,7 +56,7 @@ class EntropyControl(Callback):
 
     def act(self, telemetry: Mapping[str, float], t: int) -> dict[str, Trace]:
         """Step every loop once; the new commands are in force when this returns."""
-        self._state, traces = self._bank.step(self._state, telemetry, t)
+        self._state, traces = self._bank.step(self._state, {} if self.holding else telemetry, t)
         self._commands = self._bank.commands(traces)
         return traces
 
@@ -62,6 +71,11 @@ class EntropyControl(Callback):
 def _of_run(loop: FeedbackLoop, seed: int) -> FeedbackLoop:
     """The loop with a dither that is this run's own."""
     return loop if loop.dither is None else replace(loop, dither=loop.dither.of_run(seed))
+
+
+def _limited(loop: FeedbackLoop, low: float, high: float) -> FeedbackLoop:
+    """The same loop inside other limits, which need not contain what is neutral."""
+    return replace(loop, low=low, high=high, neutral=min(max(loop.neutral, low), high))
 
 
 def trace_metrics(traces: Mapping[str, Trace]) -> dict[str, float]:

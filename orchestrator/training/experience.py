@@ -11,8 +11,10 @@ from torch import Tensor
 
 from orchestrator.configuration.models import LearnerConfig
 from orchestrator.training.ranks import Ranks
+from policies.advantages import uniform_share
 from policies.batch import TokenBatch, domain_code
 from policies.loading import LoadedPolicy
+from policies.repetition import repeated_share
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
 from policies.rollouts.episodes import EpisodeLimits, play
 from policies.sequences import Sequences, View, token_index
@@ -61,7 +63,7 @@ class Rollouts:
         return [problem.domain for problem in self.problems]
 
     def metrics(self, logprobs: Tensor, version: int) -> dict[str, float]:
-        """Lengths, truncation, speed, what went wrong in grading, and how far the engine is off.
+        """Lengths, truncation, repetition, speed, what went wrong in grading, and how far the engine is off.
 
         ``logprobs`` [T] are the learner's own of the same tokens: zero gap but for rounding, or the
         responses are of another policy than the one that learns from them.  ``version`` is the number of
@@ -75,6 +77,8 @@ class Rollouts:
             "rollout/length": lengths.mean().item(),
             "rollout/length/max": lengths.max().item(),
             "rollout/truncated": 1.0 - self.finished.double().mean().item(),
+            "rollout/repetition": repeated_share(self.responses),
+            "rollout/starved_groups": uniform_share(self.rewards, self.group),
             "rollout/temperature": self.temperature,
             "rollout/logprob_gap": gap.mean().item(),
             "rollout/staleness": staleness.double().mean().item(),

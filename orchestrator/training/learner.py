@@ -17,6 +17,7 @@ from orchestrator.configuration.phases import phase_at
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training.entropy_control import EntropyControl, trace_metrics
 from orchestrator.training.experience import Rollouts, collect, token_batch
+from orchestrator.training.guardrails import Guardrails
 from orchestrator.training.prompts import PromptBatch
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.seeds import derive_seed
@@ -42,8 +43,10 @@ class Learner(pl.LightningModule):
         engine: RolloutEngine,
         graders: GradingPool,
         control: EntropyControl,
+        guardrails: Guardrails,
         writer: MetricsWriter | None,
         ranks: Ranks,
+        num_redraws: int = 0,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -56,6 +59,8 @@ class Learner(pl.LightningModule):
         self.engine = engine
         self.graders = graders
         self.control = control
+        self.guardrails = guardrails
+        self.num_redraws = num_redraws
         self.writer = writer  # None on a rank that does not write
         self.ranks = ranks
         self.updater = Updater(
@@ -103,11 +108,14 @@ class Learner(pl.LightningModule):
             | importance
             | {f"seconds/{phase}": seconds for phase, seconds in self.seconds.items()}
         )
+        metrics |= self.guardrails.watch(self.iteration, metrics)
         if self.writer is not None:
             self.writer.append(self.iteration, metrics)
         self.iteration += 1
 
     def _collect(self, problems: Sequence[Problem]) -> Rollouts:
+        # After a rollback that could change nothing else, other responses.
+        again = ("again", self.num_redraws) if self.num_redraws else ()
         return collect(
             problems,
             policy=self.policy,
@@ -117,7 +125,7 @@ class Learner(pl.LightningModule):
             sampling=Sampling(
                 temperature=self.control.actuation.temperature(self.rollout_settings.temperature),
                 max_tokens=self.rollout_settings.max_tokens,
-                seed=derive_seed(self.seed, "rollout", self.iteration),
+                seed=derive_seed(self.seed, "rollout", self.iteration, *again),
             ),
             limits=self.rollout_settings.episode,
             ranks=self.ranks,

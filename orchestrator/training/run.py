@@ -6,28 +6,29 @@ outside its folder.  How it ended is in ``status.json``; the exit status says th
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
-import pickle
 import traceback
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from orchestrator.configuration.models import RunConfig
+from orchestrator.storage.guardrail_files import forget_events, read_rollbacks
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunBusyError, RunFolder, RunInfo, RunState, Status
-from orchestrator.training.checkpoints import Checkpointer
+from orchestrator.training.checkpoints import Checkpointer, recover
 from orchestrator.training.entropy_control import EntropyControl
 from orchestrator.training.evaluation import Examiner
+from orchestrator.training.guardrails import Guardrails, GuardrailStop, RollbackDue
 from orchestrator.training.learner import Learner
 from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.ranks import Ranks
+from orchestrator.training.rollback import checkpointed_iteration, limits_of, roll_back
 from orchestrator.training.seeds import derive_seed
 from orchestrator.training.start import load_start, make_engine
 from orchestrator.training.stopping import Stopping, stop_on_signals
@@ -62,8 +63,11 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
     try:
         with stop_on_signals(ranks):
             train(folder, info, ranks)
+    except GuardrailStop as stop:
+        tell("stopped", str(stop))
+        return EXIT_DONE
     except SIGTERMException:
-        iteration = _checkpointed_iteration(folder) or 0
+        iteration = checkpointed_iteration(folder.checkpoint_path) or 0
         tell("interrupted", f"told to stop; it continues from iteration {iteration}")
         return EXIT_INTERRUPTED
     except EngineUnavailableError as error:  # nothing is wrong with the run, and it can go on
@@ -103,14 +107,29 @@ def _tell(folder: RunFolder, info: RunInfo, state: RunState, reason: str | None 
 
 
 def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
+    """Train to the end, again from the last good checkpoint where a guardrail goes back to it."""
+    while True:
+        try:
+            return _train(folder, info, ranks)
+        except RollbackDue as due:
+            event = due.event
+        gc.collect()  # the policy that failed, before the next one is loaded
+        roll_back(folder, RunConfig(**info.config), event)
+
+
+def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     """Build everything that ``run.json`` names and train from the last checkpoint to the end."""
     config = RunConfig(**info.config)
     settings = config.learner
     execution = info.execution
-    done = _checkpointed_iteration(folder)
+    if ranks.is_first:
+        recover(folder)
+    done = checkpointed_iteration(folder.checkpoint_path)
     resuming = done is not None
+    rollbacks = read_rollbacks(folder.rollbacks_path)
     if ranks.is_first:
         folder.truncate(-1 if done is None else done)
+        forget_events(folder.events_path, done or 0, len(rollbacks))
 
     config, policy = load_start(config, info.seed, folder)
     loader = PromptLoader(
@@ -129,7 +148,9 @@ def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
         MetricsWriter(folder.metrics_path) if ranks.is_first else nullcontext() as writer,
         closing(make_engine(policy, config, folder.engine_path)) as engine,
     ):
-        control = EntropyControl(config.loops, info.seed)
+        limits = limits_of(config.loops, rollbacks) if rollbacks else None
+        control = EntropyControl(config.loops, info.seed, limits)
+        guardrails = Guardrails(config, control, folder if ranks.is_first else None, attempt=len(rollbacks))
         learner = Learner(
             config=config,
             seed=info.seed,
@@ -137,8 +158,10 @@ def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             engine=engine,
             graders=graders,
             control=control,
+            guardrails=guardrails,
             writer=writer,
             ranks=ranks,
+            num_redraws=sum(rollback.redraws for rollback in rollbacks),
         )
         examiner = Examiner(
             problems=exam,
@@ -153,7 +176,10 @@ def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             ranks=ranks,
         )
         checkpointer = Checkpointer(
-            folder.checkpoint_path, every=settings.checkpoint_every, num_iterations=settings.iterations
+            folder,
+            every=settings.checkpoint_every,
+            num_iterations=settings.iterations,
+            is_good=(lambda: guardrails.is_good) if guardrails.can_roll_back else None,
         )
         trainer = pl.Trainer(
             accelerator=settings.accelerator,
@@ -163,7 +189,7 @@ def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             plugins=[environment_of(ranks)],
             precision=settings.precision,
             max_epochs=1,
-            callbacks=[control, examiner, checkpointer, Stopping(ranks, settings.iterations)],
+            callbacks=[control, guardrails, examiner, checkpointer, Stopping(ranks, settings.iterations)],
             default_root_dir=folder.path,
             logger=False,
             enable_checkpointing=False,
@@ -179,20 +205,7 @@ def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
         )
     if ranks.is_first:
         policy.save(folder.policy_path, merge=config.policy.lora is not None and config.policy.lora.merge)
-
-
-def _checkpointed_iteration(folder: RunFolder) -> int | None:
-    """Iterations that the checkpoint has behind it; None where there is no checkpoint."""
-    path = folder.checkpoint_path
-    if not path.exists():
-        return None
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-        return int(checkpoint["learner"]["iteration"])
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{path}: not a checkpoint of a run ({error}); delete it, and the run starts over"
-        ) from error
+        folder.good_checkpoint_path.unlink(missing_ok=True)
 
 
 def _measured_iterations(folder: RunFolder) -> int:

@@ -1,0 +1,32 @@
+"""Repetition: responses go round in circles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from controllers.guardrails.base import Action, Ceiling, check_settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repetition(Ceiling):
+    """Responses repeat themselves: of their 8-grams, many have been in the same response before.
+
+    The default: half of them.
+    """
+
+    name: ClassVar[str] = "repetition"
+    reading: ClassVar[str] = "rollout/repetition"
+    measures: ClassVar[tuple[str, str]] = ("share of repeated 8-grams", "")
+
+    threshold: float = 0.5
+    """Share of the 8-grams of a response that it has had before, between 0 and 1."""
+
+    patience: int = 5
+    """Readings in a row [iterations]."""
+
+    action: Action = "warn"
+    """warn, hold, rollback or stop."""
+
+    def __post_init__(self) -> None:
+        check_settings(self, low=0.0, high=1.0)

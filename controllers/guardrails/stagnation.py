@@ -1,0 +1,69 @@
+"""Stagnation: the reward has stopped rising."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite, nan
+from typing import ClassVar, Literal
+
+from controllers.base import State
+from controllers.guardrails.base import Action, Detector, Side, Verdict, check_settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stagnation(Detector):
+    """The best averaged reward is hardly better than it was ``patience`` iterations ago.
+
+    Averaged: a debiased exponential moving average.  Where it has reached ``solved`` there is nothing left
+    to gain, and no alarm.
+    """
+
+    name: ClassVar[str] = "stagnation"
+    direction: ClassVar[Literal["below", "above"]] = "below"
+    measures: ClassVar[tuple[str, str]] = ("gain of the best averaged reward", "")
+    side: ClassVar[Side] = "none"
+
+    threshold: float = 0.01
+    """Gain over ``patience`` iterations that is one [reward, 0 to 1]."""
+
+    patience: int = 100
+    """Iterations over which a gain is looked for."""
+
+    action: Action = "warn"
+    """warn, hold, rollback or stop."""
+
+    decay: float = 0.9
+    """Weight kept from one reward to the next, in [0, 1)."""
+
+    solved: float = 0.95
+    """Averaged reward from which on nothing is left to gain, in (0, 1]."""
+
+    def __post_init__(self) -> None:
+        check_settings(self, low=0.0, high=1.0)
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"decay must be in [0, 1), got {self.decay:g}")
+        if not 0 < self.solved <= 1:
+            raise ValueError(f"solved must be in (0, 1], got {self.solved:g}")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("reward",)
+
+    def init(self) -> State:
+        return (0.0, 0.0, ())
+
+    def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Verdict]:
+        total, weight, bests = state
+        reward = telemetry.get("reward", nan)
+        if isfinite(reward):
+            total = self.decay * total + (1 - self.decay) * reward
+            weight = self.decay * weight + (1 - self.decay)
+            averaged = total / weight
+            bests = (*bests, max((averaged, *bests[-1:])))[-self.patience - 1 :]
+        is_full = len(bests) > self.patience
+        gain = bests[-1] - bests[0] if is_full else nan
+        # The patience is in the gain: one excess says it all.
+        excesses = (self.threshold - gain,) if is_full and bests[-1] < self.solved else ()
+        verdict = Verdict(value=gain, limit=self.threshold, excesses=excesses, patience=1)
+        return (total, weight, bests), verdict

@@ -1,0 +1,32 @@
+"""Truncation storm: responses run into the limit of their length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from controllers.guardrails.base import Action, Ceiling, check_settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truncation(Ceiling):
+    """Many responses are cut before they end, so most rewards are those of an unfinished answer.
+
+    The default: more than half of them.
+    """
+
+    name: ClassVar[str] = "truncation"
+    reading: ClassVar[str] = "rollout/truncated"
+    measures: ClassVar[tuple[str, str]] = ("share of truncated responses", "")
+
+    threshold: float = 0.5
+    """Share of the responses, between 0 and 1."""
+
+    patience: int = 5
+    """Readings in a row [iterations]."""
+
+    action: Action = "warn"
+    """warn, hold, rollback or stop."""
+
+    def __post_init__(self) -> None:
+        check_settings(self, low=0.0, high=1.0)

@@ -1,0 +1,62 @@
+"""The section ``guardrails`` of a campaign, a method or an arm."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from controllers.guardrails.base import Action, Detector
+from controllers.guardrails.collapse import Collapse
+from controllers.guardrails.explosion import Explosion
+from controllers.guardrails.mismatch import Mismatch
+from controllers.guardrails.repetition import Repetition
+from controllers.guardrails.stagnation import Stagnation
+from controllers.guardrails.starvation import Starvation
+from controllers.guardrails.truncation import Truncation
+from orchestrator.configuration.parts import Strict, section, to_plain
+
+PASSIVE: tuple[Action, ...] = ("warn",)
+"""Actions that leave a run as it is."""
+
+
+class GuardrailsConfig(Strict):
+    """What a run watches itself for, and what it does then.  A detector that is null does not look.
+
+    All of them warn unless told otherwise: each is a symptom that some healthy run has shown, and training
+    that goes on can be judged later, one that was stopped cannot.
+    """
+
+    enabled: bool = True
+    """false switches all of them off."""
+    collapse: Annotated[Collapse, section(Collapse)] | None = Collapse()
+    explosion: Annotated[Explosion, section(Explosion)] | None = Explosion()
+    truncation: Annotated[Truncation, section(Truncation)] | None = Truncation()
+    repetition: Annotated[Repetition, section(Repetition)] | None = Repetition()
+    starvation: Annotated[Starvation, section(Starvation)] | None = Starvation()
+    mismatch: Annotated[Mismatch, section(Mismatch)] | None = Mismatch()
+    stagnation: Annotated[Stagnation, section(Stagnation)] | None = Stagnation()
+    max_rollbacks: Annotated[int, Field(ge=1)] = 2
+    """Rollbacks of a run; where one more would be due, it is stopped."""
+    limit_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """What a rollback leaves of the command that a loop gave while it failed, counted from neutral."""
+
+    @property
+    def detectors(self) -> dict[str, Detector]:
+        """Those that look, by name."""
+        if not self.enabled:
+            return {}
+        found = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in found.items() if isinstance(value, Detector)}
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """What of it can change what a run comes to, as YAML can hold it; empty where all of them only warn."""
+        acting = {name: each for name, each in self.detectors.items() if each.action not in PASSIVE}
+        rollback = ("max_rollbacks", "limit_factor") if self.with_action("rollback") else ()
+        plain: dict[str, Any] = to_plain(acting | {name: getattr(self, name) for name in rollback})
+        return plain
+
+    def with_action(self, action: Action) -> list[str]:
+        """Detectors that look and have an action, by name."""
+        return [name for name, detector in self.detectors.items() if detector.action == action]

@@ -1,0 +1,99 @@
+"""What guardrails leave in the folder of a run: what they found, and what was rolled back.
+
+Both belong to the run's past: a run that continues from a checkpoint forgets the events that it is going to
+find again, and keeps what a rollback did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from orchestrator.storage.files import read_json, replace_file, write_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A line of `guardrails.jsonl`: a detector tripped."""
+
+    iteration: int
+    detector: str
+    subject: str = ""
+    """The loop that was looked at; "" is the whole run."""
+    value: float = 0.0
+    threshold: float = 0.0
+    """The limit that the value was beyond, in its unit."""
+    patience: int = 1
+    action: str = "warn"
+    reason: str = ""
+    """A sentence."""
+    attempt: int = 0
+    """Rollbacks before it: iterations are counted anew after each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """One entry of `rollbacks.json`."""
+
+    iteration: int
+    """At which it was decided."""
+    to: int
+    """Iterations that are left."""
+    detector: str
+    reason: str
+    limits: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Lowest and highest command of the loops whose limits changed, by name."""
+
+    @property
+    def redraws(self) -> bool:
+        """Whether, for want of a limit to change, other responses are drawn instead."""
+        return not self.limits
+
+
+def read_events(path: Path) -> list[Event]:
+    """The events of a run, in the order found; a torn last line is left out.
+
+    Raises:
+        ValueError: a complete line is not an event.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    events = []
+    for line in content[: content.rfind(b"\n") + 1].splitlines():
+        try:
+            events.append(Event(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: not an event: {line[:80]!r} ({error}); delete this line") from error
+    return events
+
+
+def append_event(path: Path, event: Event) -> None:
+    """Add an event; the file is replaced whole, which is cheap for what is rare."""
+    _write_events(path, [*read_events(path), event])
+
+
+def forget_events(path: Path, iteration: int, attempt: int) -> None:
+    """Keep the events before ``iteration``, and those of attempts that a rollback has ended."""
+    events = read_events(path)
+    kept = [event for event in events if event.attempt < attempt or event.iteration < iteration]
+    if len(kept) < len(events):
+        _write_events(path, kept)
+
+
+def read_rollbacks(path: Path) -> list[Rollback]:
+    """The rollbacks of a run, in their order."""
+    return [Rollback(**entry) for entry in read_json(path)] if path.exists() else []
+
+
+def write_rollbacks(path: Path, rollbacks: Sequence[Rollback]) -> None:
+    """Replace the list as a whole."""
+    write_json(path, [asdict(rollback) for rollback in rollbacks])
+
+
+def _write_events(path: Path, events: Sequence[Event]) -> None:
+    lines = [json.dumps(asdict(event), ensure_ascii=False, allow_nan=False) for event in events]
+    replace_file(path, "".join(f"{line}\n" for line in lines).encode())

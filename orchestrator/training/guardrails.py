@@ -1,0 +1,159 @@
+"""Guardrails of a run, as a Lightning callback that keeps their state in the checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from controllers.guardrails.base import ENTROPY, SETPOINT, Verdict
+from controllers.guardrails.watch import Post, Watch
+from controllers.loop import restore
+from controllers.references import Free
+from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.storage.guardrail_files import Event, append_event
+from orchestrator.storage.run_folder import RunFolder
+from orchestrator.training.entropy_control import EntropyControl
+from policies.sensors import signal
+
+log = logging.getLogger(__name__)
+
+
+class GuardrailStop(Exception):  # noqa: N818 - the run did as its campaign says
+    """A guardrail ends the run; its message is the reason."""
+
+
+class RollbackDue(Exception):  # noqa: N818 - as above
+    """A guardrail wants the run to go back to its last good checkpoint."""
+
+    def __init__(self, event: Event) -> None:
+        super().__init__(event.reason)
+        self.event = event
+
+
+class Guardrails(Callback):
+    """Watches what every iteration measured, and acts on it.
+
+    ``hold`` is in force from the next iteration on, since the command of this one is given when its responses
+    are not judged yet.  ``rollback`` and ``stop`` are raised when the iteration is over and before
+    anything of it is saved.  A run whose detectors do nothing but warn is bit-identical to one without.
+    """
+
+    def __init__(
+        self, config: RunConfig, control: EntropyControl, folder: RunFolder | None, *, attempt: int
+    ) -> None:
+        """``folder`` is for events, None on a rank that does not write; ``attempt`` counts rollbacks so far."""
+        self._watch = Watch(posts=tuple(_posts(config)))
+        self._state = dict(zip(self._keys, self._watch.init(), strict=True))
+        self._tripped: set[str] = set()
+        self._beyond: set[str] = set()
+        self._control = control
+        self._folder = folder
+        self._attempt = attempt
+        self._due: Event | None = None
+
+    @property
+    def _keys(self) -> list[str]:
+        return [_key(post) for post in self._watch.posts]
+
+    @property
+    def can_roll_back(self) -> bool:
+        """Whether any detector may take iterations back."""
+        return any(post.detector.action == "rollback" for post in self._watch.posts)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the last iteration was one to go back to: nothing that is rolled back for had begun."""
+        return not any(
+            post.detector.action == "rollback" and _key(post) in self._beyond for post in self._watch.posts
+        )
+
+    def watch(self, iteration: int, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Look at what an iteration measured; give a metric ``guard/<detector>`` for each: 1 where it tripped."""
+        states, verdicts = self._watch.step(tuple(self._state[key] for key in self._keys), metrics)
+        self._state = dict(zip(self._keys, states, strict=True))
+        before, self._tripped = self._tripped, {_key(post) for post, said in verdicts if said.tripped}
+        self._beyond = {_key(post) for post, said in verdicts if said.beyond}
+        self._set_hold()
+        for post, verdict in verdicts:
+            if verdict.tripped and _key(post) not in before:
+                self._fire(_event(iteration, post, verdict, self._attempt))
+        found: dict[str, float] = {}
+        for post, verdict in verdicts:
+            name = f"guard/{post.detector.name}"
+            found[name] = max(found.get(name, 0.0), float(verdict.tripped))
+        return found
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        if self._due is None:
+            return
+        if self._due.action == "stop":
+            raise GuardrailStop(self._due.reason)
+        raise RollbackDue(self._due)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"states": self._state, "tripped": sorted(self._tripped), "beyond": sorted(self._beyond)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # A detector that only warns may have come or gone since.
+        known = {key: restore(state) for key, state in state_dict["states"].items() if key in self._state}
+        self._state |= known
+        self._tripped = set(state_dict["tripped"]) & self._state.keys()
+        self._beyond = set(state_dict["beyond"]) & self._state.keys()
+        self._set_hold()
+
+    def _set_hold(self) -> None:
+        self._control.holding = any(
+            post.detector.action == "hold" and _key(post) in self._tripped for post in self._watch.posts
+        )
+
+    def _fire(self, event: Event) -> None:
+        log.warning("guardrail, iteration %d: %s (%s)", event.iteration, event.reason, event.action)
+        if self._folder is not None:
+            append_event(self._folder.events_path, event)
+        if event.action == "stop" or (event.action == "rollback" and self._due is None):
+            self._due = event
+
+
+def _posts(config: RunConfig) -> Iterator[Post]:
+    """Detectors of entropy look at each loop that has a setpoint for it, or else at the policy's entropy."""
+    loops = {name: loop for name, loop in config.loops.items() if _sets_entropy(loop)}
+    for detector in config.guardrails.detectors.values():
+        if ENTROPY not in detector.reads or not loops:
+            yield Post(detector=detector)
+            continue
+        for name, loop in loops.items():
+            readings = {ENTROPY: loop.sensor, SETPOINT: f"loop/{name}/r"}
+            yield Post(detector=detector, readings=readings, subject=name)
+
+
+def _sets_entropy(loop: LoopConfig) -> bool:
+    return not isinstance(loop.reference, Free) and signal(loop.sensor).unit == "nats/token"
+
+
+def _key(post: Post) -> str:
+    return f"{post.detector.name}@{post.subject}" if post.subject else post.detector.name
+
+
+def _event(iteration: int, post: Post, verdict: Verdict, attempt: int) -> Event:
+    detector = post.detector
+    what, unit = detector.measures
+    of = f" of the loop {post.subject!r}" if post.subject else ""
+    reason = (
+        f"{detector.name}: {what}{of} was {detector.direction} {verdict.limit:.3g}{unit} "
+        f"for {detector.patience} iterations, last {verdict.value:.3g}"
+    )
+    return Event(
+        iteration=iteration,
+        detector=detector.name,
+        subject=post.subject,
+        value=verdict.value,
+        threshold=verdict.limit,
+        patience=detector.patience,
+        action=detector.action,
+        reason=reason,
+        attempt=attempt,
+    )

@@ -1,0 +1,143 @@
+"""Going back to the last good checkpoint, with other limits of the commands from there on.
+
+The order of what is written makes it safe to be killed in between: first the checkpoint is put back, then
+`rollbacks.json` says so.  A run killed before the second goes on from the checkpoint with the old limits,
+fails the same way at the same iteration, and is rolled back then.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from controllers.guardrails.base import Side
+from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.storage.guardrail_files import Event, Rollback, read_rollbacks, write_rollbacks
+from orchestrator.storage.run_folder import RunFolder
+from orchestrator.training.guardrails import GuardrailStop
+
+Limits = tuple[float, float]
+
+log = logging.getLogger(__name__)
+
+
+def roll_back(folder: RunFolder, config: RunConfig, event: Event) -> Rollback:
+    """Put the last good checkpoint back and note what changes; without any, the run starts over.
+
+    Raises:
+        GuardrailStop: there were as many rollbacks as are allowed.
+    """
+    past = read_rollbacks(folder.rollbacks_path)
+    settings = config.guardrails
+    if len(past) >= settings.max_rollbacks:
+        raise GuardrailStop(f"{event.reason}; it was rolled back {len(past)} times before")
+    to = checkpointed_iteration(folder.good_checkpoint_path) or 0
+    commands = _commands(folder, config.loops, to)
+    detector = settings.detectors[event.detector]
+    before = limits_of(config.loops, past)
+    after = {
+        name: narrowed(
+            detector.side,
+            before[name],
+            config.loops[name].actuator.command.neutral,
+            given,
+            settings.limit_factor,
+        )
+        for name, given in commands.items()
+        if given and event.subject in ("", name)
+    }
+    changed = {name: limits for name, limits in after.items() if limits != before[name]}
+    _restore(folder)
+    rollback = Rollback(
+        iteration=event.iteration, to=to, detector=event.detector, reason=event.reason, limits=changed
+    )
+    write_rollbacks(folder.rollbacks_path, [*past, rollback])
+    what = ", ".join(f"{name} in [{low:.4g}, {high:.4g}]" for name, (low, high) in changed.items())
+    log.warning(
+        "rolled back to iteration %d; %s", to, what or "no limit to change: other responses are drawn"
+    )
+    return rollback
+
+
+def limits_of(loops: Mapping[str, LoopConfig], rollbacks: Sequence[Rollback]) -> dict[str, Limits]:
+    """Lowest and highest command of each loop after some rollbacks."""
+    limits = {
+        name: loop.limits or (loop.actuator.command.low, loop.actuator.command.high)
+        for name, loop in loops.items()
+    }
+    for rollback in rollbacks:
+        limits |= {name: (low, high) for name, (low, high) in rollback.limits.items()}
+    return limits
+
+
+def narrowed(side: Side, limits: Limits, neutral: float, commands: Sequence[float], factor: float) -> Limits:
+    """Limits inside ``limits`` that some of ``commands``, given while it went wrong, would have met.
+
+    Entropy too high: the highest command becomes ``factor`` times the highest given, counted from neutral.
+    Where all of them lowered entropy already, it is ``factor`` times the lowest, so that the loop always
+    brakes; where that changes nothing, the lowest divided by ``factor``.  Entropy too low is the mirror
+    image.  A failure of neither kind halves both (for a ``factor`` of a half): less of everything.
+    """
+    low, high = limits
+    weakest, strongest = min(commands), max(commands)
+    if side in ("low", "none") and (side == "low" or weakest < neutral):
+        low = _raised(low, high, neutral, weakest, strongest, factor)
+    if side in ("high", "none") and (side == "high" or strongest > neutral):
+        high = -_raised(-high, -low, -neutral, -strongest, -weakest, factor)
+    return low, high
+
+
+def _raised(
+    low: float, high: float, neutral: float, weakest: float, strongest: float, factor: float
+) -> float:
+    """A lowest command above the weakest given, where there is reason for one; or ``low`` as it is."""
+    if weakest < neutral:
+        wanted = neutral + factor * (weakest - neutral)
+    else:
+        wanted = neutral + factor * (strongest - neutral)
+        if wanted <= weakest:
+            wanted = neutral + (strongest - neutral) / factor
+    wanted = min(high, wanted)
+    return max(low, wanted) if wanted > weakest else low
+
+
+def checkpointed_iteration(path: Path) -> int | None:
+    """Iterations that a checkpoint has behind it; None where there is no checkpoint.
+
+    Raises:
+        ValueError: it is not a checkpoint of a run.
+    """
+    if not path.exists():
+        return None
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        return int(checkpoint["learner"]["iteration"])
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path}: not a checkpoint of a run ({error}); delete it, and the run starts over"
+        ) from error
+
+
+def _restore(folder: RunFolder) -> None:
+    """The good checkpoint becomes the last and stays the good one; without one, there is no checkpoint any more."""
+    if folder.good_checkpoint_path.exists():
+        copy = folder.checkpoint_path.with_suffix(".unfinished")
+        shutil.copyfile(folder.good_checkpoint_path, copy)
+        copy.replace(folder.checkpoint_path)
+    else:
+        folder.checkpoint_path.unlink(missing_ok=True)
+
+
+def _commands(folder: RunFolder, loops: Mapping[str, LoopConfig], start: int) -> dict[str, list[float]]:
+    """What each loop commanded from an iteration on."""
+    records = [record for record in folder.records() if record.kind == "train" and record.step >= start]
+    return {
+        name: [record.metrics[key] for record in records if (key := f"loop/{name}/u") in record.metrics]
+        for name in loops
+    }

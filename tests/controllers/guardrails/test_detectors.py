@@ -1,0 +1,140 @@
+"""Each detector on numbers worked out by hand."""
+
+from math import inf, nan
+
+import pytest
+
+from controllers.guardrails.base import Verdict
+from controllers.guardrails.collapse import Collapse
+from controllers.guardrails.explosion import Explosion
+from controllers.guardrails.stagnation import Stagnation
+from controllers.guardrails.starvation import Starvation
+from controllers.guardrails.truncation import Truncation
+from controllers.guardrails.watch import Post, Watch
+
+
+def play(detector, telemetries):
+    state, verdicts = detector.init(), []
+    for telemetry in telemetries:
+        state, verdict = detector.step(state, telemetry)
+        verdicts.append(verdict)
+    return verdicts
+
+
+def entropies(*values, setpoint=None):
+    return [{"entropy": y} | ({} if setpoint is None else {"setpoint": setpoint}) for y in values]
+
+
+def test_sustained_is_the_least_of_as_many_excesses_as_the_patience():
+    assert Verdict(value=1, limit=0, excesses=(0.3, 0.1), patience=2).sustained == 0.1
+    assert Verdict(value=1, limit=0, excesses=(0.3,), patience=2).sustained == -inf
+    assert not Verdict(
+        value=1, limit=0, excesses=(0.3, 0.0), patience=2
+    ).tripped  # at the limit is not beyond
+    assert Verdict(value=1, limit=0, excesses=(-1.0, 0.1), patience=2).beyond
+    assert not Verdict(value=nan, limit=nan, excesses=(), patience=1).beyond
+
+
+def test_collapse_below_a_share_of_the_first_entropy():
+    verdicts = play(Collapse(threshold=0.25, patience=2), entropies(0.8, 0.3, 0.15, 0.19, 0.21, 0.1))
+    assert [each.limit for each in verdicts] == [0.2] * 6  # a quarter of 0.8
+    assert [each.beyond for each in verdicts] == [False, False, True, True, False, True]
+    assert [each.tripped for each in verdicts] == [False, False, False, True, False, False]
+    assert verdicts[3].sustained == pytest.approx(0.01)  # 0.2 - 0.19, the smaller of the two
+
+
+def test_collapse_below_a_share_of_the_setpoint_which_may_move():
+    telemetry = [{"entropy": 0.8, "setpoint": 0.4}, {"entropy": 0.15, "setpoint": 0.4}]
+    telemetry += [{"entropy": 0.15, "setpoint": 0.2}]
+    verdicts = play(Collapse(threshold=0.5, patience=1), telemetry)
+    assert [each.limit for each in verdicts] == [0.2, 0.2, 0.1]
+    assert [each.tripped for each in verdicts] == [False, True, False]
+
+
+def test_collapse_of_a_run_that_starts_below_its_setpoint_is_measured_from_where_it_starts():
+    verdicts = play(Collapse(threshold=0.5, patience=1), entropies(0.1, 0.08, 0.04, setpoint=1.0))
+    assert [each.tripped for each in verdicts] == [False, False, True]
+
+
+def test_explosion_above_a_multiple_of_setpoint_or_start():
+    low = play(Explosion(threshold=2.0, patience=1), entropies(0.1, 0.7, 0.9, setpoint=0.4))
+    assert [each.limit for each in low] == [0.8] * 3
+    assert [each.tripped for each in low] == [False, False, True]
+    high = play(Explosion(threshold=2.0, patience=1), entropies(1.0, 1.9, 2.1, setpoint=0.4))
+    assert [each.tripped for each in high] == [False, False, True]  # twice the 1.0 that it starts with
+
+
+def test_limits_in_nats():
+    explosion = Explosion(threshold=0.5, unit="nats", patience=1)
+    assert [v.tripped for v in play(explosion, entropies(0.1, 0.4, 0.6, setpoint=0.1))] == [
+        False,
+        False,
+        True,
+    ]
+    assert play(explosion, entropies(0.8, 0.79))[-1].limit == 0.8  # starts above, and falls
+    collapse = Collapse(threshold=0.05, unit="nats", patience=1)
+    assert [v.tripped for v in play(collapse, entropies(0.5, 0.06, 0.04))] == [False, False, True]
+    assert play(collapse, entropies(0.01, 0.02))[-1].limit == 0.01
+
+
+def test_the_last_setpoint_counts_while_loops_hold():
+    telemetry = [{"entropy": 0.8, "setpoint": 0.4}, {"entropy": 0.1}, {"entropy": 0.1, "setpoint": nan}]
+    verdicts = play(Collapse(threshold=0.5, patience=1), telemetry)
+    assert [each.limit for each in verdicts] == [0.2] * 3
+
+
+def test_ceilings():
+    shares = [{"rollout/truncated": value} for value in (0.6, 0.6, 0.5, 0.6)]
+    assert [v.tripped for v in play(Truncation(patience=2), shares)] == [False, True, False, False]
+    starved = play(Starvation(threshold=0.8, patience=1), [{"rollout/starved_groups": 0.9}])
+    assert starved[0].sustained == pytest.approx(0.1)
+
+
+def test_stagnation_is_no_gain_of_the_best_average():
+    detector = Stagnation(threshold=0.05, patience=2, decay=0.0)  # no averaging
+    rewards = [0.1, 0.2, 0.3, 0.25, 0.32, 0.33, 0.5]
+    #          gain of the best over two iterations: 0.2, 0.1, 0.02, 0.03, 0.18
+    verdicts = play(detector, [{"reward": reward} for reward in rewards])
+    assert [v.value for v in verdicts[2:]] == pytest.approx([0.2, 0.1, 0.02, 0.03, 0.18])
+    assert [v.tripped for v in verdicts] == [False, False, False, False, True, True, False]
+
+
+def test_a_solved_task_does_not_stagnate():
+    detector = Stagnation(threshold=0.05, patience=2, decay=0.0, solved=0.9)
+    assert not any(v.tripped for v in play(detector, [{"reward": 0.95}] * 9))
+    assert play(detector, [{"reward": 0.85}] * 9)[-1].tripped
+
+
+def test_stagnation_averages_without_bias():
+    # decay 0.5: averages 1.0, then (0.5·1 + 0)/(0.5 + 1)·... = (0.25·1)/(0.75) = 1/3
+    detector = Stagnation(threshold=0.05, patience=1, decay=0.5)
+    state, _ = detector.step(detector.init(), {"reward": 1.0})
+    state, verdict = detector.step(state, {"reward": 0.0})
+    assert state[0] / state[1] == pytest.approx(1 / 3)
+    assert verdict.value == 0.0  # the best is still the first
+
+
+def test_levels_have_bounds_of_their_own():
+    for make, settings, message in (
+        (Collapse, {"threshold": 1.0}, "threshold must be > 0 and < 1, got 1"),
+        (Explosion, {"threshold": 1.0}, "threshold must be > 1, got 1"),
+        (Collapse, {"unit": "bits"}, "unit must be one of share, nats, got 'bits'"),
+        (Stagnation, {"decay": 1.0}, r"decay must be in \[0, 1\), got 1"),
+        (Stagnation, {"solved": 0.0}, r"solved must be in \(0, 1\], got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(**settings)
+    assert Collapse(threshold=1.5, unit="nats").threshold == 1.5
+
+
+def test_a_post_shows_the_readings_of_its_loop_and_no_others():
+    readings = {"entropy": "entropy/domain/add", "setpoint": "loop/add/r"}
+    watch = Watch(
+        posts=(Post(detector=Collapse(threshold=0.5, patience=1), readings=readings, subject="add"),)
+    )
+    telemetry = {"entropy": 0.0, "setpoint": 9.0, "entropy/domain/add": 1.0, "loop/add/r": 0.5}
+    state, ((post, verdict),) = watch.step(watch.init(), telemetry)
+    assert (post.subject, verdict.value, verdict.limit) == ("add", 1.0, 0.25)
+    _, ((_, verdict),) = watch.step(state, {"entropy": 0.0, "setpoint": 9.0})
+    assert not verdict.tripped
+    assert verdict.limit == 0.25

@@ -1,0 +1,355 @@
+"""What guardrails do to a run: warn, hold, roll back, stop; and that they do nothing where they do not fire."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from controllers.loop import restore
+from orchestrator.campaign import prepare
+from orchestrator.configuration.models import RunConfig
+from orchestrator.configuration.resolve import read_campaign
+from orchestrator.storage.guardrail_files import (
+    Event,
+    Rollback,
+    append_event,
+    forget_events,
+    read_events,
+    read_rollbacks,
+    write_rollbacks,
+)
+from orchestrator.storage.run_folder import RunFolder
+from orchestrator.training import run as worker
+from orchestrator.training.entropy_control import EntropyControl
+from orchestrator.training.guardrails import Guardrails, GuardrailStop, RollbackDue
+from orchestrator.training.rollback import limits_of, narrowed
+
+CLOCKS = ("seconds/", "rollout/tokens_per_second")
+PI = {
+    "reference": {"kind": "constant", "value_nats": 0.4},
+    "law": {"kind": "pid", "kp": 0.5, "ki": 0.1},
+    "actuator": {"kind": "bonus"},
+    "limits": [0.0, 1.0],
+}
+PUSH = {"law": {"kind": "open_loop", "value": 1.0}, "actuator": {"kind": "bonus"}}
+PULL = {"law": {"kind": "open_loop", "value": -0.5}, "actuator": {"kind": "bonus"}}
+
+
+def config_of(loops, **guardrails):
+    only = dict.fromkeys(
+        ("collapse", "explosion", "truncation", "repetition", "starvation", "mismatch", "stagnation")
+    )
+    return RunConfig(
+        task={"kind": "arithmetic", "num_digits": 1},
+        learner={"iterations": 20},
+        loops=loops,
+        guardrails=only | guardrails,
+    )
+
+
+def guardrails_of(config, folder, attempt=0):
+    control = EntropyControl(config.loops)
+    return Guardrails(config, control, folder, attempt=attempt), control
+
+
+def end_of_iteration(guardrails):
+    guardrails.on_train_batch_end(None, None)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path / "run")
+
+
+def test_a_warning_is_a_metric_and_an_event_and_nothing_else(folder):
+    guardrails, control = guardrails_of(config_of({}, truncation={"patience": 2}), folder)
+    said = [guardrails.watch(t, {"rollout/truncated": share}) for t, share in enumerate([0.9, 0.8, 0.7, 0.1])]
+    assert said == [{"guard/truncation": level} for level in (0.0, 1.0, 1.0, 0.0)]
+    end_of_iteration(guardrails)
+    assert not control.holding
+    (event,) = read_events(folder.events_path)  # once, however long it lasts
+    assert (event.iteration, event.detector, event.action) == (1, "truncation", "warn")
+    assert event.reason == (
+        "truncation: share of truncated responses was above 0.5 for 2 iterations, last 0.8"
+    )
+
+
+def test_entropy_is_held_against_the_setpoint_of_each_loop_or_its_start(folder):
+    loops = {"plus": {**PI, "domain": "add1"}, "minus": {**PI, "domain": "sub1"}}
+    guardrails, _ = guardrails_of(config_of(loops, collapse={"threshold": 0.5, "patience": 1}), folder)
+    telemetry = {"entropy": 0.4, "entropy/domain/add1": 0.4, "entropy/domain/sub1": 0.1}
+    telemetry |= {"loop/plus/r": 0.4, "loop/minus/r": 0.4}
+    guardrails.watch(0, dict.fromkeys(telemetry, 0.4))
+    assert guardrails.watch(1, telemetry) == {"guard/collapse": 1.0}
+    (event,) = read_events(folder.events_path)
+    assert (event.subject, event.value, event.threshold) == ("minus", 0.1, 0.2)
+    free, _ = guardrails_of(config_of({"a": PUSH}, collapse={"threshold": 0.5, "patience": 1}), folder)
+    assert free.watch(0, {"entropy": 1.0}) == {"guard/collapse": 0.0}
+    assert free.watch(1, {"entropy": 0.4}) == {"guard/collapse": 1.0}
+
+
+def test_hold_keeps_every_command_while_it_lasts(folder):
+    config = config_of({"a": PI}, starvation={"patience": 1, "action": "hold"})
+    guardrails, control = guardrails_of(config, folder)
+    before = control.act({"entropy": 0.3}, 0)["a"]
+    guardrails.watch(0, {"rollout/starved_groups": 1.0})
+    held = control.act({"entropy": 0.1}, 1)["a"]
+    assert held.held
+    assert held.u == before.u > 0
+    again, control_again = guardrails_of(config, folder)
+    again.load_state_dict(json.loads(json.dumps(guardrails.state_dict())))
+    assert control_again.holding
+    guardrails.watch(1, {"rollout/starved_groups": 0.0})
+    assert not control.act({"entropy": 0.1}, 2)["a"].held
+
+
+def test_stop_and_rollback_are_raised_at_the_end_of_the_iteration_and_stop_goes_first(folder):
+    collapse = {"patience": 1, "action": "rollback"}
+    truncation = {"patience": 1, "action": "stop"}
+    trouble = {"entropy": 0.01, "rollout/truncated": 0.9}
+    guardrails, _ = guardrails_of(config_of({}, collapse=collapse), folder)
+    guardrails.watch(0, {"entropy": 1.0})
+    end_of_iteration(guardrails)
+    guardrails.watch(1, trouble)
+    with pytest.raises(RollbackDue, match="collapse: entropy was below"):
+        end_of_iteration(guardrails)
+    both, _ = guardrails_of(config_of({}, collapse=collapse, truncation=truncation), folder)
+    both.watch(0, {"entropy": 1.0})
+    both.watch(1, trouble)
+    with pytest.raises(GuardrailStop, match="truncation: "):
+        end_of_iteration(both)
+
+
+def test_an_iteration_is_good_until_what_is_rolled_back_for_begins(folder):
+    config = config_of({}, collapse={"patience": 3, "action": "rollback"}, truncation={"patience": 1})
+    guardrails, _ = guardrails_of(config, folder)
+    assert guardrails.can_roll_back
+    good = []
+    for t, (y, cut) in enumerate([(1.0, 0.0), (0.9, 0.9), (0.05, 0.0), (0.5, 0.0)]):
+        guardrails.watch(t, {"entropy": y, "rollout/truncated": cut})
+        good.append(guardrails.is_good)
+    assert good == [True, True, False, True]  # the truncation only warns
+    assert not guardrails_of(config_of({}, truncation={}), folder)[0].can_roll_back
+
+
+def test_state_of_a_detector_that_only_warns_may_come_and_go(folder):
+    one, _ = guardrails_of(config_of({}, truncation={"patience": 2}, stagnation={}), folder)
+    one.watch(0, {"rollout/truncated": 0.9, "reward": 0.5})
+    other, _ = guardrails_of(config_of({}, truncation={"patience": 2}, mismatch={}), folder)
+    other.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    assert other.watch(1, {"rollout/truncated": 0.9}) == {"guard/truncation": 1.0, "guard/mismatch": 0.0}
+    state = one.state_dict()["states"]["stagnation"]
+    assert restore(json.loads(json.dumps(state))) == state
+
+
+@pytest.mark.parametrize(
+    ("side", "limits", "commands", "after"),
+    [
+        ("high", (0.0, 1.0), [0.2, 0.8, 0.0], (0.0, 0.4)),  # half of the strongest push
+        ("high", (-1.0, 1.0), [-0.2, -0.8], (-1.0, -0.4)),  # braked all along: at least half of the hardest
+        ("high", (-1.0, 1.0), [-0.5, -0.5], (-1.0, -1.0)),  # where that is no more: twice
+        ("high", (0.0, 1.0), [0.0, 0.0], (0.0, 1.0)),  # did nothing: no limit helps
+        ("low", (-1.0, 1.0), [0.3, -0.8], (-0.4, 1.0)),
+        ("low", (0.0, 1.0), [0.0, 0.8], (0.4, 1.0)),  # half of the strongest push at least
+        ("low", (0.0, 1.0), [0.3, 0.3], (0.6, 1.0)),
+        ("low", (0.0, 1.0), [1.0, 1.0], (0.0, 1.0)),  # at its limit all along: no authority
+        ("none", (-1.0, 1.0), [-0.4, 0.8], (-0.2, 0.4)),
+        ("none", (0.0, 1.0), [0.2, 0.6], (0.0, 0.3)),
+    ],
+)
+def test_a_rollback_narrows_limits(side, limits, commands, after):
+    assert narrowed(side, limits, 0.0, commands, 0.5) == pytest.approx(after)
+
+
+def test_narrowing_counts_from_neutral():
+    assert narrowed("high", (0.2, 5.0), 1.0, [1.0, 3.0], 0.25) == pytest.approx((0.2, 1.5))
+
+
+def test_limits_that_exclude_neutral_build_a_loop():
+    config = config_of({"a": PI})
+    control = EntropyControl(config.loops, limits={"a": (0.5, 1.0)})
+    assert control.act({"entropy": 0.4}, 0)["a"].u == 0.5
+    rollbacks = [Rollback(iteration=9, to=4, detector="collapse", reason="", limits={"a": (0.5, 1.0)})]
+    assert limits_of(config.loops, rollbacks) == {"a": (0.5, 1.0)}
+    assert limits_of(config.loops, []) == {"a": (0.0, 1.0)}
+
+
+def test_events_after_the_checkpoint_are_forgotten_but_for_what_was_rolled_back(folder):
+    first = Event(iteration=8, detector="explosion", action="rollback", attempt=0)
+    for event in (first, replace(first, iteration=5, attempt=1), replace(first, iteration=7, attempt=1)):
+        append_event(folder.events_path, event)
+    with folder.events_path.open("ab") as file:
+        file.write(b'{"iteration": 9, "det')  # torn
+    forget_events(folder.events_path, 6, 1)
+    assert [(e.attempt, e.iteration) for e in read_events(folder.events_path)] == [(0, 8), (1, 5)]
+    rollback = Rollback(iteration=8, to=4, detector="explosion", reason="r", limits={"a": [0.0, 0.5]})
+    write_rollbacks(folder.rollbacks_path, [rollback])
+    assert read_rollbacks(folder.rollbacks_path) == [rollback]
+    assert not rollback.redraws
+    assert replace(rollback, limits={}).redraws
+    folder.events_path.write_bytes(b"{}\n")
+    with pytest.raises(ValueError, match="not an event"):
+        read_events(folder.events_path)
+
+
+# Real runs.
+
+
+LONG = {"learner.iterations": 12, "learner.checkpoint_every": 2, "evaluation.every": 6}
+EXPLODES = {
+    "arms": [
+        {
+            "name": "pushed",
+            "loops": {"entropy": PUSH},
+            "guardrails": {
+                "explosion": {"threshold": 1.6, "patience": 2, "action": "rollback"},
+                "limit_factor": 0.02,
+            },
+        }
+    ],
+}
+
+
+@pytest.fixture
+def fresh(write_campaign):
+    """Make the folder of an arm of the small campaign with some changes, in a runs folder of its own."""
+
+    def make(name, changes, arm="held"):
+        torch.set_num_threads(1)
+        return prepare(read_campaign(write_campaign({**LONG, **changes, "tracking.folder": name}))).run(
+            arm, 0
+        )
+
+    return make
+
+
+def results(folder, without=CLOCKS):
+    return [
+        (r.step, r.kind, {k: v for k, v in r.metrics.items() if not k.startswith(without)})
+        for r in folder.records()
+    ]
+
+
+def weights(folder):
+    return load_file(folder.policy_path / "model.safetensors")
+
+
+def assert_same(one, other):
+    assert results(one) == results(other)
+    first, second = weights(one), weights(other)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_a_run_without_guardrails_is_the_same_but_for_their_metrics(fresh):
+    on, off = fresh("on", {}), fresh("off", {"guardrails.enabled": False})
+    assert worker.main(str(on.path)) == worker.main(str(off.path)) == worker.EXIT_DONE
+    assert any(name.startswith("guard/collapse") for *_, metrics in results(on) for name in metrics)
+    without = (*CLOCKS, "guard/")
+    assert results(on, without) == results(off, without)
+    first, second = weights(on), weights(off)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_a_rollback_that_never_comes_changes_nothing(fresh):
+    plain = fresh("plain", {})
+    armed = fresh("armed", {"guardrails.explosion": {"threshold": 50.0, "action": "rollback"}})
+    assert worker.main(str(plain.path)) == worker.main(str(armed.path)) == worker.EXIT_DONE
+    assert_same(plain, armed)
+
+
+@pytest.mark.slow
+def test_an_explosion_is_rolled_back_and_the_run_goes_on_with_another_limit(fresh):
+    folder = fresh("rolled", EXPLODES, "pushed")
+    assert worker.main(str(folder.path)) == worker.EXIT_DONE, folder.read_status()
+    (rollback,) = read_rollbacks(folder.rollbacks_path)
+    assert rollback.detector == "explosion"
+    assert rollback.limits == {"entropy": [-1.0, 0.02]}
+    assert rollback.to % 2 == 0
+    records = [record for record in folder.records() if record.kind == "train"]
+    assert [record.step for record in records] == list(range(12))
+    assert [r.metrics["loop/entropy/u"] for r in records] == [1.0] * rollback.to + [0.02] * (12 - rollback.to)
+    (event,) = [event for event in read_events(folder.events_path) if event.action == "rollback"]
+    assert event.iteration == rollback.iteration >= rollback.to
+    assert event.value > event.threshold == pytest.approx(1.6 * records[0].metrics["entropy"])
+    assert records[event.iteration].metrics["entropy"] < event.value
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_after_a_rollback_comes_to_the_same(fresh):
+    straight, killed = fresh("straight", EXPLODES, "pushed"), fresh("killed", EXPLODES, "pushed")
+    assert worker.main(str(straight.path)) == worker.EXIT_DONE
+    back = read_rollbacks(straight.rollbacks_path)[0].to
+    with killed.log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "orchestrator.training.worker", str(killed.path)],
+            cwd=Path(worker.__file__).parents[2],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    deadline = time.monotonic() + 240
+    while not (
+        killed.rollbacks_path.exists()
+        and any(record.kind == "train" and back < record.step for record in killed.records())
+    ):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, killed.log_path.read_text()
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert worker.main(str(killed.path)) == worker.EXIT_DONE
+    assert_same(straight, killed)
+    assert read_rollbacks(straight.rollbacks_path) == read_rollbacks(killed.rollbacks_path)
+    assert read_events(straight.events_path) == read_events(killed.events_path)
+
+
+@pytest.mark.slow
+def test_where_no_limit_can_change_other_responses_are_drawn_and_rollbacks_end(fresh):
+    changes = {"guardrails": {"truncation": {"threshold": 1e-9, "patience": 3, "action": "rollback"}}}
+    folder = fresh("again", {**changes, "guardrails.max_rollbacks": 1, "rollout.max_tokens": 2}, "grpo")
+    assert worker.main(str(folder.path)) == worker.EXIT_DONE
+    status = folder.read_status()
+    assert status.status == "stopped"
+    assert status.reason.endswith("it was rolled back 1 times before")
+    (rollback,) = read_rollbacks(folder.rollbacks_path)
+    assert rollback.redraws
+    assert rollback.to == 0  # nothing was good from the first iteration on
+    first, second = (e.value for e in read_events(folder.events_path) if e.action == "rollback")
+    assert first > 0
+    assert first != second
+    assert not folder.checkpoint_path.exists()
+
+
+@pytest.mark.slow
+def test_a_collapse_stops_the_run_which_is_not_started_again(fresh, write_campaign):
+    changes = {
+        "learner.learning_rate": 3.0e-3,
+        "arms": [
+            {
+                "name": "pulled",
+                "loops": {"entropy": PULL},
+                "guardrails": {"collapse": {"threshold": 0.6, "patience": 2, "action": "stop"}},
+            }
+        ],
+    }
+    folder = fresh("stopped", changes, "pulled")
+    assert worker.main(str(folder.path)) == worker.EXIT_DONE
+    status = folder.read_status()
+    assert status.status == "stopped"
+    assert status.reason.startswith("collapse: entropy was below ")
+    assert 2 <= status.iteration < 12
+    campaign = read_campaign(write_campaign({}))
+    prepare(campaign)
+    assert folder.read_status() == status
