@@ -19,9 +19,10 @@ from policies.cache import made_once
 from policies.chat import Chat
 from policies.gguf_files import converted
 from policies.sequences import check_head
+from policies.sharding import full, is_sharded
 from policies.sources import GGUF, local_source
 from policies.tiny import TinyModel, character_tokenizer, tiny_model
-from policies.trainable import adapters_off, fold_in_adapters, has_adapters, merged_weights, save_merged
+from policies.trainable import adapters_off, fold_in_adapters, has_adapters, merged_weights, save_weights
 from policies.warm_start import Demonstrations, WarmStart, warm_start
 
 _BROKEN = (SafetensorError, struct.error)
@@ -125,18 +126,27 @@ class LoadedPolicy:
 
     def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Names and weights of the whole policy, adapters merged in, as a checkpoint without any has them."""
-        return merged_weights(self.model)
+        return ((name, full(weight)) for name, weight in merged_weights(self.model))
 
-    def save(self, folder: Path, *, merge: bool = False) -> None:
+    def save(self, folder: Path, *, merge: bool = False, write: bool = True) -> None:
         """Write safetensors, configuration and tokenizer, as ``from_pretrained`` reads them.
 
-        Of a policy with adapters these alone are written, and where their base is, unless ``merge``.
+        Of a policy with adapters these alone are written, and where their base is, unless ``merge``.  Of
+        several ranks all come here, since a sharded policy is gathered by all, and one has to ``write``.
         """
-        if merge and has_adapters(self.model):
-            save_merged(self.model, folder)
-        else:
+        if is_sharded(self.model):
+            gathered = {}
+            for name, weight in self.weights():  # by all; kept by the one that writes
+                if write:
+                    gathered[name] = weight.cpu()
+            if write:
+                save_weights(self.model, gathered, folder)
+        elif write and merge and has_adapters(self.model):
+            save_weights(self.model, dict(self.weights()), folder)
+        elif write:
             self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        if write:
+            self.tokenizer.save_pretrained(folder)
 
 
 def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPolicy:

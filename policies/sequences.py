@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from policies.sharding import FORWARD
 from policies.token_statistics import token_statistics
 from policies.vocabulary import VocabularyFilter
 
@@ -126,6 +128,9 @@ class View:
     entropy_gradient: bool = False
 
 
+_NAMES = ("logprobs", "entropy", "filtered_logprobs", "filtered_entropy")
+
+
 def check_head(model: PreTrainedModel) -> None:
     """Make sure that the model's logits are W h + b of its last hidden states, as computed below.
 
@@ -166,6 +171,21 @@ def response_statistics(
 
     The logits of the whole batch are never alive.  ``scale`` [T] multiplies the logits of each token.
     """
+    # A sharded model has its weights only inside a forward pass, so it has one for this (`sharding.py`).
+    run = getattr(model, FORWARD, partial(token_values, model))
+    return Statistics(**dict(zip(_NAMES, run(_Job(sequences, view, scale)))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    sequences: Sequences
+    view: View
+    scale: Tensor | None
+
+
+def token_values(model: PreTrainedModel, job: _Job) -> tuple[Tensor, ...]:
+    """The values of `Statistics`, in its order; the filtered two where there is a vocabulary."""
+    sequences, view, scale = job.sequences, job.view, job.scale
     device = model.device
     rows, columns = sequences.places()
     hidden = model.get_decoder()(
@@ -187,16 +207,8 @@ def response_statistics(
             vocabulary=vocabulary,
         )
 
-    logprobs, entropy = statistics(None)
-    if view.vocabulary is None:
-        return Statistics(logprobs=logprobs, entropy=entropy)
-    filtered_logprobs, filtered_entropy = statistics(view.vocabulary)
-    return Statistics(
-        logprobs=logprobs,
-        entropy=entropy,
-        filtered_logprobs=filtered_logprobs,
-        filtered_entropy=filtered_entropy,
-    )
+    values = statistics(None)
+    return values if view.vocabulary is None else values + statistics(view.vocabulary)
 
 
 @torch.no_grad()

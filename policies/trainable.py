@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from policies.sharding import own_class
 
 if TYPE_CHECKING:  # see loading.py
     from transformers import PreTrainedModel
@@ -140,11 +142,11 @@ def fold_in_adapters(model: PreTrainedModel) -> None:
     del model.peft_config
 
 
-def save_merged(model: PreTrainedModel, folder: Path) -> None:
-    """Write ``model`` as one without adapters that does what this one does."""
+def save_weights(model: PreTrainedModel, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Write a model like ``model``, but without adapters and not sharded, that has these weights."""
     with torch.device("meta"):  # a shell to save the weights in: no memory, no chance drawn
-        shell: PreTrainedModel = type(model)(model.config)
-    shell.load_state_dict(dict(merged_weights(model)), assign=True)
+        shell: PreTrainedModel = own_class(model)(model.config)
+    shell.load_state_dict(weights, assign=True)
     shell.tie_weights()
     shell.generation_config = model.generation_config
     shell.save_pretrained(folder)

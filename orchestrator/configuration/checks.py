@@ -49,6 +49,7 @@ def arm_problems(arm: Arm) -> Iterator[str]:
     yield from _policy(config)
     yield from _stops(config)
     yield from _devices(config)
+    yield from _sharding(config)
     yield from check_prompts(config)
     yield from check_engine(config)
     yield from _objective(config)
@@ -105,6 +106,22 @@ def _devices(config: RunConfig) -> Iterator[str]:
                 f"learner.devices: must be at most one for each of the {number} {what}, got {num_processes} "
                 f"(devices times num_nodes); lower it, or raise {key}"
             )
+
+
+def _sharding(config: RunConfig) -> Iterator[str]:
+    policy = config.policy
+    frozen = (
+        "lora"
+        if policy.lora is not None
+        else "trainable_layers"
+        if policy.trainable_layers is not None
+        else None
+    )
+    if config.learner.strategy == "fsdp2" and frozen is not None:
+        yield (
+            f"learner.strategy: 'fsdp2' needs all parameters to be trained, and policy.{frozen} freezes some; "
+            "take 'ddp', which is meant for what fits one device, or remove it"
+        )
 
 
 def _objective(config: RunConfig) -> Iterator[str]:

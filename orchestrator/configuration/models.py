@@ -98,8 +98,9 @@ class LearnerConfig(Strict):
     """Processes of the run on each machine, one to a GPU; on a CPU they share its threads.  Changes no result."""
     num_nodes: PositiveInt = 1
     """Machines, each started by torchrun or SLURM, see ``configs/launch``.  Changes no result."""
-    strategy: Literal["auto", "ddp"] = "auto"
-    """How several processes share the policy: ``ddp`` has a whole one in each; ``auto`` is ``ddp``."""
+    strategy: Literal["auto", "ddp", "fsdp2"] = "auto"
+    """How several processes share the policy: ``ddp`` has a whole one in each; ``fsdp2`` has a share of every
+    parameter, gradient and optimiser state; ``auto`` is ``ddp``."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
 
     @property

@@ -26,7 +26,8 @@ from policies.batch import TokenBatch
 from policies.loading import LoadedPolicy
 from policies.rollouts.base import RolloutEngine, Sampling
 from policies.sensors import measure
-from policies.sequences import Sequences, View, pack
+from policies.sequences import Sequences, View, pack, token_values
+from policies.sharding import full, is_sharded, shard
 from tasks import Problem
 from tasks.grading import GradingPool
 
@@ -153,7 +154,8 @@ class Learner(pl.LightningModule):
         assert isinstance(optimizer, pl.core.optimizer.LightningOptimizer)
         for group in optimizer.param_groups:
             group["lr"] = self._learning_rate()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm).item()
+        norms = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
+        norm = full(norms).item()
         update.gradient_norms.append(norm)
         if math.isfinite(loss) and math.isfinite(norm):
             optimizer.step()
@@ -174,6 +176,15 @@ class Learner(pl.LightningModule):
         share = min(1.0, (self.iteration + 1) / warmup) if warmup else 1.0
         phase = phase_at(self.phases, self.iteration)
         return self.settings.learning_rate * share * (phase.learning_rate_factor if phase else 1.0)
+
+    def configure_model(self) -> None:
+        if self.device_mesh is not None and not is_sharded(self.model):
+            shard(
+                self.model,
+                self.device_mesh["data_parallel"],
+                half=self.settings.precision != "32-true",
+                run=token_values,
+            )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(

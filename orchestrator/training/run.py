@@ -203,8 +203,9 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             ckpt_path=folder.checkpoint_path if resuming else None,
             weights_only=True if resuming else None,
         )
+    merge = config.policy.lora is not None and config.policy.lora.merge
+    policy.save(folder.policy_path, merge=merge, write=ranks.is_first)
     if ranks.is_first:
-        policy.save(folder.policy_path, merge=config.policy.lora is not None and config.policy.lora.merge)
         folder.good_checkpoint_path.unlink(missing_ok=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.strategies import DDPStrategy, Strategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from orchestrator.configuration.models import LearnerConfig
 from orchestrator.training.ranks import Ranks
@@ -15,6 +15,11 @@ def strategy_of(settings: LearnerConfig, ranks: Ranks) -> Strategy | str:
     """The strategy of ``learner.strategy``; a single process has nothing to spread."""
     if ranks.size == 1:
         return "auto"
+    if settings.strategy == "fsdp2":
+        # One whole file, so that any number of processes can go on from it.
+        return ModelParallelStrategy(
+            data_parallel_size=ranks.size, tensor_parallel_size=1, save_distributed_checkpoint=False
+        )
     return DDPStrategy()
 
 

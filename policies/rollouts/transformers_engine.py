@@ -13,6 +13,7 @@ from transformers import DynamicCache, GenerationConfig, LogitsProcessor, Logits
 
 from policies.rollouts.base import Completion, RolloutEngine, Sampling, check_context
 from policies.rollouts.chance import draw, uniforms
+from policies.sharding import whole
 
 
 class _Sampler(LogitsProcessor):  # type: ignore[misc]
@@ -46,7 +47,8 @@ class TransformersEngine(RolloutEngine):
     """Generates with the model object itself, so its weights are never stale.
 
     Responses are sampled in batches of at most ``max_batch_size``, in the order of their prompts'
-    lengths, so that the prompts of one batch need little padding.
+    lengths, so that the prompts of one batch need little padding.  A sharded model is whole on every rank
+    meanwhile; one that does not fit there needs an engine of its own.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class TransformersEngine(RolloutEngine):
         by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         rows = [(i, sample) for i in by_length for sample in range(num_samples)]
         completions: list[list[Completion]] = [[] for _ in prompts]
-        with torch.no_grad(), _sampling_only(self.model):
+        with torch.no_grad(), whole(self.model), _sampling_only(self.model):
             for start in range(0, len(rows), self.max_batch_size):
                 chosen = rows[start : start + self.max_batch_size]
                 for (i, _), completion in zip(chosen, self._generate(prompts, chosen, sampling), strict=True):

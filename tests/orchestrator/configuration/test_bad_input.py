@@ -50,6 +50,29 @@ MISTAKES = [
         ["policy.lora.rnak: unknown key; did you mean 'rank'?"],
         id="key of lora",
     ),
+    pytest.param(
+        {"learner.devices": 3, "learner.num_nodes": 2},
+        [
+            "learner.devices: must be at most one for each of the 4 prompts of an iteration, got 6",
+            "lower it, or raise learner.prompts_per_iteration",
+        ],
+        id="more processes than prompts",
+    ),
+    pytest.param(
+        {"learner.devices": 2, "evaluation.num_problems": 1},
+        ["at most one for each of the 1 problems of the exam, got 2", "raise evaluation.num_problems"],
+        id="more processes than problems",
+    ),
+    pytest.param(
+        {"learner.strategy": "fsdp2", "policy.lora": {"rank": 4}},
+        [
+            "learner.strategy: 'fsdp2' needs all parameters to be trained, and policy.lora freezes some; take 'ddp'"
+        ],
+        id="shares of what is frozen",
+    ),
+    pytest.param(
+        {"learner.strategy": "fsdp"}, ["learner.strategy: ", "'auto', 'ddp' or 'fsdp2'"], id="strategy"
+    ),
     pytest.param({"policy.lora": {"rank": 0}}, ["policy.lora: rank must be >= 1, got 0"], id="rank of lora"),
     pytest.param(
         {"policy.lora": {"rank": 4}, "policy.trainable_layers": 1},

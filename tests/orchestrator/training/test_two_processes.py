@@ -1,7 +1,8 @@
 """Two processes train as one does, and a checkpoint of either is one of the other.
 
 Where the order of a sum differs, so does its last bit; everything else is the same.  Over these four iterations of
-two optimiser steps readings, commands and losses agree to 1e-4 of themselves, weights to 1e-5.
+two optimiser steps readings, commands and losses agree to 1e-4 of themselves, weights to 1e-5; measured were
+2e-5 (the gap of the engine, itself rounding) and 1e-7.
 """
 
 from __future__ import annotations
@@ -81,6 +82,12 @@ def wait_for_iteration(folder, process, iteration):
         time.sleep(0.005)
 
 
+def ranks_of(process):
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 2
+    return [int(child) for child in children]
+
+
 def interrupt_alone(folder, at, monkeypatch):
     """Train in this process, and be told to stop in iteration ``at``."""
 
@@ -108,36 +115,39 @@ def assert_alike(one, other):
         torch.testing.assert_close(weights[1][name], expected, rtol=0, atol=1e-5)
 
 
-def test_two_are_as_one(make_run, monkeypatch):
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_are_as_one(make_run, monkeypatch, strategy):
     alone = make_run("alone")
     assert run.main(str(alone.path)) == run.EXIT_DONE, alone.read_status().reason
     commands = [rec.metrics["loop/entropy/u"] for rec in alone.records() if rec.kind == "train"]
     assert len(set(commands)) > 1  # the loop has something to say
 
-    together = make_run("together", devices=2)
+    two = {"devices": 2, "learner.strategy": strategy}
+    together = make_run("together", **two)
     train(together)
     assert_alike(alone, together)
 
     one_then_two = make_run("one_then_two")
     interrupt_alone(one_then_two, 1, monkeypatch)
-    make_run("one_then_two", devices=2)
+    make_run("one_then_two", **two)
     train(one_then_two)
     assert_alike(alone, one_then_two)
 
 
-def test_two_are_told_to_stop_and_one_goes_on(make_run):
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_are_told_to_stop_and_one_goes_on(make_run, strategy):
     """The signal goes to the whole group, launcher and ranks, as a scheduler sends it."""
-    stopped = make_run("stopped", devices=2, **{"learner.iterations": 30})
+    stopped = make_run("stopped", devices=2, **{"learner.iterations": 30, "learner.strategy": strategy})
     process = start(stopped)
     wait_for_iteration(stopped, process, 1)
+    ranks = ranks_of(process)
     os.killpg(process.pid, signal.SIGTERM)
     assert process.wait() == run.EXIT_INTERRUPTED, stopped.log_path.read_text()
     assert stopped.read_status().status == "interrupted"
     measured = [rec.step for rec in stopped.records() if rec.kind == "train"]
     saved = torch.load(stopped.checkpoint_path, weights_only=True)
     assert saved["learner"]["iteration"] == measured[-1] + 1
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)  # nobody is left behind
+    assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)
 
     make_run("stopped", **{"learner.iterations": 30})
     assert run.main(str(stopped.path)) == run.EXIT_DONE, stopped.read_status().reason
@@ -154,9 +164,7 @@ def test_a_rank_that_dies_ends_the_run(make_run):
     doomed = make_run("doomed", devices=2, **{"learner.iterations": 1000})
     process = start(doomed)
     wait_for_iteration(doomed, process, 0)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) == 2
-    os.kill(int(children[1]), signal.SIGKILL)
+    os.kill(ranks_of(process)[1], signal.SIGKILL)
     assert process.wait() == run.EXIT_FAILED
     status = doomed.read_status()
     assert status.status == "failed"
