@@ -153,4 +153,10 @@ def test_half_precision_keeps_statistics_in_float32(write_campaign, precision):
         assert metrics["rollout/logprob_gap"] < 0.05
         entropy = torch.tensor(metrics["entropy"])
         assert entropy.bfloat16().double() != entropy.double()
-    assert records[0]["rollout/logprob_gap"] > 1e-5  # so this was no float32
+    path = write_campaign(
+        {"learner.iterations": 1, "learner.precision": "32-true", "tracking.folder": "full"}
+    )
+    full = prepare(read_campaign(path)).run("held", 0)
+    assert runs.main(str(full.path)) == runs.EXIT_DONE, full.read_status().reason
+    first = next(record.metrics for record in full.records() if record.kind == "train")
+    assert abs(records[0]["entropy"] - first["entropy"]) > 1e-5  # so this was no float32
