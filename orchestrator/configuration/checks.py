@@ -22,6 +22,7 @@ from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.configuration.signals import ALL_SIGNALS, is_signal, signals_read
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, LossActuator, UpdateFacts, command_name
+from policies.rollouts.settings import Transformers
 from policies.sensors import FILTERED, TURN
 from policies.sources import BUILTIN, GGUF, has_chat_template, local_source
 from policies.tiny import vocabulary_size
@@ -109,18 +110,19 @@ def _devices(config: RunConfig) -> Iterator[str]:
 
 
 def _sharding(config: RunConfig) -> Iterator[str]:
-    policy = config.policy
-    frozen = (
-        "lora"
-        if policy.lora is not None
-        else "trainable_layers"
-        if policy.trainable_layers is not None
-        else None
-    )
-    if config.learner.strategy == "fsdp2" and frozen is not None:
+    if config.learner.strategy != "fsdp2":
+        return
+    freezing = {"lora": config.policy.lora, "trainable_layers": config.policy.trainable_layers}
+    for key, value in freezing.items():
+        if value is not None:
+            yield (
+                f"learner.strategy: 'fsdp2' needs all parameters to be trained, and policy.{key} freezes some; "
+                "take 'ddp', which is meant for what fits one device, or remove it"
+            )
+    if config.task.answers_back and isinstance(config.rollout.engine, Transformers):
         yield (
-            f"learner.strategy: 'fsdp2' needs all parameters to be trained, and policy.{frozen} freezes some; "
-            "take 'ddp', which is meant for what fits one device, or remove it"
+            "learner.strategy: 'fsdp2' samples on all ranks or none, and episodes of a task that answers back have "
+            "as many turns as they like; set rollout.engine to 'vllm', or take 'ddp'"
         )
 
 

@@ -71,6 +71,14 @@ MISTAKES = [
         id="shares of what is frozen",
     ),
     pytest.param(
+        {"learner.strategy": "fsdp2", "task": {"kind": "calculator"}},
+        [
+            "learner.strategy: 'fsdp2' samples on all ranks or none",
+            "set rollout.engine to 'vllm', or take 'ddp'",
+        ],
+        id="turns over shares",
+    ),
+    pytest.param(
         {"learner.strategy": "fsdp"}, ["learner.strategy: ", "'auto', 'ddp' or 'fsdp2'"], id="strategy"
     ),
     pytest.param({"policy.lora": {"rank": 0}}, ["policy.lora: rank must be >= 1, got 0"], id="rank of lora"),
