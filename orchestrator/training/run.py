@@ -18,7 +18,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from orchestrator.configuration.models import RunConfig
-from orchestrator.storage.guardrail_files import forget_events, read_rollbacks
+from orchestrator.storage.guardrail_files import Event, forget_events, read_rollbacks
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunBusyError, RunFolder, RunInfo, RunState, Status
 from orchestrator.training.checkpoints import Checkpointer, recover
@@ -114,7 +114,20 @@ def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
         except RollbackDue as due:
             event = due.event
         gc.collect()  # the policy that failed, before the next one is loaded
-        roll_back(folder, RunConfig(**info.config), event)
+        _go_back(folder, RunConfig(**info.config), event, ranks)
+
+
+def _go_back(folder: RunFolder, config: RunConfig, event: Event, ranks: Ranks) -> None:
+    """The first rank puts the checkpoint back; all go on from there, or none."""
+    stop: str | None = None
+    if ranks.is_first:
+        try:
+            roll_back(folder, config, event)
+        except GuardrailStop as enough:
+            stop = str(enough)
+    stop = ranks.gather(stop)[0]
+    if stop is not None:
+        raise GuardrailStop(stop)
 
 
 def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
