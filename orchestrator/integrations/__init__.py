@@ -1,0 +1,1 @@
+"""The control layer for trainers that are not ours."""

@@ -1,0 +1,39 @@
+"""A loop from a preset, for other trainers."""
+
+from __future__ import annotations
+
+import pytest
+
+from controllers import PID, Constant
+from orchestrator.configuration.errors import ConfigError
+from orchestrator.integrations.presets import loop_from_preset
+
+
+def test_the_loop_of_a_preset():
+    loop = loop_from_preset("p_one_sided")
+    assert (loop.sensor, loop.actuator, loop.low, loop.high) == ("entropy", "bonus", 0.0, 1.0)
+    assert loop.law == PID(kp=0.03, ki=0.0)
+    assert loop.reference == Constant(value_nats=0.9)
+
+
+def test_a_preset_of_the_users(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "method: mine\nsummary: two\nsource: me\nloops:\n"
+        "  hot: {law: {kind: open_loop, value: 1.2}, actuator: {kind: temperature}}\n"
+        "  wide: {law: {kind: open_loop, value: 0.08}, actuator: {kind: clip_range}}\n"
+    )
+    assert loop_from_preset(path, "wide").actuator == "clip_range"
+    with pytest.raises(ConfigError, match="say which of its loops; known: hot, wide"):
+        loop_from_preset(path)
+    with pytest.raises(ConfigError, match="did you mean 'wide'"):
+        loop_from_preset(path, "wild")
+
+
+def test_presets_that_another_trainer_cannot_follow():
+    with pytest.raises(ConfigError, match=r"aer: loops.entropy.actuator: 'bonus' has settings of its own"):
+        loop_from_preset("aer")
+    with pytest.raises(ConfigError, match="grpo: it has no loop"):
+        loop_from_preset("grpo")
+    with pytest.raises(ConfigError, match="unknown method 'skyworks'; did you mean 'skywork'"):
+        loop_from_preset("skyworks")
