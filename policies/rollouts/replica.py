@@ -41,7 +41,7 @@ class Replica:
         return self._call("GET", path, None)
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The answer to a request, as JSON; None where it is empty.
+        """The answer to a request; None where it is not JSON.
 
         Tried ``retries`` times more, after ``backoff_seconds``, twice that, and so on, where the server
         cannot be reached, hangs, dies or says that it is not ready.
@@ -76,4 +76,7 @@ class Replica:
         request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
         with urllib.request.urlopen(request, timeout=self.timeout_seconds) as answer:
             content = answer.read()
-        return json.loads(content) if content else None
+            is_json = (
+                answer.headers.get_content_type() == "application/json"
+            )  # an adapter is answered in words
+        return json.loads(content) if is_json and content else None

@@ -93,6 +93,9 @@ class FakeServer:
                 content = self.rfile.read(int(self.headers["Content-Length"]))
                 path = self.path.split("?")[0]
                 with fake.lock:
+                    if path == "/v1/load_lora_adapter":
+                        fake.calls[path] += 1
+                        return self._send_words("Success: LoRA adapter 'policy' added successfully.")
                     if fake.dies_after is not None and len(fake.asked) >= fake.dies_after:
                         return self.connection.close()
                     if path == "/inference/v1/generate":
@@ -109,9 +112,16 @@ class FakeServer:
             def _send(self, status: int, body: Any) -> None:
                 content = json.dumps(body).encode()
                 self.send_response(status)
+                self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
+
+            def _send_words(self, words: str) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(words)))
+                self.end_headers()
+                self.wfile.write(words.encode())
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -11,6 +11,7 @@ from policies.rollouts.replica import RefusedRequestError
 from policies.rollouts.settings import VllmServer
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.sequences import View, observe, pack
+from policies.trainable import Lora, add_adapters
 from tests.policies.fake_vllm import FakeServer
 
 PROMPTS = ["1+2=", "3", "4+5=", "7+", "8+9="]
@@ -178,6 +179,18 @@ def test_a_server_that_was_started_anew_is_given_the_weights_again(engine_of, se
     servers[1].forget()
     assert as_lists(engine.generate(prompts, 2, sampling())) == expected
     assert [server.calls["/collective_rpc"] for server in servers] == [1, 2]
+
+
+def test_an_adapter_is_given_alone_and_asked_for_by_name(policy, engine_of, servers, prompts, tmp_path):
+    add_adapters(policy.model, Lora(rank=2))
+    servers[0].model = policy.model  # what a server makes of an adapter is for a real one to show
+    engine = engine_of(servers[0], transfer="adapter")
+    engine.generate(prompts[:1], 1, sampling())
+    assert servers[0].calls["/v1/load_lora_adapter"] == 1
+    assert servers[0].calls["/collective_rpc"] == 0
+    assert servers[0].asked[0]["model"] == "policy"
+    assert (tmp_path / "engine" / "weights" / "adapter_model.safetensors").is_file()
+    assert not (tmp_path / "engine" / "weights" / "model.safetensors").exists()
 
 
 def test_two_runs_on_one_server_are_noticed(engine_of, servers, prompts, monkeypatch):

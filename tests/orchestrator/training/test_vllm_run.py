@@ -69,7 +69,7 @@ def test_a_campaign_learns_with_vllm_and_continues_to_the_same_end(write_campaig
     assert worker.main(str(run.path)) == worker.EXIT_DONE, run.read_status().reason
     assert max(column(run, "rollout/logprob_gap")) < 1e-4  # every push arrived
     assert column(run, "rollout/staleness/max") == [0.0] * 8
-    assert all(norm > 0 for norm in column(run, "grad_norm"))
+    assert sum(norm > 0 for norm in column(run, "grad_norm")) >= 3  # the weights moved
 
     straight = prepare(read_campaign(write_campaign({"tracking.folder": "straight"}))).run("grpo", 0)
     assert worker.main(str(straight.path)) == worker.EXIT_DONE, straight.read_status().reason
