@@ -16,8 +16,9 @@ from controllers.guardrails.levels import UNITS, Level, Unit
 class Explosion(Detector):
     """Entropy stays above a multiple of its setpoint, or of its first reading where that is higher.
 
-    The default, four: the highest that a published run is known to have gone and learnt well is 3.98 times
-    its first entropy (DAPO on AppWorld, +298 %, in 2603.11682).
+    The default, two: five runs of docs/log.md whose reward went to nothing ended at 2.5 to 3.8 times their first
+    entropy, and no other went above 1.8 but by its own temperature.  It is not always a failure: a published
+    run has learnt well at 3.98 times its first entropy (DAPO on AppWorld, in 2603.11682).
     """
 
     name: ClassVar[str] = "explosion"
@@ -25,7 +26,7 @@ class Explosion(Detector):
     measures: ClassVar[tuple[str, str]] = ("entropy", " nats/token")
     side: ClassVar[Side] = "high"
 
-    threshold: float = 4.0
+    threshold: float = 2.0
     """Multiple of the setpoint, above 1; or nats/token, see ``unit``."""
 
     patience: int = 5

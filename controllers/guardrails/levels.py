@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from controllers.base import State
 from controllers.guardrails.base import ENTROPY, SETPOINT, Verdict, recent
 
+Array = NDArray[np.float64]
 Unit = Literal["share", "nats"]
 UNITS = ("share", "nats")
 
@@ -45,6 +49,26 @@ class Level:
         excesses = recent(excesses, excess, self.patience)
         verdict = Verdict(value=y, limit=limit, excesses=excesses, patience=self.patience)
         return (excesses, first, setpoint), verdict
+
+    def worst(self, y: Array, r: Array) -> float:
+        """The largest ``sustained`` of all verdicts on a record, at once; −inf where it is too short for one.
+
+        ``y`` and ``r`` are entropy and setpoint of each iteration, nan where there was none.
+        """
+        seen = np.isfinite(y)
+        if np.count_nonzero(seen) < self.patience:
+            return -inf
+        first = float(y[seen][0])
+        known = np.maximum.accumulate(np.where(np.isfinite(r), np.arange(len(r)), -1))
+        setpoint = np.where(known >= 0, r[known], first)
+        farther = np.maximum if self.farther is max else np.minimum
+        limit = (
+            np.full(len(y), self.farther(self.threshold, first))
+            if self.unit == "nats"
+            else self.threshold * farther(setpoint, first)
+        )
+        excess = (y - limit if self.farther is max else limit - y)[seen]
+        return float(np.lib.stride_tricks.sliding_window_view(excess, self.patience).min(axis=1).max())
 
     def _limit(self, first: State, setpoint: State) -> float:
         if not first:

@@ -1,16 +1,13 @@
-"""How far a trial is from what it must not do: positive is a violation, as Optuna has it."""
+"""How far a trial is from what it must not do: positive is a violation, as Optuna has it.
+
+Collapse and explosion are those of the guardrails (`controllers.guardrails`), with the bounds of the study.
+"""
 
 from __future__ import annotations
 
-from math import inf, nan
-
-import numpy as np
-from numpy.typing import NDArray
-
+from controllers.guardrails.levels import Level
 from orchestrator.tuning.models import ConstraintsConfig, LevelBound
 from orchestrator.tuning.objectives import SeedRecord
-
-Array = NDArray[np.float64]
 
 
 def violations(record: SeedRecord, settings: ConstraintsConfig) -> dict[str, float]:
@@ -24,39 +21,18 @@ def violations(record: SeedRecord, settings: ConstraintsConfig) -> dict[str, flo
 
 
 def collapse(record: SeedRecord, bound: LevelBound) -> float:
-    """Largest fall of the averaged reading below the bound."""
-    return _largest(_level(record, bound) - moving_mean(record.reading, bound.window))
+    """How far below the bound entropy stayed for a whole window."""
+    return _level(bound, is_upper=False).worst(record.reading, record.r)
 
 
 def explosion(record: SeedRecord, bound: LevelBound) -> float:
-    """Largest rise of the averaged reading above the bound, or above the first one where that is higher.
-
-    A run that starts above its setpoint is not exploding; one that rises from there is.
-    """
-    averaged = moving_mean(record.reading, bound.window)
-    finite = averaged[np.isfinite(averaged)]
-    start = finite[0] if finite.size else nan
-    return _largest(averaged - np.fmax(_level(record, bound), start))
+    """How far above the bound entropy stayed for a whole window."""
+    return _level(bound, is_upper=True).worst(record.reading, record.r)
 
 
-def moving_mean(values: Array, window: int) -> Array:
-    """Mean of the last ``window`` finite values at each iteration; nan before there are so many."""
-    finite = np.isfinite(values)
-    known = values[finite]
-    averaged = np.full(values.shape, nan)
-    if known.size >= window:
-        means = np.convolve(known, np.ones(window) / window, "valid")
-        averaged[np.flatnonzero(finite)[window - 1 :]] = means
-    return averaged
-
-
-def _level(record: SeedRecord, bound: LevelBound) -> Array:
+def _level(bound: LevelBound, *, is_upper: bool) -> Level:
+    farther = max if is_upper else min
     if bound.nats is not None:
-        return np.full(record.reading.shape, bound.nats)
+        return Level(threshold=bound.nats, patience=bound.window, unit="nats", farther=farther)
     assert bound.fraction is not None
-    return bound.fraction * record.r
-
-
-def _largest(excess: Array) -> float:
-    finite = excess[np.isfinite(excess)]
-    return float(finite.max()) if finite.size else -inf
+    return Level(threshold=bound.fraction, patience=bound.window, unit="share", farther=farther)

@@ -61,12 +61,16 @@ class Dimension(Strict):
 
 
 class LevelBound(Strict):
-    """A level of the loop's reading, in nats or as a fraction of the setpoint."""
+    """A level of the loop's reading, in nats or as a fraction of the setpoint.
+
+    It gives way to the first reading where that is beyond it, or beyond the setpoint: a run that starts there
+    has done nothing wrong yet.
+    """
 
     nats: PositiveFloat | None = None
     fraction: PositiveFloat | None = None
     window: PositiveInt = 5
-    """Iterations that are averaged first, so that one noisy reading decides nothing."""
+    """Iterations in a row that have to be beyond it, so that one noisy reading decides nothing."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> LevelBound:
@@ -81,7 +85,7 @@ class ConstraintsConfig(Strict):
     collapse: LevelBound | None = None
     """Entropy must stay above this; a training run that falls below it is stopped."""
     explosion: LevelBound | None = None
-    """Entropy must stay below this, but for where it starts; a run that exceeds it is stopped."""
+    """Entropy must stay below this; a training run that exceeds it is stopped."""
     sensitivity: Annotated[float, Field(gt=1)] | None = None
     """Largest Ms of the loop with the plant; checked before anything is trained."""
 

@@ -191,7 +191,8 @@ class TrainedTrial:
             return
         reason = status.reason or f"ended as {status.status}; see {folder.log_path}"
         # A policy that blew up is a bad candidate, not a broken machine: the sampler is to learn from it.
-        state: State = "pruned" if reason.startswith(DIVERGED) else "failed"
+        is_bad = status.status == "stopped" or reason.startswith(DIVERGED)
+        state: State = "pruned" if is_bad else "failed"
         raise _Stopped(state, f"{folder.path.name}: {reason}")
 
     def _look(self, followed: Followed, looks: list[int]) -> None:

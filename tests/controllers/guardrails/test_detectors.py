@@ -1,12 +1,15 @@
 """Each detector on numbers worked out by hand."""
 
+import random
 from math import inf, nan
 
+import numpy as np
 import pytest
 
 from controllers.guardrails.base import Verdict
 from controllers.guardrails.collapse import Collapse
 from controllers.guardrails.explosion import Explosion
+from controllers.guardrails.levels import Level
 from controllers.guardrails.stagnation import Stagnation
 from controllers.guardrails.starvation import Starvation
 from controllers.guardrails.truncation import Truncation
@@ -138,3 +141,23 @@ def test_a_post_shows_the_readings_of_its_loop_and_no_others():
     _, ((_, verdict),) = watch.step(state, {"entropy": 0.0, "setpoint": 9.0})
     assert not verdict.tripped
     assert verdict.limit == 0.25
+
+
+@pytest.mark.parametrize("make", [Collapse, Explosion])
+@pytest.mark.parametrize("unit", ["share", "nats"])
+def test_a_record_at_once_is_as_one_iteration_after_another(make, unit):
+    rng = random.Random(3)
+    for _ in range(50):
+        num = rng.randrange(1, 20)
+        y, r = ([rng.choice([rng.random(), rng.random(), nan]) for _ in range(num)] for _ in range(2))
+        threshold = {Collapse: 0.6, Explosion: 1.2}[make] if unit == "share" else 0.5
+        detector = make(threshold=threshold, patience=rng.randrange(1, 4), unit=unit)
+        telemetry = [{"entropy": a, "setpoint": b} for a, b in zip(y, r, strict=True)]
+        expected = max(verdict.sustained for verdict in play(detector, telemetry))
+        level = Level(
+            threshold=threshold,
+            patience=detector.patience,
+            unit=unit,
+            farther=min if make is Collapse else max,
+        )
+        assert level.worst(np.array(y), np.array(r)) == pytest.approx(expected)
