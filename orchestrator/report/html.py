@@ -19,6 +19,7 @@ from orchestrator.comparison.whole import Comparison, compare
 from orchestrator.report import comparison_figures, figures, loop_tables, mechanism, tables
 from orchestrator.report.arms import arms_of, toolbar
 from orchestrator.report.cells import columns, unfinished
+from orchestrator.report.guardrails import guardrail_section
 from orchestrator.report.headline import findings, title
 from orchestrator.report.html_parts import chip, json_for_script, plot, plots, prose, table_rows
 from orchestrator.report.html_tables import sortable, table_section
@@ -91,6 +92,7 @@ def render(campaign: Campaign, comparison: Comparison | None = None) -> str:
         last_iteration=str(figures.last_iteration(campaign)),
         settings=_settings(campaign),
         shared=table_rows((escape(key), f"<code>{escape(value)}</code>") for key, value in shared(campaign)),
+        guardrails=guardrail_section(campaign),
         runs=_runs(campaign),
         provenance=_provenance(campaign),
     )

@@ -12,6 +12,7 @@ from rich.table import Table
 from orchestrator.comparison.whole import Comparison, compare
 from orchestrator.report import tables
 from orchestrator.report.cells import unfinished
+from orchestrator.report.guardrails import guardrail_lines
 from orchestrator.report.headline import findings
 from orchestrator.report.table import Table as Shown
 from orchestrator.storage.run_data import Campaign
@@ -28,6 +29,8 @@ def print_table(campaign: Campaign, console: Console, comparison: Comparison | N
     if len(campaign.arms) > 1 and any(each.estimate.num for each in comparison.contrasts):
         console.print()
         print_statistics(comparison, console)
+    for line in guardrail_lines(campaign):
+        console.print("[yellow]guardrail:[/yellow]", escape(line), soft_wrap=True)
     for run in campaign.runs:
         if not run.done:
             console.print("[yellow]not in the table:[/yellow]", escape(unfinished(run)))

@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from orchestrator.storage.columns import Array, Keep, Series, read_columns
+from orchestrator.storage.guardrail_files import Event, Rollback, read_events, read_rollbacks
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, Status
 
 __all__ = [
@@ -40,6 +41,9 @@ class Run:
     evaluation: Series
     seconds: float
     """From its first to its last record, interruptions included."""
+    events: tuple[Event, ...] = ()
+    """What its guardrails found."""
+    rollbacks: tuple[Rollback, ...] = ()
 
     @property
     def name(self) -> str:
@@ -95,6 +99,8 @@ def load_runs(folders: Sequence[RunFolder], keep: Keep | None = None) -> list[Ru
             train=read.train,
             evaluation=read.evaluation,
             seconds=read.seconds,
+            events=tuple(read_events(folder.events_path)),
+            rollbacks=tuple(read_rollbacks(folder.rollbacks_path)),
         )
         for folder, read in zip(folders, columns, strict=True)
     ]

@@ -1,0 +1,62 @@
+"""What guardrails found is on the page and on the terminal, with what came of it."""
+
+import io
+
+from rich.console import Console
+
+from orchestrator.report.guardrails import guardrail_lines, guardrail_section
+from orchestrator.report.html import render
+from orchestrator.report.terminal import print_table
+from orchestrator.storage.guardrail_files import Event, Rollback, append_event, write_rollbacks
+from orchestrator.storage.run_data import load_campaign
+
+EXPLODED = Event(
+    iteration=30, detector="explosion", action="rollback", reason="explosion: <entropy> was above 0.7"
+)
+CUT = Event(iteration=40, detector="truncation", reason="truncation: share was above 0.5", attempt=1)
+
+
+def fired(make_campaign):
+    folder = make_campaign(seeds=(0,), arms=("grpo", "aer"))
+    run = folder.run("aer", 0)
+    for event in (EXPLODED, CUT):
+        append_event(run.events_path, event)
+    limits = {"entropy": (0.0, 0.02)}
+    write_rollbacks(
+        run.rollbacks_path,
+        [Rollback(iteration=30, to=20, detector="explosion", reason=EXPLODED.reason, limits=limits)],
+    )
+    return load_campaign(folder)
+
+
+def test_the_page_has_a_section_with_reason_and_outcome(make_campaign):
+    campaign = fired(make_campaign)
+    section = guardrail_section(campaign)
+    assert "explosion: &lt;entropy&gt; was above 0.7" in section
+    assert "rolled back to iteration 20; limits of entropy to [0, 0.02]" in section
+    assert "a warning" in section
+    assert section in render(campaign)
+
+
+def test_a_rollback_too_many_is_a_stop(make_campaign):
+    folder = make_campaign(seeds=(0,), arms=("grpo",))
+    append_event(folder.run("grpo", 0).events_path, EXPLODED)
+    (line,) = guardrail_lines(load_campaign(folder))
+    assert line.startswith(
+        "grpo seed 0: explosion: <entropy> was above 0.7 (iteration 30); the run was stopped"
+    )
+
+
+def test_where_nothing_was_found_there_is_no_section(make_campaign):
+    campaign = load_campaign(make_campaign(seeds=(0,), arms=("grpo",)))
+    assert guardrail_section(campaign) == ""
+    assert guardrail_lines(campaign) == []
+
+
+def test_the_terminal_says_it(make_campaign):
+    out = io.StringIO()
+    print_table(fired(make_campaign), Console(file=out, width=200))
+    assert (
+        "guardrail: aer seed 0: explosion: <entropy> was above 0.7 (iteration 30); rolled back"
+        in out.getvalue()
+    )
