@@ -62,6 +62,9 @@ def whole(model: torch.nn.Module) -> Iterator[None]:
     All ranks have to come here.  A model that is not sharded is whole.
     """
     units = _units(model) if is_sharded(model) else []
+    for unit in units[:1]:
+        # Else a part that is run by itself (an engine reads prompts with the decoder) takes itself for the model.
+        unit._get_fsdp_state()._lazy_init()
     for unit in units:
         unit.set_reshard_after_forward(False, recurse=False)
         unit.unshard()
