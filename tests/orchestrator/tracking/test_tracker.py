@@ -13,6 +13,7 @@ from collections import Counter
 
 import pytest
 
+from orchestrator.storage.guardrail_files import Event, append_event
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status, write_json
 from orchestrator.tracking import store
 from orchestrator.tracking.delivery import batches, clean_key, flat_params
@@ -161,6 +162,35 @@ def test_a_truncation_under_a_living_tracker_repeats_no_point(uri, campaign):
     train(run, range(10, 40))
     tracker.forward()
     assert_every_point_once(uri, run, "grpo seed-0")
+
+
+def test_what_a_guardrail_may_take_back_waits_and_what_it_found_is_a_tag(uri, campaign):
+    run = add_run(campaign)
+    write_json(run.confirmed_path, {"iteration": 10})
+    train(run, range(17))
+    tracker = Tracker(campaign, uri)
+    assert tracker.forward()
+    assert [step for step, _ in history(uri, "grpo seed-0", "entropy")] == list(range(10))
+    assert [step for step, _ in history(uri, "grpo seed-0", "eval/pass_at_1")] == [0, 10]
+
+    run.truncate(10)  # rolled back, and other values from there on
+    append_event(run.events_path, Event(iteration=16, detector="explosion", reason="too much", action="stop"))
+    with run.writer() as writer:
+        for step in range(10, 20):
+            writer.append(step, {"entropy": 0.5})
+    assert tracker.forward()
+    assert len(history(uri, "grpo seed-0", "entropy")) == 10
+    run.write_status(Status(status="stopped", reason="too much"))
+    assert tracker.finish() == []
+    assert history(uri, "grpo seed-0", "entropy")[10:] == [(step, 0.5) for step in range(10, 20)]
+    assert_every_point_once(uri, run, "grpo seed-0")
+    child = mlflow_runs(uri)["grpo seed-0"]
+    assert child.info.status == "KILLED"
+    assert child.data.tags["entrostat.reason"] == "too much"
+    assert child.data.tags["entrostat.guardrails"] == "iteration 16: too much (stop)"
+    names = {item.path for item in open_client(uri).list_artifacts(child.info.run_id)}
+    assert "guardrails.jsonl" in names
+    assert mlflow_runs(uri)["quickstart"].info.status == "FINISHED"
 
 
 class Outage:

@@ -317,8 +317,9 @@ def test_a_run_that_is_killed_after_a_rollback_comes_to_the_same(fresh):
 
 @pytest.mark.slow
 def test_where_no_limit_can_change_other_responses_are_drawn_and_rollbacks_end(fresh):
-    changes = {"guardrails": {"truncation": {"threshold": 1e-9, "patience": 3, "action": "rollback"}}}
-    folder = fresh("again", {**changes, "guardrails.max_rollbacks": 1, "rollout.max_tokens": 2}, "grpo")
+    # Rounding is mismatch enough, and of other responses another.
+    mismatch = {"threshold": 1e-12, "patience": 3, "action": "rollback"}
+    folder = fresh("again", {"guardrails": {"mismatch": mismatch, "max_rollbacks": 1}}, "grpo")
     assert worker.main(str(folder.path)) == worker.EXIT_DONE
     status = folder.read_status()
     assert status.status == "stopped"
@@ -329,7 +330,6 @@ def test_where_no_limit_can_change_other_responses_are_drawn_and_rollbacks_end(f
     first, second = (e.value for e in read_events(folder.events_path) if e.action == "rollback")
     assert first > 0
     assert first != second
-    assert not folder.checkpoint_path.exists()
 
 
 @pytest.mark.slow
