@@ -109,12 +109,21 @@ def prepare(campaign: CampaignFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
-def validate(campaign: CampaignFile, overrides: Overrides = None) -> None:
+def validate(
+    campaign: CampaignFile,
+    overrides: Overrides = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Estimate the memory of a device too, without any weights.")
+    ] = False,
+    device_gib: Annotated[
+        float, typer.Option(min=0.1, metavar="GIB", help="Memory of a device, for --dry-run.")
+    ] = 80.0,
+) -> None:
     """Check a campaign without training anything."""
     from orchestrator.commands import validate_campaign
 
     with _clear_errors():
-        validate_campaign(campaign, overrides or [])
+        validate_campaign(campaign, overrides or [], device_gib=device_gib if dry_run else None)
 
 
 @app.command()

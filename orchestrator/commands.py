@@ -77,11 +77,16 @@ def prepare_campaign(path: Path, overrides: Sequence[str]) -> None:
                 print(run.path)
 
 
-def validate_campaign(path: Path, overrides: Sequence[str]) -> None:
-    """Say what the campaign would run, or what is wrong with it."""
+def validate_campaign(path: Path, overrides: Sequence[str], *, device_gib: float | None = None) -> None:
+    """Say what the campaign would run, or what is wrong with it.
+
+    ``device_gib`` [GiB] makes it a dry run for devices of that memory: this machine need not be the one that
+    trains, so what is installed here and whether the data set is at hand does not matter.
+    """
     campaign = read_campaign(path, overrides)
-    check_campaign(campaign)
-    check_installed(campaign)
+    check_campaign(campaign, with_problems=device_gib is None)
+    if device_gib is None:
+        check_installed(campaign)
     console = Console()
     for arm in campaign.arms:
         loops = ", ".join(f"{name} ({_loop_line(loop)})" for name, loop in arm.config.loops.items())
@@ -90,6 +95,20 @@ def validate_campaign(path: Path, overrides: Sequence[str]) -> None:
     console.print(
         f"{path} is valid: {num_runs} runs of {campaign.arms[0].config.learner.iterations} iterations"
     )
+    if device_gib is not None:
+        _print_estimates(campaign, device_gib, console)
+
+
+def _print_estimates(campaign: Campaign, device_gib: float, console: Console) -> None:
+    from orchestrator.dry_run import dry_run
+    from orchestrator.engineering.outputs import print_rows
+
+    for arm, estimate in dry_run(campaign, device_gib):
+        print_rows(
+            console,
+            f"memory of one device of {device_gib:g} GiB, arm {arm} and those like it",
+            estimate.rows(),
+        )
 
 
 def write_report(folder: CampaignFolder, console: Console) -> None:

@@ -102,6 +102,9 @@ class LearnerConfig(Strict):
     """How several processes share the policy: ``ddp`` has a whole one in each; ``fsdp2`` has a share of every
     parameter, gradient and optimiser state; ``auto`` is ``ddp``."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
+    recompute_activations: bool = False
+    """Keep only what enters each decoder block and compute the rest again for the gradient: much less memory,
+    about a third more computing.  Changes no result."""
 
     @property
     def steps_per_batch(self) -> int:

@@ -18,6 +18,7 @@ from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
 from policies.loading import LoadedPolicy, built_in, load_pretrained
+from policies.recompute import recompute_activations
 from policies.rollouts.base import RolloutEngine, Sampling
 from policies.sources import BUILTIN
 from policies.trainable import add_adapters, train_last_layers
@@ -66,6 +67,8 @@ def load_policy(config: RunConfig) -> LoadedPolicy:
         add_adapters(policy.model, config.policy.lora)
     if config.policy.trainable_layers is not None:
         train_last_layers(policy.model, config.policy.trainable_layers)
+    if config.learner.recompute_activations:
+        recompute_activations(policy.model)
     return policy
 
 

@@ -1,0 +1,63 @@
+"""``entrostat validate --dry-run`` over the shipped recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.cli import app
+from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.resolve import read_campaign
+from orchestrator.dry_run import GIB, dry_run
+
+RECIPES = Path(__file__).parents[2] / "configs" / "recipes"
+BILLIONS = {"qwen2.5-math-1.5b": 1.54, "qwen2.5-7b": 7.62, "qwen2.5-32b": 32.76}  # of the model cards
+
+
+@pytest.mark.parametrize("name", BILLIONS)
+def test_a_recipe_fits_the_devices_that_it_names(name):
+    result = CliRunner().invoke(app, ["validate", str(RECIPES / f"{name}.yaml"), "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert f"{BILLIONS[name]:.2f} billion" in result.output
+    for component in ("weights", "gradients", "optimiser", "activations", "logits", "peak"):
+        assert component in result.output
+
+
+def test_every_recipe_is_tried():
+    assert {path.stem for path in RECIPES.glob("*.yaml")} == set(BILLIONS)
+
+
+def test_the_phases_take_turns_where_the_engine_sleeps():
+    campaign = read_campaign(RECIPES / "qwen2.5-math-1.5b.yaml")
+    ((_, asleep),) = dry_run(campaign, 80.0)
+    awake = read_campaign(RECIPES / "qwen2.5-math-1.5b.yaml", ["rollout.engine.sleep=false"])
+    ((_, beside),) = dry_run(awake, 80.0)
+    share = 0.35 * 80 * GIB
+    assert beside.peak == pytest.approx(sum(beside.learner.values()) + share)
+    state = 16 * asleep.shape.parameters // 4  # weights, gradients, two moments over four devices
+    assert asleep.peak == pytest.approx(state + share)
+
+
+def test_what_does_not_fit_names_the_largest_part_and_the_cure():
+    settings = ["learner.recompute_activations=false", "learner.micro_batch_size=16"]
+    with pytest.raises(ConfigError, match=r"most of it for activations.*lower learner\.micro_batch_size"):
+        dry_run(read_campaign(RECIPES / "qwen2.5-7b.yaml", settings), 80.0)
+
+
+def test_a_share_that_cannot_hold_the_weights_is_refused():
+    with pytest.raises(ConfigError, match=r"memory_fraction: 0\.1 of 80 GiB must hold"):
+        dry_run(read_campaign(RECIPES / "qwen2.5-7b.yaml", ["rollout.engine.memory_fraction=0.1"]), 80.0)
+
+
+def test_a_model_of_unknown_shape_is_refused(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    campaign = read_campaign(RECIPES / "qwen2.5-7b.yaml", ["policy.source=nobody/nothing"])
+    with pytest.raises(ConfigError, match=r"policy\.source: no config\.json of 'nobody/nothing' can be read"):
+        dry_run(campaign, 80.0)
+
+
+def test_the_built_in_policy_needs_none(write_campaign):
+    with pytest.raises(ConfigError, match="needs no dry run"):
+        dry_run(read_campaign(write_campaign()), 80.0)
