@@ -67,9 +67,11 @@ def test_to_moves_every_field():
     whole = replace(
         batch,
         domain=batch.group,
+        turn=batch.response,
         filtered_logprobs=batch.logprobs,
         filtered_entropy=batch.entropy,
         scale=batch.entropy,
+        importance=batch.entropy,
     )
     moved = whole.to(torch.device("meta"))
     assert {getattr(moved, name).device.type for name in TokenBatch.__slots__} == {"meta"}

@@ -272,7 +272,8 @@ def test_bfloat16_is_float32_statistics_of_bfloat16_logits():
     assert [x.dtype for x in ours] == [torch.float32, torch.float32]
     logits = (hidden @ weight.T).float()
     identity = torch.eye(V)
-    torch.testing.assert_close(ours, dense(logits, identity, targets), rtol=0, atol=1e-6)
+    # Two units in the last place of float32: which kernel adds up is the processor's choice.
+    torch.testing.assert_close(ours, dense(logits, identity, targets), rtol=2.4e-7, atol=1e-6)
     exact = [x.detach().double().requires_grad_() for x in (hidden, weight)]
     reference = gradients(dense(*exact, targets), upstream.double(), exact)
     for value, expected in zip(gradients(ours, upstream.float(), (hidden, weight)), reference, strict=True):

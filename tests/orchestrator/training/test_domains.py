@@ -102,7 +102,8 @@ def test_the_only_domain_of_a_task_is_bit_identical_to_no_domain(run, actuator):
     for record, plain in zip(with_domain, without, strict=True):
         named = {name.replace("@add1", ""): value for name, value in record.items()}
         assert measured(named) == measured(plain)
-    assert with_domain[-1]["loss/" + actuator + "@add1"] != 0.0
+    # An iteration whose groups are all right or all wrong gives sign weights nothing to weigh.
+    assert any(record[f"loss/{actuator}@add1"] != 0.0 for record in with_domain)
     assert same(weights, expected)
 
 

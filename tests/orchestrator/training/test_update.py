@@ -232,6 +232,7 @@ def learner(policy, monkeypatch):
         engine=None,
         graders=None,
         control=None,
+        guardrails=None,
         writer=None,
         ranks=Ranks(),
     )
