@@ -17,6 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from orchestrator.collected_signals import collected_signals
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.resolve import Arm, Campaign
@@ -209,18 +210,3 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
             yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
     elif old != new:
         yield f"{path}: stored {old!r}, now {new!r}"
-
-
-@contextmanager
-def collected_signals() -> Iterator[list[int]]:
-    """SIGTERM and SIGINT are collected instead of raised, so that workers are told in good order."""
-    received: list[int] = []
-    previous = {
-        number: signal.signal(number, lambda signum, _: received.append(signum))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

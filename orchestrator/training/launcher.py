@@ -14,8 +14,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
+from orchestrator.collected_signals import collected_signals
 from orchestrator.storage.run_folder import RunFolder, RunState
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 143
@@ -48,7 +49,7 @@ def launch(folder: RunFolder, command: Sequence[str], size: int) -> int:
     A signal is handed on, and the ranks end by themselves.  When one fails the others are ended, and the
     status says which it was where it could not say so itself.
     """
-    with _collected_signals() as received:
+    with collected_signals() as received:
         ranks = [_start(command, environment) for environment in _environments(size)]
         first, deadline, told = None, float("inf"), False
         while any(rank.poll() is None for rank in ranks):
@@ -123,17 +124,3 @@ def _settle(folder: RunFolder, state: RunState, reason: str, *, override: bool =
     if status.status in ("running", "pending") or (override and status.status != "done"):
         with suppress(OSError):  # on a full disk the old status stays
             folder.write_status(dataclasses.replace(status, status=state, reason=reason, pid=None))
-
-
-@contextmanager
-def _collected_signals() -> Iterator[list[int]]:
-    received: list[int] = []
-    previous = {
-        number: signal.signal(number, lambda signum, _: received.append(signum))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

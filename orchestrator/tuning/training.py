@@ -14,7 +14,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from orchestrator.campaign import POLL_SECONDS, collected_signals
+from orchestrator.campaign import POLL_SECONDS
+from orchestrator.collected_signals import collected_signals
 from orchestrator.execution.runs import STOP_SECONDS
 from orchestrator.storage.files import read_json
 from orchestrator.storage.run_folder import CampaignFolder, RunState

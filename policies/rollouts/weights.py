@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from policies.sharding import full
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -24,13 +26,7 @@ def whole_weights(policy: LoadedPolicy) -> Iterator[tuple[str, Tensor]]:
     tied = _tied_names(policy.model)
     for name, weight in policy.weights():
         if name not in tied:
-            yield name, gathered(weight.detach())
-
-
-def gathered(weight: Tensor) -> Tensor:
-    """The whole of a tensor that FSDP2 may hold in shards."""
-    full = getattr(weight, "full_tensor", None)
-    return weight if full is None else full()
+            yield name, full(weight.detach())
 
 
 def save_configuration(policy: LoadedPolicy, folder: Path) -> None:
