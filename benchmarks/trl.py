@@ -129,14 +129,14 @@ def _ours(
 
 class _Grader:
     def __init__(self, task: Task) -> None:
-        self._task = task
+        self.task = task
 
     def grade(self, problems: Sequence[Problem], responses: Sequence[str]) -> Grades:
-        scores = [self._task.grade(*pair) for pair in zip(problems, responses, strict=True)]
+        scores = [self.task.grade(*pair) for pair in zip(problems, responses, strict=True)]
         return Grades(scores=scores)
 
 
-def _endless(policy: Any, config: Any) -> TransformersEngine:
+def _endless(policy: Any, config: Any, scratch: Path) -> TransformersEngine:
     """The engine of a run, but that no token ends a response."""
     beyond = policy.model.config.vocab_size
     return TransformersEngine(policy.model, pad_id=policy.pad_id, stop_ids=[beyond], max_batch_size=256)
