@@ -369,13 +369,15 @@ def measured(run):
 
 @pytest.mark.slow
 def test_killed_worker_is_reported_and_continued(write_campaign):
-    campaign = read_campaign(write_campaign({"learner.iterations": 40, "arms": [{"name": "grpo"}]}))
+    # Without retries, or the campaign would take the lost run up again by itself.
+    changes = {"learner.iterations": 40, "arms": [{"name": "grpo"}], "execution.retries": 0}
+    campaign = read_campaign(write_campaign(changes))
     folder = prepare(campaign)
     run = folder.run("grpo", 0)
 
     def kill_it(schedule):
         if len(measured(run)) > 3 and schedule.running:
-            schedule.running[0].process.kill()
+            schedule.running[0].job.kill()
 
     assert execute(folder, campaign, on_poll=kill_it) == [run]
     assert run.read_status().status == "failed"
