@@ -8,7 +8,7 @@ transformers as we do; its entropy and its log-probabilities come from the same 
 the whole iteration, the measurement before the update and the control loop included.  The sides take turns in
 one process, and a ratio is of medians; the first iteration of each turn warms up and is not counted.
 
-    python benchmarks/trl.py [--quick] [--threads 2]
+    python benchmarks/against_trl.py [--quick] [--threads 2]
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def main() -> None:
             seconds["ours"] += spent
             for phase, values in record.items():
                 phases.setdefault(phase, []).extend(values)
+            print(f"ours: {[round(each, 2) for each in spent]} s", flush=True)
             seconds["TRL"] += _theirs(folder, problems, iterations, num_tokens)
             print({side: [round(each, 2) for each in values] for side, values in seconds.items()}, flush=True)
     _report(seconds, phases, PROMPTS * GROUP * num_tokens)
