@@ -95,7 +95,7 @@ def estimate(config: RunConfig, model: PreTrainedModel, device_bytes: float) -> 
     return Estimate(shape=shape, learner=learner_memory(shape, training), engine=taken, engine_stays=stays)
 
 
-def check_engine(config: RunConfig, shape: ModelShape, device_bytes: float) -> str | None:
+def check_share(config: RunConfig, shape: ModelShape, device_bytes: float) -> str | None:
     """What is wrong with vLLM's share of the device; None where nothing is."""
     engine = config.rollout.engine
     if not isinstance(engine, Vllm):
@@ -173,7 +173,7 @@ def dry_run(campaign: Campaign, device_gib: float) -> list[tuple[str, Estimate]]
         needed = estimate(arm.config, models[key], device_bytes)
         if all(needed != other for _, other in found):
             found.append((arm.name, needed))
-        wrong = check_engine(arm.config, needed.shape, device_bytes)
+        wrong = check_share(arm.config, needed.shape, device_bytes)
         if wrong is None and needed.peak > device_bytes:
             largest = max(needed.learner, key=lambda name: needed.learner[name])
             wrong = (

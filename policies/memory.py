@@ -98,18 +98,17 @@ def cache_bytes_per_token(shape: ModelShape, compute_bytes: int) -> int:
 
 def learner_memory(shape: ModelShape, training: Training) -> Mapping[str, int]:
     """Components on one device while the policy is updated [bytes]; AdamW keeps two moments."""
-    state = training.weight_bytes
     gathered = shape.outside_blocks + 2 * shape.in_block  # FSDP2 fetches the next block ahead
     half_copies = (
         shape.parameters if training.compute_bytes < training.weight_bytes else 0
     )  # autocast keeps them
     head_gradient = shape.vocabulary * shape.hidden * FLOAT32
     return {
-        "weights": shape.parameters * state // training.shards,
-        "gradients": shape.trainable * state // training.shards,
-        "optimiser (two moments)": 2 * shape.trainable * state // training.shards,
+        "weights": shape.parameters * training.weight_bytes // training.shards,
+        "gradients": shape.trainable * training.weight_bytes // training.shards,
+        "optimiser (two moments)": 2 * shape.trainable * training.weight_bytes // training.shards,
         "gathered weights": (gathered if training.shards > 1 else half_copies) * training.compute_bytes,
-        "gradient buckets": shape.trainable * state if training.replicas > 1 else 0,
+        "gradient buckets": shape.trainable * training.weight_bytes if training.replicas > 1 else 0,
         "activations": training.rows * training.length * activation_bytes_per_token(shape, training),
         "logits in chunks": 2 * CHUNK_BYTES + head_gradient,
     }
