@@ -321,7 +321,7 @@ def test_stale_status_of_a_killed_machine_is_no_obstacle(campaign_of, fake):
     assert execute(folder, campaign, on_poll=ignore) == []
 
 
-def wait_for(condition, seconds=60.0):
+def wait_for(condition, seconds=240.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -45,7 +45,7 @@ class Obedient(Task):
         return 1 / os.getpid()
 
     def slow(self):
-        time.sleep(0.3)
+        time.sleep(0.6)
         return 1.0
 
     def exit(self):

@@ -4,7 +4,6 @@ import json
 import pickle
 import subprocess
 import sys
-import time
 from dataclasses import FrozenInstanceError, fields, is_dataclass
 from random import Random
 
@@ -163,11 +162,12 @@ def test_a_reply_is_text_or_the_end_and_depends_on_nothing_else(task, index, tur
 
 
 @pytest.mark.parametrize("turn", HOSTILE)
-def test_a_reply_is_cheap_whatever_the_turn(task, turn):
+@pytest.mark.timeout(60)
+def test_a_reply_reads_a_turn_in_one_pass_whatever_the_turn(task, turn):
     problem = task.problem("train", 0, 0)
-    start = time.process_time()
-    task.reply(problem, [turn + ending for ending in ("", "=")])
-    assert time.process_time() - start < 0.1
+    spam = turn * (10**6 // max(1, len(turn)))  # 10^12 steps for a reading that begins again everywhere
+    replies = [task.reply(problem, [spam + ending]) for ending in ("", "=")]
+    assert all(len(reply or "") < 1000 for reply in replies)
 
 
 @pytest.mark.parametrize("number", range(20))

@@ -1,5 +1,5 @@
 import re
-import time
+import sys
 from contextlib import suppress
 from fractions import Fraction
 
@@ -70,19 +70,39 @@ def test_hand_worked_values(text, value, numbers):
         ("2+3\ud800", "expression holds"),
     ],
 )
-def test_malformed_and_hostile_text_is_refused_fast(text, message):
-    start = time.perf_counter()
-    with pytest.raises(ValueError, match=message):
-        evaluate(text)
-    assert time.perf_counter() - start < 0.1
+def test_malformed_and_hostile_text_is_refused_after_few_steps(text, message):
+    def refused():
+        with pytest.raises(ValueError, match=message):
+            evaluate(text)
+
+    assert num_calls(refused) < MAX_CALLS
 
 
-def test_the_costliest_text_within_the_limits_is_fast():
-    start = time.perf_counter()
-    evaluate(("999999999*" * 25)[:-1])
-    evaluate(("1/999999999+" * 20)[:-1])
-    assert time.perf_counter() - start < 0.1
+@pytest.mark.parametrize("text", ["999999999*" * 25, "1/999999999*" * 21, "1/999999999+" * 21, "1+" * 128])
+def test_the_costliest_text_within_the_limits_takes_few_steps_on_small_numbers(text):
+    assert num_calls(lambda: evaluate(text[:-1])) < MAX_CALLS
+    value = evaluate(text[:-1]).value
+    assert max(value.numerator.bit_length(), value.denominator.bit_length()) < 30 * 25  # 10^9 < 2^30
 
+
+def num_calls(function):
+    """Calls and returns of Python and C functions while it runs: the same on any machine under any load."""
+    count = 0
+
+    def note(*_):
+        nonlocal count
+        count += 1
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+MAX_CALLS = 20_000  # 50 a character
 
 TREES = st.recursive(
     st.integers(0, 999),

@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from tasks.extraction import boxed_answer, marked_answer, matched_answer, normalised, tagged_answer
@@ -25,10 +23,10 @@ def test_the_last_tagged_answer_counts(response, answer):
 
 
 @pytest.mark.parametrize("spam", ["<answer>", "</answer>", "<", "<answer></answer"])
-def test_spam_is_searched_fast(spam):
-    start = time.perf_counter()
-    tagged_answer(spam * 100_000)
-    assert time.perf_counter() - start < 0.1
+@pytest.mark.timeout(60)
+def test_spam_is_searched_in_one_pass(spam):
+    text = spam * 100_000  # over half an hour for a search that begins again at every tag
+    assert tagged_answer(text) == text
 
 
 @pytest.mark.parametrize(

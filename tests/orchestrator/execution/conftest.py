@@ -32,7 +32,7 @@ def run_of(tmp_path):
     return make
 
 
-def wait_for(condition, seconds=60.0):
+def wait_for(condition, seconds=240.0):
     """Until it is true; gives what it is."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

@@ -78,7 +78,7 @@ def test_runs_on_a_cluster_until_it_goes_away(cluster, run_of, write_campaign, t
 
     def poll(schedule):
         if not ends and folder.run("waits", 0).read_status().status == "running":
-            ends.append(time.monotonic())
+            ends.append(True)
             os.killpg(cluster.pid, signal.SIGKILL)
 
     with pytest.raises(InterruptedCampaignError, match=r"went away.*same command again continues"):
@@ -86,12 +86,11 @@ def test_runs_on_a_cluster_until_it_goes_away(cluster, run_of, write_campaign, t
     assert folder.run("creeps", 0).read_status().status == "done"
     assert folder.run("waits", 0).read_status().status == "interrupted"
     assert not folder.run("waits", 0).is_locked()
-    print(time.monotonic() - ends[0])
 
 
 def _joined(home: Path):
     """Retried while the cluster comes up."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while True:
         try:
             connection = RayCluster(address=ADDRESS).connect(home, threads=1)

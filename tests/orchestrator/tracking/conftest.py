@@ -53,7 +53,7 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def wait(self, session, script, seconds=60):
+    def wait(self, session, script, seconds=240):
         """What a script gives as soon as that is true."""
         deadline = time.monotonic() + seconds
         while not (value := self.evaluate(session, script)):

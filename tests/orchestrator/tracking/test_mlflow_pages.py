@@ -44,7 +44,7 @@ def server(tmp_path, empty_database):
         command, cwd=tmp_path, env=environment, stdout=quiet, stderr=quiet, start_new_session=True
     )
     address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while True:
         try:
             urllib.request.urlopen(f"{address}/health", timeout=5).close()
@@ -110,7 +110,7 @@ def test_runs_are_found_compared_and_their_artifacts_shown(server, tracked, brow
     )
     browser.wait(page, "!!document.querySelector('iframe')")
     drawn = "document.querySelectorAll('.plot.js-plotly-plot').length"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (frames := browser.frames()) and time.monotonic() < deadline:
         time.sleep(0.2)
     browser.wait(frames[0], f"{drawn} > 0 && {drawn} === document.querySelectorAll('.plot').length")

@@ -46,7 +46,7 @@ def in_own_process(folder: RunFolder) -> subprocess.Popen[bytes]:
 
 
 def wait_for_iteration(folder: RunFolder, process: subprocess.Popen[bytes], iteration: int) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         assert process.poll() is None, folder.log_path.read_text()
         if any(record.kind == "train" and record.step >= iteration for record in folder.records()):

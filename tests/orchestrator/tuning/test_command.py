@@ -157,7 +157,7 @@ def test_two_stages_two_workers_links_both_ways_and_the_dashboard(write_study, t
     path = write_study(
         simulation=SIMULATION, budget={"trials": 5}, workers=2, constraints={"sensitivity": 3.0}
     )
-    output, _ = (process := tune(path)).communicate(timeout=250)
+    output, _ = (process := tune(path)).communicate(timeout=280)
     assert process.returncode == 0, output
     assert "Spearman ρ" in output
     trials = [t for t in journal(tmp_path).trials if t.state.name == "COMPLETE"]
@@ -170,7 +170,7 @@ def test_two_stages_two_workers_links_both_ways_and_the_dashboard(write_study, t
     runs = load_campaign(CampaignFolder(tmp_path / "runs" / "gains")).runs
     assert len([run for run in runs if run.done]) == 10
     _check_dashboard(tmp_path)
-    again, _ = (process := tune(path)).communicate(timeout=200)
+    again, _ = (process := tune(path)).communicate(timeout=280)
     assert process.returncode == 0, again
     assert "trial 5" not in again
 
@@ -223,10 +223,10 @@ def _check_dashboard(tmp_path):
         assert len(detail["trials"]) >= 5
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=280)
 
 
-def _get(url, seconds=60.0):
+def _get(url, seconds=240.0):
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -243,16 +243,16 @@ def test_stopped_and_continued(write_study, tune, tmp_path):
     path = write_study(budget={"trials": 3}, seeds=[0])
     process = tune(path, pause="0.2")
     metrics = tmp_path / "runs" / "gains" / "trial-0000" / "seed-0" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not (metrics.exists() and len(metrics.read_bytes().splitlines()) > 4):
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=280)
     assert process.returncode == 143, output
     assert "stopped by SIGTERM; trials are saved and the same command again continues" in output
-    output, _ = (process := tune(path)).communicate(timeout=200)
+    output, _ = (process := tune(path)).communicate(timeout=280)
     assert process.returncode == 0, output
     found = journal(tmp_path)
     assert sum(trial.state.name == "COMPLETE" for trial in found.trials) == 3

@@ -85,12 +85,18 @@ def test_a_dead_process_of_this_machine_is_noticed_at_once(study):
     begin(study, json.loads(worker.stdout.readline()))
     assert Watch(1e9).abandoned(study.trials) == []
     worker.kill()
-    deadline = time.monotonic() + 10
-    while not (found := Watch(1e9).abandoned(study.trials)) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    found = until(lambda: Watch(1e9).abandoned(study.trials))
     assert [each.number for each in found] == [1]  # a zombie still: nobody has waited for it
     worker.communicate()
     assert [each.number for each in Watch(1e9).abandoned(study.trials)] == [1]
+
+
+def until(condition, seconds=60.0):
+    """What it gives as soon as that is true, or at last."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return value
 
 
 def test_a_process_that_got_the_number_of_a_dead_one_is_told_apart(study):
@@ -110,12 +116,10 @@ def test_a_lease_leaves_signs_and_notices_when_it_is_lost(study):
     trial = begin(study)
     with Lease(trial, 0.2) as lease:
         first = study.trials[0].user_attrs[LEASE]["beat"]
-        time.sleep(0.25)
-        assert study.trials[0].user_attrs[LEASE]["beat"] > first
+        assert until(lambda: study.trials[0].user_attrs[LEASE]["beat"] > first)
         assert not lease.is_lost
         study.tell(0, state=TrialState.FAIL)
-        time.sleep(0.25)
-        assert lease.is_lost
+        assert until(lambda: lease.is_lost)
 
 
 def test_an_abandoned_trial_goes_on_with_its_parameters_and_its_runs(study):

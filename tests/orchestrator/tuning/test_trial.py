@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from orchestrator.execution.local import Local
@@ -72,9 +70,7 @@ def test_a_paired_test_gets_a_value_a_seed(train):
 
 def test_a_pruned_trial_stops_its_process_and_trains_no_other_seed(train, monkeypatch):
     monkeypatch.setenv("FAKE_PAUSE", "0.05")
-    begin = time.monotonic()
     ending, reported, folder = train(trial=Reports(prune_at=4), pruner={"kind": "halving"})
-    assert time.monotonic() - begin < 20 * 2 * 0.05 + 3
     assert ending.state == "pruned"
     assert "halving: iae 0.4 at iteration 4 of seed 1" in ending.reason
     assert max(reported) < 20

@@ -246,7 +246,7 @@ def _recorded(study, trial):
     return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
-def _wait(condition, process, tmp_path, seconds=90.0):
+def _wait(condition, process, tmp_path, seconds=240.0):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert process.poll() is None, (tmp_path / "log-0").read_text()
