@@ -67,13 +67,12 @@ class Checkpointer(Callback):
         before = self.last_is_good
         self.last_is_good = self.is_good is not None and self.is_good()
         try:
-            trainer.save_checkpoint(unfinished)
-            if trainer.is_global_zero:
+            _write(trainer, unfinished)
+            if trainer.is_global_zero:  # alone: the ranks have met, and meet no more
                 self._put(unfinished, last_was_good=before)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            if isinstance(error, RuntimeError) and "write" not in str(error).lower():
+        except (OSError, RuntimeError) as error:
+            if not _is_of_the_disk(error):
                 raise
-            trainer.strategy.barrier("where the ranks meet that had nothing to write")
             unfinished.unlink(missing_ok=True)
             self.last_is_good = before
             log.warning("checkpoint not written, the last one is kept: %s (%s)", error, self.path)
@@ -96,6 +95,21 @@ class Checkpointer(Callback):
         if is_proved:
             write_json(self.confirmed_path, {"iteration": self.last_iteration})
         self.last_iteration = self.iteration
+
+
+def _write(trainer: Trainer, path: Path) -> None:
+    """Lightning's own, where all ranks meet at the end, also the one whose disk failed it."""
+    try:
+        trainer.save_checkpoint(path)
+    except (OSError, RuntimeError) as error:
+        if _is_of_the_disk(error):
+            trainer.strategy.barrier("where the ranks meet that had nothing to write")
+        raise
+
+
+def _is_of_the_disk(error: OSError | RuntimeError) -> bool:
+    """torch reports a full disk as a RuntimeError."""
+    return isinstance(error, OSError) or "write" in str(error).lower()
 
 
 def recover(folder: RunFolder) -> None:

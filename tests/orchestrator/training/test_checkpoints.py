@@ -13,6 +13,7 @@ from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training import run as runs
+from orchestrator.training.checkpoints import Checkpointer
 
 LONG = {"learner.iterations": 6, "learner.checkpoint_every": 2, "evaluation.every": 100}
 
@@ -63,6 +64,36 @@ def test_full_disk_costs_the_new_checkpoint_never_the_old_one(folder, monkeypatc
     messages = [record.message for record in caplog.records if "checkpoint not written" in record.message]
     assert len(messages) == 2
     assert "No space left on device" in messages[0]
+    assert [path.name for path in folder.checkpoint_path.parent.iterdir()] == ["last.ckpt"]
+
+
+class OfTwoRanks:
+    """What of a trainer a save needs; counts how often the ranks meet."""
+
+    is_global_zero = True
+
+    def __init__(self, fail=None):
+        self.fail, self.strategy, self.num_meetings = fail, self, 0
+
+    def save_checkpoint(self, path):
+        if self.fail is not None:
+            self.fail()
+        path.write_bytes(b"whole")
+        self.barrier("at the end of a save")
+
+    def barrier(self, name):
+        self.num_meetings += 1
+
+
+def test_the_ranks_meet_once_a_save_wherever_the_disk_fails(folder, monkeypatch):
+    checkpointer = Checkpointer(folder, every=1, num_iterations=9)
+    well, fails = OfTwoRanks(), OfTwoRanks(no_space)
+    assert checkpointer.save(well)
+    assert not checkpointer.save(fails)
+    monkeypatch.setattr(Checkpointer, "_put", no_space)
+    in_its_place = OfTwoRanks()
+    assert not checkpointer.save(in_its_place)
+    assert [each.num_meetings for each in (well, fails, in_its_place)] == [1, 1, 1]
     assert [path.name for path in folder.checkpoint_path.parent.iterdir()] == ["last.ckpt"]
 
 
