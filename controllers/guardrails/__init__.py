@@ -4,13 +4,13 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from controllers.guardrails.base import Ceiling, Detector
+from controllers.guardrails.levels import EntropyLevel
 
 for _module in iter_modules(__path__, prefix=f"{__name__}."):
     import_module(_module.name)
 
+_FAMILIES: tuple[type[Detector], ...] = (Detector, Ceiling, EntropyLevel)
+
 DETECTORS: dict[str, type[Detector]] = {
-    each.name: each
-    for family in (Detector, Ceiling)
-    for each in family.__subclasses__()
-    if each is not Ceiling
+    each.name: each for family in _FAMILIES for each in family.__subclasses__() if each not in _FAMILIES
 }

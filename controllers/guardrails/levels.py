@@ -1,54 +1,63 @@
-"""The level that entropy is held against: a share of what it should be, or a number of nats."""
+"""What collapse and explosion have in common: entropy is held against a level that it should not pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from math import inf, isfinite, nan
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from controllers.base import State
-from controllers.guardrails.base import ENTROPY, SETPOINT, Verdict, recent
+from controllers.guardrails.base import ENTROPY, SETPOINT, Detector, Verdict, check_settings, recent
 
 Array = NDArray[np.float64]
 Unit = Literal["share", "nats"]
 UNITS = ("share", "nats")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
-    """Reads entropy and setpoint, remembers the first entropy and the last setpoint.
+class EntropyLevel(Detector):
+    """A detector that trips where entropy stays beyond a level; a subclass adds where that is, and fields.
 
-    The limit of a share is ``threshold`` times the farther of setpoint and first entropy, the first entropy
-    alone where there is no setpoint; the limit in nats is the farther of ``threshold`` and first entropy.
-    So a run that starts beyond its setpoint has not failed by that; one that moves away from there has.
-    While loops hold there is no setpoint to read, and the last one counts.
+    The limit of a share is ``threshold`` times the setpoint, or times the nearest to it that entropy has come
+    so far, where that is farther out: a run that starts beyond its setpoint has not failed by that, one that
+    moves away again has.  Without a setpoint it is ``threshold`` times the first entropy.  The limit in nats
+    is ``threshold``, or the first entropy where that is farther out.  While loops hold there is no setpoint to
+    read, and the last one counts.
     """
 
-    threshold: float
-    patience: int
+    measures: ClassVar[tuple[str, str]] = ("entropy", " nats/token")
+
     unit: Unit
-    farther: Callable[[float, float], float]
-    """``min`` for a limit that entropy should stay above, ``max`` for one to stay below."""
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise ValueError(f"unit must be one of {', '.join(UNITS)}, got {self.unit!r}")
+        low, high = (1.0, inf) if self.direction == "above" else (0.0, 1.0)
+        check_settings(
+            self, low=low if self.unit == "share" else 0.0, high=high if self.unit == "share" else inf
+        )
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (ENTROPY,)
 
     def init(self) -> State:
-        """Nothing seen: no excess, no first entropy, no setpoint."""
-        return (), (), ()
+        """Nothing seen: no excess, no first entropy, no nearest one, no setpoint."""
+        return (), (), (), ()
 
     def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Verdict]:
-        """One iteration; an excess is positive beyond the limit, away from the first entropy."""
-        excesses, first, setpoint = state
+        excesses, first, nearest, setpoint = state
         y, r = telemetry.get(ENTROPY, nan), telemetry.get(SETPOINT, nan)
-        first = first or ((y,) if isfinite(y) else ())
+        if isfinite(y):
+            first = first or (y,)
+            nearest = (self._nearer(y, *nearest),)
         setpoint = (r,) if isfinite(r) else setpoint
-        limit = self._limit(first, setpoint)
-        excess = y - limit if self.farther is max else limit - y
-        excesses = recent(excesses, excess, self.patience)
+        limit = self._limit(first, nearest, setpoint)
+        excesses = recent(excesses, self._sign * (y - limit), self.patience)
         verdict = Verdict(value=y, limit=limit, excesses=excesses, patience=self.patience)
-        return (excesses, first, setpoint), verdict
+        return (excesses, first, nearest, setpoint), verdict
 
     def worst(self, y: Array, r: Array) -> float:
         """The largest ``sustained`` of all verdicts on a record, at once; −inf where it is too short for one.
@@ -59,20 +68,29 @@ class Level:
         if np.count_nonzero(seen) < self.patience:
             return -inf
         first = float(y[seen][0])
+        nearest = self._sign * np.minimum.accumulate(np.where(seen, self._sign * y, inf))
         known = np.maximum.accumulate(np.where(np.isfinite(r), np.arange(len(r)), -1))
-        setpoint = np.where(known >= 0, r[known], first)
-        farther = np.maximum if self.farther is max else np.minimum
-        limit = (
-            np.full(len(y), self.farther(self.threshold, first))
-            if self.unit == "nats"
-            else self.threshold * farther(setpoint, first)
+        levels = np.where(
+            known >= 0, self._sign * np.maximum(self._sign * r[known], self._sign * nearest), first
         )
-        excess = (y - limit if self.farther is max else limit - y)[seen]
+        limit = self._farther(self.threshold, first) if self.unit == "nats" else self.threshold * levels
+        excess = (self._sign * (y - limit))[seen]
         return float(np.lib.stride_tricks.sliding_window_view(excess, self.patience).min(axis=1).max())
 
-    def _limit(self, first: State, setpoint: State) -> float:
+    @property
+    def _sign(self) -> float:
+        """1 where farther out is up, −1 where it is down."""
+        return 1.0 if self.direction == "above" else -1.0
+
+    def _farther(self, *entropies: float) -> float:
+        return max(entropies, key=lambda entropy: self._sign * entropy)
+
+    def _nearer(self, *entropies: float) -> float:
+        return min(entropies, key=lambda entropy: self._sign * entropy)
+
+    def _limit(self, first: State, nearest: State, setpoint: State) -> float:
         if not first:
             return nan
         if self.unit == "nats":
-            return self.farther(self.threshold, first[0])
-        return self.threshold * (self.farther(setpoint[0], first[0]) if setpoint else first[0])
+            return self._farther(self.threshold, *first)
+        return self.threshold * (self._farther(*setpoint, *nearest) if setpoint else first[0])

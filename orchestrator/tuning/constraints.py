@@ -5,8 +5,9 @@ Collapse and explosion are those of the guardrails (`controllers.guardrails`), w
 
 from __future__ import annotations
 
-from controllers.guardrails.levels import Level
-from orchestrator.tuning.models import ConstraintsConfig, LevelBound
+from controllers.guardrails.collapse import Collapse
+from controllers.guardrails.explosion import Explosion
+from orchestrator.tuning.models import ConstraintsConfig
 from orchestrator.tuning.objectives import SeedRecord
 
 
@@ -14,25 +15,7 @@ def violations(record: SeedRecord, settings: ConstraintsConfig) -> dict[str, flo
     """Worst excess over each bound on entropy so far [nats/token]; −inf while there is too little record."""
     found: dict[str, float] = {}
     if settings.collapse is not None:
-        found["collapse"] = collapse(record, settings.collapse)
+        found["collapse"] = settings.collapse.detector(Collapse).worst(record.reading, record.r)
     if settings.explosion is not None:
-        found["explosion"] = explosion(record, settings.explosion)
+        found["explosion"] = settings.explosion.detector(Explosion).worst(record.reading, record.r)
     return found
-
-
-def collapse(record: SeedRecord, bound: LevelBound) -> float:
-    """How far below the bound entropy stayed for a whole window."""
-    return _level(bound, is_upper=False).worst(record.reading, record.r)
-
-
-def explosion(record: SeedRecord, bound: LevelBound) -> float:
-    """How far above the bound entropy stayed for a whole window."""
-    return _level(bound, is_upper=True).worst(record.reading, record.r)
-
-
-def _level(bound: LevelBound, *, is_upper: bool) -> Level:
-    farther = max if is_upper else min
-    if bound.nats is not None:
-        return Level(threshold=bound.nats, patience=bound.window, unit="nats", farther=farther)
-    assert bound.fraction is not None
-    return Level(threshold=bound.fraction, patience=bound.window, unit="share", farther=farther)

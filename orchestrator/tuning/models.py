@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 
+from controllers.guardrails.collapse import Collapse
+from controllers.guardrails.explosion import Explosion
 from orchestrator.configuration.models import Name
 from orchestrator.configuration.parts import Strict
 from orchestrator.tuning.objectives import objective
 
+Level = TypeVar("Level", Collapse, Explosion)
 Choice = bool | int | float | str | None
 Names = tuple[str, ...]
 
@@ -61,10 +64,10 @@ class Dimension(Strict):
 
 
 class LevelBound(Strict):
-    """A level of the loop's reading, in nats or as a fraction of the setpoint.
+    """A level of the loop's reading, in nats or as a fraction of the setpoint, as a guardrail has it.
 
-    It gives way to the first reading where that is beyond it, or beyond the setpoint: a run that starts there
-    has done nothing wrong yet.
+    It gives way where readings begin beyond it, or beyond the setpoint: a run that starts there has done nothing
+    wrong yet.
     """
 
     nats: PositiveFloat | None = None
@@ -78,6 +81,13 @@ class LevelBound(Strict):
             raise ValueError("must have either nats or fraction; give one of the two")
         return self
 
+    def detector(self, kind: type[Level]) -> Level:
+        """The detector of that kind with this level."""
+        if self.nats is not None:
+            return kind(threshold=self.nats, patience=self.window, unit="nats")
+        assert self.fraction is not None
+        return kind(threshold=self.fraction, patience=self.window, unit="share")
+
 
 class ConstraintsConfig(Strict):
     """What a trial must not do, whatever its objective."""
@@ -88,6 +98,19 @@ class ConstraintsConfig(Strict):
     """Entropy must stay below this; a training run that exceeds it is stopped."""
     sensitivity: Annotated[float, Field(gt=1)] | None = None
     """Largest Ms of the loop with the plant; checked before anything is trained."""
+
+    @field_validator("collapse", "explosion")
+    @classmethod
+    def _is_on_its_side_of_the_setpoint(
+        cls, bound: LevelBound | None, info: ValidationInfo
+    ) -> LevelBound | None:
+        if bound is not None and bound.fraction is not None:
+            side = "below" if info.field_name == "collapse" else "above"
+            if not (bound.fraction < 1 if side == "below" else bound.fraction > 1):
+                raise ValueError(
+                    f"fraction must be {side} 1, which is the setpoint itself, got {bound.fraction:g}"
+                )
+        return bound
 
 
 class SimulationConfig(Strict):

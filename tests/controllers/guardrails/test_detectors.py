@@ -9,7 +9,6 @@ import pytest
 from controllers.guardrails.base import Verdict
 from controllers.guardrails.collapse import Collapse
 from controllers.guardrails.explosion import Explosion
-from controllers.guardrails.levels import Level
 from controllers.guardrails.stagnation import Stagnation
 from controllers.guardrails.starvation import Starvation
 from controllers.guardrails.truncation import Truncation
@@ -65,6 +64,31 @@ def test_explosion_above_a_multiple_of_setpoint_or_start():
     assert [each.tripped for each in low] == [False, False, True]
     high = play(Explosion(threshold=2.0, patience=1), entropies(1.0, 1.9, 2.1, setpoint=0.4))
     assert [each.tripped for each in high] == [False, False, True]  # twice the 1.0 that it starts with
+
+
+def test_a_start_beyond_the_setpoint_counts_for_as_long_as_entropy_has_not_come_nearer():
+    explosion = Explosion(threshold=2.0, patience=1)
+    verdicts = play(explosion, entropies(0.35, 0.3, 0.32, 0.15, 0.25, 0.45, setpoint=0.2))
+    assert [each.limit for each in verdicts] == [
+        0.7,
+        0.6,
+        0.6,
+        0.4,
+        0.4,
+        0.4,
+    ]  # never below twice the setpoint
+    assert [each.tripped for each in verdicts] == [False] * 5 + [True]
+    collapse = Collapse(threshold=0.5, patience=1)
+    verdicts = play(collapse, entropies(0.1, 0.3, 0.2, 0.6, 0.15, setpoint=0.4))
+    assert [each.limit for each in verdicts] == [0.05, 0.15, 0.15, 0.2, 0.2]
+    assert [each.tripped for each in verdicts] == [False] * 4 + [True]
+
+
+def test_a_setpoint_that_falls_away_from_entropy_is_no_explosion():
+    telemetry = entropies(0.5, 0.52, setpoint=0.5) + entropies(0.51, 0.45, 0.3, setpoint=0.1)
+    verdicts = play(Explosion(threshold=2.0, patience=1), telemetry)
+    assert [each.limit for each in verdicts] == [1.0, 1.0, 1.0, 0.9, 0.6]
+    assert not any(each.tripped for each in verdicts)
 
 
 def test_limits_in_nats():
@@ -154,10 +178,4 @@ def test_a_record_at_once_is_as_one_iteration_after_another(make, unit):
         detector = make(threshold=threshold, patience=rng.randrange(1, 4), unit=unit)
         telemetry = [{"entropy": a, "setpoint": b} for a, b in zip(y, r, strict=True)]
         expected = max(verdict.sustained for verdict in play(detector, telemetry))
-        level = Level(
-            threshold=threshold,
-            patience=detector.patience,
-            unit=unit,
-            farther=min if make is Collapse else max,
-        )
-        assert level.worst(np.array(y), np.array(r)) == pytest.approx(expected)
+        assert detector.worst(np.array(y), np.array(r)) == pytest.approx(expected)

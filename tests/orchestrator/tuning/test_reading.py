@@ -78,6 +78,14 @@ def refusal(make_study, **changes):
         ({"budget": {"trials": 0}}, "budget.trials: must be at least 1 without a simulation"),
         ({"constraints": {"sensitivity": 1.8}}, "constraints.sensitivity: needs a plant"),
         ({"constraints": {"collapse": {}}}, "constraints.collapse: must have either nats or fraction"),
+        (
+            {"constraints": {"collapse": {"fraction": 1.2}}},
+            "constraints.collapse: fraction must be below 1, which is the setpoint itself, got 1.2",
+        ),
+        (
+            {"constraints": {"explosion": {"fraction": 1.0}}},
+            "constraints.explosion: fraction must be above 1, which is the setpoint itself, got 1",
+        ),
         ({"simulation": {"trials": 8}}, "simulation.plant: is missing"),
         ({"simulation": {"plant": "nowhere.yaml"}}, "nowhere.yaml: cannot be read"),
         (
