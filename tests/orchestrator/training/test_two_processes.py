@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from orchestrator.campaign import prepare
 from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.storage.guardrail_files import read_events
 from orchestrator.training import run
 from orchestrator.training.entropy_control import EntropyControl
 
@@ -170,3 +171,34 @@ def test_a_rank_that_dies_ends_the_run(make_run):
     assert status.status == "failed"
     assert "rank 1 of 2 was killed by SIGKILL" in status.reason
     assert not doomed.is_locked()
+
+
+# Rounding is mismatch enough: it trips at iteration 2.
+MISMATCH = {"threshold": 1e-12, "patience": 3}
+
+
+def test_a_guardrail_holds_the_command_of_all_ranks(make_run):
+    hold = {"arms.1.guardrails": {"mismatch": {**MISMATCH, "action": "hold"}}}
+    alone, together = make_run("alone", **hold), make_run("together", devices=2, **hold)
+    assert run.main(str(alone.path)) == run.EXIT_DONE, alone.read_status().reason
+    train(together)
+    assert_alike(alone, together)  # a rank with another command would have trained other weights
+    records = [rec.metrics for rec in together.records() if rec.kind == "train"]
+    assert [metrics["guard/mismatch"] for metrics in records] == [0.0, 0.0, 1.0, 1.0]
+    assert records[3]["loop/entropy/u"] == records[2]["loop/entropy/u"] != records[1]["loop/entropy/u"]
+    assert [event.iteration for event in read_events(together.events_path)] == [2]
+
+
+def test_a_guardrail_stops_all_ranks(make_run):
+    stop = {"arms.1.guardrails": {"mismatch": {**MISMATCH, "action": "stop"}}, "learner.checkpoint_every": 1}
+    stopped = make_run("stopped", devices=2, **stop)
+    process = start(stopped)
+    wait_for_iteration(stopped, process, 0)
+    ranks = ranks_of(process)
+    assert process.wait() == run.EXIT_DONE, stopped.log_path.read_text()
+    assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)
+    status = stopped.read_status()
+    assert (status.status, status.iteration) == ("stopped", 3)
+    assert status.reason.startswith("mismatch: ")
+    assert not stopped.is_locked()
+    assert torch.load(stopped.checkpoint_path, weights_only=True)["learner"]["iteration"] == 2
