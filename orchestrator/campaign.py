@@ -24,7 +24,9 @@ from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.execution.base import Crew, ExecutorError
 from orchestrator.execution.runs import Patience, Worker, is_lost, settle_run, start_run, stop_runs
 from orchestrator.provenance import git_commit, versions
+from orchestrator.storage.guardrail_files import Rollback
 from orchestrator.storage.run_folder import OVER, CampaignFolder, CampaignInfo, RunFolder, RunInfo
+from orchestrator.tracking.delivery import renew_key
 
 POLL_SECONDS = 0.2
 CONTINUE = "checkpoints are saved and the same command again continues"
@@ -103,6 +105,25 @@ def prepare(campaign: Campaign) -> CampaignFolder:
         if run.read_status().status not in (*OVER, "pending") and not run.is_locked():
             run.write_status(replace(run.read_status(), status="pending", reason=None, pid=None))
     return folder
+
+
+def retry_stopped(folder: CampaignFolder) -> list[tuple[RunFolder, Rollback]]:
+    """Let the runs that a guardrail has stopped wait again; give them, and where each goes on and how.
+
+    A run goes back to its last good checkpoint, as by a rollback.  What stopped it stays in `guardrails.jsonl`.
+    To MLflow it is another run from then on: the values of the one that was stopped have been sent.
+    """
+    from orchestrator.training.rollback import take_up_again
+
+    retried = []
+    for run in folder.runs():
+        status = run.read_status()
+        if status.status == "stopped" and not run.is_locked():
+            rollback = take_up_again(run)
+            renew_key(run.path)
+            run.write_status(replace(status, status="pending", reason=None, iteration=rollback.to))
+            retried.append((run, rollback))
+    return retried
 
 
 def execute(

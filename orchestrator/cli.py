@@ -33,8 +33,13 @@ CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="A c
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. learner.iterations=20.")
 ]
-
-
+RetryStopped = Annotated[
+    bool,
+    typer.Option(
+        "--retry-stopped",
+        help="Take up again what a guardrail has stopped, from its last good checkpoint, as after a rollback.",
+    ),
+]
 Names = Annotated[
     list[str] | None,
     typer.Argument(metavar="NAME...", help="Campaigns or studies by name, MLflow runs by id."),
@@ -85,7 +90,7 @@ class Family(StrEnum):
 
 
 @app.command()
-def run(campaign: CampaignFile, overrides: Overrides = None) -> None:
+def run(campaign: CampaignFile, overrides: Overrides = None, retry_stopped: RetryStopped = False) -> None:
     """Train every arm of a campaign for every seed, then compare them.
 
     The same command again continues: finished runs are kept, interrupted ones go on.
@@ -93,11 +98,11 @@ def run(campaign: CampaignFile, overrides: Overrides = None) -> None:
     from orchestrator.commands import run_campaign
 
     with _clear_errors():
-        sys.exit(run_campaign(campaign, overrides or []))
+        sys.exit(run_campaign(campaign, overrides or [], retry=retry_stopped))
 
 
 @app.command()
-def prepare(campaign: CampaignFile, overrides: Overrides = None) -> None:
+def prepare(campaign: CampaignFile, overrides: Overrides = None, retry_stopped: RetryStopped = False) -> None:
     """Write the folders of a campaign's runs and print those that are not done, for other launchers.
 
     `run` afterwards tracks and compares what was trained in them.
@@ -105,7 +110,7 @@ def prepare(campaign: CampaignFile, overrides: Overrides = None) -> None:
     from orchestrator.commands import prepare_campaign
 
     with _clear_errors():
-        prepare_campaign(campaign, overrides or [])
+        prepare_campaign(campaign, overrides or [], retry=retry_stopped)
 
 
 @app.command()

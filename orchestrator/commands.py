@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.campaign import InterruptedCampaignError, exclusively, execute, prepare
+from orchestrator.campaign import InterruptedCampaignError, exclusively, execute, prepare, retry_stopped
 from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.engine_checks import check_installed
 from orchestrator.configuration.errors import ConfigError
@@ -22,8 +22,8 @@ from orchestrator.tracking.store import check, default_uri, ui_hint
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 
 
-def run_campaign(path: Path, overrides: Sequence[str]) -> int:
-    """Check, train, compare; give the exit status."""
+def run_campaign(path: Path, overrides: Sequence[str], *, retry: bool = False) -> int:
+    """Check, train, compare; give the exit status.  ``retry`` is for runs that a guardrail has stopped."""
     console = Console()
     campaign = read_campaign(path, overrides)
     check_campaign(campaign)
@@ -32,13 +32,15 @@ def run_campaign(path: Path, overrides: Sequence[str]) -> int:
     uri = tracking_uri(campaign)
     _check_tracking(campaign, uri)
     with exclusively(campaign):
-        return _run(campaign, uri, console)
+        return _run(campaign, uri, console, retry)
 
 
-def _run(campaign: Campaign, uri: str, console: Console) -> int:
+def _run(campaign: Campaign, uri: str, console: Console, retry: bool) -> int:
     from orchestrator.tracking.tracker import Tracker
 
     folder = prepare(campaign)
+    if retry:
+        _retry(folder, console)
     runs = [folder.run(arm.name, seed) for arm in campaign.arms for seed in campaign.config.seeds]
     tracker = Tracker(folder, uri, warn=partial(console.print, markup=False))
     tracker.start()
@@ -58,18 +60,33 @@ def _run(campaign: Campaign, uri: str, console: Console) -> int:
     for run in failed:
         reason = run.read_status().reason or f"see {run.log_path}"
         console.print(f"[red]failed[/]: {escape(f'{run.path}: {reason}')}", soft_wrap=True)
+    for run in runs:
+        if (ended := run.read_status()).status == "stopped":
+            text = escape(f"{run.path}: {ended.reason}; --retry-stopped takes it up again")
+            console.print(f"[yellow]stopped[/]: {text}", soft_wrap=True)
     console.print(
         f"report    {folder.report_path}\ntracking  {ui_hint(uri)}", soft_wrap=True, highlight=False
     )
     return status
 
 
-def prepare_campaign(path: Path, overrides: Sequence[str]) -> None:
+def _retry(folder: CampaignFolder, console: Console) -> None:
+    retried = retry_stopped(folder)
+    for run, rollback in retried:
+        text = f"{run.path}: from iteration {rollback.to}, {rollback.change} ({rollback.reason})"
+        console.print(f"taken up again: {escape(text)}", soft_wrap=True, highlight=False)
+    if not retried:
+        console.print(f"no run of {folder.path} is stopped: nothing is retried", soft_wrap=True, markup=False)
+
+
+def prepare_campaign(path: Path, overrides: Sequence[str], *, retry: bool = False) -> None:
     """Write the folders of the runs that are not done, and print them."""
     campaign = read_campaign(path, overrides)
     check_campaign(campaign)
     with exclusively(campaign):
         folder = prepare(campaign)
+        if retry:
+            _retry(folder, Console(stderr=True))
     for arm in campaign.arms:
         for seed in campaign.config.seeds:
             run = folder.run(arm.name, seed)

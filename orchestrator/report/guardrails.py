@@ -66,13 +66,12 @@ def _outcome(run: Run, event: Event) -> str:
         return "a warning"
     if event.action == "hold":
         return "loops held their command while it lasted"
-    if event.action == "stop":
-        return "the run was stopped"
     if event.attempt >= len(run.rollbacks):
-        return "the run was stopped: it had been rolled back as often as is allowed"
+        too_often = ": it had been rolled back as often as is allowed" if event.action == "rollback" else ""
+        return f"the run was stopped{too_often}"
     rollback = run.rollbacks[event.attempt]
+    if rollback.requested:
+        return f"the run was stopped, and taken up again from iteration {rollback.to}; {rollback.change}"
     if rollback.iteration != event.iteration:
         return "another guardrail rolled the run back first"
-    limits = ", ".join(f"{name} to [{low:.4g}, {high:.4g}]" for name, (low, high) in rollback.limits.items())
-    changed = f"limits of {limits}" if limits else "no limit to change, other responses drawn"
-    return f"rolled back to iteration {rollback.to}; {changed}"
+    return f"rolled back to iteration {rollback.to}; {rollback.change}"

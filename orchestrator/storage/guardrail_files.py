@@ -45,11 +45,19 @@ class Rollback:
     reason: str
     limits: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Lowest and highest command of the loops whose limits changed, by name."""
+    requested: bool = False
+    """By whoever took the run up again after it had been stopped, not by a guardrail."""
 
     @property
     def redraws(self) -> bool:
         """Whether, for want of a limit to change, other responses are drawn instead."""
         return not self.limits
+
+    @property
+    def change(self) -> str:
+        """What is different from there on, in words."""
+        limits = ", ".join(f"{name} to [{low:.4g}, {high:.4g}]" for name, (low, high) in self.limits.items())
+        return f"limits of {limits}" if limits else "no limit to change, other responses drawn"
 
 
 def read_events(path: Path) -> list[Event]:

@@ -28,6 +28,7 @@ MAX_PARAM_CHARACTERS = 6000
 MAX_TAG_CHARACTERS = 8000
 MAX_KEY_CHARACTERS = 250
 RECORDS_PER_READ = 200
+KEY_FILE = "tracking.json"
 GUARDRAILS_TAG = "entrostat.guardrails"
 REASON_TAG = "entrostat.reason"
 
@@ -166,6 +167,13 @@ class RunDelivery:
         self._tags["entrostat.artifacts"] = "complete"
 
 
+def renew_key(folder: Path) -> None:
+    """Let what the folder holds be another run of MLflow from now on; the one before stays there as it is."""
+    path = folder / KEY_FILE
+    before = {"retry_of": read_json(path)["key"]} if path.exists() else {}
+    write_json(path, {"key": uuid.uuid4().hex, **before})
+
+
 def find_or_create_run(
     client: Any,
     experiment_id: str,
@@ -179,16 +187,16 @@ def find_or_create_run(
     ``start`` is when the run began [seconds since 1970]; else now, which a run that is delivered late
     would have ended before.
     """
-    key_path = folder / "tracking.json"
-    if not key_path.exists():
-        write_json(key_path, {"key": uuid.uuid4().hex})
-    key = str(read_json(key_path)["key"])
+    if not (folder / KEY_FILE).exists():
+        renew_key(folder)
+    own = {f"entrostat.{name}": str(value) for name, value in read_json(folder / KEY_FILE).items()}
+    key = own["entrostat.key"]
     found = client.search_runs([experiment_id], f"tags.`entrostat.key` = '{clean_key(key)}'", max_results=1)
     if found:
         return found[0]
     clipped = {tag: str(value)[:MAX_TAG_CHARACTERS] for tag, value in tags.items() if value}
     milliseconds = None if start is None else int(1000 * start)
-    run = client.create_run(experiment_id, milliseconds, run_name=name, tags=clipped | {"entrostat.key": key})
+    run = client.create_run(experiment_id, milliseconds, run_name=name, tags=clipped | own)
     return client.get_run(run.info.run_id)
 
 

@@ -62,7 +62,7 @@ def fetch_runs(
             found = _by_campaign(client, uri, campaign)
         else:
             found = _by_filter(client, uri, str(filter))
-        unique = {run.info.run_id: run for run in found}
+        unique = {run.info.run_id: run for run in _without_retried(found)}
         return sorted_runs(_read_all(client, uri, list(unique.values()), metrics))
     except ConfigError:
         raise
@@ -92,6 +92,12 @@ def sorted_runs(runs: Iterable[Run]) -> list[Run]:
     for run in runs:
         order.setdefault((run.info.campaign, run.info.arm), len(order))
     return sorted(runs, key=lambda run: (order[run.info.campaign, run.info.arm], run.info.seed))
+
+
+def _without_retried(found: Sequence[Any]) -> Iterator[Any]:
+    """Without those that were stopped and taken up again, where what became of them is among the others."""
+    retried = {run.data.tags["entrostat.retry_of"] for run in found if "entrostat.retry_of" in run.data.tags}
+    return (run for run in found if run.data.tags.get("entrostat.key") not in retried)
 
 
 def _by_id(client: Any, uri: str, run_id: str) -> list[Any]:

@@ -23,10 +23,11 @@ class Checkpointer(Callback):
     A disk that is full costs the new checkpoint, never the old one, and the run goes on: it says so,
     and tries again at the next turn.
 
-    Where a run may be rolled back, for which there is ``is_good``, the one before the last is kept as ``good.ckpt``
+    Where a run may go back, for which there is ``is_good``, the one before the last is kept as ``good.ckpt``
     if nothing was wrong at either: a failure that begins has often left its mark in the weights and in the
-    optimiser's moments before a detector sees it.  There a signal saves nothing out of turn, or a run that
-    was interrupted would go back to somewhere else than one that was not.
+    optimiser's moments before a detector sees it.  Where it goes back by itself (``rolls_back``) a signal
+    saves nothing out of turn, or a run that was interrupted would go back to somewhere else than one that
+    was not; and what it may take back is noted.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Checkpointer(Callback):
         every: int,
         num_iterations: int,
         is_good: Callable[[], bool] | None = None,
+        rolls_back: bool = False,
     ) -> None:
         self.path = folder.checkpoint_path
         self.good_path = folder.good_checkpoint_path
@@ -43,11 +45,12 @@ class Checkpointer(Callback):
         self.every = every
         self.num_iterations = num_iterations
         self.is_good = is_good
+        self.rolls_back = rolls_back
         self.iteration = self.last_iteration = 0  # now, and of last.ckpt
         self.last_is_good = False  # last.ckpt, or what is being saved
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.is_good is not None and not self.confirmed_path.exists():
+        if self.rolls_back and not self.confirmed_path.exists():
             write_json(self.confirmed_path, {"iteration": 0})
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
@@ -57,7 +60,7 @@ class Checkpointer(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # Lightning raises this between two iterations, so what is saved is whole.
-        if isinstance(exception, SIGTERMException) and self.is_good is None:
+        if isinstance(exception, SIGTERMException) and not self.rolls_back:
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> bool:
@@ -92,7 +95,7 @@ class Checkpointer(Callback):
         if is_proved:
             self.path.replace(self.good_path)  # killed here, a run finds its checkpoint there
         unfinished.replace(self.path)
-        if is_proved:
+        if is_proved and self.rolls_back:
             write_json(self.confirmed_path, {"iteration": self.last_iteration})
         self.last_iteration = self.iteration
 

@@ -21,6 +21,9 @@ from policies.sensors import signal
 
 log = logging.getLogger(__name__)
 
+GOES_BACK_FOR = ("rollback", "stop")
+"""Actions after which a run may go back to its last good checkpoint: at once, or when it is taken up again."""
+
 
 class GuardrailStop(Exception):  # noqa: N818 - the run did as its campaign says
     """A guardrail ends the run; its message is the reason."""
@@ -65,10 +68,15 @@ class Guardrails(Callback):
         return any(post.detector.action == "rollback" for post in self._watch.posts)
 
     @property
+    def can_end(self) -> bool:
+        """Whether any detector may end the run, at once or after rollbacks."""
+        return any(post.detector.action in GOES_BACK_FOR for post in self._watch.posts)
+
+    @property
     def is_good(self) -> bool:
-        """Whether the last iteration was one to go back to: nothing that is rolled back for had begun."""
+        """Whether the last iteration was one to go back to: nothing that ends or rolls back the run had begun."""
         return not any(
-            post.detector.action == "rollback" and _key(post) in self._beyond for post in self._watch.posts
+            post.detector.action in GOES_BACK_FOR and _key(post) in self._beyond for post in self._watch.posts
         )
 
     def watch(self, iteration: int, metrics: Mapping[str, float]) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """Going back to the last good checkpoint, with other limits of the commands from there on.
 
+A guardrail does it by itself (``rollback``), or somebody who takes up a run again that one has stopped.
+
 The order of what is written makes it safe to be killed in between: first the checkpoint is put back, then
 `rollbacks.json` says so.  A run killed before the second goes on from the checkpoint with the old limits,
 fails the same way at the same iteration, and is rolled back then.
@@ -11,6 +13,7 @@ import logging
 import pickle
 import shutil
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,9 @@ import torch
 
 from controllers.guardrails.base import Side
 from orchestrator.configuration.models import LoopConfig, RunConfig
-from orchestrator.storage.guardrail_files import Event, Rollback, read_rollbacks, write_rollbacks
+from orchestrator.storage.guardrail_files import Event, Rollback, read_events, read_rollbacks, write_rollbacks
 from orchestrator.storage.run_folder import RunFolder
-from orchestrator.training.guardrails import GuardrailStop
+from orchestrator.training.guardrails import GOES_BACK_FOR, GuardrailStop
 
 Limits = tuple[float, float]
 
@@ -34,9 +37,34 @@ def roll_back(folder: RunFolder, config: RunConfig, event: Event) -> Rollback:
         GuardrailStop: there were as many rollbacks as are allowed.
     """
     past = read_rollbacks(folder.rollbacks_path)
+    num_of_its_own = sum(1 for _ in takewhile(lambda rollback: not rollback.requested, reversed(past)))
+    if num_of_its_own >= config.guardrails.max_rollbacks:
+        raise GuardrailStop(f"{event.reason}; it was rolled back {num_of_its_own} times before")
+    rollback = _go_back(folder, config, event, past, requested=False)
+    log.warning("rolled back to iteration %d; %s", rollback.to, rollback.change)
+    return rollback
+
+
+def take_up_again(folder: RunFolder) -> Rollback:
+    """Do the same for a run that was stopped, because it is asked for; as many rollbacks are allowed anew.
+
+    Raises:
+        ValueError: no guardrail has stopped it.
+    """
+    causes = [each for each in read_events(folder.events_path) if each.action in GOES_BACK_FOR]
+    if not causes:
+        raise ValueError(
+            f"{folder.events_path}: says of no guardrail that stopped the run; delete {folder.path}"
+        )
+    past = read_rollbacks(folder.rollbacks_path)
+    config = RunConfig(**folder.read_info().config)
+    return _go_back(folder, config, causes[-1], past, requested=True)
+
+
+def _go_back(
+    folder: RunFolder, config: RunConfig, event: Event, past: Sequence[Rollback], *, requested: bool
+) -> Rollback:
     settings = config.guardrails
-    if len(past) >= settings.max_rollbacks:
-        raise GuardrailStop(f"{event.reason}; it was rolled back {len(past)} times before")
     to = checkpointed_iteration(folder.good_checkpoint_path) or 0
     commands = _commands(folder, config.loops, to)
     detector = settings.detectors[event.detector]
@@ -55,13 +83,14 @@ def roll_back(folder: RunFolder, config: RunConfig, event: Event) -> Rollback:
     changed = {name: limits for name, limits in after.items() if limits != before[name]}
     _restore(folder)
     rollback = Rollback(
-        iteration=event.iteration, to=to, detector=event.detector, reason=event.reason, limits=changed
+        iteration=event.iteration,
+        to=to,
+        detector=event.detector,
+        reason=event.reason,
+        limits=changed,
+        requested=requested,
     )
     write_rollbacks(folder.rollbacks_path, [*past, rollback])
-    what = ", ".join(f"{name} in [{low:.4g}, {high:.4g}]" for name, (low, high) in changed.items())
-    log.warning(
-        "rolled back to iteration %d; %s", to, what or "no limit to change: other responses are drawn"
-    )
     return rollback
 
 

@@ -192,7 +192,8 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             folder,
             every=settings.checkpoint_every,
             num_iterations=settings.iterations,
-            is_good=(lambda: guardrails.is_good) if guardrails.can_roll_back else None,
+            is_good=(lambda: guardrails.is_good) if guardrails.can_end else None,
+            rolls_back=guardrails.can_roll_back,
         )
         trainer = pl.Trainer(
             accelerator=settings.accelerator,

@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from orchestrator import campaign as campaigns
-from orchestrator.campaign import InterruptedCampaignError, exclusively, execute, prepare
+from orchestrator.campaign import InterruptedCampaignError, exclusively, execute, prepare, retry_stopped
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.execution import process, runs
-from orchestrator.storage.run_folder import RunFolder, Status
+from orchestrator.storage.guardrail_files import Event, append_event, read_events
+from orchestrator.storage.run_folder import RunFolder, Status, read_json, write_json
 
 ROOT = Path(__file__).parents[2]
 FAKE_WORKER = (str(Path(__file__).with_name("fake_worker.py")),)
@@ -311,6 +312,30 @@ def test_workers_stop_when_the_parent_is_killed(campaign_of, fake, tmp_path):
     parent.wait()
     wait_for(lambda: not is_alive(pid))
     assert run.read_status().status == "interrupted"
+
+
+def test_what_a_guardrail_stopped_waits_again_only_when_that_is_asked_for(campaign_of, fake, started):
+    campaign = campaign_of("good", "bad")
+    folder = prepare(campaign)
+    run = folder.run("good", 0)
+    run.write_status(Status(status="stopped", reason="collapse: it fell", iteration=7))
+    append_event(run.events_path, Event(iteration=3, detector="mismatch", reason="a warning"))
+    event = Event(iteration=7, detector="collapse", action="stop", reason="collapse: it fell")
+    append_event(run.events_path, event)
+    write_json(run.path / "tracking.json", {"key": "old"})
+    assert [each.path for each in execute(prepare(campaign), campaign, on_poll=ignore)] == [
+        folder.run("bad", 0).path
+    ]
+    assert started == ["bad/seed-0"]
+    ((again, rollback),) = retry_stopped(prepare(campaign))
+    assert again.path == run.path
+    assert (rollback.reason, rollback.to, rollback.requested) == ("collapse: it fell", 0, True)
+    assert read_json(run.path / "tracking.json")["retry_of"] == "old"
+    assert run.read_status().status == "pending"
+    execute(folder, campaign, on_poll=ignore)
+    assert run.read_status().status == "done"
+    assert len(read_events(run.events_path)) == 2
+    assert retry_stopped(prepare(campaign)) == []
 
 
 def test_stale_status_of_a_killed_machine_is_no_obstacle(campaign_of, fake):

@@ -11,6 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli import Family, app
+from orchestrator.storage.guardrail_files import Event, append_event
+from orchestrator.storage.run_folder import RunFolder, Status
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,6 +75,22 @@ def test_validate_says_what_would_run(write_campaign):
 def test_validate_takes_overrides(write_campaign):
     assert "of 9 iterations" in " ".join(
         call("validate", write_campaign(), "--set", "learner.iterations=9")[1].split()
+    )
+
+
+def test_what_was_stopped_is_taken_up_again_when_asked_for(write_campaign):
+    path = write_campaign()
+    assert "nothing is retried" in " ".join(call("prepare", path, "--retry-stopped")[1].split())
+    run = RunFolder(path.parent / "runs" / "small" / "grpo" / "seed-0")
+    run.write_status(Status(status="stopped", reason="collapse: it fell"))
+    event = Event(iteration=3, detector="collapse", action="stop", reason="collapse: it fell")
+    append_event(run.events_path, event)
+    assert str(run.path) not in call("prepare", path)[1].splitlines()
+    code, output = call("prepare", path, "--retry-stopped")
+    assert code == 0
+    assert str(run.path) in output.splitlines()
+    assert (
+        f"taken up again: {run.path}: from iteration 0, no limit to change, other responses drawn" in output
     )
 
 

@@ -1,6 +1,7 @@
 """What guardrails found is on the page and on the terminal, with what came of it."""
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -44,6 +45,21 @@ def test_a_rollback_too_many_is_a_stop(make_campaign):
     (line,) = guardrail_lines(load_campaign(folder))
     assert line.startswith(
         "grpo seed 0: explosion: <entropy> was above 0.7 (iteration 30); the run was stopped"
+    )
+
+
+def test_a_stop_says_whether_the_run_was_taken_up_again(make_campaign):
+    folder = make_campaign(seeds=(0,), arms=("grpo",))
+    run = folder.run("grpo", 0)
+    stopped = replace(EXPLODED, action="stop")
+    append_event(run.events_path, stopped)
+    (line,) = guardrail_lines(load_campaign(folder))
+    assert line.endswith("(iteration 30); the run was stopped")
+    rollback = Rollback(iteration=30, to=20, detector="explosion", reason=stopped.reason, requested=True)
+    write_rollbacks(run.rollbacks_path, [rollback])
+    (line,) = guardrail_lines(load_campaign(folder))
+    assert line.endswith(
+        "the run was stopped, and taken up again from iteration 20; no limit to change, other responses drawn"
     )
 
 

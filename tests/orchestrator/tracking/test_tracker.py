@@ -16,7 +16,8 @@ import pytest
 from orchestrator.storage.guardrail_files import Event, append_event
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status, write_json
 from orchestrator.tracking import store
-from orchestrator.tracking.delivery import batches, clean_key, flat_params
+from orchestrator.tracking.delivery import batches, clean_key, flat_params, renew_key
+from orchestrator.tracking.read import fetch_runs
 from orchestrator.tracking.store import check, default_uri, open_client
 from orchestrator.tracking.tracker import Tracker
 
@@ -474,6 +475,26 @@ def test_a_server_killed_in_the_middle_costs_no_point(uri, campaign, tmp_path, m
         assert len(warnings) == 3  # died, answers again, died again
     finally:
         server.kill()
+
+
+def test_a_run_that_is_taken_up_again_is_another_one_and_the_one_before_stays(uri, campaign):
+    run = add_run(campaign)
+    train(run, range(20))
+    finish(run, "stopped")
+    Tracker(campaign, uri).forward()
+    renew_key(run.path)
+    run.truncate(10)
+    finish(run, "running")
+    train(run, range(10, 30))
+    finish(run)
+    Tracker(campaign, uri).forward()
+    client = open_client(uri)
+    (experiment,) = client.search_experiments(filter_string="name = 'quickstart'")
+    found = client.search_runs([experiment.experiment_id], "tags.`entrostat.arm` = 'grpo'")
+    steps = {each.info.status: len(client.get_metric_history(each.info.run_id, "entropy")) for each in found}
+    assert steps == {"KILLED": 20, "FINISHED": 30}
+    (read,) = fetch_runs(uri, campaign="quickstart")
+    assert (read.status.status, read.train.steps.size) == ("done", 30)
 
 
 def test_the_key_is_written_before_the_run_so_a_crash_between_leaves_no_second_run(uri, campaign):

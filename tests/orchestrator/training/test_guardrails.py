@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from controllers.loop import restore
-from orchestrator.campaign import prepare
+from orchestrator.campaign import prepare, retry_stopped
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.guardrail_files import (
@@ -336,11 +336,15 @@ def test_where_no_limit_can_change_other_responses_are_drawn_and_rollbacks_end(f
 def test_a_collapse_stops_the_run_which_is_not_started_again(fresh, write_campaign):
     changes = {
         "learner.learning_rate": 3.0e-3,
+        "learner.checkpoint_every": 1,
         "arms": [
             {
                 "name": "pulled",
                 "loops": {"entropy": PULL},
-                "guardrails": {"collapse": {"threshold": 0.6, "patience": 2, "action": "stop"}},
+                "guardrails": {
+                    "collapse": {"threshold": 0.6, "patience": 2, "action": "stop"},
+                    "limit_factor": 0.01,
+                },
             }
         ],
     }
@@ -350,6 +354,23 @@ def test_a_collapse_stops_the_run_which_is_not_started_again(fresh, write_campai
     assert status.status == "stopped"
     assert status.reason.startswith("collapse: entropy was below ")
     assert 2 <= status.iteration < 12
-    campaign = read_campaign(write_campaign({}))
-    prepare(campaign)
+    campaign = read_campaign(write_campaign({**LONG, **changes, "tracking.folder": "stopped"}))
+    together = prepare(campaign)
     assert folder.read_status() == status
+
+    # Asked for, it goes on from before the collapse, with less of the command that there was.
+    stopped = [record for record in folder.records() if record.kind == "train"]
+    ((run, rollback),) = retry_stopped(together)
+    assert run == folder
+    assert [each.requested for each in read_rollbacks(folder.rollbacks_path)] == [True]
+    assert 0 < rollback.to < status.iteration - 2
+    assert rollback.limits == {"entropy": (-0.005, 1.0)}  # a hundredth of what it gave
+    assert folder.read_status().status == "pending"
+    assert retry_stopped(together) == []
+    assert worker.main(str(folder.path)) == worker.EXIT_DONE
+    records = [record for record in folder.records() if record.kind == "train"]
+    assert [record.step for record in records] == list(range(len(records)))
+    assert records[: rollback.to] == stopped[: rollback.to]
+    assert {record.metrics["loop/entropy/u"] for record in records[rollback.to :]} == {-0.005}
+    first = read_events(folder.events_path)[0]
+    assert (first.reason, first.attempt) == (status.reason, 0)  # what stopped it is not forgotten
