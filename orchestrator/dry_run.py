@@ -154,7 +154,7 @@ def _length(config: RunConfig) -> int:
     """Longest prompt and response together [tokens]."""
     engine = config.rollout.engine
     known = engine.max_model_len if isinstance(engine, Vllm) else None
-    return known or config.rollout.max_tokens + ASSUMED_PROMPT_TOKENS
+    return known or config.max_response_tokens + ASSUMED_PROMPT_TOKENS
 
 
 def dry_run(campaign: Campaign, device_gib: float) -> list[tuple[str, Estimate]]:

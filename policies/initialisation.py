@@ -16,7 +16,7 @@ from typing import Literal
 from torch import Tensor
 
 from policies.loading import LoadedPolicy
-from policies.rollouts.base import RolloutEngine, Sampling
+from policies.rollouts.base import Completion
 from policies.sequences import View, observe, pack
 
 LARGEST_FACTOR = 4.0
@@ -91,22 +91,28 @@ def choose_start(settings: Initialisation, *, seed: int, temperature: float, ent
 
 def rollout_entropy(
     policy: LoadedPolicy,
-    engine: RolloutEngine,
-    prompts: Sequence[str],
+    prompts: Sequence[Tensor],
+    responses: Sequence[Completion],
     *,
-    num_samples: int,
-    sampling: Sampling,
+    temperature: float,
     micro_batch_size: int | None = None,
 ) -> float:
-    """Full-vocabulary entropy, mean over the tokens of responses to some prompts [nats/token]."""
-    ids = [policy.encode(prompt) for prompt in prompts]
-    groups = engine.generate(ids, num_samples, sampling)
-    repeated: list[Tensor] = [prompt for prompt in ids for _ in range(num_samples)]
-    responses = [completion.tokens for group in groups for completion in group]
+    """Full-vocabulary entropy, mean over the tokens that the policy spoke [nats/token].
+
+    Args:
+        policy: what sampled the responses.
+        prompts: [N] of int64 [length], one for each response.
+        responses: [N].
+        temperature: at which they were sampled.
+        micro_batch_size: responses in memory at once; None is all of them.
+    """
+    sequences = pack(
+        prompts, [each.tokens for each in responses], policy.pad_id, [each.spoken for each in responses]
+    )
     seen = observe(
         policy.model,
-        pack(repeated, responses, policy.pad_id),
-        View(temperature=sampling.temperature),
+        sequences,
+        View(temperature=temperature),
         micro_batch_size=micro_batch_size or len(responses),
     )
     return float(seen.entropy.double().mean())

@@ -191,6 +191,12 @@ def _episodes(config: RunConfig) -> Iterator[str]:
                 f"rollout.episode.max_turns: must be at least 2 for {config.task.kind!r}, which answers back, "
                 f"got {config.rollout.episode.max_turns}; raise it"
             )
+        turn, whole = config.rollout.max_tokens, config.rollout.episode.max_tokens
+        if whole is not None and whole <= turn:
+            yield (
+                f"rollout.episode.max_tokens: must be above rollout.max_tokens ({turn}), which is of one turn, or "
+                f"there is no second one, got {whole}; raise it, or lower rollout.max_tokens"
+            )
         return
     for name, loop in config.loops.items():
         for key, read in signals_read(loop):

@@ -264,6 +264,12 @@ class RunConfig(Strict):
         phase = phase_at(self.phases, iteration)
         return phase.task if phase else self.task
 
+    @property
+    def max_response_tokens(self) -> int:
+        """The most that the policy can say to one problem [tokens]: a response, or all its turns of an episode."""
+        turn = self.rollout.max_tokens
+        return self.rollout.episode.most_spoken(turn) if self.task.answers_back else turn
+
 
 class CampaignConfig(Strict):
     """A campaign as the user wrote it, but for the arms' sections, which `RunConfig` checks."""

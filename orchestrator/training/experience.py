@@ -18,7 +18,7 @@ from policies.repetition import repeated_share
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
 from policies.rollouts.episodes import EpisodeLimits, play
 from policies.sequences import Sequences, View, token_index
-from tasks import Problem
+from tasks import Problem, Task
 from tasks.grading import Grades, GradingPool
 
 
@@ -90,6 +90,33 @@ class Rollouts:
         }
 
 
+def sample(
+    problems: Sequence[Problem],
+    prompts: Sequence[Tensor],
+    *,
+    task: Task,
+    policy: LoadedPolicy,
+    engine: RolloutEngine,
+    num_samples: int,
+    sampling: Sampling,
+    limits: EpisodeLimits,
+) -> list[Completion]:
+    """``num_samples`` responses to each problem side by side, or episodes where the task answers back."""
+    if task.answers_back:
+        groups = play(
+            engine,
+            policy,
+            prompts,
+            num_samples,
+            sampling,
+            reply=lambda which, turns: task.reply(problems[which], turns),
+            limits=limits,
+        )
+    else:
+        groups = engine.generate(prompts, num_samples, sampling)
+    return [completion for group in groups for completion in group]
+
+
 def collect(
     problems: Sequence[Problem],
     *,
@@ -109,21 +136,17 @@ def collect(
     prompts = [policy.encode(problem.prompt) for problem in problems]
     repeated = [problem for problem in problems for _ in range(num_samples)]
     share = ranks.share(len(problems))
-    ours, sampling = prompts[share.start : share.stop], replace(sampling, first_prompt=share.start)
-    task = graders.task
-    if task.answers_back:
-        groups = play(
-            engine,
-            policy,
-            ours,
-            num_samples,
-            sampling,
-            reply=lambda which, turns: task.reply(problems[share.start + which], turns),
-            limits=limits,
-        )
-    else:
-        groups = engine.generate(ours, num_samples, sampling)
-    completions = [completion for group in groups for completion in group]
+    ours = slice(share.start, share.stop)
+    completions = sample(
+        problems[ours],
+        prompts[ours],
+        task=graders.task,
+        policy=policy,
+        engine=engine,
+        num_samples=num_samples,
+        sampling=replace(sampling, first_prompt=share.start),
+        limits=limits,
+    )
     texts = policy.decode([completion.last_turn for completion in completions])
     sampled = perf_counter()
     grades = graders.grade(repeated[share.start * num_samples : share.stop * num_samples], texts)

@@ -67,7 +67,7 @@ class Learner(pl.LightningModule):
         self.updater = Updater(
             policy=policy,
             settings=config.learner,
-            max_tokens=config.rollout.max_tokens,
+            max_tokens=config.max_response_tokens,
             backward=self._backward,
             ranks=ranks,
         )

@@ -15,6 +15,7 @@ from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.storage.files import read_json, write_json
 from orchestrator.storage.run_folder import RunFolder
+from orchestrator.training.experience import sample
 from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
 from policies.loading import LoadedPolicy, built_in, load_pretrained
@@ -91,22 +92,31 @@ def _first_entropy(
     """Entropy of the very rollouts that iteration 0 is going to sample [nats/token]."""
     if config.learner.accelerator != "cpu" and torch.cuda.is_available():
         policy.model.to("cuda")
-    prompts_seed = derive_seed(seed, "prompts")
-    task = config.task_at(0)
-    problems = [task.problem("train", prompts_seed, i) for i in range(config.learner.prompts_per_iteration)]
+    learner, task, prompts_seed = config.learner, config.task_at(0), derive_seed(seed, "prompts")
+    problems = [task.problem("train", prompts_seed, i) for i in range(learner.prompts_per_iteration)]
+    prompts = [policy.encode(problem.prompt) for problem in problems]
     with closing(make_engine(policy, config, scratch)) as engine:
-        return rollout_entropy(
-            policy,
-            engine,
-            [problem.prompt for problem in problems],
-            num_samples=config.learner.group_size,
+        responses = sample(
+            problems,
+            prompts,
+            task=config.task,
+            policy=policy,
+            engine=engine,
+            num_samples=learner.group_size,
             sampling=Sampling(
                 temperature=temperature,
                 max_tokens=config.rollout.max_tokens,
                 seed=derive_seed(seed, "rollout", 0),
             ),
-            micro_batch_size=config.learner.micro_batch_size,
+            limits=config.rollout.episode,
         )
+    return rollout_entropy(
+        policy,
+        [prompt for prompt in prompts for _ in range(learner.group_size)],
+        responses,
+        temperature=temperature,
+        micro_batch_size=learner.micro_batch_size,
+    )
 
 
 def _report(start: Start, config: RunConfig) -> None:

@@ -36,7 +36,7 @@ def token_weights(
         response: [T] int64, the response a token belongs to, 0..num_responses-1.
         num_responses: N, those without tokens included.
         mode: as in the table.
-        max_tokens: longest response there can be; ``fixed_length`` needs it.
+        max_tokens: longest response there can be, of an episode all its turns; ``fixed_length`` needs it.
         denominator: instead of this minibatch's own, for a minibatch spread over ranks: the sum of their
             ``weight_denominator``, divided by the number of ranks where gradients are averaged over them.
     """

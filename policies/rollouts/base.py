@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -44,6 +45,11 @@ class Completion:
     """[T] int64: updates behind the weights that sampled each token; None where the policy itself did."""
     turn: Tensor | None = None
     """[L] int64: the policy's turn that a token is of, from 1; 0 in a reply.  None where there is one turn."""
+
+    @property
+    def spoken(self) -> Tensor:
+        """[L] bool: which tokens are the policy's own."""
+        return torch.ones_like(self.tokens, dtype=torch.bool) if self.turn is None else self.turn > 0
 
     @property
     def last_turn(self) -> Tensor:

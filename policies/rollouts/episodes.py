@@ -38,6 +38,11 @@ class EpisodeLimits:
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ValueError(f"max_tokens must be >= 1, got {self.max_tokens}")
 
+    def most_spoken(self, turn_tokens: int) -> int:
+        """Tokens that the policy can speak in an episode, with turns of at most so many."""
+        most = self.max_turns * turn_tokens
+        return most if self.max_tokens is None else min(most, self.max_tokens)
+
 
 def play(
     engine: RolloutEngine,
@@ -63,7 +68,7 @@ def play(
     for number in range(1, limits.max_turns + 1):
         texts = policy.decode([turn.tokens for turn in turns])
         for episode, turn, text in zip(running, turns, texts, strict=True):
-            episode.speak(number, turn, text)
+            episode.speak(turn, text)
         room = sampling.max_tokens if number < limits.max_turns else None
         running = [e for e in running if e.hear(policy, reply, limits, room)]
         if not running:
@@ -85,14 +90,12 @@ class _Episode:
     which: int  # its prompt, of those that are played
     number: int  # its own, of the whole batch
     said: list[Tensor]  # the prompt, a turn, a reply, a turn, …
-    turn_of: list[int] = field(default_factory=list)  # of all said but the prompt; 0 is a reply
     turns: list[Completion] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     finished: bool = False
 
-    def speak(self, number: int, turn: Completion, text: str) -> None:
+    def speak(self, turn: Completion, text: str) -> None:
         self.said.append(turn.tokens)
-        self.turn_of.append(number)
         self.turns.append(turn)
         self.texts.append(text)
 
@@ -112,7 +115,6 @@ class _Episode:
         if room is None or not self._has_room(len(tokens) + room, policy, limits):
             return False
         self.said.append(tokens)
-        self.turn_of.append(0)
         return True
 
     def _has_room(self, wanted: int, policy: LoadedPolicy, limits: EpisodeLimits) -> bool:
@@ -124,11 +126,13 @@ class _Episode:
 
     def completion(self) -> Completion:
         versions = [turn.versions for turn in self.turns if turn.versions is not None]
-        lengths = torch.tensor([len(tokens) for tokens in self.said[1:]])
+        pieces = self.said[1:]
+        number = torch.tensor([0 if place % 2 else place // 2 + 1 for place in range(len(pieces))])
+        lengths = torch.tensor([len(tokens) for tokens in pieces])
         return Completion(
-            tokens=torch.cat(self.said[1:]),
+            tokens=torch.cat(pieces),
             logprobs=torch.cat([turn.logprobs for turn in self.turns]),
             finished=self.finished,
             versions=torch.cat(versions) if versions else None,
-            turn=torch.repeat_interleave(torch.tensor(self.turn_of), lengths),
+            turn=torch.repeat_interleave(number, lengths),
         )

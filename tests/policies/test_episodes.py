@@ -157,6 +157,18 @@ def test_chance_does_not_depend_on_who_else_plays(policy, engine, prompts):
     assert as_lists(play_with(engine, policy, prompts, seed=4)) != whole
 
 
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [
+        (EpisodeLimits(max_turns=3), 15),  # three turns of five
+        (EpisodeLimits(max_turns=3, max_tokens=40), 15),
+        (EpisodeLimits(max_turns=3, max_tokens=12), 12),
+    ],
+)
+def test_the_most_that_the_policy_can_say(limits, most):
+    assert limits.most_spoken(5) == most
+
+
 @pytest.mark.parametrize("setting", ["max_turns", "max_tokens"])
 def test_limits_are_guarded(setting):
     with pytest.raises(ValueError, match=f"{setting} must be >= 1, got 0"):

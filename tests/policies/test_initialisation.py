@@ -17,7 +17,7 @@ from policies.initialisation import (
     rollout_entropy,
 )
 from policies.loading import LoadedPolicy
-from policies.rollouts.base import Sampling
+from policies.rollouts.base import Completion, Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.tiny import TinyModel, character_tokenizer, tiny_model
 
@@ -139,13 +139,13 @@ def policy() -> LoadedPolicy:
 
 def measured(policy: LoadedPolicy, temperature: float, micro_batch_size: int | None = None) -> float:
     engine = TransformersEngine(policy.model, pad_id=policy.pad_id, stop_ids=policy.stop_ids)
-    sampling = Sampling(temperature=temperature, max_tokens=6, seed=7)
+    prompts = [policy.encode("1+2="), policy.encode("34+5=")]
+    groups = engine.generate(prompts, 8, Sampling(temperature=temperature, max_tokens=6, seed=7))
     return rollout_entropy(
         policy,
-        engine,
-        ["1+2=", "34+5="],
-        num_samples=8,
-        sampling=sampling,
+        [prompt for prompt in prompts for _ in range(8)],
+        [completion for group in groups for completion in group],
+        temperature=temperature,
         micro_batch_size=micro_batch_size,
     )
 
@@ -165,6 +165,20 @@ def test_entropy_of_rollouts_is_that_of_the_distribution_sampled_from(policy):
             entropies.append(torch.distributions.Categorical(logits=logits).entropy())
     assert measured(policy, 1.5) == pytest.approx(torch.cat(entropies).mean().item(), rel=1e-5)
     assert measured(policy, 1.5, micro_batch_size=3) == pytest.approx(measured(policy, 1.5), rel=1e-6)
+
+
+def test_replies_in_an_episode_are_not_the_policys_entropy(policy):
+    """Of the tokens 1 2 | + = | 3, the middle two are the task's; the mean is over the other three."""
+    prompt, tokens = policy.encode("7="), policy.encode("12+=3")
+    episode = Completion(
+        tokens=tokens, logprobs=torch.zeros(3), finished=True, turn=torch.tensor([1, 1, 0, 0, 2])
+    )
+    with torch.no_grad():
+        logits = policy.model(input_ids=torch.cat([prompt, tokens])[None]).logits[0, len(prompt) - 1 : -1]
+    entropy = torch.distributions.Categorical(logits=logits).entropy()
+    expected = (entropy[0] + entropy[1] + entropy[4]).item() / 3
+    assert rollout_entropy(policy, [prompt], [episode], temperature=1.0) == pytest.approx(expected, rel=1e-5)
+    assert expected != pytest.approx(entropy.mean().item(), rel=1e-3)
 
 
 def test_a_real_policy_is_recalibrated_to_its_floor(policy):

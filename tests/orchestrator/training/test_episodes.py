@@ -56,6 +56,18 @@ def test_a_run_of_episodes_measures_turns_and_sees_them_as_the_engine_did(write_
 
 
 @pytest.mark.parametrize(
+    ("changes", "most"),
+    [
+        ({}, 18),  # three turns of six tokens; 24 with the replies
+        ({"rollout.episode": {"max_turns": 3, "max_tokens": 15}}, 15),
+        ({"task": {"kind": "arithmetic", "num_digits": 1}}, 6),
+    ],
+)
+def test_the_longest_response_is_a_whole_episode(write_campaign, changes, most):
+    assert campaign(write_campaign, changes, {}).arms[0].config.max_response_tokens == most
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         (
@@ -65,6 +77,11 @@ def test_a_run_of_episodes_measures_turns_and_sees_them_as_the_engine_did(write_
         (
             {"rollout.episode": {"max_turns": 1}},
             "rollout.episode.max_turns: must be at least 2 for 'calculator', which answers back, got 1",
+        ),
+        (
+            {"rollout.episode": {"max_tokens": 6}},
+            r"rollout.episode.max_tokens: must be above rollout.max_tokens \(6\), which is of one turn, or there is "
+            "no second one, got 6",
         ),
     ],
 )

@@ -71,6 +71,21 @@ def test_what_is_measured_is_the_task_of_the_first_phase(make_run):
     )
 
 
+def test_what_is_measured_of_a_task_that_answers_back_is_its_whole_episodes(make_run):
+    changes = {
+        "task": {"kind": "calculator", "num_operations": 1, "num_digits": 1},
+        "rollout.max_tokens": 6,
+        "rollout.episode": {"max_turns": 3},
+    }
+    folder = make_run({"floor_nats": 0.1, "action": "accept"}, changes)
+    first = train(folder)
+    assert first["rollout/turns"] > 1
+    assert first["entropy"] != first["entropy/turn/1"]
+    assert first["entropy"] == pytest.approx(
+        json.loads(folder.start_path.read_text())["entropy_nats"], rel=1e-9
+    )
+
+
 def test_accept_warns_and_changes_nothing(make_run, caplog):
     plain = train(make_run({}, {"tracking.folder": "plain"}))
     folder = make_run({"floor_nats": FLOOR}, {"tracking.folder": "accepted"})
