@@ -47,7 +47,8 @@ class Mixture(Task):
     training and in the exam; a member whose held-out prompts run out leaves its place to the others.  Each
     member is walked in its own order, so that its epochs stay whole.  A domain is the member's name, a dot
     and its own domain: members with domains of the same name are told apart, and metrics and loops can be
-    kept for each (``domain: sums.add2``).  Members should not share prompts: each splits its own.
+    kept for each (``domain: sums.add2``).  Each member holds out its own prompts: members that share some have
+    to hold out the same ones, as those do whose split is by content with one fraction.
     """
 
     kind: ClassVar[str] = "mixture"

@@ -15,13 +15,14 @@ from policies.sensors import DOMAIN
 from policies.sources import BUILTIN
 from tasks import Problem, Task
 from tasks.demonstrations import demonstration
+from tasks.mixture import Mixture
 from tasks.splits import held_out_set
 
 NUM_SHOWN = 32
 """Training problems of each task that are looked at."""
 
 NUM_SEARCHED = 1024
-"""Training problems of each task among which a domain has to be."""
+"""Training problems of each task among which a domain has to be, and no prompt of the exam."""
 
 
 def check_prompts(config: RunConfig) -> Iterator[str]:
@@ -33,6 +34,7 @@ def check_prompts(config: RunConfig) -> Iterator[str]:
         yield f"task: {error}"
         return
     yield from _context(config, [*exam, *shown])
+    yield from _kept_apart(config.task, exam)
     yield from _demonstrations(config, shown[0])
     yield from _order(config)
     of_phases = [
@@ -61,6 +63,21 @@ def _context(config: RunConfig, problems: Sequence[Problem]) -> Iterator[str]:
 def _longest(problems: Sequence[Problem]) -> int:
     """Tokens of the longest prompt to a built-in policy: a character is a token."""
     return max(len(problem.prompt) for problem in problems)
+
+
+def _kept_apart(task: Task, exam: Sequence[Problem]) -> Iterator[str]:
+    """Members of a mixture that share prompts, and do not hold the same ones out: seen in those looked at, or not."""
+    if not isinstance(task, Mixture):
+        return
+    held_out = {problem.prompt: problem.domain for problem in exam}
+    for problem in _training(task, NUM_SEARCHED):
+        if problem.prompt in held_out:
+            yield (
+                f"task.tasks: must not train on what the exam asks, and {problem.prompt[:60]!r} is held out of "
+                f"{held_out[problem.prompt]!r} and trained on in {problem.domain!r}; keep the prompts of the members "
+                "apart, or hold out the same ones"
+            )
+            return
 
 
 def _demonstrations(config: RunConfig, problem: Problem) -> Iterator[str]:

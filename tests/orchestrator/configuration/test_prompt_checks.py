@@ -251,3 +251,28 @@ def test_problems_of_a_phase_must_be_ones_that_the_run_s_task_can_grade(write_ca
         assert "arms.arm.phases.0.task: its problems are not graded alike by the run's own task" in refusal(
             path
         )
+
+
+# Mixtures ---------------------------------------------------------------------------------------------
+
+
+def two_of(tmp_path, second):
+    """The same forty sums twice, a tenth of them held out; the second member has other settings or another file."""
+    rows = [f'{{"prompt": "{n}+1=", "answer": "{n + 1}"}}' for n in range(40)]
+    (tmp_path / "sums.jsonl").write_text("\n".join(rows))
+    (tmp_path / "exam.jsonl").write_text(rows[39])
+    files = [{"kind": "jsonl", "path": str(tmp_path / "sums.jsonl")} | more for more in ({}, second)]
+    members = [{"task": task, "name": name} for task, name in zip(files, ("one", "two"), strict=True)]
+    return {"task": {"kind": "mixture", "tasks": members}, "evaluation.num_problems": 2}
+
+
+def test_a_prompt_is_not_held_out_of_one_member_and_trained_on_in_another(write_campaign, tmp_path):
+    changes = two_of(tmp_path, {"held_out_path": str(tmp_path / "exam.jsonl")})
+    assert (
+        "task.tasks: must not train on what the exam asks, and '39+1=' is held out of 'two.jsonl' and trained on "
+        "in 'one.jsonl'; keep the prompts of the members apart, or hold out the same ones"
+    ) in refusal(write_campaign(changes))
+
+
+def test_members_that_share_prompts_and_hold_out_the_same_are_accepted(write_campaign, tmp_path):
+    accepted(write_campaign(two_of(tmp_path, {})))
