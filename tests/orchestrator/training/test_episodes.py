@@ -88,3 +88,30 @@ def test_the_longest_response_is_a_whole_episode(write_campaign, changes, most):
 def test_what_cannot_be_is_refused(write_campaign, changes, message):
     with pytest.raises(ConfigError, match=message):
         check_campaign(campaign(write_campaign, changes, {"second": ON_THE_SECOND_TURN}))
+
+
+@pytest.mark.slow
+def test_a_policy_learns_to_use_the_calculator(write_campaign):
+    """One sum of one-digit numbers: 8-6? takes the call 8-6=, then the answer 2.
+
+    Held-out pass rate, seven runs of other seeds: from 0.47 .. 0.53 to 0.81 .. 0.88, by 0.33 .. 0.37 in each.
+    """
+    torch.set_num_threads(1)
+    changes = {
+        "policy.warm_start": {"num_steps": 300, "batch_size": 32, "learning_rate": 1.0e-2, "error_rate": 0.2},
+        "task": {"kind": "calculator", "num_operations": 1, "num_digits": 1},
+        "learner.iterations": 25,
+        "learner.prompts_per_iteration": 16,
+        "learner.group_size": 8,
+        "learner.checkpoint_every": 50,
+        "rollout": {"max_tokens": 6, "episode": {"max_turns": 3}},
+        "evaluation": {"every": 50, "num_problems": 12, "num_samples": 16, "pass_at": [4]},
+    }
+    made = read_campaign(write_campaign(changes))
+    run = prepare(made).run("grpo", 0)
+    assert worker.main(str(run.path)) == worker.EXIT_DONE, run.read_status().reason
+    before, after = (r.metrics["eval/pass_rate"] for r in run.records() if r.kind == "eval")
+    assert after > before + 0.17
+    train = [record.metrics for record in run.records() if record.kind == "train"]
+    assert train[-1]["entropy/turn/1"] < 0.7 * train[0]["entropy/turn/1"]  # 0.13 of 0.40 in those runs
+    assert train[-1]["rollout/turns"] > 1.8  # it has not learned to do without
