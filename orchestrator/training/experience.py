@@ -28,14 +28,7 @@ class Rollouts:
 
     problems: Sequence[Problem]  # [N]
     prompts: Sequence[Tensor]  # [N] int64 token ids
-    responses: Sequence[Tensor]  # [N] int64 token ids
-    texts: Sequence[str]  # [N] decoded responses, of episodes their last turns
-    turns: Sequence[Tensor] | None  # [N] as `Completion.turn`, where the task answers back
-    behaviour_logprobs: Tensor  # [T] float32, of the engine
-    versions: (
-        Tensor | None
-    )  # [T] int64: updates behind the weights that sampled a token; None: all there were
-    finished: Tensor  # [N] bool: ended by itself, or by the task
+    completions: Sequence[Completion]  # [N]
     grades: Grades
     group: Tensor  # [N] int64
     temperature: float
@@ -47,20 +40,41 @@ class Rollouts:
         return torch.tensor(self.grades.scores, dtype=torch.float32)
 
     @property
-    def spoken(self) -> list[Tensor] | None:
-        """[N] of bool, which tokens of a response are the policy's own; None is all of them."""
-        return None if self.turns is None else [turn > 0 for turn in self.turns]
+    def responses(self) -> list[Tensor]:
+        """[N] int64 token ids, with the replies in an episode."""
+        return [each.tokens for each in self.completions]
+
+    @property
+    def spoken(self) -> list[Tensor]:
+        """[N] of bool, which tokens of a response are the policy's own."""
+        return [each.spoken for each in self.completions]
 
     @property
     def lengths(self) -> Tensor:
         """[N] float64, the policy's own tokens."""
-        own = self.spoken or [torch.ones(len(response)) for response in self.responses]
-        return torch.tensor([float(tokens.sum()) for tokens in own], dtype=torch.float64)
+        return torch.tensor([float(own.sum()) for own in self.spoken], dtype=torch.float64)
 
     @property
     def domains(self) -> list[str]:
         """[N] names."""
         return [problem.domain for problem in self.problems]
+
+    @property
+    def behaviour_logprobs(self) -> Tensor:
+        """[T] float32, of the engine."""
+        return torch.cat([each.logprobs for each in self.completions])
+
+    @property
+    def versions(self) -> Tensor | None:
+        """[T] int64, updates behind the weights that sampled a token; None where the policy itself did."""
+        versions = [each.versions for each in self.completions if each.versions is not None]
+        return torch.cat(versions) if versions else None
+
+    @property
+    def turn(self) -> Tensor | None:
+        """[T] int64, from 1, the turn that a token of the policy's own is of; None where there is but one."""
+        turns = [each.turn[each.spoken] for each in self.completions if each.turn is not None]
+        return torch.cat(turns) if turns else None
 
     def metrics(self, logprobs: Tensor, version: int) -> dict[str, float]:
         """Lengths, truncation, repetition, speed, what went wrong in grading, and how far the engine is off.
@@ -69,14 +83,16 @@ class Rollouts:
         responses are of another policy than the one that learns from them.  ``version`` is the number of
         updates behind that one.
         """
-        staleness = torch.zeros(1) if self.versions is None else version - self.versions
+        N, lengths, versions = len(self.completions), self.lengths, self.versions
+        staleness = torch.zeros(1) if versions is None else version - versions
         gap = (logprobs.cpu() - self.behaviour_logprobs).abs().double()
-        lengths = self.lengths
-        episodes = {} if self.turns is None else {"rollout/turns": _mean_turns(self.turns)}
+        episodes = {}
+        if self.turn is not None:
+            episodes = {"rollout/turns": sum(each.num_turns for each in self.completions) / N}
         return episodes | {
             "rollout/length": lengths.mean().item(),
             "rollout/length/max": lengths.max().item(),
-            "rollout/truncated": 1.0 - self.finished.double().mean().item(),
+            "rollout/truncated": 1.0 - sum(each.finished for each in self.completions) / N,
             "rollout/repetition": repeated_share(self.responses),
             "rollout/starved_groups": uniform_share(self.rewards, self.group),
             "rollout/temperature": self.temperature,
@@ -151,44 +167,16 @@ def collect(
     sampled = perf_counter()
     grades = graders.grade(repeated[share.start * num_samples : share.stop * num_samples], texts)
     graded = perf_counter()
-    parts = ranks.gather((completions, texts, grades, sampled - start, graded - sampled))
-    completions = [completion for part in parts for completion in part[0]]
+    parts = ranks.gather((completions, grades, sampled - start, graded - sampled))
     return Rollouts(
         problems=repeated,
         prompts=[prompt for prompt in prompts for _ in range(num_samples)],
-        responses=[completion.tokens for completion in completions],
-        texts=[text for part in parts for text in part[1]],
-        turns=_turns(completions),
-        behaviour_logprobs=torch.cat([completion.logprobs for completion in completions]),
-        versions=_versions(completions),
-        finished=torch.tensor([completion.finished for completion in completions]),
-        grades=Grades.join([part[2] for part in parts]),
+        completions=[completion for part in parts for completion in part[0]],
+        grades=Grades.join([part[1] for part in parts]),
         group=torch.repeat_interleave(torch.arange(len(problems)), num_samples),
         temperature=sampling.temperature,
-        seconds={"rollout": max(part[3] for part in parts), "grade": max(part[4] for part in parts)},
+        seconds={"rollout": max(part[2] for part in parts), "grade": max(part[3] for part in parts)},
     )
-
-
-def _versions(completions: Sequence[Completion]) -> Tensor | None:
-    """[T] those of every token, or None where the policy itself sampled."""
-    versions = [completion.versions for completion in completions if completion.versions is not None]
-    return torch.cat(versions) if versions else None
-
-
-def _turns(completions: Sequence[Completion]) -> list[Tensor] | None:
-    """[N] the turns of every completion; None where there is but one."""
-    turns = [completion.turn for completion in completions if completion.turn is not None]
-    return turns or None
-
-
-def _mean_turns(turns: Sequence[Tensor]) -> float:
-    return sum(float(turn.max()) for turn in turns) / len(turns)
-
-
-def _own(turns: Sequence[Tensor]) -> Tensor:
-    """[T] the turn of every token of the policy's own, row by row."""
-    every = torch.cat(list(turns))
-    return every[every > 0]
 
 
 def token_batch(
@@ -229,7 +217,7 @@ def token_batch(
         rewards=rollouts.rewards,
         group=rollouts.group,
         domain=torch.tensor([domain_code(name) for name in rollouts.domains], dtype=torch.int64),
-        turn=None if rollouts.turns is None else _own(rollouts.turns),
+        turn=rollouts.turn,
         filtered_logprobs=seen.filtered_logprobs,
         filtered_entropy=seen.filtered_entropy,
         importance=importance,

@@ -52,6 +52,11 @@ class Completion:
         return torch.ones_like(self.tokens, dtype=torch.bool) if self.turn is None else self.turn > 0
 
     @property
+    def num_turns(self) -> int:
+        """Turns of the policy."""
+        return 1 if self.turn is None else int(self.turn.max())
+
+    @property
     def last_turn(self) -> Tensor:
         """Tokens of the policy's last turn."""
         return self.tokens if self.turn is None else self.tokens[self.turn == self.turn.max()]
