@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
@@ -10,55 +11,88 @@ from orchestrator.report.html_parts import chip, table_rows
 from orchestrator.storage.guardrail_files import Event
 from orchestrator.storage.run_data import Campaign, Run
 
+GRAVEST_FIRST: dict[str, str] = {"stop": "stop", "rollback": "rollback", "hold": "hold", "warn": "warning"}
+"""Actions, and the nouns for them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One event of a run, and what came of it."""
+    """What a detector found in a run, once or over and over, and what came of it the last time."""
 
     run: Run
-    event: Event
-    outcome: str
+    events: tuple[Event, ...]
+
+    @property
+    def first(self) -> Event:
+        return self.events[0]
+
+    @property
+    def outcome(self) -> str:
+        return _outcome(self.run, self.events[-1])
 
 
 def findings_of_guardrails(campaign: Campaign) -> Iterator[Finding]:
-    """Every event of every run, in the order of the runs."""
+    """Run after run; what did no more than warn or hold is one finding however often it tripped."""
     for run in campaign.runs:
+        alike: dict[tuple[str, ...], list[Event]] = {}
         for event in run.events:
-            yield Finding(run=run, event=event, outcome=_outcome(run, event))
+            attempt = str(event.attempt) if event.action in ("stop", "rollback") else ""
+            alike.setdefault((event.detector, event.subject, event.action, attempt), []).append(event)
+        for events in alike.values():
+            yield Finding(run=run, events=tuple(events))
 
 
 def guardrail_lines(campaign: Campaign) -> list[str]:
-    """A line for each detector of each run: what it found first, and how often."""
-    seen: dict[tuple[str, str], list[Finding]] = {}
-    for found in findings_of_guardrails(campaign):
-        seen.setdefault((found.run.name, found.event.detector), []).append(found)
+    """A line for each finding."""
     return [
-        f"{name}: {several[0].event.reason} (iteration {several[0].event.iteration}"
-        f"{f', and {len(several) - 1} times more' if len(several) > 1 else ''}); {several[-1].outcome}"
-        for (name, _), several in seen.items()
+        f"{found.run.name}: {found.first.reason} (iteration {found.first.iteration}"
+        f"{f', and {len(found.events) - 1} times more' if len(found.events) > 1 else ''}); {found.outcome}"
+        for found in findings_of_guardrails(campaign)
     ]
 
 
 def guardrail_section(campaign: Campaign) -> str:
-    """The section of the page; nothing where nothing was found."""
-    found = list(findings_of_guardrails(campaign))
+    """The section of the page, the gravest findings first; nothing where nothing was found."""
+    found = sorted(
+        findings_of_guardrails(campaign), key=lambda each: list(GRAVEST_FIRST).index(each.first.action)
+    )
     if not found:
         return ""
     rows = table_rows(
         (
             chip(campaign, each.run.info.arm),
             str(each.run.info.seed),
-            str(each.event.iteration),
-            escape(each.event.reason),
+            f'<span class="state {each.first.action}">{each.first.action}</span>',
+            escape(each.first.detector),
+            _iterations(each),
+            escape(each.first.reason.removeprefix(f"{each.first.detector}: ")),
             escape(each.outcome),
         )
         for each in found
     )
-    heads = "".join(f"<th>{head}</th>" for head in ("arm", "seed", "iteration", "found", "what came of it"))
+    heads = ("arm", "seed", "action", "detector", "iteration", "what was seen at first", "what came of it")
     return (
-        '<section class="wide" id="guardrails"><h2>Guardrails</h2><div class="scroll"><table class="runs">'
-        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>"
+        f'<section class="wide" id="guardrails"><h2>Guardrails</h2><p class="note">{_lead(campaign, found)}</p>'
+        '<div class="scroll"><table class="runs found">'
+        f"<thead><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr></thead><tbody>{rows}</tbody>"
+        "</table></div></section>"
     )
+
+
+def _lead(campaign: Campaign, found: list[Finding]) -> str:
+    count = Counter(each.first.action for each in found)
+    what = [
+        f"{count[action]} {noun}{'s' if count[action] > 1 else ''}"
+        for action, noun in GRAVEST_FIRST.items()
+        if count[action]
+    ]
+    num_runs = len({each.run.name for each in found})
+    return f"In {num_runs} of {len(campaign.runs)} runs: {', '.join(what)}."
+
+
+def _iterations(found: Finding) -> str:
+    num, last = len(found.events), found.events[-1].iteration
+    return f"{found.first.iteration}" if num == 1 else f"{found.first.iteration} … {last}, {num} times"
 
 
 def _outcome(run: Run, event: Event) -> str:

@@ -33,10 +33,28 @@ def fired(make_campaign):
 def test_the_page_has_a_section_with_reason_and_outcome(make_campaign):
     campaign = fired(make_campaign)
     section = guardrail_section(campaign)
-    assert "explosion: &lt;entropy&gt; was above 0.7" in section
+    assert "<td>&lt;entropy&gt; was above 0.7</td>" in section
+    assert "In 1 of 2 runs: 1 rollback, 1 warning." in section
     assert "rolled back to iteration 20; limits of entropy to [0, 0.02]" in section
     assert "a warning" in section
     assert section in render(campaign)
+
+
+def test_the_gravest_come_first_and_what_trips_over_and_over_is_one_row(make_campaign):
+    folder = make_campaign(seeds=(0,), arms=("grpo",))
+    run = folder.run("grpo", 0)
+    for iteration in (10, 17, 23):
+        append_event(run.events_path, replace(CUT, iteration=iteration, attempt=0))
+    append_event(run.events_path, replace(EXPLODED, action="stop"))
+    campaign = load_campaign(folder)
+    section = guardrail_section(campaign)
+    assert section.count("<tr>") == 3
+    assert section.index("state stop") < section.index("state warn")
+    assert "<td>10 … 23, 3 times</td>" in section
+    assert [line.partition("(")[2] for line in guardrail_lines(campaign)] == [
+        "iteration 10, and 2 times more); a warning",
+        "iteration 30); the run was stopped",
+    ]
 
 
 def test_a_rollback_too_many_is_a_stop(make_campaign):
