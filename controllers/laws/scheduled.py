@@ -29,6 +29,10 @@ class ScheduledPID(Law):
     ``log``, which has it built in and wants β = 0.  y is noisy, and so are gains that follow it: filter
     the sensor, or prefer ``log``.
 
+    Of what the limits cut off, the integral is only relieved of as much as there would be at the reference
+    gains: in the warm-up of a learning rate gains are large, the limits cut most of p, and an integral
+    that took all of it would still fight the error when the gains have come down.
+
     What the schedule knows it knows beforehand; ``self_tuning`` finds out.
     """
 
@@ -76,12 +80,20 @@ class ScheduledPID(Law):
         return (LEARNING_RATE,) if self.learning_rate_exponent else ()
 
     def init(self) -> State:
-        return self.pid.init()
+        """The state of the PID, and the factor at the last sample."""
+        return self.pid.init(), 1.0
 
     def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
-        factor, pid = self.factor(sample), self.pid
-        scaled = replace(pid, kp=pid.kp * factor, ki=pid.ki * factor, kd=pid.kd * factor)
-        return scaled.step(state, sample)
+        (own, last_factor), factor, pid = state, self.factor(sample), self.pid
+        scaled = replace(
+            pid,
+            kp=pid.kp * factor,
+            ki=pid.ki * factor,
+            kd=pid.kd * factor,
+            tracking=pid.tracking / max(1.0, last_factor),
+        )
+        own, terms = scaled.step(own, sample)
+        return (own, factor), terms
 
     def factor(self, sample: Sample) -> float:
         """What the gains are multiplied with at this sample."""

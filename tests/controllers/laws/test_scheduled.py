@@ -50,8 +50,22 @@ def test_at_the_reference_it_is_the_pid_to_the_bit(ys):
     for t, y in enumerate(ys):
         ours, terms = LAW.step(ours, sample(t=t, y=y, u=u))
         theirs, expected = GAINS.step(theirs, sample(t=t, y=y, u=u))
-        assert (ours, terms) == (theirs, expected)
+        assert (ours, terms) == ((theirs, 1.0), expected)
         u = sum(terms.values()) / 2  # cut by a limit, so that the tracking counts
+
+
+def test_large_gains_of_a_warm_up_do_not_turn_the_integral_against_the_error():
+    law = ScheduledPID(pid=PID(kp=1.0, ki=0.1), learning_rate_reference=1e-3)
+    # a tenth of the rate, e = 0.1: p = 10 · 0.1, of which a limit leaves 0.4
+    state, first = law.step(law.init(), sample(rate=1e-4))
+    assert sum(first.values()) == pytest.approx(1.0)
+    # at the full rate: p = 0.1, i = 0.1 · 0.1 − (1.0 − 0.4) / 10; with all of the excess it were −0.59
+    _, second = law.step(state, sample(t=1, u=0.4))
+    assert second == pytest.approx({"bias": 0.0, "p": 0.1, "i": -0.05, "d": 0.0})
+    # small gains, of a rate above the reference, are relieved of all of it: p = 0.01, cut to 0
+    state, _ = law.step(law.init(), sample(rate=1e-2))
+    _, second = law.step(state, sample(t=1, u=0.0))
+    assert second["i"] == pytest.approx(0.1 * 0.1 - 0.01)
 
 
 def test_a_change_of_rate_gives_no_bump_at_zero_error():
