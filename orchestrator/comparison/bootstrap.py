@@ -108,7 +108,8 @@ def _bands(sample: Array, confidence: float, num_resamples: int, seed: int) -> t
     tail = tail_level(num, confidence)
     if tail <= float(num) ** -num:  # less than the chance to draw one value n times
         return sample[0], sample[-1]
-    means = np.sort(sample.T @ _weights(num, num_resamples, seed).T, axis=1)  # twice as fast as a partition
+    means = sample.T @ _weights(num, num_resamples, seed).T
+    means.sort(axis=1)  # twice as fast as a partition
     return _quantile(means, tail), _quantile(means, 1 - tail)
 
 

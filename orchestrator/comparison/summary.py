@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import nan
 from typing import Any
 
@@ -22,7 +23,6 @@ from orchestrator.storage.run_data import (
     Arm,
     Array,
     Run,
-    main_loop,
     measured,
     sensed,
     setpoint,
@@ -34,16 +34,16 @@ HOLD_FRACTION = 0.25  # of the iterations, over which a loop is asked whether it
 SETTLING_TOLERANCE = 0.1  # of the setpoint
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Estimate:
     """A figure over seeds: one value a run, nan where the run has none."""
 
     values: tuple[float, ...]
 
-    @property
+    @cached_property
     def finite(self) -> Array:
-        values: Array = np.array([value for value in self.values if np.isfinite(value)], dtype=float)
-        return values
+        values: Array = np.array(self.values, dtype=float)
+        return values[np.isfinite(values)]
 
     @property
     def num(self) -> int:
@@ -143,7 +143,7 @@ def saturation(run: Run) -> float:
     A law with a memory of its own between limits asks for no more than they allow, so nothing is ever cut
     off its command; it is at its limit where the error pulls further and the command cannot follow.
     """
-    loop, law = main_loop(run), _main_settings(run).get("law") or {}
+    loop, law = run.main_loop, _main_settings(run).get("law") or {}
     flags = run.train.get(f"loop/{loop}/saturated")
     if law.get("kind") != "increment":
         return mean(flags)
@@ -180,7 +180,7 @@ def inside_band(run: Run) -> float:
 
 def _main_settings(run: Run) -> Mapping[str, Any]:
     """The main loop as it was configured."""
-    settings: Mapping[str, Any] = (run.info.config.get("loops") or {}).get(main_loop(run)) or {}
+    settings: Mapping[str, Any] = (run.info.config.get("loops") or {}).get(run.main_loop) or {}
     return settings
 
 

@@ -5,24 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import nan
 
-from controllers.quality import (
-    effort,
-    iae_nats,
-    offset_nats,
-    overshoot_nats,
-    rmse_nats,
-    settling_iteration,
-)
-from orchestrator.comparison.summary import (
-    HOLD_FRACTION,
-    SETTLING_TOLERANCE,
-    Estimate,
-    harris,
-    hold_error,
-    mean,
-    saturation,
-)
-from orchestrator.storage.run_data import Arm, Array, main_loop, sensed, setpoint
+from controllers.quality import effort, iae_nats, offset_nats, overshoot_nats, settling_iteration
+from orchestrator.comparison.summary import HOLD_FRACTION, SETTLING_TOLERANCE, Estimate, Summary, mean
+from orchestrator.storage.run_data import Arm, Array, sensed, setpoint
 
 WINDOW = 5  # readings in the moving mean that has to settle, so that noise does not count against a loop
 
@@ -43,22 +28,20 @@ class Tracking:
     harris: Estimate  # mean square error over the least that noise and delay allow, last half
 
 
-def tracking(arm: Arm) -> Tracking:
-    """From the arm's finished runs."""
-    signals = [(run, sensed(run), setpoint(run), f"loop/{main_loop(run)}") for run in arm.done]
+def tracking(arm: Arm, summary: Summary) -> Tracking:
+    """From the arm's finished runs, and what its summary says already."""
+    signals = [(sensed(run), setpoint(run)) for run in arm.done]
     return Tracking(
         arm=arm.name,
-        rmse=Estimate(tuple(rmse_nats(y, r) for _, y, r, _ in signals)),
-        hold_error=Estimate(tuple(hold_error(run) for run, *_ in signals)),
-        iae=Estimate(tuple(iae_nats(y, r) for _, y, r, _ in signals)),
-        overshoot=Estimate(tuple(overshoot_nats(y, r) for _, y, r, _ in signals)),
-        offset=Estimate(tuple(_offset(y, r) for _, y, r, _ in signals)),
-        settling=Estimate(
-            tuple(settling_iteration(y, r, SETTLING_TOLERANCE, WINDOW) for _, y, r, _ in signals)
-        ),
-        effort=Estimate(tuple(effort(run.train.get(f"{loop}/u")) for run, _, _, loop in signals)),
-        saturation=Estimate(tuple(saturation(run) for run, *_ in signals)),
-        harris=Estimate(tuple(harris(run) for run in arm.done)),
+        rmse=summary.rmse,
+        hold_error=summary.hold_error,
+        iae=Estimate(tuple(iae_nats(y, r) for y, r in signals)),
+        overshoot=Estimate(tuple(overshoot_nats(y, r) for y, r in signals)),
+        offset=Estimate(tuple(_offset(y, r) for y, r in signals)),
+        settling=Estimate(tuple(settling_iteration(y, r, SETTLING_TOLERANCE, WINDOW) for y, r in signals)),
+        effort=Estimate(tuple(effort(run.train.get(f"loop/{run.main_loop}/u")) for run in arm.done)),
+        saturation=summary.saturation,
+        harris=summary.harris,
     )
 
 

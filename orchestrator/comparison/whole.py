@@ -75,17 +75,18 @@ def compare(
     if target is None:
         target = default_target(arms, baseline, metric)
     parts = strata(arms, metric)
+    summaries = tuple(summarise(arm) for arm in arms)
     return Comparison(
         campaign=campaign,
         metric=metric,
         baseline=baseline,
         target=target,
-        summaries=tuple(summarise(arm) for arm in arms),
+        summaries=summaries,
         contrasts=tuple(contrasts(arms, metric, baseline)) if arms else (),
         efficiencies=tuple(efficiency(arm, metric, target) for arm in arms) if isfinite(target) else (),
         pass_at_k=tuple(pass_at_k(arm) for arm in arms),
         profiles=tuple(profile(arm, parts) if parts else None for arm in arms),
         laws=tuple(fit_entropy_law(*entropy_and_reward(arm.shown)) for arm in arms),
-        tracking=tuple(tracking(arm) for arm in arms),
+        tracking=tuple(tracking(arm, known) for arm, known in zip(arms, summaries, strict=True)),
         recoveries=tuple(recovery for arm in arms for recovery in recoveries(arm)),
     )

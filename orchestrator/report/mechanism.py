@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from controllers.entropy_law import EARLY_FRACTION, EntropyLaw, fit_entropy_law
+from controllers.entropy_law import EARLY_FRACTION, EntropyLaw
 from orchestrator.comparison import Summary, changes, entropy_and_reward
+from orchestrator.comparison.whole import Comparison
 from orchestrator.report.cells import number
 from orchestrator.report.figures import colour, most_points
 from orchestrator.report.plot_style import Figure, numbers, padded, styled, thinned
 from orchestrator.storage.run_data import Arm, Array, Campaign
 
 
-def laws(campaign: Campaign, summaries: Sequence[Summary]) -> list[Figure]:
+def laws(comparison: Comparison) -> list[Figure]:
     """Reward against exp(H) with the fitted law and its ceiling, one figure an arm with common axes."""
+    campaign = comparison.campaign
     points = [entropy_and_reward(arm.shown) for arm in campaign.arms]
     if not any(entropy.size for entropy, _ in points):
         return []
     x_range = padded(np.exp(np.concatenate([[0.0], *(entropy for entropy, _ in points)])))
     y_range = padded(np.concatenate([reward for _, reward in points]))
     return [
-        _law(campaign, arm, summary, pairs, x_range, y_range)
-        for arm, summary, pairs in zip(campaign.arms, summaries, points, strict=True)
+        _law(campaign, arm, law, summary, pairs, x_range, y_range)
+        for arm, law, summary, pairs in zip(
+            campaign.arms, comparison.laws, comparison.summaries, points, strict=True
+        )
     ]
 
 
-def predictions(campaign: Campaign, summaries: Sequence[Summary]) -> list[Figure]:
+def predictions(comparison: Comparison) -> list[Figure]:
     """Measured against predicted change of entropy in each iteration, one figure an arm."""
+    campaign = comparison.campaign
     drawn = [
-        _prediction(campaign, arm, summary) for arm, summary in zip(campaign.arms, summaries, strict=True)
+        _prediction(campaign, arm, summary)
+        for arm, summary in zip(campaign.arms, comparison.summaries, strict=True)
     ]
     return drawn if any(not figure.missing for figure in drawn) else []
 
@@ -39,13 +44,14 @@ def predictions(campaign: Campaign, summaries: Sequence[Summary]) -> list[Figure
 def _law(
     campaign: Campaign,
     arm: Arm,
+    law: EntropyLaw,
     summary: Summary,
     pairs: tuple[Array, Array],
     x_range: list[float],
     y_range: list[float],
 ) -> Figure:
     entropy, reward = pairs
-    law, shade = fit_entropy_law(entropy, reward), colour(campaign, arm.name)
+    shade = colour(campaign, arm.name)
     kept = thinned(entropy.size, most_points(campaign))
     data = [_scatter(np.exp(entropy[kept]), reward[kept], shade, "exp(H) %{x:.3f}<br>reward %{y:.3f}")]
     shapes = []

@@ -148,7 +148,7 @@ def padded(values: Array) -> list[float]:
 
 def numbers(values: Array) -> list[float]:
     """Five significant digits are more than a screen shows, and half the file."""
-    return [float(f"{value:.5g}") for value in values]
+    return [float(f"{value:.5g}") for value in values.tolist()]
 
 
 def thinned(size: int, most: int) -> NDArray[np.int64]:

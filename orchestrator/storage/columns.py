@@ -32,7 +32,8 @@ class Series:
 
     def get(self, name: str) -> Array:
         """One metric over the steps; all nan where it was never measured."""
-        return self.values.get(name, np.full(self.steps.shape, nan))
+        known = self.values.get(name)
+        return np.full(self.steps.shape, nan) if known is None else known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

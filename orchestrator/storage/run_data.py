@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
 import numpy as np
 
@@ -23,7 +23,6 @@ __all__ = [
     "load_campaign",
     "load_runs",
     "loop_names",
-    "main_loop",
     "measured",
     "sensed",
     "setpoint",
@@ -31,7 +30,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """One run, read."""
 
@@ -52,6 +51,13 @@ class Run:
     @property
     def done(self) -> bool:
         return self.status.status == "done"
+
+    @cached_property
+    def main_loop(self) -> str:
+        """The first loop that has a setpoint, or else the first; "" without any."""
+        names = loop_names(self)
+        with_setpoint = [name for name in names if np.isfinite(self.train.get(f"loop/{name}/r")).any()]
+        return (with_setpoint or names or [""])[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,23 +122,10 @@ def group_by_arm(runs: Iterable[Run]) -> tuple[Arm, ...]:
 
 def loop_names(run: Run) -> list[str]:
     """The loops that left a trace, in the order of the configuration."""
-    traced = _traced(tuple(run.train.values))
+    matches = [re.fullmatch(r"loop/([^/]+)/u", name) for name in run.train.values]
+    traced = {match[1] for match in matches if match}
     configured = [name for name in run.info.config.get("loops") or {} if name in traced]
     return configured + sorted(traced - set(configured))
-
-
-@lru_cache(maxsize=64)
-def _traced(metrics: tuple[str, ...]) -> frozenset[str]:
-    """Loops that have a command among these metrics, which the runs of a campaign mostly have alike."""
-    matches = [re.fullmatch(r"loop/([^/]+)/u", name) for name in metrics]
-    return frozenset(match[1] for match in matches if match)
-
-
-def main_loop(run: Run) -> str:
-    """The first loop that has a setpoint, or else the first; "" without any."""
-    names = loop_names(run)
-    with_setpoint = [name for name in names if np.isfinite(run.train.get(f"loop/{name}/r")).any()]
-    return (with_setpoint or names or [""])[0]
 
 
 def terms(run: Run, loop: str) -> list[str]:
@@ -143,16 +136,16 @@ def terms(run: Run, loop: str) -> list[str]:
 
 def setpoint(run: Run) -> Array:
     """r of the main loop [nats/token]."""
-    return run.train.get(f"loop/{main_loop(run)}/r")
+    return run.train.get(f"loop/{run.main_loop}/r")
 
 
 def measured(run: Run) -> Array:
     """y of the main loop: its sensor after the filter."""
-    return run.train.get(f"loop/{main_loop(run)}/y")
+    return run.train.get(f"loop/{run.main_loop}/y")
 
 
 def sensed(run: Run) -> Array:
     """The main loop's sensor before the filter: a filter must not flatter the tracking error."""
-    loop = (run.info.config.get("loops") or {}).get(main_loop(run)) or {}
+    loop = (run.info.config.get("loops") or {}).get(run.main_loop) or {}
     raw = run.train.get(str(loop.get("sensor", "")))
     return raw if np.isfinite(raw).any() else measured(run)

@@ -14,7 +14,7 @@ from orchestrator.comparison import (
     hold_error,
     summarise,
 )
-from orchestrator.storage.run_data import Arm, Run, load_campaign, loop_names, main_loop, sensed, setpoint
+from orchestrator.storage.run_data import Arm, Run, load_campaign, loop_names, sensed, setpoint
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, Status
 
 
@@ -125,7 +125,7 @@ def test_the_main_loop_is_the_first_configured_one_with_a_setpoint(tmp_path):
     make_run(tmp_path, [metrics] * 2, loops={"zz": {}, "b": {}, "a": {}})
     run: Run = load(tmp_path)[0].runs[0]
     assert loop_names(run) == ["zz", "b", "a"]
-    assert main_loop(run) == "b"
+    assert run.main_loop == "b"
     assert setpoint(run).tolist() == [3.0, 3.0]
     assert sensed(run).tolist() == [2.0, 2.0]
 
