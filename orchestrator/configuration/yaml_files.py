@@ -53,9 +53,15 @@ def _override(loaded: Any, override: str) -> None:
     try:
         # Read as YAML, so that a number is a number; an interpolation is left for the whole to resolve.
         given: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))
+        without_effect = given["value"] == {} and bool(OmegaConf.select(loaded, key.strip()))
         OmegaConf.update(loaded, key.strip(), given["value"])
     except (OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError) as error:
         raise ConfigError(f"--set {override}: {_one_line(error)}; the form is key.path=value") from error
+    if without_effect:
+        raise ConfigError(
+            f"--set {override}: an empty mapping changes nothing, since mappings are merged key by key; "
+            "set the keys themselves, or remove them in the file"
+        )
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

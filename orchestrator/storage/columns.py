@@ -88,10 +88,11 @@ def _read(path: Path, keep: Keep | None) -> Columns:
     table = _parse(content[: content.rfind(b"\n") + 1])
     if table is None:
         return to_columns(Tail(path).read(), keep)
-    times = table.column("time").to_numpy()
+    steps, kinds, times = (table.column(name).to_numpy() for name in ("step", "kind", "time"))
+    metrics = table.column("metrics").combine_chunks()
     return Columns(
-        train=_series(table, "train", keep),
-        evaluation=_series(table, "eval", keep),
+        train=_series(steps, metrics, kinds == "train", keep),
+        evaluation=_series(steps, metrics, kinds == "eval", keep),
         seconds=float(times.max() - times.min()),
     )
 
@@ -121,16 +122,12 @@ def _parse(content: bytes) -> Any:
     return table if as_written else None
 
 
-def _series(table: Any, kind: Kind, keep: Keep | None) -> Series:
-    from pyarrow import compute
-
-    rows = table.filter(compute.equal(table.column("kind"), kind))
-    if not rows.num_rows:
-        return Series(steps=np.array([], dtype=np.int64), values={})
-    metrics = rows.column("metrics").combine_chunks()
+def _series(steps: NDArray[np.int64], metrics: Any, chosen: NDArray[np.bool_], keep: Keep | None) -> Series:
+    """The chosen rows of a struct of metrics, copied: a view would keep the whole file."""
     values = {}
-    for index, field in enumerate(metrics.type):
-        column = metrics.field(index)
-        if column.null_count < len(column) and (keep is None or keep(field.name)):
-            values[field.name] = np.array(column.to_numpy(zero_copy_only=False))  # a view would keep the file
-    return Series(steps=np.array(rows.column("step").to_numpy()), values=values)
+    for field, column in zip(metrics.type, metrics.flatten(), strict=True):
+        if keep is None or keep(field.name):
+            own = column.to_numpy(zero_copy_only=False)[chosen]
+            if np.isfinite(own).any():
+                values[field.name] = own
+    return Series(steps=steps[chosen], values=values)

@@ -46,27 +46,11 @@ class Agreement:
 def agreement(study: Study, found: Any) -> Agreement:
     """Compare the two rankings; a correlation of 1 is the same order from best to worst."""
     predicted, objective = study.simulated_objectives[0], study.objectives[0]
-    pairs = tuple(
-        Pair(
-            number=trial.number,
-            predicted=_number(trial.user_attrs[PREDICTED][0]),
-            found=float(trial.values[0]),
-            was_enqueued=RANK in trial.user_attrs,
-        )
-        for trial in found.get_trials(deepcopy=False)
-        if trial.state.name == "COMPLETE" and PREDICTED in trial.user_attrs
-    )
-
+    known = [trial for trial in found.get_trials(deepcopy=False) if PREDICTED in trial.user_attrs]
     step = _first_pruned_at(found)
+    pairs = tuple(_pair(trial, trial.values[0]) for trial in known if trial.state.name == "COMPLETE")
     before = tuple(
-        Pair(
-            number=trial.number,
-            predicted=_number(trial.user_attrs[PREDICTED][0]),
-            found=float(trial.intermediate_values[step]),
-            was_enqueued=RANK in trial.user_attrs,
-        )
-        for trial in found.get_trials(deepcopy=False)
-        if step in trial.intermediate_values and PREDICTED in trial.user_attrs
+        _pair(trial, trial.intermediate_values[step]) for trial in known if step in trial.intermediate_values
     )
 
     def correlate(chosen: tuple[Pair, ...]) -> RankCorrelation:
@@ -83,6 +67,16 @@ def agreement(study: Study, found: Any) -> Agreement:
         enqueued=correlate(tuple(pair for pair in pairs if pair.was_enqueued)),
         unpruned=correlate(before),
         first_pruned_at=step,
+    )
+
+
+def _pair(trial: Any, found: float) -> Pair:
+    predicted = trial.user_attrs[PREDICTED][0]
+    return Pair(
+        number=trial.number,
+        predicted=nan if predicted is None else float(predicted),
+        found=float(found),
+        was_enqueued=RANK in trial.user_attrs,
     )
 
 
@@ -111,10 +105,6 @@ def sentences(result: Agreement) -> list[str]:
             f"{_figures(result.unpruned)}."
         )
     return lines
-
-
-def _number(value: float | None) -> float:
-    return nan if value is None else float(value)
 
 
 def _figures(figures: RankCorrelation) -> str:

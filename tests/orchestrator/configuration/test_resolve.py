@@ -96,6 +96,14 @@ def test_overrides(tmp_path, override, path, value):
     assert read_yaml(file, [override])["a"]["d"] == 4
 
 
+def test_an_empty_mapping_is_refused_where_it_would_change_nothing(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("space: {kp: 1}\nnothing: {}\n")
+    with pytest.raises(ConfigError, match=r"--set space=\{\}: an empty mapping changes nothing"):
+        read_yaml(path, ["space={}"])
+    assert read_yaml(path, ["nothing={}", "new={}"]) == {"space": {"kp": 1}, "nothing": {}, "new": {}}
+
+
 def test_overrides_come_one_after_another_and_before_interpolation(tmp_path):
     file = tmp_path / "x.yaml"
     file.write_text("a: 1\nb: ${a}\n")
