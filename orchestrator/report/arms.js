@@ -62,9 +62,14 @@ function table(heads, rows) {
   for (const [key, ...values] of rows) {
     const row = body.insertRow();
     row.append(element("th", key));
-    for (const value of values) row.insertCell().append(element("code", value));
+    for (const value of values) row.insertCell().append(element("code", brief(value), { title: value }));
   }
   return node;
+}
+
+// As `setting` in html_parts.py: of a long number six digits.
+function brief(value) {
+  return /^-?\d+\.\d{6,}(e-?\d+)?$/.test(value) ? String(Number(Number(value).toPrecision(6))) : value;
 }
 
 function difference(one, other) {

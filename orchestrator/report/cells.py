@@ -83,7 +83,7 @@ def number(estimate: Estimate, digits: int = 3, *, spread: bool = True) -> str:
     """`0.912 ± 0.010`; the spread of one seed is unknown, and shown so."""
     if not estimate.num:
         return NONE
-    text = f"{estimate.mean:.{digits}f}"
+    text = _minus(f"{estimate.mean:.{digits}f}")
     if not spread:
         return text
     return f"{text} ± {_spread(estimate.std, digits)}"
@@ -93,7 +93,12 @@ def percent(estimate: Estimate, digits: int = 0) -> str:
     """The same as a percentage."""
     if not estimate.num:
         return NONE
-    return f"{100 * estimate.mean:.{digits}f} % ± {_spread(100 * estimate.std, digits)}"
+    return f"{_minus(f'{100 * estimate.mean:.{digits}f}')} % ± {_spread(100 * estimate.std, digits)}"
+
+
+def _minus(text: str) -> str:
+    """A minus sign as wide as the plus."""
+    return text.replace("-", "−")
 
 
 def _spread(std: float, digits: int) -> str:

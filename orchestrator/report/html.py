@@ -21,7 +21,15 @@ from orchestrator.report.arms import arms_of, toolbar
 from orchestrator.report.cells import columns, unfinished
 from orchestrator.report.guardrails import guardrail_section
 from orchestrator.report.headline import findings, title
-from orchestrator.report.html_parts import chip, json_for_script, plot, plots, prose, table_rows
+from orchestrator.report.html_parts import (
+    chip,
+    json_for_script,
+    plot,
+    plots,
+    prose,
+    setting,
+    table_rows,
+)
 from orchestrator.report.html_tables import sortable, table_section
 from orchestrator.report.plot_style import Figure
 from orchestrator.report.settings import differing, shared
@@ -91,7 +99,7 @@ def render(campaign: Campaign, comparison: Comparison | None = None) -> str:
         control=control,
         last_iteration=str(figures.last_iteration(campaign)),
         settings=_settings(campaign),
-        shared=table_rows((escape(key), f"<code>{escape(value)}</code>") for key, value in shared(campaign)),
+        shared=table_rows((escape(key), setting(value)) for key, value in shared(campaign)),
         guardrails=guardrail_section(campaign),
         runs=_runs(campaign),
         provenance=_provenance(campaign),
@@ -154,7 +162,7 @@ def _settings(campaign: Campaign) -> str:
         return '<p class="missing">The arms do not differ in any setting.</p>'
     heads = "".join(f"<th>{chip(campaign, arm.name)}</th>" for arm in campaign.arms)
     head = f"<thead><tr><th>setting</th>{heads}</tr></thead>"
-    body = table_rows((escape(key), *(f"<code>{escape(value)}</code>" for value in row)) for key, row in rows)
+    body = table_rows((escape(key), *map(setting, row)) for key, row in rows)
     return f'<table class="settings">{head}<tbody>{body}</tbody></table>'
 
 

@@ -10,6 +10,9 @@ from html import escape
 from orchestrator.report.plot_style import Figure, colour_index
 from orchestrator.storage.run_data import Campaign
 
+WORDS = ' class="words"'
+LONG_NUMBER = re.compile(r"-?\d+\.\d{6,}(e-?\d+)?")
+
 
 def json_for_script(content: object) -> str:
     """JSON that no `</script>` or `<!--` inside a string can end early."""
@@ -87,6 +90,13 @@ def table_rows(several: Iterable[Iterable[str]]) -> str:
     return html
 
 
-def sort_head(title: str, meaning: str) -> str:
-    """The head of a column: a button that sorts by it."""
-    return f'<th title="{escape(meaning)}"><button type="button" class="sort">{escape(title)}</button></th>'
+def setting(value: str) -> str:
+    """The value of a setting as code; of a long number six digits, and all of them on hovering."""
+    if not LONG_NUMBER.fullmatch(value):
+        return f"<code>{escape(value)}</code>"
+    return f'<code title="{value}">{float(value):.6g}</code>'
+
+
+def sort_head(title: str, meaning: str, *, words: bool = False) -> str:
+    """The head of a column: a button that sorts by it; over words it stands at their left."""
+    return f'<th{WORDS * words} title="{escape(meaning)}"><button type="button" class="sort">{escape(title)}</button></th>'

@@ -10,11 +10,12 @@ import numpy as np
 
 from orchestrator.comparison import Curve, curve
 from orchestrator.report import figures
-from orchestrator.report.html_parts import arm_number, opener, sort_head, spread_cell
+from orchestrator.report.html_parts import WORDS, arm_number, opener, sort_head, spread_cell
 from orchestrator.report.plot_style import colour_index
 from orchestrator.report.table import Cell, Table
 from orchestrator.storage.run_data import Campaign, setpoint
 
+SHORT_WORD = 12  # characters, such as a dash or "never", that may stand in a column of numbers
 SPARK_WIDTH, SPARK_HEIGHT = 120.0, 30.0
 WHISKER_WIDTH, WHISKER_HEIGHT = 110.0, 16.0
 
@@ -33,13 +34,17 @@ def sortable(table: Table, campaign: Campaign, *, sparks: bool = False) -> str:
     """The table; every head is a button that sorts by its column, every arm one that opens its panel."""
     spark_of = sparklines(campaign) if sparks else {}
     spark_head = "<th>entropy over time</th>" if sparks else ""
-    heads = "".join(sort_head(head.title, head.meaning) for head in table.heads)
-    scales = [_scale([cells[index] for _, cells in table.rows]) for index in range(len(table.heads))]
+    columns = [[cells[index] for _, cells in table.rows] for index in range(len(table.heads))]
+    scales, words = [_scale(column) for column in columns], [_is_words(column) for column in columns]
+    heads = "".join(
+        sort_head(head.title, head.meaning, words=is_words)
+        for head, is_words in zip(table.heads, words, strict=True)
+    )
     body = ""
     for arm, cells in table.rows:
         index = colour_index([each.name for each in campaign.arms], arm)
         spark = f"<td>{spark_of.get(arm, '')}</td>" if sparks else ""
-        filled = "".join(_cell(cell, scale) for cell, scale in zip(cells, scales, strict=True))
+        filled = "".join(map(_cell, cells, scales, words))
         body += (
             f'<tr data-arm="{arm_number(campaign, arm)}" style="--arm:var(--arm{index})">'
             f"<th>{opener(campaign, arm)}</th>{spark}{filled}</tr>"
@@ -76,15 +81,13 @@ def sparklines(campaign: Campaign) -> dict[str, str]:
     return drawn
 
 
-def _cell(cell: Cell, scale: tuple[float, float]) -> str:
+def _cell(cell: Cell, scale: tuple[float, float], is_words: bool) -> str:
     """Its number for the script to sort by; an interval without a number of its own is a whisker."""
     value = next((v for v in (cell.value, (cell.low + cell.high) / 2) if v == v), None)
     key = "" if value is None else f' data-value="{value!r}"'
-    is_text = value is None and not isfinite(cell.low) and len(cell.text) > 12
     if isfinite(cell.low) and not isfinite(cell.value):
         return f'<td{key} class="interval">{_whisker(cell, scale)}<span>{escape(cell.text)}</span></td>'
-    words = ' class="words"' if is_text else ""
-    return f"<td{key}{words}>{spread_cell(cell.text)}</td>"
+    return f"<td{key}{WORDS * is_words}>{spread_cell(cell.text)}</td>"
 
 
 def _whisker(cell: Cell, scale: tuple[float, float]) -> str:
@@ -110,5 +113,10 @@ def _scale(cells: Sequence[Cell]) -> tuple[float, float]:
     return (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
 
 
+def _is_words(column: Sequence[Cell]) -> bool:
+    """Whether a column is read rather than compared."""
+    return not _has_number(column) and any(len(cell.text) > SHORT_WORD for cell in column)
+
+
 def _has_number(cells: Sequence[Cell]) -> bool:
-    return any(cell.value == cell.value for cell in cells)
+    return any(cell.value == cell.value or cell.low == cell.low for cell in cells)

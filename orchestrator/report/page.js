@@ -8,6 +8,7 @@ const zooms = window.matchMedia("(pointer: fine)"); // a finger that drags wants
 const EAGER = 60; // plots that are drawn at once; of more, those that come into sight
 const drawn = new Set();
 let shows = () => true; // whether arm number i is shown
+let printing = false;
 let onPick = () => {}; // told the number of the arm whose curve was clicked
 
 function paint(value) {
@@ -30,7 +31,8 @@ function draw(id) {
   const place = document.getElementById(id), figure = figures[id], owner = place.closest("figure").dataset.arm;
   if (owner !== undefined && !shows(Number(owner))) return;
   const data = figure.data.filter((trace) => !(trace.meta || []).length || trace.meta.some(shows));
-  Plotly.react(id, paint(data), axes(paint(figure.layout)), { responsive: true, displayModeBar: false });
+  const size = printing ? { width: place.clientWidth, height: place.clientHeight } : {}; // it cannot follow the paper
+  Plotly.react(id, paint(data), { ...axes(paint(figure.layout)), ...size }, { responsive: true, displayModeBar: false });
   if (!drawn.has(id)) place.on("plotly_click", (event) => pick(place, event));
   drawn.add(id);
 }
@@ -70,6 +72,8 @@ function drawAll() {
 
 function print(before) {
   const root = document.documentElement;
+  printing = before;
+  root.classList.toggle("printing", before);
   if (before) {
     root.dataset.screen = root.dataset.theme || "";
     root.dataset.theme = "light";

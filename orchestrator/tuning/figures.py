@@ -116,7 +116,8 @@ def _house_style(layout: Figure) -> Figure:
     }
     for key, value in kept.items():
         if key.startswith(("xaxis", "yaxis")) and isinstance(value, dict):
-            kept[key] = {**_AXIS, "automargin": True, **value}
+            title = {"title": {"standoff": 8, **value["title"]}} if "title" in value else {}
+            kept[key] = {**_AXIS, "automargin": True, **value, **title}
     return {
         "xaxis": dict(_AXIS),
         "yaxis": dict(_AXIS),
