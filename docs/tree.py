@@ -18,6 +18,7 @@ START, END = "<!-- tree -->\n", "<!-- /tree -->"
 WIDTH, LONGEST = 34, 112
 OTHERS = {
     "configs/quickstart.yaml": "The campaign that `make run` runs.",
+    "configs/failures.yaml": "Ways to ruin a run, each on purpose, for guardrails to tell.",
     "configs/smollm2.yaml": "A pretrained model on two cores: adapters or last layers, free or held.",
     "configs/methods/": "One preset a published method: copy, override, combine.",
     "tests/": "Mirrors the packages.",

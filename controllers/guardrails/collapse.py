@@ -11,11 +11,11 @@ from controllers.guardrails.levels import EntropyLevel, Unit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collapse(EntropyLevel):
-    """Entropy stays below a share of its setpoint, or of its first reading where that is lower.
+    """Entropy stays below a share of its setpoint, or of the highest that it was where that is lower.
 
     The default, a tenth: in 2505.22617, where entropy of 11 models was left alone, a third of the run spent
     94 % of it and made 93 % of the gain, so below a tenth little is left to learn from.  The runs of
-    docs/log.md that were left alone end at 16 % to 27 % and still solve their task, and raise no alarm.
+    docs/log.md that were left alone end at 16 % to 27 % and still solve their task, and raise no alarm; two whose entropy was fined do.
     """
 
     name: ClassVar[str] = "collapse"

@@ -12,7 +12,9 @@ from controllers.guardrails.base import Action, Ceiling, check_settings
 class Repetition(Ceiling):
     """Responses repeat themselves: of their 8-grams, many have been in the same response before.
 
-    The default: half of them.
+    The default, half of them: in the runs of docs/log.md that went well it was 0.01 at most, in those whose reward
+    was lost in other ways 0.09 at most, and in the one that went round in circles 0.95.  Any default between
+    would have told them apart.
     """
 
     name: ClassVar[str] = "repetition"

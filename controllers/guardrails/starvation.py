@@ -12,8 +12,10 @@ from controllers.guardrails.base import Action, Ceiling, check_settings
 class Starvation(Ceiling):
     """Group after group has the same reward throughout, so its advantages are zero.
 
-    All right: the task is solved.  All wrong: it is too hard, or the grader is broken.  The default: 95 % of
-    the groups.
+    All right: the task is solved.  All wrong: it is too hard, or the policy is ruined, or the grader is broken.
+    The default, 95 % of the groups for ten iterations: in docs/log.md it found each of seven runs whose reward was
+    gone, ten iterations sooner than with a patience of 20, and none of those that went well, where no
+    iteration had more than 62 %.
     """
 
     name: ClassVar[str] = "starvation"
@@ -23,7 +25,7 @@ class Starvation(Ceiling):
     threshold: float = 0.95
     """Share of the groups, between 0 and 1."""
 
-    patience: int = 20
+    patience: int = 10
     """Readings in a row [iterations]."""
 
     action: Action = "warn"

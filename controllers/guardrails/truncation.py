@@ -12,7 +12,8 @@ from controllers.guardrails.base import Action, Ceiling, check_settings
 class Truncation(Ceiling):
     """Many responses are cut before they end, so most rewards are those of an unfinished answer.
 
-    The default: more than half of them.
+    The default, more than half of them: in the runs of docs/log.md that went well it was 0.14 at most, in those that
+    ran into their limit 0.7 to 1.  A policy that reasons at length may well be at 0.3, so it is no lower.
     """
 
     name: ClassVar[str] = "truncation"
