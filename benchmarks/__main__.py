@@ -14,6 +14,7 @@ BENCHMARKS = (
     "methods",
     "lora",
     "quickstart",
+    "against_trl",
 )
 
 

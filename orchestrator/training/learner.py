@@ -24,9 +24,10 @@ from orchestrator.training.seeds import derive_seed
 from orchestrator.training.update import TrainingDivergedError, Update, Updater
 from policies.batch import TokenBatch
 from policies.loading import LoadedPolicy
+from policies.response_statistics import View, token_values
 from policies.rollouts.base import RolloutEngine, Sampling
 from policies.sensors import measure
-from policies.sequences import Sequences, View, pack, token_values
+from policies.sequences import Sequences, pack
 from policies.sharding import full, is_sharded, shard
 from tasks import Problem
 from tasks.grading import GradingPool

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch import distributed as dist
 
 from policies.loading import LoadedPolicy
-from policies.sequences import Sequences, Statistics, View, observe
+from policies.response_statistics import Statistics, View, observe
+from policies.sequences import Sequences
 
 PATIENCE = timedelta(hours=6)
 """How long a rank waits for the rollouts of the others; one that died is noticed at once."""
@@ -100,7 +101,7 @@ class Ranks:
         micro_batch_size: int,
         scale: Tensor | None = None,
     ) -> Statistics:
-        """`policies.sequences.observe`, each rank its share, and all of it on every rank."""
+        """`policies.response_statistics.observe`, each rank its share, and all of it on every rank."""
         if self.size == 1:
             return observe(policy.model, sequences, view, micro_batch_size=micro_batch_size, scale=scale)
         shares = self.deal(sequences)

@@ -17,7 +17,8 @@ from policies.batch import TokenBatch
 from policies.loading import LoadedPolicy
 from policies.objectives import Metrics, reduce_metrics, token_weights
 from policies.policy_loss import Actuation, policy_loss
-from policies.sequences import Sequences, Statistics, View, response_statistics
+from policies.response_statistics import Statistics, View, response_statistics
+from policies.sequences import Sequences
 
 
 class TrainingDivergedError(RuntimeError):

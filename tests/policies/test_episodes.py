@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from policies.response_statistics import View, observe
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
 from policies.rollouts.episodes import EpisodeLimits, play
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.sequences import View, observe, pack
+from policies.sequences import pack
 
 PROMPTS = ["1+2=", "3", "4+5=", "7+"]
 TEMPERATURE = 1.3

@@ -22,7 +22,7 @@ from transformers import (
 from policies import loading
 from policies.cache import cache_folder
 from policies.loading import LoadedPolicy, built_in, load_pretrained
-from policies.sequences import check_head
+from policies.response_statistics import check_head
 from policies.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.warm_start import WarmStart
 

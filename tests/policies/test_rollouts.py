@@ -8,9 +8,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config
 
+from policies.response_statistics import View, observe
 from policies.rollouts.base import Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.sequences import View, observe, pack
+from policies.sequences import pack
 
 PROMPTS = ["1+2=", "3", "4+5=", "7+", "8+9="]
 PAD, EOS = 0, 2

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.sequences import View, observe, pack, response_statistics, token_index
+from policies.response_statistics import View, observe, response_statistics
+from policies.sequences import pack, token_index
 
 TEMPERATURE = 0.7
 ROWS = [  # (prompt, response) lengths: ragged, a single token, an empty response

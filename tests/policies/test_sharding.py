@@ -13,9 +13,10 @@ from torch import distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 
 from policies.loading import LoadedPolicy
+from policies.response_statistics import View, response_statistics, token_values
 from policies.rollouts.base import Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.sequences import View, pack, response_statistics, token_values
+from policies.sequences import pack
 from policies.sharding import blocks, full, is_sharded, own_class, shard, whole
 
 PROMPTS = [torch.tensor([4, 5, 6]), torch.tensor([7, 8])]

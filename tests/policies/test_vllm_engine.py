@@ -10,10 +10,11 @@ import torch
 from transformers import AutoModelForCausalLM, Qwen3Config
 
 from policies.loading import LoadedPolicy
+from policies.response_statistics import View, observe
 from policies.rollouts.base import Sampling
 from policies.rollouts.settings import Vllm
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.sequences import View, observe, pack
+from policies.sequences import pack
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from policies.response_statistics import View, observe
 from policies.rollouts.base import EngineUnavailableError, Sampling
 from policies.rollouts.pushed import prompt_seed
 from policies.rollouts.replica import RefusedRequestError
 from policies.rollouts.settings import VllmServer
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.sequences import View, observe, pack
+from policies.sequences import pack
 from policies.trainable import Lora, add_adapters
 from tests.policies.fake_vllm import FakeServer
 

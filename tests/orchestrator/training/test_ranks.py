@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from orchestrator.training.ranks import Ranks, RanksDisagreeError, _assemble
-from policies.sequences import Statistics, pack
+from policies.response_statistics import Statistics
+from policies.sequences import pack
 from tasks.grading import Grades
 
 LENGTHS = (3, 1, 5, 2, 4)

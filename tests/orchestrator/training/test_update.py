@@ -22,7 +22,8 @@ from policies.actuators.sign_weights import SignWeights
 from policies.advantages import grpo
 from policies.batch import TokenBatch, domain_code
 from policies.policy_loss import Actuation
-from policies.sequences import View, observe, pack, token_index
+from policies.response_statistics import View, observe
+from policies.sequences import pack, token_index
 from tasks.arithmetic import Arithmetic
 
 VIEW = View(temperature=0.9)
