@@ -14,6 +14,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
 from policies.sequences import Sequences
+from policies.sharding import is_sharded
 
 if TYPE_CHECKING:  # see loading.py
     from transformers import PreTrainedModel
@@ -21,7 +22,9 @@ if TYPE_CHECKING:  # see loading.py
 
 def hidden_states(model: PreTrainedModel, sequences: Sequences, rows: Tensor, columns: Tensor) -> Tensor:
     """[T, H] at places (row, column) [T], none of which is before the last token of a prompt."""
-    if len(set(sequences.prompt.tolist())) < len(sequences.prompt) and _keeps_keys_and_values(model):
+    shared = len(set(sequences.prompt.tolist())) < len(sequences.prompt)
+    # A sharded model is run by all ranks together and as often, whether their rows share prompts or not.
+    if (shared or is_sharded(model)) and _keeps_keys_and_values(model):
         hidden = _after_prompts(model, sequences)
         columns = columns - (sequences.prompt_lengths[rows] - 1)
     else:

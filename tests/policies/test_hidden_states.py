@@ -16,7 +16,7 @@ from policies.hidden_states import hidden_states
 from policies.recompute import recompute_activations
 from policies.response_statistics import View, observe, response_statistics, token_values
 from policies.sequences import pack
-from policies.sharding import full, shard
+from policies.sharding import FORWARD, full, shard
 from policies.trainable import Lora, add_adapters
 
 SMALL = {
@@ -173,6 +173,15 @@ def test_adapters_take_the_gradient_of_prompts_too():
     expected = sum(alone(model, sequences, gradient))
     assert expected.abs().max() > 0.1
     torch.testing.assert_close(gradient(model, sequences), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_ranks_run_a_sharded_policy_as_often_whatever_their_rows_share(work):
+    model = model_of(CONFIGS["llama"])
+    setattr(model, FORWARD, None)  # the mark of a sharded one
+    count(model, work)
+    states(model, packed([(5, [3]), (2, [4])]))
+    states(model, packed([(5, [3, 4])]))
+    assert work == [(2, 5), (2, 3), (1, 5), (2, 3)]
 
 
 @pytest.mark.parametrize("recompute", [False, True])
