@@ -224,6 +224,7 @@ def learner(policy, monkeypatch):
     config = SimpleNamespace(
         learner=LearnerConfig(iterations=1, learning_rate=0.1, max_skipped_steps=3, max_grad_norm=0.5),
         rollout=SimpleNamespace(max_tokens=6),
+        max_response_tokens=6,
         phases=(),
     )
     learner = Learner(
