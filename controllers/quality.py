@@ -16,6 +16,9 @@ from controllers.harris import harris_index
 
 Signal = NDArray[np.float64]
 
+HOLD_FRACTION = 0.25
+"""Of a record, at its end: where a loop is asked whether it holds its setpoint."""
+
 SPREAD_ITERATIONS = 100
 """How far back from a disturbance ``recovery_iterations`` looks for what is usual."""
 
@@ -196,7 +199,14 @@ def iae_nats(y: ArrayLike, r: ArrayLike) -> float:
     return float(np.abs(e).sum()) if e.size else nan
 
 
-def offset_nats(y: ArrayLike, r: ArrayLike, final_fraction: float = 0.25) -> float:
+def hold_error(y: ArrayLike, r: ArrayLike) -> float:
+    """`relative_rmse` over the last quarter: whether the loop holds once it has settled."""
+    y, r = _signals(y, r)
+    start = -max(1, round(HOLD_FRACTION * y.size))
+    return relative_rmse(y[start:], r[start:])
+
+
+def offset_nats(y: ArrayLike, r: ArrayLike, final_fraction: float = HOLD_FRACTION) -> float:
     """Mean of e over the last ``final_fraction`` of the record, one iteration at least."""
     y, r = _signals(y, r)
     return _mean((r - y)[-max(1, round(final_fraction * y.size)) :])

@@ -8,7 +8,6 @@ from orchestrator.comparison.summary import (
     change_correlation,
     changes,
     entropy_and_reward,
-    hold_error,
     summarise,
 )
 
@@ -21,6 +20,5 @@ __all__ = [
     "changes",
     "curve",
     "entropy_and_reward",
-    "hold_error",
     "summarise",
 ]

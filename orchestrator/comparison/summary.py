@@ -18,7 +18,7 @@ import numpy as np
 
 from controllers.entropy_law import predict_rest
 from controllers.harris import harris_index
-from controllers.quality import relative_rmse, rmse_nats, settling_iteration
+from controllers.quality import HOLD_FRACTION, hold_error, rmse_nats, settling_iteration
 from orchestrator.storage.run_data import (
     Arm,
     Array,
@@ -30,7 +30,6 @@ from orchestrator.storage.run_data import (
 
 START_ITERATIONS = 3  # the first ones, whose mean is where a signal started
 FINAL_FRACTION = 0.1  # of the iterations, whose mean is where a signal ended
-HOLD_FRACTION = 0.25  # of the iterations, over which a loop is asked whether it holds its setpoint
 SETTLING_TOLERANCE = 0.1  # of the setpoint
 
 
@@ -112,7 +111,7 @@ def summarise(arm: Arm) -> Summary:
         entropy_final=over_seeds(lambda run: final(run.train.get("entropy"))),
         setpoint=over_seeds(lambda run: final(setpoint(run))),
         rmse=over_seeds(lambda run: rmse_nats(sensed(run), setpoint(run))),
-        hold_error=over_seeds(hold_error),
+        hold_error=over_seeds(lambda run: hold_error(sensed(run), setpoint(run))),
         settling=over_seeds(settling),
         saturation=over_seeds(saturation),
         harris=over_seeds(harris),
@@ -122,12 +121,6 @@ def summarise(arm: Arm) -> Summary:
         law_error=over_seeds(lambda run: predict_rest(*entropy_and_reward([run])).rmse),
         seconds=over_seeds(lambda run: run.seconds),
     )
-
-
-def hold_error(run: Run) -> float:
-    """Root mean square of e/r over the last quarter: whether the loop holds once it has settled."""
-    start = -max(1, round(HOLD_FRACTION * run.train.steps.size))
-    return relative_rmse(sensed(run)[start:], setpoint(run)[start:])
 
 
 def settling(run: Run) -> float:

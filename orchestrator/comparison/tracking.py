@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import nan
 
-from controllers.quality import effort, iae_nats, offset_nats, overshoot_nats, settling_iteration
-from orchestrator.comparison.summary import HOLD_FRACTION, SETTLING_TOLERANCE, Estimate, Summary, mean
+from controllers.quality import (
+    HOLD_FRACTION,
+    effort,
+    iae_nats,
+    offset_nats,
+    overshoot_nats,
+    settling_iteration,
+)
+from orchestrator.comparison.summary import SETTLING_TOLERANCE, Estimate, Summary, mean
 from orchestrator.storage.run_data import Arm, Array, sensed, setpoint
 
 WINDOW = 5  # readings in the moving mean that has to settle, so that noise does not count against a loop

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.harris import harris_index
-from controllers.quality import effort, iae_nats, relative_rmse, rmse_nats
+from controllers.quality import effort, hold_error, iae_nats, relative_rmse, rmse_nats
 from orchestrator.configuration.errors import did_you_mean
 
 Array = NDArray[np.float64]
 Direction = Literal["minimize", "maximize"]
 
-HOLD_FRACTION = 0.25  # of the iterations, over which a loop is asked whether it holds its setpoint
 _PASS_AT = re.compile(r"pass_at_(\d+)(_area)?")
 
 
@@ -81,12 +80,6 @@ def objective(name: str) -> Objective:
     return Objective(name=name, direction="maximize", of=figure, simulable=False, k=int(match[1]))
 
 
-def hold_error(record: SeedRecord) -> float:
-    """Root mean square of e / r over the last quarter: whether the loop holds once it has settled."""
-    start = -max(1, round(HOLD_FRACTION * record.reading.size))
-    return relative_rmse(record.reading[start:], record.r[start:])
-
-
 def last(steps: Array, values: Array) -> float:
     """The last value; nan without any."""
     return float(values[-1]) if steps.size else nan
@@ -114,7 +107,7 @@ _FIXED: dict[str, Objective] = {
         _tracking("iae", lambda record: iae_nats(record.reading, record.r)),
         _tracking("rmse", lambda record: rmse_nats(record.reading, record.r)),
         _tracking("relative_rmse", lambda record: relative_rmse(record.reading, record.r)),
-        _tracking("hold_error", hold_error),
+        _tracking("hold_error", lambda record: hold_error(record.reading, record.r)),
         _tracking("harris_index", lambda record: harris_index(record.reading, record.r)),
         Objective(name="effort", direction="minimize", of=lambda record: effort(record.u), simulable=True),
         Objective(

@@ -8,6 +8,7 @@ from controllers.harris import harris_index
 from controllers.quality import (
     assess,
     effort,
+    hold_error,
     iae_nats,
     largest_excursion,
     offset_nats,
@@ -192,3 +193,10 @@ def test_the_largest_excursion_is_that_of_the_moving_mean():
     assert largest_excursion(y, 1.0, window=2) == pytest.approx(0.6)  # 0.4, 0.4
     assert largest_excursion(y, 1.0, window=3) == pytest.approx(0.4)  # (0 + 0.6 + 0.6) / 3
     assert np.isnan(largest_excursion(y, 1.0, window=8))  # seven readings are finite
+
+
+def test_a_loop_is_asked_in_the_last_quarter_whether_it_holds():
+    y, r = [9.0] * 6 + [1.1, 0.7], [1.0] * 8
+    assert hold_error(y, r) == pytest.approx(((0.1**2 + 0.3**2) / 2) ** 0.5)
+    assert hold_error([0.5], 1.0) == pytest.approx(0.5)  # one iteration at least
+    assert isnan(hold_error([], []))

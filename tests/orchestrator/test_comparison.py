@@ -11,7 +11,6 @@ from orchestrator.comparison import (
     changes,
     curve,
     entropy_and_reward,
-    hold_error,
     summarise,
 )
 from orchestrator.storage.run_data import Arm, Run, load_campaign, loop_names, sensed, setpoint
@@ -90,7 +89,7 @@ def test_hold_error_is_relative_and_of_the_last_quarter(tmp_path):
     ] * 2
     make_run(tmp_path, train)
     (arm,) = load(tmp_path)
-    assert hold_error(arm.runs[0]) == pytest.approx(0.2)  # 0.1 / 0.5
+    assert summarise(arm).hold_error.mean == pytest.approx(0.2)  # 0.1 / 0.5
 
 
 def test_a_filter_does_not_flatter_the_tracking_error(tmp_path):

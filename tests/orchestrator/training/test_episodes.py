@@ -94,7 +94,7 @@ def test_what_cannot_be_is_refused(write_campaign, changes, message):
 def test_a_policy_learns_to_use_the_calculator(write_campaign):
     """One sum of one-digit numbers: 8-6? takes the call 8-6=, then the answer 2.
 
-    Held-out pass rate, seven runs of other seeds: from 0.47 .. 0.53 to 0.81 .. 0.88, by 0.33 .. 0.37 in each.
+    Held-out pass rate, seven runs of other seeds: from 0.47 .. 0.53 to 0.81 .. 0.88, by 0.31 .. 0.37 in each.
     """
     torch.set_num_threads(1)
     changes = {
