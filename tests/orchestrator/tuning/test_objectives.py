@@ -7,7 +7,7 @@ from math import inf, isnan, nan, sqrt
 import numpy as np
 import pytest
 
-from orchestrator.tuning.constraints import collapse, explosion, violations
+from orchestrator.tuning.constraints import violations
 from orchestrator.tuning.models import ConstraintsConfig, LevelBound
 from orchestrator.tuning.objectives import SeedRecord, area, objective
 from orchestrator.tuning.verdict import verdict
@@ -77,6 +77,14 @@ def test_direction_and_what_a_plant_tells():
 def test_an_unknown_objective_is_refused_with_those_there_are(name):
     with pytest.raises(ValueError, match=r"unknown objective .* known: .*iae"):
         objective(name)
+
+
+def collapse(found, bound):
+    return violations(found, ConstraintsConfig(collapse=bound))["collapse"]
+
+
+def explosion(found, bound):
+    return violations(found, ConstraintsConfig(explosion=bound))["explosion"]
 
 
 def test_collapse_is_how_far_below_it_stays_for_a_window():
