@@ -216,7 +216,7 @@ class TrainedTrial:
         if isinstance(self._study.config.pruner, Wilcoxon) and len(self._study.objectives) == 1:
             number = len(self._finished)
             found = self._verdict(self._finished[-1:])
-            self._tell(found.values[0], number - 1, f"with the last of {number} seeds")
+            self._tell(found.values[0], number - 1, f"of the last, after {number} seeds")
 
     def _tell(self, value: float, step: int, when: str) -> None:
         if value != value:
