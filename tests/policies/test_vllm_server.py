@@ -23,7 +23,7 @@ def servers():
     started = [FakeServer(), FakeServer()]
     yield started
     for server in started:
-        server.server.server_close()
+        server.stop()
 
 
 @pytest.fixture
