@@ -101,7 +101,7 @@ def assess(
         effort=effort(u),
         saturation_share=saturation_share(u, low, high),
         harris_index=harris_index(y, r, delay),
-        missing_share=_mean(~np.isfinite(y)),
+        missing_share=mean(~np.isfinite(y)),
     )
 
 
@@ -183,13 +183,13 @@ def overshoot_nats(y: ArrayLike, r: ArrayLike) -> float:
 def rmse_nats(y: ArrayLike, r: ArrayLike) -> float:
     """sqrt(mean e²)."""
     y, r = _signals(y, r)
-    return float(np.sqrt(_mean((r - y) ** 2)))
+    return float(np.sqrt(mean((r - y) ** 2)))
 
 
 def relative_rmse(y: ArrayLike, r: ArrayLike) -> float:
     """sqrt(mean (e/r)²), over the iterations whose reference is not zero."""
     y, r = _signals(y, r)
-    return float(np.sqrt(_mean((1 - y / np.where(r == 0, nan, r)) ** 2)))
+    return float(np.sqrt(mean((1 - y / np.where(r == 0, nan, r)) ** 2)))
 
 
 def iae_nats(y: ArrayLike, r: ArrayLike) -> float:
@@ -202,14 +202,13 @@ def iae_nats(y: ArrayLike, r: ArrayLike) -> float:
 def hold_error(y: ArrayLike, r: ArrayLike) -> float:
     """`relative_rmse` over the last quarter: whether the loop holds once it has settled."""
     y, r = _signals(y, r)
-    start = -max(1, round(HOLD_FRACTION * y.size))
-    return relative_rmse(y[start:], r[start:])
+    return relative_rmse(tail(y), tail(r))
 
 
 def offset_nats(y: ArrayLike, r: ArrayLike, final_fraction: float = HOLD_FRACTION) -> float:
     """Mean of e over the last ``final_fraction`` of the record, one iteration at least."""
     y, r = _signals(y, r)
-    return _mean((r - y)[-max(1, round(final_fraction * y.size)) :])
+    return mean(tail(r - y, final_fraction))
 
 
 def effort(u: ArrayLike) -> float:
@@ -221,7 +220,7 @@ def effort(u: ArrayLike) -> float:
 def saturation_share(u: ArrayLike, low: float, high: float) -> float:
     """Share of commands at ``low`` or ``high``."""
     commands = _finite(u)
-    return _mean((commands <= low) | (commands >= high))
+    return mean((commands <= low) | (commands >= high))
 
 
 def _moving_means(y: Signal, r: Signal, window: int) -> tuple[Signal, Signal, Signal]:
@@ -237,6 +236,17 @@ def _moving_means(y: Signal, r: Signal, window: int) -> tuple[Signal, Signal, Si
         for signal in (r - y, np.abs(r))
     )
     return e, level, iterations[: e.size]
+
+
+def tail(signal: Signal, fraction: float = HOLD_FRACTION) -> Signal:
+    """The last ``fraction`` of a record, one iteration at least."""
+    return signal[-max(1, round(fraction * signal.size)) :]
+
+
+def mean(values: ArrayLike) -> float:
+    """Mean of the finite values; nan, and no warning, when there are none."""
+    finite = _finite(values)
+    return float(finite.mean()) if finite.size else nan
 
 
 def _spread(values: Signal) -> float:
@@ -256,9 +266,3 @@ def _finite(values: ArrayLike) -> Signal:
     signal: Signal = np.asarray(values, dtype=float)
     finite: Signal = signal[np.isfinite(signal)]
     return finite
-
-
-def _mean(values: ArrayLike) -> float:
-    """Mean of the finite values; nan, and no warning, when there are none."""
-    finite = _finite(values)
-    return float(finite.mean()) if finite.size else nan

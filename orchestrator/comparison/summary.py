@@ -18,7 +18,7 @@ import numpy as np
 
 from controllers.entropy_law import predict_rest
 from controllers.harris import harris_index
-from controllers.quality import HOLD_FRACTION, hold_error, rmse_nats, settling_iteration
+from controllers.quality import hold_error, mean, rmse_nats, settling_iteration, tail
 from orchestrator.storage.run_data import (
     Arm,
     Array,
@@ -164,7 +164,7 @@ def band(run: Run) -> tuple[float, float] | None:
 def inside_band(run: Run) -> float:
     """Share of the last quarter's readings in the band; nan without one."""
     edges, y = band(run), sensed(run)
-    readings = y[-max(1, round(HOLD_FRACTION * y.size)) :]
+    readings = tail(y)
     readings = readings[np.isfinite(readings)]
     if edges is None or not readings.size:
         return nan
@@ -216,15 +216,9 @@ def largest_k(run: Run) -> int:
     return max((k for match in matches if match and (k := int(match[1])) > 1), default=0)
 
 
-def mean(values: Array) -> float:
-    """Mean of the finite values; nan without any."""
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else nan
-
-
 def final(values: Array) -> float:
     """Mean over the last tenth."""
-    return mean(values[-max(1, round(FINAL_FRACTION * values.size)) :])
+    return mean(tail(values, FINAL_FRACTION))
 
 
 def first(values: Array) -> float:

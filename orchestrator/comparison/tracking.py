@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from math import nan
 
 from controllers.quality import (
-    HOLD_FRACTION,
     effort,
     iae_nats,
+    mean,
     offset_nats,
     overshoot_nats,
     settling_iteration,
+    tail,
 )
-from orchestrator.comparison.summary import SETTLING_TOLERANCE, Estimate, Summary, mean
+from orchestrator.comparison.summary import SETTLING_TOLERANCE, Estimate, Summary
 from orchestrator.storage.run_data import Arm, Array, sensed, setpoint
 
 WINDOW = 5  # readings in the moving mean that has to settle, so that noise does not count against a loop
@@ -54,6 +55,5 @@ def tracking(arm: Arm, summary: Summary) -> Tracking:
 
 def _offset(y: Array, r: Array) -> float:
     """Mean error of the last quarter as a share of the mean setpoint there."""
-    last = max(1, round(HOLD_FRACTION * r.size))
-    level = mean(r[-last:])
-    return offset_nats(y, r, HOLD_FRACTION) / level if level else nan
+    level = mean(tail(r))
+    return offset_nats(y, r) / level if level else nan

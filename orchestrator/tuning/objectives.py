@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.harris import harris_index
-from controllers.quality import effort, hold_error, iae_nats, relative_rmse, rmse_nats
+from controllers.quality import effort, hold_error, iae_nats, mean, relative_rmse, rmse_nats
 from orchestrator.configuration.errors import did_you_mean
 
 Array = NDArray[np.float64]
@@ -92,11 +92,6 @@ def area(steps: Array, values: Array) -> float:
     return float(np.trapezoid(values, steps) / (steps[-1] - steps[0]))
 
 
-def _mean(values: Array) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else nan
-
-
 def _tracking(name: str, of: Callable[[SeedRecord], float]) -> Objective:
     return Objective(name=name, direction="minimize", of=of, simulable=True, needs_setpoint=True)
 
@@ -111,7 +106,7 @@ _FIXED: dict[str, Objective] = {
         _tracking("harris_index", lambda record: harris_index(record.reading, record.r)),
         Objective(name="effort", direction="minimize", of=lambda record: effort(record.u), simulable=True),
         Objective(
-            name="reward_area", direction="maximize", of=lambda record: _mean(record.reward), simulable=False
+            name="reward_area", direction="maximize", of=lambda record: mean(record.reward), simulable=False
         ),
     )
 }
