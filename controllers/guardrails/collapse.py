@@ -15,7 +15,8 @@ class Collapse(EntropyLevel):
 
     The default, a tenth: in 2505.22617, where entropy of 11 models was left alone, a third of the run spent
     94 % of it and made 93 % of the gain, so below a tenth little is left to learn from.  The runs of
-    docs/log.md that were left alone end at 16 % to 27 % and still solve their task, and raise no alarm; two whose entropy was fined do.
+    docs/log.md that were left alone end at 16 % to 27 % and still solve their task, and raise no alarm; two
+    whose entropy was fined do.
     """
 
     name: ClassVar[str] = "collapse"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from orchestrator.report.html_parts import chip, table_rows
-from orchestrator.storage.guardrail_files import Event
+from orchestrator.storage.guardrail_files import GOES_BACK_FOR, Event
 from orchestrator.storage.run_data import Campaign, Run
 
 GRAVEST_FIRST: dict[str, str] = {"stop": "stop", "rollback": "rollback", "hold": "hold", "warn": "warning"}
@@ -36,7 +36,7 @@ def findings_of_guardrails(campaign: Campaign) -> Iterator[Finding]:
     for run in campaign.runs:
         alike: dict[tuple[str, ...], list[Event]] = {}
         for event in run.events:
-            attempt = str(event.attempt) if event.action in ("stop", "rollback") else ""
+            attempt = str(event.attempt) if event.action in GOES_BACK_FOR else ""
             alike.setdefault((event.detector, event.subject, event.action, attempt), []).append(event)
         for events in alike.values():
             yield Finding(run=run, events=tuple(events))

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from orchestrator.storage.files import read_json, replace_file, write_json
 
+GOES_BACK_FOR = ("rollback", "stop")
+"""Actions after which a run may go back to its last good checkpoint: at once, or when it is taken up again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:

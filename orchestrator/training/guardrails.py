@@ -14,15 +14,12 @@ from controllers.guardrails.watch import Post, Watch
 from controllers.loop import restore
 from controllers.references import Free
 from orchestrator.configuration.models import LoopConfig, RunConfig
-from orchestrator.storage.guardrail_files import Event, append_event
+from orchestrator.storage.guardrail_files import GOES_BACK_FOR, Event, append_event
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training.entropy_control import EntropyControl
 from policies.sensors import signal
 
 log = logging.getLogger(__name__)
-
-GOES_BACK_FOR = ("rollback", "stop")
-"""Actions after which a run may go back to its last good checkpoint: at once, or when it is taken up again."""
 
 
 class GuardrailStop(Exception):  # noqa: N818 - the run did as its campaign says

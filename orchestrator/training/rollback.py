@@ -21,9 +21,16 @@ import torch
 
 from controllers.guardrails.base import Side
 from orchestrator.configuration.models import LoopConfig, RunConfig
-from orchestrator.storage.guardrail_files import Event, Rollback, read_events, read_rollbacks, write_rollbacks
+from orchestrator.storage.guardrail_files import (
+    GOES_BACK_FOR,
+    Event,
+    Rollback,
+    read_events,
+    read_rollbacks,
+    write_rollbacks,
+)
 from orchestrator.storage.run_folder import RunFolder
-from orchestrator.training.guardrails import GOES_BACK_FOR, GuardrailStop
+from orchestrator.training.guardrails import GuardrailStop
 
 Limits = tuple[float, float]
 
