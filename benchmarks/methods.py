@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -193,10 +194,9 @@ def _counted(cost: Cost, last: int) -> Iterator[None]:
             rows += len(sequences.input_ids)
             return original(model, sequences, *places)
 
-        hidden_states.hidden_states = count
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        counting = patch.object(hidden_states, "hidden_states", count)
+        with counting, profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
             step(self, batch, index)
-        hidden_states.hidden_states = original
         cost.passes = rows / (self.settings.prompts_per_iteration * self.settings.group_size)
         cost.peak_bytes = _peak_bytes(profiler)
         return None

@@ -14,7 +14,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
 from policies.sequences import Sequences
-from policies.sharding import is_sharded
+from policies.sharding import blocks, is_sharded
 
 if TYPE_CHECKING:  # see loading.py
     from transformers import PreTrainedModel
@@ -54,7 +54,7 @@ def _after_prompts(model: PreTrainedModel, sequences: Sequences) -> Tensor:
     place = torch.arange(int(lengths.max())) - (lengths.max() - lengths[first])[:, None]
     prompt_mask = (place >= 0).long()
     positions = place.clamp(min=0)
-    layers = [_Prompts() for _ in DynamicCache(config=model.config).layers]
+    layers = [_Prompts() for _ in blocks(model)]
     prompts = decoder(
         input_ids=sequences.input_ids[first].gather(1, positions).to(device),
         attention_mask=prompt_mask.to(device),
