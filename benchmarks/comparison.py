@@ -3,7 +3,7 @@
 The campaign is synthetic: 100 arms with 10 seeds, 20 metrics an iteration and an exam every 100.  The
 records of its runs are 50 different ones over and over, since making them takes longer than reading them.
 
-    python benchmarks/comparison.py [--quick] [--keep FOLDER]
+    python benchmarks/comparison.py [--quick] [--keep FOLDER] [--no-columns]
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from orchestrator.storage.metrics_log import Record, encode  # noqa: E402
-from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status  # noqa: E402
+from orchestrator.storage.run_folder import (  # noqa: E402
+    CampaignFolder,
+    CampaignInfo,
+    RunFolder,
+    RunInfo,
+    Status,
+)
+from orchestrator.storage.stored_columns import store_columns  # noqa: E402
 
 GOAL_SECONDS, GOAL_MIB = 20.0, 1024.0
 NUM_RECORDS = 50
@@ -34,12 +41,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the runs")
     parser.add_argument("--keep", type=Path, help="make the campaign here, or use the one that is here")
+    parser.add_argument("--no-columns", action="store_true", help="as runs that are not over: logs alone")
     arguments = parser.parse_args()
     num_arms = 10 if arguments.quick else 100
     with tempfile.TemporaryDirectory() as temporary:
         root = arguments.keep or Path(temporary)
         if not (root / "bench").exists():
             write_campaign(CampaignFolder(root / "bench"), num_arms=num_arms, num_seeds=10, iterations=2000)
+        if arguments.no_columns:
+            for path in (root / "bench").glob("*/*/metrics.npz"):
+                path.unlink()
         command = [sys.executable, "-m", "orchestrator.cli", "compare", "bench", "--folder", str(root)]
         start, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
@@ -57,7 +68,7 @@ def write_campaign(folder: CampaignFolder, *, num_arms: int, num_seeds: int, ite
     folder.write_info(
         CampaignInfo(name=folder.path.name, config={"arms": [{"name": name} for name in names]})
     )
-    originals: list[Path] = []
+    originals: list[RunFolder] = []
     for index, name in enumerate(names):
         for seed in range(num_seeds):
             run = folder.run(name, seed)
@@ -68,10 +79,12 @@ def write_campaign(folder: CampaignFolder, *, num_arms: int, num_seeds: int, ite
             run.write_status(Status(status="done", iteration=iterations, num_iterations=iterations))
             if len(originals) < NUM_RECORDS:
                 run.metrics_path.write_bytes(b"".join(map(encode, records(random.Random(seed), iterations))))
-                originals.append(run.metrics_path)
+                store_columns(run.metrics_path)
+                originals.append(run)
             else:
                 original = originals[(index * num_seeds + seed * 7) % NUM_RECORDS]
-                shutil.copyfile(original, run.metrics_path)
+                for file in ("metrics.jsonl", "metrics.npz"):
+                    shutil.copyfile(original.path / file, run.path / file)
 
 
 def records(rng: random.Random, iterations: int) -> list[Record]:

@@ -9,7 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from orchestrator.storage.columns import Array, Keep, Series, read_columns
+from orchestrator.storage.column_reader import read_columns
+from orchestrator.storage.columns import Array, Keep, Series
 from orchestrator.storage.guardrail_files import Event, Rollback, read_events, read_rollbacks
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, Status
 

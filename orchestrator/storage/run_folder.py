@@ -4,6 +4,7 @@
     runs/<campaign>/<arm>/seed-<n>/run.json      what the run is
                                    status.json   how it goes
                                    metrics.jsonl every number it has measured, one record a line
+                                   metrics.npz   the same as columns, once the run is over
                                    initialisation.json where there was one, and what it decided
                                    guardrails.jsonl, rollbacks.json  where they fired, and what came of it
                                    checkpoints/last.ckpt, policy/, log.txt

@@ -21,6 +21,7 @@ from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.guardrail_files import Event, forget_events, read_rollbacks
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunBusyError, RunFolder, RunInfo, RunState, Status
+from orchestrator.storage.stored_columns import store_columns
 from orchestrator.training.checkpoints import Checkpointer, recover
 from orchestrator.training.entropy_control import EntropyControl
 from orchestrator.training.evaluation import Examiner
@@ -62,10 +63,7 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
     tell("running")
     try:
         with stop_on_signals(ranks):
-            train(folder, info, ranks)
-    except GuardrailStop as stop:
-        tell("stopped", str(stop))
-        return EXIT_DONE
+            state, reason = _train_to_the_end(folder, info, ranks)
     except SIGTERMException:
         iteration = checkpointed_iteration(folder.checkpoint_path) or 0
         tell("interrupted", f"told to stop; it continues from iteration {iteration}")
@@ -78,8 +76,21 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
         traceback.print_exc()
         _tell_failure(folder, info, ranks, f"{type(error).__name__}: {error}")
         return EXIT_FAILED
-    tell("done")
+    tell(state, reason)
     return EXIT_DONE
+
+
+def _train_to_the_end(folder: RunFolder, info: RunInfo, ranks: Ranks) -> tuple[RunState, str | None]:
+    """How it ended, and why if a guardrail ended it; nothing is recorded any more after this."""
+    state: RunState = "done"
+    reason: str | None = None
+    try:
+        train(folder, info, ranks)
+    except GuardrailStop as stop:
+        state, reason = "stopped", str(stop)
+    if ranks.is_first:
+        store_columns(folder.metrics_path)
+    return state, reason
 
 
 def _tell_failure(folder: RunFolder, info: RunInfo, ranks: Ranks, reason: str) -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.storage import columns
-from orchestrator.storage.columns import read_columns, to_columns
+from orchestrator.storage import column_reader
+from orchestrator.storage.column_reader import read_columns
+from orchestrator.storage.columns import to_columns
 from orchestrator.storage.metrics_log import MetricsWriter, Tail, encode
 
 
@@ -31,15 +32,23 @@ numbers = st.floats(allow_nan=True, allow_infinity=True, width=64)
 names = st.sampled_from(["entropy", "loop/x/u", "ünï/ç", "a.b", "reward"])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
-@given(st.lists(st.tuples(st.booleans(), st.dictionaries(names, numbers)), max_size=12))
-def test_any_record_reads_the_same_to_the_last_bit(tmp_path, rows):
-    path = tmp_path / "metrics.jsonl"
-    path.unlink(missing_ok=True)
+logged_rows = st.lists(st.tuples(st.booleans(), st.dictionaries(names, numbers)), max_size=12)
+"""Whether it is an exam, and the metrics of each record."""
+
+
+def write_rows(path, rows):
     with MetricsWriter(path) as writer:
         for step, (is_exam, metrics) in enumerate(rows):
             kind, prefix = ("eval", "eval/") if is_exam else ("train", "")
             writer.append(step, {prefix + name: value for name, value in metrics.items()}, kind=kind)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(logged_rows)
+def test_any_record_reads_the_same_to_the_last_bit(tmp_path, rows):
+    path = tmp_path / "metrics.jsonl"
+    path.unlink(missing_ok=True)
+    write_rows(path, rows)
     assert_same(*both(path))
 
 
@@ -55,7 +64,7 @@ def test_what_the_writer_writes_is_parsed_as_a_whole(tmp_path, monkeypatch):
     with MetricsWriter(tmp_path / "m") as writer:
         for step in range(5):
             writer.append(step, {"entropy": 0.1, "late": math.nan if step < 3 else 1.0})
-    monkeypatch.setattr(columns, "to_columns", lambda *_: pytest.fail("read line by line"))
+    monkeypatch.setattr(column_reader, "to_columns", lambda *_: pytest.fail("read line by line"))
     (read,) = read_columns([tmp_path / "m"])
     assert read.train.values["late"].tolist()[3:] == [1.0, 1.0]
     assert np.isnan(read.train.values["late"][:3]).all()

@@ -29,6 +29,7 @@ from orchestrator.storage.guardrail_files import (
     write_rollbacks,
 )
 from orchestrator.storage.run_folder import RunFolder
+from orchestrator.storage.stored_columns import stored_columns
 from orchestrator.training import run as worker
 from orchestrator.training.entropy_control import EntropyControl
 from orchestrator.training.guardrails import Guardrails, GuardrailStop, RollbackDue
@@ -354,6 +355,7 @@ def test_a_collapse_stops_the_run_which_is_not_started_again(fresh, write_campai
     assert status.status == "stopped"
     assert status.reason.startswith("collapse: entropy was below ")
     assert 2 <= status.iteration < 12
+    assert stored_columns(folder.metrics_path).train.steps.size == status.iteration
     campaign = read_campaign(write_campaign({**LONG, **changes, "tracking.folder": "stopped"}))
     together = prepare(campaign)
     assert folder.read_status() == status

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.run_folder import RunFolder
+from orchestrator.storage.stored_columns import stored_columns
 from orchestrator.training import run as worker
 
 CLOCKS = ("seconds/", "rollout/tokens_per_second")
@@ -92,7 +93,9 @@ def test_killed_and_stopped_runs_continue_bit_for_bit(fresh_run, threads):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert killed.read_status().status == "running"  # it had no time to say anything else
+    assert stored_columns(killed.metrics_path) is None
     assert worker.main(str(killed.path)) == worker.EXIT_DONE
+    assert stored_columns(killed.metrics_path).train.steps.tolist() == steps
     assert_same(straight, killed)
 
     stopped = fresh_run("stopped")
