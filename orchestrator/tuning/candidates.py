@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.tuning.leases import RANK
+from orchestrator.tuning.marks import RANK
 from orchestrator.tuning.objectives import Objective
 from orchestrator.tuning.ranking import best_first, spread_out
 from orchestrator.tuning.space import distance

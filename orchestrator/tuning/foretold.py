@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any
 
-from orchestrator.tuning.leases import RANK
+from orchestrator.tuning.marks import RANK
 from orchestrator.tuning.objectives import Objective
 from orchestrator.tuning.ranking import FEWEST, RankCorrelation, rank_correlation
 from orchestrator.tuning.study import Study

@@ -16,7 +16,7 @@ from orchestrator.storage.files import replace_file
 from orchestrator.tuning.candidates import is_feasible, ranked_trials
 from orchestrator.tuning.figures import Figure, of_agreement, of_study
 from orchestrator.tuning.foretold import PREDICTED, agreement, sentences
-from orchestrator.tuning.leases import DUPLICATE, OUTCOME, REPLACED, SURPLUS
+from orchestrator.tuning.marks import DUPLICATE, OUTCOME, REPLACED, SURPLUS
 from orchestrator.tuning.objectives import Objective
 from orchestrator.tuning.preset import preset_text, winner
 from orchestrator.tuning.space import labels

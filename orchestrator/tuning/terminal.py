@@ -9,7 +9,7 @@ from rich.table import Table
 
 from orchestrator.tuning.candidates import is_feasible, ranked_trials
 from orchestrator.tuning.foretold import agreement, sentences
-from orchestrator.tuning.leases import DUPLICATE, OUTCOME, REASON, REPLACED, SURPLUS, UNTRAINED
+from orchestrator.tuning.marks import DUPLICATE, OUTCOME, REASON, REPLACED, SURPLUS, UNTRAINED
 from orchestrator.tuning.space import labels
 from orchestrator.tuning.study import Study
 

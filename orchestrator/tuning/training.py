@@ -19,7 +19,7 @@ from orchestrator.collected_signals import collected_signals
 from orchestrator.execution.runs import STOP_SECONDS
 from orchestrator.storage.files import read_json
 from orchestrator.storage.run_folder import CampaignFolder, RunState
-from orchestrator.tuning.leases import counted
+from orchestrator.tuning.marks import counted
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.terminal import Finished
 

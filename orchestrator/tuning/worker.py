@@ -17,7 +17,9 @@ from typing import Any
 
 from orchestrator.execution.base import Crew, ExecutorError
 from orchestrator.tuning.foretold import PREDICTED
-from orchestrator.tuning.leases import (
+from orchestrator.tuning.leases import Lease, Watch
+from orchestrator.tuning.links import Links
+from orchestrator.tuning.marks import (
     DUPLICATE,
     FAILED,
     OUTCOME,
@@ -25,16 +27,12 @@ from orchestrator.tuning.leases import (
     REASON,
     SURPLUS,
     UNTRAINED,
-    Lease,
-    Watch,
     close,
     counted,
-    is_redundant,
     quietly,
     root,
-    take_up,
 )
-from orchestrator.tuning.links import Links
+from orchestrator.tuning.retries import is_redundant, take_up
 from orchestrator.tuning.simulated import judge
 from orchestrator.tuning.space import Params, suggest
 from orchestrator.tuning.study import Study
@@ -113,9 +111,9 @@ class TrialWorker:
         with Lease(trial, self._study.config.lease_seconds) as lease:
             params = suggest(trial, self._study.config.space)
             if is_redundant(self._optuna, trial):
-                return close(trial, self._optuna, DUPLICATE, "it is in the queue twice")
+                return close(self._optuna, trial, DUPLICATE, "it is in the queue twice")
             if counted(self._trials(), before=trial.number) >= self._study.config.budget.trials:
-                return close(trial, self._optuna, SURPLUS, "the budget is used up")
+                return close(self._optuna, trial, SURPLUS, "the budget is used up")
             ending = self._train(trial, params, lease, crew)
             if lease.is_lost:
                 return None
@@ -157,7 +155,7 @@ class TrialWorker:
                     trial.set_user_attr(OUTCOME, UNTRAINED)
                 self._optuna.tell(trial, state=TrialState.PRUNED)
             else:
-                close(trial, self._optuna, FAILED, ending.reason)
+                close(self._optuna, trial, FAILED, ending.reason)
 
 
 def main(arguments: list[str]) -> int:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
+import optuna
 import pytest
 import yaml
 
 from orchestrator.execution import process
 from orchestrator.tuning import trial as trials
+from orchestrator.tuning.leases import LEASE
 from orchestrator.tuning.reading import read_study
+from orchestrator.tuning.storage import open_storage
 
 ROOT = Path(__file__).parents[3]
 FAKE_TRAINING = str(Path(__file__).with_name("fake_training.py"))
@@ -34,6 +37,8 @@ PLANT = {
     },
     "origin": {"campaign": "made up"},
 }
+AWAY = {"machine": "another", "pid": 1, "began": "1"}
+"""A worker of whom nobody here can tell whether it lives."""
 STUDY = {
     "name": "gains",
     "campaign": "campaign.yaml",
@@ -93,3 +98,18 @@ def fake_training(monkeypatch):
     monkeypatch.setattr(process, "WORKER", (FAKE_TRAINING,))
     monkeypatch.setattr(trials, "POLL_SECONDS", 0.02)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+@pytest.fixture
+def optuna_study(tmp_path):
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = open_storage(str(tmp_path / "study.log"), "sqlite:////nowhere/mlflow.db")
+    return optuna.create_study(study_name="a", storage=storage, sampler=optuna.samplers.RandomSampler(seed=0))
+
+
+def begin(study, lease=AWAY):
+    trial = study.ask()
+    trial.suggest_float("x", 0, 1)
+    if lease is not None:
+        trial.set_user_attr(LEASE, lease)
+    return trial

@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from orchestrator.tuning.figures import _toward_good, of_study
-from orchestrator.tuning.leases import RANK
+from orchestrator.tuning.marks import RANK
 from orchestrator.tuning.page import render, write_page
 from orchestrator.tuning.records import open_study
 from orchestrator.tuning.simulated import search

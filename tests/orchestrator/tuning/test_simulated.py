@@ -10,7 +10,7 @@ from controllers.quality import iae_nats
 from controllers.simulation import simulate
 from orchestrator.tuning.candidates import best_of_simulation, ranked_trials
 from orchestrator.tuning.foretold import agreement, sentences
-from orchestrator.tuning.leases import RANK
+from orchestrator.tuning.marks import RANK
 from orchestrator.tuning.records import open_study
 from orchestrator.tuning.simulated import judge, search
 from orchestrator.tuning.space import distance, suggest

@@ -12,8 +12,9 @@ import pytest
 
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tuning import worker as workers
-from orchestrator.tuning.leases import LEASE, OUTCOME, RANK, REASON
+from orchestrator.tuning.leases import LEASE
 from orchestrator.tuning.links import RUN_ID, Links
+from orchestrator.tuning.marks import OUTCOME, RANK, REASON
 from orchestrator.tuning.records import open_study
 from orchestrator.tuning.storage import open_storage, storage_url
 from orchestrator.tuning.worker import TRIAL_FOLDER, TrialWorker

@@ -1,0 +1,63 @@
+"""A trial whose worker died is taken up by another.
+
+It is put into the queue again under a new number (as Optuna's own retry does), then told as failed.  Both
+can happen twice when two workers notice at once, or not at all when the one that noticed dies in between, so
+whoever takes a retry from the queue makes sure that it is the first and that the old trial is closed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.tuning.marks import FAILED, RANK, REPLACED, ROOT, close, root
+
+RETRY_OF, HISTORY, FIXED = "failed_trial", "retry_history", "fixed_params"  # Optuna's own names
+
+
+def take_up(study: Any, trial: Any, retries: int) -> None:
+    """Put an abandoned trial into the queue again and close it."""
+    params = trial.params or trial.system_attrs.get(FIXED, {})
+    history = [*trial.system_attrs.get(HISTORY, []), trial.number]
+    outcome = REPLACED
+    if params and len(history) <= retries:
+        if not any(_retry_of(other) == trial.number for other in study.get_trials(deepcopy=False)):
+            study.add_trial(_retry(trial, params, history))
+    elif params:
+        outcome = FAILED
+    close(
+        study,
+        trial,
+        outcome,
+        "its worker died" if outcome == REPLACED else f"{len(history)} workers died at it",
+    )
+
+
+def is_redundant(study: Any, trial: Any) -> bool:
+    """Whether a trial from the queue is there a second time; closes the one that it takes up."""
+    trials = study.get_trials(deepcopy=False)
+    frozen = trials[trial.number]
+    retried = _retry_of(frozen)
+    if retried is not None:
+        if trials[retried].state.name == "RUNNING":
+            close(study, trials[retried], REPLACED, "its worker died")
+        return any(_retry_of(other) == retried for other in trials[: trial.number])
+    rank = frozen.user_attrs.get(RANK)
+    return rank is not None and any(
+        other.user_attrs.get(RANK) == rank and _retry_of(other) is None for other in trials[: trial.number]
+    )
+
+
+def _retry(trial: Any, params: dict[str, Any], history: list[int]) -> Any:
+    from optuna.trial import TrialState, create_trial
+
+    kept = {key: value for key, value in trial.user_attrs.items() if key == RANK}
+    return create_trial(
+        state=TrialState.WAITING,
+        system_attrs={FIXED: params, RETRY_OF: trial.number, HISTORY: history},
+        user_attrs=kept | {ROOT: root(trial)},
+    )
+
+
+def _retry_of(trial: Any) -> int | None:
+    number = trial.system_attrs.get(RETRY_OF)
+    return None if number is None else int(number)
