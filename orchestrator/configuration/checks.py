@@ -217,12 +217,6 @@ def _guardrails(config: RunConfig) -> Iterator[str]:
                 "set 'warn' or 'stop'"
             )
     for name in config.guardrails.with_action("rollback"):
-        num_processes = config.learner.devices * config.learner.num_nodes
-        if num_processes > 1:
-            yield (
-                f"guardrails.{name}.action: 'rollback' is for a run of one process for now, and this one has "
-                f"{num_processes}; set 'stop', or learner.devices and learner.num_nodes to 1"
-            )
         if every > iterations:
             yield (
                 f"guardrails.{name}.action: 'rollback' needs a checkpoint to go back to, and with "

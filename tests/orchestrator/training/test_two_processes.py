@@ -7,6 +7,7 @@ two optimiser steps readings, commands and losses agree to 1e-4 of themselves, w
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from safetensors.torch import load_file
 from orchestrator.campaign import prepare
 from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.resolve import read_campaign
-from orchestrator.storage.guardrail_files import read_events
+from orchestrator.storage.guardrail_files import read_events, read_rollbacks
 from orchestrator.training import run
 from orchestrator.training.entropy_control import EntropyControl
 
@@ -53,7 +54,7 @@ def make_run(write_campaign):
 
     def make(name, devices=1, **changes):
         changes = {"tracking.folder": name, "learner.devices": devices, **changes}
-        campaign = read_campaign(write_campaign({**SETTINGS, **changes}))
+        campaign = read_campaign(write_campaign(copy.deepcopy({**SETTINGS, **changes})))
         check_campaign(campaign)
         return prepare(campaign).run("held", 0)
 
@@ -102,7 +103,7 @@ def interrupt_alone(folder, at, monkeypatch):
         assert run.main(str(folder.path)) == run.EXIT_INTERRUPTED
 
 
-def assert_alike(one, other):
+def assert_measured_alike(one, other):
     first, second = one.records(), other.records()
     assert [(rec.kind, rec.step) for rec in first] == [(rec.kind, rec.step) for rec in second]
     for expected, found in zip(first, second, strict=True):
@@ -110,6 +111,10 @@ def assert_alike(one, other):
         for name, value in expected.metrics.items():
             if not name.startswith(CLOCKS):
                 assert found.metrics[name] == pytest.approx(value, rel=1e-4, abs=1e-5), (name, found.step)
+
+
+def assert_alike(one, other):
+    assert_measured_alike(one, other)
     weights = [load_file(folder.policy_path / "model.safetensors") for folder in (one, other)]
     assert weights[0].keys() == weights[1].keys()
     for name, expected in weights[0].items():
@@ -202,3 +207,27 @@ def test_a_guardrail_stops_all_ranks(make_run):
     assert status.reason.startswith("mismatch: ")
     assert not stopped.is_locked()
     assert torch.load(stopped.checkpoint_path, weights_only=True)["learner"]["iteration"] == 2
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_a_guardrail_takes_all_ranks_back(make_run, strategy):
+    """What the first push has begun goes on by itself, so the run goes back twice and is then stopped."""
+    push = {"law": {"kind": "open_loop", "value": 1.0}, "actuator": {"kind": "bonus"}}
+    explosion = {"threshold": 1.4, "patience": 1, "action": "rollback"}
+    changes = {
+        "learner.iterations": 6,
+        "learner.checkpoint_every": 1,
+        "arms.1.loops": {"entropy": push},
+        "arms.1.guardrails": {"explosion": explosion, "limit_factor": 0.02},
+    }
+    alone = make_run("alone", **changes)
+    together = make_run("together", devices=2, **changes, **{"learner.strategy": strategy})
+    assert run.main(str(alone.path)) == run.EXIT_DONE, alone.read_status().reason
+    train(together)
+    assert_measured_alike(alone, together)
+    for folder in (alone, together):
+        status, rollbacks = folder.read_status(), read_rollbacks(folder.rollbacks_path)
+        assert [rollback.to for rollback in rollbacks] == [3, 3]
+        assert [rollback.limits["entropy"] for rollback in rollbacks] == [[-1.0, 0.02], [-1.0, 0.0004]]
+        assert (status.status, status.iteration) == ("stopped", 5)
+        assert status.reason.endswith("it was rolled back 2 times before")
