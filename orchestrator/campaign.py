@@ -59,18 +59,23 @@ def exclusively(campaign: Campaign) -> Iterator[None]:
     """Keep any other process from running this campaign; the kernel ends it with this process.
 
     Raises:
-        ConfigError: another process is at it.
+        ConfigError: another process is at it, a study has its name, or its folder cannot be written to.
     """
     path = campaign_folder(campaign).path
-    path.mkdir(parents=True, exist_ok=True)
+    _refuse_study(campaign_folder(campaign))
     lock = FileLock(path / "lock", timeout=0)
     try:
+        path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise ConfigError(
             f"name: {campaign.config.name!r} is being run by another process (it holds {path / 'lock'}); "
             "wait for it to end or stop it, or give this campaign another name"
         ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"tracking.folder: {path} cannot be written to ({error.strerror}); name another folder"
+        ) from error
     try:
         yield
     finally:
@@ -80,13 +85,16 @@ def exclusively(campaign: Campaign) -> Iterator[None]:
 def prepare(campaign: Campaign) -> CampaignFolder:
     """Write what the campaign and its runs are, and give its folder.
 
+    Arms and seeds that are stored under its name already stay, and new ones join them.
+
     Raises:
-        ConfigError: a run of that name is stored with another configuration.
+        ConfigError: a study has its name, or a run of that name is stored with another configuration; nothing
+            has been written.
     """
     folder = campaign_folder(campaign)
     infos = list(_run_infos(campaign))
+    stored = _refuse_study(folder)
     _refuse_other_configuration(folder, infos)
-    stored = folder.read_info() if folder.exists() else None
     folder.write_info(
         CampaignInfo(
             name=campaign.config.name,
@@ -107,8 +115,14 @@ def prepare(campaign: Campaign) -> CampaignFolder:
     return folder
 
 
-def retry_stopped(folder: CampaignFolder) -> list[tuple[RunFolder, Rollback]]:
-    """Let the runs that a guardrail has stopped wait again; give them, and where each goes on and how.
+def runs_of(campaign: Campaign) -> list[RunFolder]:
+    """The runs that a campaign names, arm by arm; its folder may hold others, of what it was before."""
+    folder = campaign_folder(campaign)
+    return [folder.run(arm.name, seed) for arm in campaign.arms for seed in campaign.config.seeds]
+
+
+def retry_stopped(runs: Sequence[RunFolder]) -> list[tuple[RunFolder, Rollback]]:
+    """Let those of some runs wait again that a guardrail has stopped; give them, and where each goes on and how.
 
     A run goes back to its last good checkpoint, as by a rollback.  What stopped it stays in `guardrails.jsonl`.
     To MLflow it is another run from then on: the values of the one that was stopped have been sent.
@@ -116,7 +130,7 @@ def retry_stopped(folder: CampaignFolder) -> list[tuple[RunFolder, Rollback]]:
     from orchestrator.training.rollback import take_up_again
 
     retried = []
-    for run in folder.runs():
+    for run in runs:
         status = run.read_status()
         if status.status == "stopped" and not run.is_locked():
             rollback = take_up_again(run)
@@ -208,6 +222,17 @@ def run_info(name: str, arm: Arm, seed: int, execution: ExecutionConfig) -> RunI
             "grading_timeout_seconds": execution.grading_timeout_seconds,
         },
     )
+
+
+def _refuse_study(folder: CampaignFolder) -> CampaignInfo | None:
+    """What is stored in a campaign's folder, unless that is a study."""
+    stored = folder.read_info() if folder.exists() else None
+    if stored is not None and "study" in stored.config:
+        raise ConfigError(
+            f"name: {folder.path} holds a study of that name; give the campaign another name, or continue the "
+            f"study by `entrostat tune {stored.source}`"
+        )
+    return stored
 
 
 def _refuse_other_configuration(folder: CampaignFolder, infos: Sequence[RunInfo]) -> None:

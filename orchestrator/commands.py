@@ -9,7 +9,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.campaign import InterruptedCampaignError, exclusively, execute, prepare, retry_stopped
+from orchestrator.campaign import (
+    InterruptedCampaignError,
+    exclusively,
+    execute,
+    prepare,
+    retry_stopped,
+    runs_of,
+)
 from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.engine_checks import check_installed
 from orchestrator.configuration.errors import ConfigError
@@ -38,10 +45,9 @@ def run_campaign(path: Path, overrides: Sequence[str], *, retry: bool = False) -
 def _run(campaign: Campaign, uri: str, console: Console, retry: bool) -> int:
     from orchestrator.tracking.tracker import Tracker
 
-    folder = prepare(campaign)
+    folder, runs = prepare(campaign), runs_of(campaign)
     if retry:
-        _retry(folder, console)
-    runs = [folder.run(arm.name, seed) for arm in campaign.arms for seed in campaign.config.seeds]
+        _retry(runs, console)
     tracker = Tracker(folder, uri, warn=partial(console.print, markup=False))
     tracker.start()
     failed: list[RunFolder] = []
@@ -70,13 +76,13 @@ def _run(campaign: Campaign, uri: str, console: Console, retry: bool) -> int:
     return status
 
 
-def _retry(folder: CampaignFolder, console: Console) -> None:
-    retried = retry_stopped(folder)
+def _retry(runs: Sequence[RunFolder], console: Console) -> None:
+    retried = retry_stopped(runs)
     for run, rollback in retried:
         text = f"{run.path}: from iteration {rollback.to}, {rollback.change} ({rollback.reason})"
         console.print(f"taken up again: {escape(text)}", soft_wrap=True, highlight=False)
     if not retried:
-        console.print(f"no run of {folder.path} is stopped: nothing is retried", soft_wrap=True, markup=False)
+        console.print("no run of the campaign is stopped: nothing is retried", soft_wrap=True, markup=False)
 
 
 def prepare_campaign(path: Path, overrides: Sequence[str], *, retry: bool = False) -> None:
@@ -84,14 +90,13 @@ def prepare_campaign(path: Path, overrides: Sequence[str], *, retry: bool = Fals
     campaign = read_campaign(path, overrides)
     check_campaign(campaign)
     with exclusively(campaign):
-        folder = prepare(campaign)
+        prepare(campaign)
+        runs = runs_of(campaign)
         if retry:
-            _retry(folder, Console(stderr=True))
-    for arm in campaign.arms:
-        for seed in campaign.config.seeds:
-            run = folder.run(arm.name, seed)
-            if run.read_status().status not in OVER:
-                print(run.path)
+            _retry(runs, Console(stderr=True))
+    for run in runs:
+        if run.read_status().status not in OVER:
+            print(run.path)
 
 
 def validate_campaign(path: Path, overrides: Sequence[str], *, device_gib: float | None = None) -> None:

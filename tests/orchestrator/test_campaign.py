@@ -13,12 +13,19 @@ import pytest
 import torch
 
 from orchestrator import campaign as campaigns
-from orchestrator.campaign import InterruptedCampaignError, exclusively, execute, prepare, retry_stopped
+from orchestrator.campaign import (
+    InterruptedCampaignError,
+    exclusively,
+    execute,
+    prepare,
+    retry_stopped,
+    runs_of,
+)
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.execution import process, runs
 from orchestrator.storage.guardrail_files import Event, append_event, read_events
-from orchestrator.storage.run_folder import RunFolder, Status, read_json, write_json
+from orchestrator.storage.run_folder import CampaignInfo, RunFolder, Status, read_json, write_json
 
 ROOT = Path(__file__).parents[2]
 FAKE_WORKER = (str(Path(__file__).with_name("fake_worker.py")),)
@@ -206,6 +213,28 @@ def test_refused_configuration_leaves_everything_as_it_was(campaign_of, tmp_path
     assert {path: path.read_bytes() for path in folder.path.rglob("*.json")} == before
 
 
+@pytest.mark.parametrize("begin", [prepare, lambda campaign: exclusively(campaign).__enter__()])
+def test_a_study_of_the_same_name_is_refused_and_left_as_it_was(campaign_of, begin):
+    campaign = campaign_of("good")
+    folder = campaigns.campaign_folder(campaign)
+    folder.write_info(
+        CampaignInfo(name="small", config={"study": {}, "arm": {}}, source="studies/small.yaml")
+    )
+    before = {path: path.read_bytes() for path in folder.path.rglob("*")}
+    with pytest.raises(
+        ConfigError, match=r"name: .*small holds a study .* `entrostat tune studies/small.yaml`"
+    ):
+        begin(campaign)
+    assert {path: path.read_bytes() for path in folder.path.rglob("*")} == before
+
+
+def test_a_folder_that_cannot_be_written_to_is_said(campaign_of):
+    campaign = campaign_of("good", **{"tracking.folder": "/proc/nowhere"})
+    message = "tracking.folder: /proc/nowhere/small cannot be written to"
+    with pytest.raises(ConfigError, match=message), exclusively(campaign):
+        pass
+
+
 def test_what_changes_no_result_may_change(campaign_of):
     prepare(campaign_of("good", workers=1))
     folder = prepare(campaign_of("good", workers=2, **{"execution.grading_timeout_seconds": 9.0}))
@@ -327,7 +356,8 @@ def test_what_a_guardrail_stopped_waits_again_only_when_that_is_asked_for(campai
         folder.run("bad", 0).path
     ]
     assert started == ["bad/seed-0"]
-    ((again, rollback),) = retry_stopped(prepare(campaign))
+    prepare(campaign)
+    ((again, rollback),) = retry_stopped(runs_of(campaign))
     assert again.path == run.path
     assert (rollback.reason, rollback.to, rollback.requested) == ("collapse: it fell", 0, True)
     assert read_json(run.path / "tracking.json")["retry_of"] == "old"
@@ -335,7 +365,19 @@ def test_what_a_guardrail_stopped_waits_again_only_when_that_is_asked_for(campai
     execute(folder, campaign, on_poll=ignore)
     assert run.read_status().status == "done"
     assert len(read_events(run.events_path)) == 2
-    assert retry_stopped(prepare(campaign)) == []
+    assert retry_stopped(runs_of(campaign)) == []
+
+
+def test_what_another_content_of_the_campaign_left_stopped_is_not_made_to_wait_for_ever(campaign_of):
+    old = campaign_of("good", "other")
+    run = prepare(old).run("other", 0)
+    run.write_status(Status(status="stopped", reason="collapse: it fell", iteration=7))
+    append_event(run.events_path, Event(iteration=7, detector="collapse", action="stop", reason="it fell"))
+    new = campaign_of("good")
+    prepare(new)
+    assert retry_stopped(runs_of(new)) == []
+    assert run.read_status().status == "stopped"
+    assert len(retry_stopped(runs_of(old))) == 1
 
 
 def test_stale_status_of_a_killed_machine_is_no_obstacle(campaign_of, fake):

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from controllers.loop import restore
-from orchestrator.campaign import prepare, retry_stopped
+from orchestrator.campaign import prepare, retry_stopped, runs_of
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.guardrail_files import (
@@ -357,18 +357,18 @@ def test_a_collapse_stops_the_run_which_is_not_started_again(fresh, write_campai
     assert 2 <= status.iteration < 12
     assert stored_columns(folder.metrics_path).train.steps.size == status.iteration
     campaign = read_campaign(write_campaign({**LONG, **changes, "tracking.folder": "stopped"}))
-    together = prepare(campaign)
+    prepare(campaign)
     assert folder.read_status() == status
 
     # Asked for, it goes on from before the collapse, with less of the command that there was.
     stopped = [record for record in folder.records() if record.kind == "train"]
-    ((run, rollback),) = retry_stopped(together)
+    ((run, rollback),) = retry_stopped(runs_of(campaign))
     assert run == folder
     assert [each.requested for each in read_rollbacks(folder.rollbacks_path)] == [True]
     assert 0 < rollback.to < status.iteration - 2
     assert rollback.limits == {"entropy": (-0.005, 1.0)}  # a hundredth of what it gave
     assert folder.read_status().status == "pending"
-    assert retry_stopped(together) == []
+    assert retry_stopped(runs_of(campaign)) == []
     assert worker.main(str(folder.path)) == worker.EXIT_DONE
     records = [record for record in folder.records() if record.kind == "train"]
     assert [record.step for record in records] == list(range(len(records)))
