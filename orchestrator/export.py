@@ -17,6 +17,7 @@ import numpy as np
 
 from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.storage.files import naming_full_disk
+from orchestrator.storage.outputs import naming_output, require_writable
 from orchestrator.storage.run_data import Campaign, Run, Series
 
 FORMATS = (".parquet", ".csv")
@@ -27,14 +28,11 @@ def check_output(path: Path) -> None:
     """Make sure, before anything is read, that the file can be written.
 
     Raises:
-        ConfigError: another ending than `.parquet` or `.csv`, or no folder to write into.
+        ConfigError: another ending than `.parquet` or `.csv`, or no place to write to.
     """
     if path.suffix not in FORMATS:
         raise ConfigError(f"--output {path}: the ending says the format; use one of {', '.join(FORMATS)}")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"--output {path}: there is no folder {path.absolute().parent}; make it first")
-    if path.is_dir():
-        raise ConfigError(f"--output {path} is a folder; name a file")
+    require_writable(path, "--output")
 
 
 def export(campaign: Campaign, path: Path, *, metrics: Sequence[str] = (), wide: bool = False) -> int:
@@ -47,7 +45,7 @@ def export(campaign: Campaign, path: Path, *, metrics: Sequence[str] = (), wide:
         wide: a column a metric.
 
     Raises:
-        ConfigError: no run has a metric that one of the patterns matches.
+        ConfigError: no run has a metric that one of the patterns matches, or the file cannot be written.
     """
     names = chosen_names(campaign, metrics)
     schema = _schema(names if wide else None)
@@ -149,7 +147,7 @@ def _writer(path: Path, schema: Any) -> Iterator[Any]:
     types = [field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in schema]
     plain = pa.schema(list(zip(schema.names, types, strict=True)))
     try:
-        with naming_full_disk(path):
+        with naming_output(path, "--output"), naming_full_disk(path):
             if path.suffix == ".csv":
                 with csv.CSVWriter(temporary, plain) as writer:
                     yield lambda table: writer.write_table(table.cast(plain))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import typer
@@ -12,6 +13,7 @@ from orchestrator.comparison.sources import gather
 from orchestrator.comparison.whole import Comparison, compare
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.storage.files import replace_file
+from orchestrator.storage.outputs import naming_output, require_writable
 from orchestrator.storage.run_folder import CampaignFolder
 
 SUFFIXES = {".csv": "csv", ".md": "markdown", ".tex": "latex"}
@@ -33,7 +35,10 @@ def compare_runs(
     output: Path | None,
     page: Path | None,
 ) -> None:
-    """Print or write the tables of what is named, and write the page."""
+    """Print or write the tables of what is named, and write the page.
+
+    Where nobody has said where the page goes and it cannot be written to its usual place, that is only told.
+    """
     from orchestrator.report import print_table, write_page
     from orchestrator.report.tables import TABLES
     from orchestrator.report.terminal import print_one
@@ -41,14 +46,11 @@ def compare_runs(
     format = format or _format_of(output)
     if format == "csv" and len(wanted) > 1:
         raise ConfigError(f"--format csv holds one table, got {', '.join(wanted)}; give --table once")
-    for path in (output, page):
-        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-            raise ConfigError(
-                f"{path}: not a file in a folder that exists; make {path.absolute().parent} first"
-            )
+    for option, path in (("--output", output), ("--page", page)):
+        if path is not None:
+            require_writable(path, option)
     campaign = gather(names, folder=folder, uri=uri, filter=filter)
     comparison = compare(campaign, metric=metric, baseline=baseline, target=target)
-    where = page or _page_of(names, folder, uri, filter)
     if format is None:
         console = Console()
         if wanted:
@@ -61,12 +63,19 @@ def compare_runs(
         if output is None:
             typer.echo(text, nl=False)
         else:
-            replace_file(output, text.encode())
-    write_page(campaign, where, comparison)
+            with naming_output(output, "--output"):
+                replace_file(output, text.encode())
     notes = Console(stderr=format is not None and output is None)
     if output is not None:
         notes.print(f"table     {output}", soft_wrap=True, highlight=False, markup=False)
-    notes.print(f"report    {where}", soft_wrap=True, highlight=False, markup=False)
+    where = page or _page_of(names, folder, uri, filter)
+    try:
+        with nullcontext() if page is None else naming_output(page, "--page"):
+            write_page(campaign, where, comparison)
+        note = f"report    {where}"
+    except OSError as error:  # of the usual place
+        note = f"page not written: {where}: {error.strerror or error}; give --page FILE"
+    notes.print(note, soft_wrap=True, highlight=False, markup=False)
 
 
 def export_runs(

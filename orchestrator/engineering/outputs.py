@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.storage.files import replace_file
+from orchestrator.storage.outputs import naming_output, require_writable
 
 Rows = Iterable[tuple[str, str]]
 
@@ -54,16 +54,16 @@ def write_all(files: Mapping[Path, bytes]) -> list[Path]:
     """Write files that are complete already, each as a whole; the first one last, for it stands for all.
 
     Raises:
-        ConfigError: the place cannot be written to.
+        ConfigError: one of them cannot be written; where that can be known beforehand, none has been.
     """
     paths = list(files)
+    for path in paths:
+        with naming_output(path, "--output"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        require_writable(path, "--output")
     for path in reversed(paths):
-        try:
+        with naming_output(path, "--output"):
             replace_file(path, files[path])
-        except OSError as error:
-            raise ConfigError(
-                f"{path}: cannot be written: {error.strerror}; choose another --output"
-            ) from error
     return paths
 
 

@@ -167,8 +167,12 @@ def test_a_format_without_a_file_is_all_that_is_printed(runs):
         (["one", "--metric", "eval/pass_at_9"], "no run has the metric 'eval/pass_at_9'"),
         (["one", "--format", "csv", "--table", "summary", "--table", "tracking"], "holds one table"),
         (["one", "--output", "x.doc"], "the ending does not say the format; use .csv, .md, .tex"),
-        (["one", "--output", "/nowhere/x.csv"], "not a file in a folder that exists"),
-        (["one", "--page", "/nowhere/x.html"], "not a file in a folder that exists"),
+        (["one", "--output", "/nowhere/x.csv"], "there is no folder /nowhere; make it first"),
+        (["one", "--page", "/nowhere/x.html"], "there is no folder /nowhere; make it first"),
+        (["one", "--output", "/proc/x.csv"], "--output /proc/x.csv: cannot be written (No such file"),
+        (["one", "--page", "/proc/x.html"], "--page /proc/x.html: cannot be written (No such file"),
+        (["one", "--page", "/dev/null"], "--page /dev/null is no file; name a file"),
+        (["one", "--page", "."], "--page . is a folder; name a file"),
         (["one", "--uri", "sqlite:////nowhere/mlflow.db"], "there is no such database"),
     ],
 )
@@ -181,6 +185,40 @@ def test_bad_input_of_compare_is_one_line_and_writes_nothing(runs, arguments, me
     assert output.startswith("error: ")
     assert output.count("\n") == 1
     assert sorted(runs.rglob("*")) == before
+
+
+def test_a_page_that_does_not_go_to_its_usual_place_costs_no_table(runs):
+    (runs / "one" / "report").write_text("a file in the place of the folder")
+    code, output = call("compare", "one", "--folder", runs)
+    assert code == 0
+    assert "eval/pass_at_1 against grpo" in output
+    page = runs / "one" / "report" / "index.html"
+    assert f"page not written: {page}: File exists; give --page FILE" in output
+    assert call("compare", "one", "--folder", runs, "--page", runs / "page.html")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "broken"),
+    [
+        (["compare", "one", "--output", "x.csv", "--page", "p.html"], "x.csv"),
+        (["compare", "one", "--output", "x.csv", "--page", "p.html"], "p.html"),
+        (["export", "one", "--output", "x.parquet"], "x.parquet"),
+    ],
+)
+def test_a_disk_that_fails_in_the_middle_is_said_in_one_line(runs, command, broken, monkeypatch):
+    replace = Path.replace
+
+    def fail(self, target):
+        if Path(target).name == broken:
+            raise PermissionError(1, "Operation not permitted", str(target))
+        return replace(self, target)
+
+    monkeypatch.chdir(runs)
+    monkeypatch.setattr(Path, "replace", fail)
+    code, output = call(*command, "--folder", runs)
+    assert code == 2
+    assert f" {broken}: cannot be written (Operation not permitted); name a file elsewhere" in output
+    assert not [path.name for path in runs.iterdir() if broken in path.name]
 
 
 def test_export_writes_the_runs_of_several_campaigns(runs, tmp_path):
@@ -200,6 +238,7 @@ def test_export_writes_the_runs_of_several_campaigns(runs, tmp_path):
     [
         (["one", "--output", "x.json"], "use one of .parquet, .csv"),
         (["one", "--output", "x.csv", "--metrics", "loss*"], "no run has the metric"),
+        (["one", "--output", "/proc/x.csv"], "--output /proc/x.csv: cannot be written (No such file"),
         (["three", "--output", "x.csv"], "no campaign 'three'"),
     ],
 )

@@ -177,6 +177,7 @@ def test_without_mlflow_the_files_are_there_and_that_is_said(here, write_plant):
         (["--ms", 1.4, "--name", "a b"], "--name: must be letters"),
         (["--ms", 1.4, "--output", "plant.yaml"], "is the plant file itself"),
         (["--ms", 1.4, "--output", "plant.yaml/x.yaml"], "cannot be written"),
+        (["--ms", 1.4, "--output", "/proc/x.yaml"], "--output /proc/x.yaml: cannot be written (No such file"),
     ],
 )
 def test_a_refusal_is_one_line_and_leaves_nothing(here, write_plant, options, message):
@@ -188,6 +189,14 @@ def test_a_refusal_is_one_line_and_leaves_nothing(here, write_plant, options, me
     assert output.startswith("error: ")
     assert files(here) == ["plant.yaml"]
     assert plant.read_text() == before
+
+
+def test_what_cannot_be_replaced_is_found_out_before_anything_is_written(here, write_plant):
+    (here / "held.yaml").mkdir()
+    code, output = call(write_plant(), "--ms", 1.4, "--name", "held")
+    assert code == 2
+    assert output == "error: --output held.yaml is a folder; name a file"
+    assert files(here) == ["held.yaml", "plant.yaml"]
 
 
 def test_a_refused_target_names_who_could_hold_it(here, write_plant):

@@ -1,0 +1,45 @@
+"""Files that a user names: that one cannot be written is found out before the work, and said in one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator.configuration.errors import ConfigError
+
+
+def require_writable(path: Path, option: str) -> None:
+    """Make sure, by trying it, that a file can be put there; nothing stays behind.
+
+    Args:
+        path: of the file, in a folder that exists.
+        option: by which the user has named it, for the message.
+
+    Raises:
+        ConfigError: it cannot, or something that is no file is there.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"{option} {path}: there is no folder {folder}; make it first")
+    if path.exists() and not path.is_file():  # a device too would be replaced, by whoever may
+        raise ConfigError(f"{option} {path} is {'a folder' if path.is_dir() else 'no file'}; name a file")
+    probe = path.with_name(f".{path.name}.{os.getpid()}")
+    with naming_output(path, option):
+        probe.touch()
+        probe.unlink()
+
+
+@contextmanager
+def naming_output(path: Path, option: str) -> Iterator[None]:
+    """Says of a file that cannot be written which it is and what to do.
+
+    Raises:
+        ConfigError: in the place of any error of the file system.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"{option} {path}: cannot be written ({reason}); name a file elsewhere") from error
