@@ -24,6 +24,7 @@ LATEX = {
     ">": r"\textgreater{}",
     "−": r"\ensuremath{-}",
     "±": r"\ensuremath{\pm}",
+    "≥": r"\ensuremath{\geq}",
     "·": r"\ensuremath{\cdot}",
     "δ": r"\ensuremath{\delta}",
     "²": r"\ensuremath{^2}",

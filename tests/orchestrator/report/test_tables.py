@@ -1,11 +1,14 @@
 """Tables for people and for programs, from the same cells."""
 
+import ast
 import csv
 import io
 import math
+import re
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -15,10 +18,12 @@ from orchestrator.comparison.recovery import Recovery
 from orchestrator.comparison.whole import compare
 from orchestrator.report.loop_tables import recovery
 from orchestrator.report.table import Cell, Head, Table
-from orchestrator.report.table_formats import to_csv, to_latex, to_markdown
+from orchestrator.report.table_formats import LATEX, to_csv, to_latex, to_markdown
 from orchestrator.report.tables import TABLES, p_value, statistics
 from orchestrator.report.terminal import print_one, print_table
 from orchestrator.storage.run_data import load_campaign
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -70,6 +75,35 @@ def test_latex_escapes_what_it_reads_as_commands():
     assert r"\caption{100\% \& more. }" in text
     assert r"\{arm\}\textbackslash{}x|y & 50 \% \ensuremath{\pm} 2 & \ensuremath{-}1 \\" in text
     assert r"\begin{tabular}{lrr}" in text
+
+
+def sources_of(module, found):
+    """What a module is made of, of all that may put a text into a table."""
+    path = ROOT / f"{module.replace('.', '/')}.py"
+    if path in found or not path.exists():
+        return found
+    found.add(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and re.match(
+            r"orchestrator\.(report|comparison)|controllers", node.module
+        ):
+            sources_of(node.module, found)
+    return found
+
+
+def test_latex_knows_every_character_that_a_table_may_have():
+    paths = sources_of("orchestrator.report.tables", set())
+    assert {"cells.py", "loop_tables.py", "contrasts.py", "entropy_law.py"} <= {path.name for path in paths}
+    special = {}
+    for path in paths:
+        tree = ast.parse(path.read_text())
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                special |= {character: path.name for character in node.value if not character.isascii()}
+    assert "≥" in special
+    assert {character: where for character, where in special.items() if character not in LATEX} == {}
+    assert all(text.isascii() for text in LATEX.values())
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs LaTeX")
