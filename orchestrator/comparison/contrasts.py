@@ -72,17 +72,20 @@ def baseline_of(arms: Sequence[Arm], wanted: str | None = None) -> str:
 
 
 def require_metric(arms: Sequence[Arm], metric: str) -> None:
-    """Make sure that every arm with a finished run has the metric.
+    """Make sure that every arm has the metric in its finished runs, or in those that it has while none is.
+
+    Of an arm that has recorded nothing yet nobody can say whether it is going to.
 
     Raises:
-        ConfigError: with the arms that lack it.
+        ConfigError: with the arms that lack it, or where no run at all has it.
     """
-    finished = [arm for arm in arms if arm.done]
-    lacking = [arm.name for arm in finished if not any(_has(run, metric) for run in arm.done)]
-    if not lacking:
+    recorded = {arm.name: [run for run in arm.shown if _metrics(run)] for arm in arms}
+    having = [name for name, runs in recorded.items() if any(metric in _metrics(run) for run in runs)]
+    lacking = [name for name, runs in recorded.items() if runs and name not in having]
+    if having and not lacking:
         return
-    who = "no run has" if len(lacking) == len(finished) else f"runs of {', '.join(lacking)} lack"
-    known = {name for arm in arms for run in arm.runs for name in (*run.train.values, *run.evaluation.values)}
+    who = f"runs of {', '.join(lacking)} lack" if having else "no run has"
+    known = {name for arm in arms for run in arm.runs for name in _metrics(run)}
     raise ConfigError(f"{who} the metric {metric!r}; {did_you_mean(metric, known)}")
 
 
@@ -101,7 +104,12 @@ def contrasts(arms: Sequence[Arm], metric: str, baseline: str) -> list[Contrast]
         one, other = paired.get(arm.name, (np.array([]), np.array([])))
         difference = one - other
         p, p_adjusted = p_values.get(arm.name, nan), adjusted.get(arm.name, nan)
-        verdict = "baseline" if arm.name == baseline else _verdict(difference, p_adjusted, num_tests)
+        if arm.name == baseline:
+            verdict = "baseline"
+        elif difference.size == 0:
+            verdict = _unpaired(values[arm.name], values[baseline])
+        else:
+            verdict = _verdict(difference, p_adjusted, num_tests)
         row = Contrast(
             arm=arm.name,
             estimate=estimate,
@@ -127,9 +135,18 @@ def pairs(one: dict[int, float], other: dict[int, float]) -> tuple[np.ndarray, n
     return np.array([one[seed] for seed in common]), np.array([other[seed] for seed in common])
 
 
+def _unpaired(own: dict[int, float], baseline: dict[int, float]) -> str:
+    """Why there is no pair to say anything of."""
+    if not own:
+        return "no finished run"
+    if not any(map(isfinite, own.values())):
+        return "no finished run has the metric"
+    if not any(map(isfinite, baseline.values())):
+        return "no finished run of the baseline has the metric"
+    return "no seed in common"
+
+
 def _verdict(difference: np.ndarray, p_adjusted: float, num_tests: int) -> str:
-    if difference.size == 0:
-        return "no seed in common"
     if difference.size == 1:
         return "one seed in common: chance cannot be told from effect"
     if p_adjusted <= LEVEL:
@@ -141,6 +158,5 @@ def _verdict(difference: np.ndarray, p_adjusted: float, num_tests: int) -> str:
     return "not told apart"
 
 
-def _has(run: Run, metric: str) -> bool:
-    series = run.evaluation if metric.startswith("eval/") else run.train
-    return metric in series.values
+def _metrics(run: Run) -> set[str]:
+    return {*run.train.values, *run.evaluation.values}

@@ -41,7 +41,7 @@ def gather(
         keep: which metrics to read from run folders.
 
     Raises:
-        ConfigError: a name or the filter stands for no run, or two runs claim to be the same.
+        ConfigError: a name or the filter stands for no run, or two different runs claim to be the same.
     """
     if not names and not filter:
         raise ConfigError("nothing to compare: name campaigns, studies or MLflow run ids, or give --filter")
@@ -60,7 +60,7 @@ def gather(
 
 
 def merge(runs: Sequence[Run]) -> tuple[Arm, ...]:
-    """Arms of runs from several campaigns; a run that is there twice counts once.
+    """Arms of runs from several campaigns; of a run that is there twice, the one that came furthest counts.
 
     Raises:
         ConfigError: two different runs have the same campaign, arm and seed.
@@ -68,15 +68,23 @@ def merge(runs: Sequence[Run]) -> tuple[Arm, ...]:
     unique: dict[tuple[str, str, int], Run] = {}
     for run in runs:
         key = (run.info.campaign, run.info.arm, run.info.seed)
-        if unique.setdefault(key, run).info.fingerprint != run.info.fingerprint:
+        other = unique.setdefault(key, run)
+        if other.info.fingerprint != run.info.fingerprint:
             raise ConfigError(
                 f"two different runs are called {key[0]}/{run.name}; rename one of their campaigns"
             )
+        unique[key] = max(other, run, key=_outcome)  # the first of two that came equally far
     of_name = Counter(arm for _, arm in dict.fromkeys(key[:2] for key in unique))
     return group_by_arm(
         replace(run, info=replace(run.info, arm=f"{campaign}/{arm}")) if of_name[arm] > 1 else run
         for (campaign, arm, _), run in unique.items()
     )
+
+
+def _outcome(run: Run) -> tuple[bool, bool, float]:
+    """Orders runs by how they ended, those that ended alike by when."""
+    status = run.status
+    return status.status == "done", status.status == "stopped", status.updated
 
 
 def stored(folder: Path) -> list[str]:
@@ -89,11 +97,20 @@ def _named(name: str, folder: Path, uri: str | None, keep: Keep | None) -> Campa
         return _from_mlflow(name, uri, campaign=name)
     for path in (folder / name, Path(name)):
         if CampaignFolder(path).exists():
-            return load_campaign(CampaignFolder(path), keep)
+            return _with_runs(load_campaign(CampaignFolder(path), keep), CampaignFolder(path))
     if Path(default_uri(folder).removeprefix(SQLITE)).exists():
         with suppress(ConfigError):
             return _from_mlflow(name, default_uri(folder), campaign=name)
     raise ConfigError(f"no campaign {name!r} in {folder.resolve()}; {did_you_mean(name, stored(folder))}")
+
+
+def _with_runs(campaign: Campaign, folder: CampaignFolder) -> Campaign:
+    """The campaign, unless there is nothing of it yet, as of a study before its second stage."""
+    if not campaign.arms:
+        study = folder.study_page_path
+        page = f"; what the study found without any is on its own page, {study}" if study.exists() else ""
+        raise ConfigError(f"{campaign.info.name}: no run yet{page}")
+    return campaign
 
 
 def _from_mlflow(title: str, uri: str, **which: Any) -> Campaign:

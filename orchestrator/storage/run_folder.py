@@ -246,6 +246,11 @@ class CampaignFolder:
     def report_path(self) -> Path:
         return self.path / "report" / "index.html"
 
+    @property
+    def study_page_path(self) -> Path:
+        """The page of a study, where this is one."""
+        return self.path / "report" / "study.html"
+
     def run(self, arm: str, seed: int) -> RunFolder:
         return RunFolder(self.path / arm / f"seed-{seed}")
 

@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.comparison.contrasts import baseline_of, contrasts, final_value, require_metric
 from orchestrator.configuration.errors import ConfigError
+from orchestrator.storage.run_data import Arm
 
 PASS = "eval/pass_at_1"
 
@@ -63,6 +64,16 @@ def test_arms_without_a_common_seed_are_not_tested(make_arm):
     assert math.isnan(rows["y"].p)
 
 
+def test_why_there_is_no_pair_is_said(make_arm):
+    nan = math.nan
+    base, none = make_arm("base", {0: 0.1}), make_arm("none", {0: 0.1}, status="running")
+    assert by_arm([base, none])["none"].verdict == "no finished run"
+    assert by_arm([base, make_arm("x", {0: nan, 1: nan})])["x"].verdict == "no finished run has the metric"
+    for bare in (make_arm("base", {0: nan}), make_arm("base", {0: 0.5}, status="failed")):
+        verdict = by_arm([bare, make_arm("x", {0: 0.3})])["x"].verdict
+        assert verdict == "no finished run of the baseline has the metric"
+
+
 def test_the_baseline_is_held_against_nobody(make_arm):
     row = by_arm([make_arm("base", {0: 0.1, 1: 0.3}), make_arm("x", {0: 0.3})])["base"]
     assert (row.verdict, row.num_pairs, row.estimate.mean) == ("baseline", 0, 0.2)
@@ -99,3 +110,17 @@ def test_a_metric_that_arms_lack_is_said_with_their_names(make_arm):
     arms[0].runs[0].train.values["extra"] = arms[0].runs[0].train.steps
     with pytest.raises(ConfigError, match="runs of b lack the metric 'extra'"):
         require_metric(arms, "extra")
+
+
+def test_a_metric_is_looked_for_in_runs_that_are_not_finished_too(make_arm, make_run):
+    running = make_arm("a", {0: 0.1}, status="running")
+    with pytest.raises(ConfigError, match="no run has the metric 'bogus'; known: eval/pass_at_1"):
+        require_metric([running], "bogus")
+    require_metric([running], PASS)
+    other = Arm(name="b", method="m", runs=(make_run("b", status="failed", train={"reward": [0.5]}),))
+    with pytest.raises(ConfigError, match="runs of b lack the metric 'eval/pass_at_1'"):
+        require_metric([running, other], PASS)
+    waiting = Arm(name="c", method="m", runs=(make_run("c", status="pending"),))
+    require_metric([running, waiting], PASS)  # nobody knows yet
+    with pytest.raises(ConfigError, match="no run has the metric 'eval/pass_at_1'; known: none"):
+        require_metric([waiting], PASS)

@@ -8,6 +8,7 @@ from orchestrator.comparison.sources import gather, merge
 from orchestrator.comparison.whole import compare
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.storage.run_data import load_campaign
+from orchestrator.storage.run_folder import Status
 from orchestrator.tracking.store import open_client
 from orchestrator.tracking.tracker import Tracker
 
@@ -53,6 +54,37 @@ def test_two_different_runs_of_one_name_are_refused(make_run):
     with pytest.raises(ConfigError, match="two different runs are called c/a seed 0; rename"):
         merge([make_run(), make_run(fingerprint="other")])
     assert len(merge([make_run(), replace(make_run(), seconds=2.0)])[0].runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("states", "kept"),
+    [
+        (["failed", "done"], 1),
+        (["done", "failed"], 0),
+        (["stopped", "running", "failed"], 0),
+        (["failed", "interrupted", "running"], 2),  # the latest of those that did not get there
+        (["done", "stopped", "done"], 2),
+    ],
+)
+def test_of_one_run_that_is_there_several_times_the_one_that_came_furthest_counts(make_run, states, kept):
+    runs = [
+        replace(make_run(status=state), status=Status(status=state, updated=100.0 + when))
+        for when, state in enumerate(states)
+    ]
+    assert merge(runs)[0].runs == (runs[kept],)
+    assert merge(runs[::-1])[0].runs == (runs[kept],)
+
+
+def test_a_study_without_runs_says_where_its_own_page_is(make_campaign):
+    folder = make_campaign(arms=(), name="gains", config={"study": {}})
+    runs = folder.path.parent
+    with pytest.raises(ConfigError, match=r"^gains: no run yet$"):
+        gather(["gains"], folder=runs)
+    folder.study_page_path.parent.mkdir()
+    folder.study_page_path.write_text("<html>")
+    make_campaign(seeds=(0,), arms=("grpo",), name="one")
+    with pytest.raises(ConfigError, match=r"^gains: no run yet; .* page, .*gains/report/study.html$"):
+        gather(["one", "gains"], folder=runs)
 
 
 @pytest.fixture
