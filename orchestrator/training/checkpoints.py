@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from orchestrator.storage.files import write_json
 from orchestrator.storage.run_folder import RunFolder
+from orchestrator.training.ranks import Ranks
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,8 @@ class Checkpointer(Callback):
         num_iterations: int,
         is_good: Callable[[], bool] | None = None,
         rolls_back: bool = False,
+        resumes: bool = False,
+        ranks: Ranks | None = None,
     ) -> None:
         self.path = folder.checkpoint_path
         self.good_path = folder.good_checkpoint_path
@@ -46,8 +51,14 @@ class Checkpointer(Callback):
         self.num_iterations = num_iterations
         self.is_good = is_good
         self.rolls_back = rolls_back
+        self.resumes = resumes
+        self.ranks = ranks or Ranks()
         self.iteration = self.last_iteration = 0  # now, and of last.ckpt
         self.last_is_good = False  # last.ckpt, or what is being saved
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # Each has looked for itself, before they could speak; another process may have been saving just then.
+        self.ranks.check_agreement("whether there is a checkpoint to go on from", self.resumes)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.rolls_back and not self.confirmed_path.exists():
@@ -93,7 +104,7 @@ class Checkpointer(Callback):
         """The new checkpoint in the place of the last, which becomes the good one where it has proved itself."""
         is_proved = self.last_is_good and last_was_good and self.path.exists()
         if is_proved:
-            self.path.replace(self.good_path)  # killed here, a run finds its checkpoint there
+            _keep(self.path, self.good_path)
         unfinished.replace(self.path)
         if is_proved and self.rolls_back:
             write_json(self.confirmed_path, {"iteration": self.last_iteration})
@@ -115,7 +126,21 @@ def _is_of_the_disk(error: OSError | RuntimeError) -> bool:
     return isinstance(error, OSError) or "write" in str(error).lower()
 
 
-def recover(folder: RunFolder) -> None:
-    """Undo what being killed between two renames leaves behind."""
-    if folder.good_checkpoint_path.exists() and not folder.checkpoint_path.exists():
-        folder.good_checkpoint_path.replace(folder.checkpoint_path)
+def _keep(path: Path, good: Path) -> None:
+    """A checkpoint under a second name.
+
+    It stays under the first one too: whoever looks for the last checkpoint finds it at any moment, however the
+    run was killed, and all of its ranks the same.
+    """
+    second = good.with_suffix(".unfinished")
+    try:
+        second.unlink(missing_ok=True)
+        try:
+            os.link(path, second)
+        except OSError:  # a file system without links
+            shutil.copyfile(path, second)
+        second.replace(good)
+    finally:
+        second.unlink(
+            missing_ok=True
+        )  # half a copy; or left, where both names have been the same file before

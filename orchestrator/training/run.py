@@ -22,7 +22,7 @@ from orchestrator.storage.guardrail_files import Event, forget_events, read_roll
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunBusyError, RunFolder, RunInfo, RunState, Status
 from orchestrator.storage.stored_columns import store_columns
-from orchestrator.training.checkpoints import Checkpointer, recover
+from orchestrator.training.checkpoints import Checkpointer
 from orchestrator.training.entropy_control import EntropyControl
 from orchestrator.training.evaluation import Examiner
 from orchestrator.training.guardrails import Guardrails, GuardrailStop, RollbackDue
@@ -146,8 +146,6 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     config = RunConfig(**info.config)
     settings = config.learner
     execution = info.execution
-    if ranks.is_first:
-        recover(folder)
     done = checkpointed_iteration(folder.checkpoint_path)
     resuming = done is not None
     rollbacks = read_rollbacks(folder.rollbacks_path)
@@ -205,6 +203,8 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             num_iterations=settings.iterations,
             is_good=(lambda: guardrails.is_good) if guardrails.can_end else None,
             rolls_back=guardrails.can_roll_back,
+            resumes=resuming,
+            ranks=ranks,
         )
         trainer = pl.Trainer(
             accelerator=settings.accelerator,

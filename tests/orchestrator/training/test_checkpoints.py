@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+from functools import partial
+from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
@@ -14,6 +17,7 @@ from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training import run as runs
 from orchestrator.training.checkpoints import Checkpointer
+from orchestrator.training.ranks import Ranks, RanksDisagreeError
 
 LONG = {"learner.iterations": 6, "learner.checkpoint_every": 2, "evaluation.every": 100}
 
@@ -95,6 +99,72 @@ def test_the_ranks_meet_once_a_save_wherever_the_disk_fails(folder, monkeypatch)
     assert not checkpointer.save(in_its_place)
     assert [each.num_meetings for each in (well, fails, in_its_place)] == [1, 1, 1]
     assert [path.name for path in folder.checkpoint_path.parent.iterdir()] == ["last.ckpt"]
+
+
+class Alone:
+    """What of a trainer a save of one process needs; a checkpoint is what it is told to write."""
+
+    is_global_zero = True
+
+    def __init__(self, content):
+        self.content = content
+
+    def save_checkpoint(self, path):
+        path.write_bytes(self.content)
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "copies"])
+def test_there_is_a_last_checkpoint_at_every_moment(folder, monkeypatch, links):
+    """Killed anywhere in a save, a run finds its last checkpoint, and each of its ranks the same one."""
+    if not links:
+        monkeypatch.setattr(os, "link", no_space)
+    replace, unlink, seen = Path.replace, Path.unlink, []
+
+    def watched(real):
+        def act(self, *arguments, **named):
+            result = real(self, *arguments, **named)
+            seen.append(folder.checkpoint_path.read_bytes())
+            return result
+
+        return act
+
+    def checkpointer():
+        return Checkpointer(folder, every=1, num_iterations=9, is_good=lambda: True)
+
+    first = checkpointer()
+    assert first.save(Alone(b"one"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", watched(replace))
+        patch.setattr(Path, "unlink", watched(unlink))
+        assert first.save(Alone(b"two"))
+    assert seen == [b"one"] * (len(seen) - 1) + [b"two"]
+    assert len(seen) > 2
+    assert folder.good_checkpoint_path.read_bytes() == b"one"
+
+    def killed(self, target):
+        if target == folder.checkpoint_path:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            first.save(Alone(b"three"))
+    assert folder.checkpoint_path.read_bytes() == folder.good_checkpoint_path.read_bytes() == b"two"
+    again = checkpointer()
+    again.load_state_dict({"good": True, "iteration": 2})
+    assert again.save(Alone(b"three"))
+    assert folder.good_checkpoint_path.read_bytes() == b"two"
+    assert folder.checkpoint_path.read_bytes() == b"three"
+    assert {path.name for path in folder.checkpoint_path.parent.iterdir()} == {"good.ckpt", "last.ckpt"}
+
+
+def test_ranks_that_do_not_see_the_same_checkpoint_do_not_train(folder, monkeypatch):
+    monkeypatch.setattr(Ranks, "gather", lambda _, value: [value, True])
+    checkpointer = partial(Checkpointer, folder, every=1, num_iterations=9, ranks=Ranks(size=2))
+    checkpointer(resumes=True).setup(None, None, "fit")
+    with pytest.raises(RanksDisagreeError, match="whether there is a checkpoint to go on from"):
+        checkpointer(resumes=False).setup(None, None, "fit")
 
 
 def test_error_of_our_own_in_a_save_is_not_taken_for_a_full_disk(folder, monkeypatch):
