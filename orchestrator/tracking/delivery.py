@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from orchestrator.storage.files import read_json, write_json
-from orchestrator.storage.guardrail_files import read_events
+from orchestrator.storage.guardrail_files import read_events, read_rollbacks
 from orchestrator.storage.metrics_log import Kind, Record, Tail
 from orchestrator.storage.run_folder import OVER, CampaignInfo, RunFolder, RunState
 
@@ -62,6 +62,7 @@ class RunDelivery:
         self._mlflow_status = ""
         self._tags: dict[str, str] = {}
         self._sent: dict[Kind, int] = {"train": -1, "eval": -1}
+        self._found: tuple[list[str], int] = ([], 0)  # events and rollbacks that were sent
         self._tail = Tail(folder.metrics_path)
 
     @property
@@ -143,18 +144,21 @@ class RunDelivery:
         self._mlflow_status = status
 
     def _send_guardrails(self, client: Any, run_id: str) -> None:
-        """What guardrails found, as a tag and as an artifact, whenever there is more of it."""
+        """What guardrails found and what came of it, as a tag and as artifacts, whenever there is more of it."""
         reasons = [
             f"iteration {e.iteration}: {e.reason} ({e.action})" for e in read_events(self.folder.events_path)
         ]
-        text = "\n".join(reasons)[:MAX_TAG_CHARACTERS]
-        if text == self._tags.get(GUARDRAILS_TAG, ""):
+        found = (reasons, len(read_rollbacks(self.folder.rollbacks_path)))  # each is written after its event
+        if found == self._found:
             return
-        client.log_artifact(run_id, str(self.folder.events_path))
-        if self.folder.rollbacks_path.exists():
-            client.log_artifact(run_id, str(self.folder.rollbacks_path))
-        client.set_tag(run_id, GUARDRAILS_TAG, text)
-        self._tags[GUARDRAILS_TAG] = text
+        for path in (self.folder.events_path, self.folder.rollbacks_path):
+            if path.exists():
+                client.log_artifact(run_id, str(path))
+        text = "\n".join(reasons)[:MAX_TAG_CHARACTERS]
+        if text != self._tags.get(GUARDRAILS_TAG, ""):
+            client.set_tag(run_id, GUARDRAILS_TAG, text)
+            self._tags[GUARDRAILS_TAG] = text
+        self._found = found
 
     def _send_artifacts(self, client: Any, run_id: str) -> None:
         if "entrostat.artifacts" in self._tags:

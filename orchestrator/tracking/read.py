@@ -1,34 +1,23 @@
-"""Runs as MLflow has them, in the shape in which the run folders are read.
+"""Which runs of MLflow a name, an id or a filter stands for, in the shape in which run folders are read.
 
-The way back of `delivery`: a run is found by its tags (`entrostat.campaign`, `.arm`, `.seed`,
-`.method`), its metrics become series, its artifact `config.yaml` the resolved configuration.  Where
-artifacts cannot be read, e.g. because they lie on another machine, the parameters stand in for it.
+A run is found by its tags: `entrostat.campaign`, `.arm`, `.seed`, `.method`.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from fnmatch import fnmatchcase
-from math import nan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
-
 from orchestrator.configuration.errors import ConfigError, did_you_mean
-from orchestrator.storage.run_data import Run, Series
-from orchestrator.storage.run_folder import RunInfo, RunState, Status
-from orchestrator.tracking.delivery import MLFLOW_STATUS
+from orchestrator.storage.run_data import Run
+from orchestrator.tracking.read_run import read_run
 from orchestrator.tracking.store import SQLITE, check, mask, open_client
 
 PAGE = 1000  # runs a request
 READERS = 4  # requests at a time where a server answers them; SQLite gains nothing
-STATES: dict[str, RunState] = {status: state for state, status in MLFLOW_STATUS.items()}
 
 
 def fetch_runs(
@@ -188,85 +177,8 @@ def _is_training(run: Any) -> bool:
 def _read_all(client: Any, uri: str, runs: Sequence[Any], metrics: Sequence[str] | None) -> list[Run]:
     if uri.startswith("http"):
         with ThreadPoolExecutor(READERS) as pool:
-            return list(pool.map(lambda run: _read(client, run, metrics), runs))
-    return [_read(client, run, metrics) for run in runs]
-
-
-def _read(client: Any, run: Any, metrics: Sequence[str] | None) -> Run:
-    wanted = [name for name in sorted(run.data.metrics) if _matches(name, metrics)]
-    histories = {name: client.get_metric_history(run.info.run_id, name) for name in wanted}
-    times = [point.timestamp for history in histories.values() for point in history]
-    train = _series({name: points for name, points in histories.items() if not name.startswith("eval/")})
-    tags, config = run.data.tags, _config(client, run)
-    info = RunInfo(
-        campaign=tags.get("entrostat.campaign", ""),
-        arm=tags["entrostat.arm"],
-        seed=int(tags["entrostat.seed"]),
-        method=tags.get("entrostat.method", ""),
-        config=config,
-        fingerprint=tags.get("entrostat.fingerprint", ""),
-    )
-    status = Status(
-        status=STATES.get(run.info.status, "running"),
-        iteration=int(train.steps[-1]) + 1 if train.steps.size else 0,
-        num_iterations=int((config.get("learner") or {}).get("iterations") or 0),
-        updated=(run.info.end_time or run.info.start_time or 0) / 1000,
-    )
-    return Run(
-        info=info,
-        status=status,
-        train=train,
-        evaluation=_series({name: points for name, points in histories.items() if name.startswith("eval/")}),
-        seconds=(max(times) - min(times)) / 1000 if times else nan,
-    )
-
-
-def _matches(name: str, patterns: Sequence[str] | None) -> bool:
-    return patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _series(histories: Mapping[str, Sequence[Any]]) -> Series:
-    """Columns over the union of the steps; of a point that MLflow has twice, the later one."""
-    steps = np.array(sorted({point.step for history in histories.values() for point in history}), np.int64)
-    values = {}
-    for name, history in histories.items():
-        column = np.full(steps.shape, nan)
-        points = sorted(history, key=lambda point: (-point.timestamp, point.step))
-        column[np.searchsorted(steps, [point.step for point in points])] = [point.value for point in points]
-        values[name] = column
-    return Series(steps=steps, values=values)
-
-
-def _config(client: Any, run: Any) -> dict[str, Any]:
-    """The resolved configuration: `config.yaml`, or the parameters where it cannot be read."""
-    from mlflow.exceptions import MlflowException
-
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            path = client.download_artifacts(run.info.run_id, "config.yaml", folder)
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (MlflowException, OSError, yaml.YAMLError):
-            content = None
-    return content if isinstance(content, dict) else nested_params(run.data.params)
-
-
-def nested_params(params: Mapping[str, str]) -> dict[str, Any]:
-    """`{"a.b": "1"}` as `{"a": {"b": 1}}`: undoes `flat_params`, except for texts that look like JSON."""
-    nested: dict[str, Any] = {}
-    for key, text in params.items():
-        *parents, last = key.split(".")
-        node = nested
-        for parent in parents:
-            inner = node.setdefault(parent, {})
-            if not isinstance(inner, dict):
-                break
-            node = inner
-        else:
-            try:
-                node[last] = json.loads(text)
-            except ValueError:
-                node[last] = text
-    return nested
+            return list(pool.map(lambda run: read_run(client, run, metrics), runs))
+    return [read_run(client, run, metrics) for run in runs]
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,15 +1,18 @@
 """What MLflow gives back is what the run folders hold."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from orchestrator.configuration.errors import ConfigError
+from orchestrator.storage.guardrail_files import Event, Rollback, append_event, write_rollbacks
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import Status
-from orchestrator.tracking.delivery import flat_params
-from orchestrator.tracking.read import fetch_runs, nested_params, sorted_runs
+from orchestrator.tracking.delivery import MAX_TAG_CHARACTERS, flat_params
+from orchestrator.tracking.read import fetch_runs, sorted_runs
+from orchestrator.tracking.read_run import nested_params
 from orchestrator.tracking.store import open_client
 from orchestrator.tracking.tracker import Tracker
 
@@ -84,11 +87,65 @@ def test_parameters_nest_again():
     assert nested_params(flat_params(config)) == config
 
 
-def test_a_failed_run_says_so(tracked):
+def test_a_failed_run_says_so_and_why(tracked):
     folder, uri = tracked
-    folder.run("grpo", 0).write_status(Status(status="failed", iteration=150, num_iterations=150))
+    status = Status(status="failed", reason="out of memory", iteration=150, num_iterations=150)
+    folder.run("grpo", 0).write_status(status)
     Tracker(folder, uri).finish()
-    assert fetch_runs(uri, campaign="quickstart")[0].status.status == "failed"
+    failed, fine = fetch_runs(uri, campaign="quickstart")[:2]
+    assert (failed.status.status, failed.status.reason) == ("failed", "out of memory")
+    assert fine.status.reason is None
+
+
+def test_what_guardrails_found_comes_back_with_what_came_of_it(tracked):
+    folder, uri = tracked
+    run = folder.run("entropic", 1)
+    exploded = Event(
+        iteration=30, detector="explosion", subject="entropy", action="rollback", reason="too high"
+    )
+    again = replace(exploded, iteration=40, attempt=1, action="stop", reason="too high again")
+    append_event(run.events_path, exploded)
+    tracker = Tracker(folder, uri)
+    assert tracker.forward()  # the event is there before what comes of it
+    limits = {"entropy": [0.0, 0.02]}
+    rollbacks = [Rollback(iteration=30, to=20, detector="explosion", reason="too high", limits=limits)]
+    write_rollbacks(run.rollbacks_path, rollbacks)
+    assert tracker.forward()
+    assert fetch_runs(uri, campaign="quickstart")[3].rollbacks == tuple(rollbacks)
+    append_event(run.events_path, again)
+    reason = "too high again; it was rolled back 1 times before"
+    run.write_status(Status(status="stopped", reason=reason, iteration=40, num_iterations=150))
+    tracker.finish()
+    fetched, stored = fetch_runs(uri, campaign="quickstart"), load_campaign(folder).runs
+    assert [each.events for each in fetched] == [each.events for each in stored]
+    assert fetched[3].events == (exploded, again)
+    assert fetched[3].rollbacks == stored[3].rollbacks == tuple(rollbacks)
+    assert (fetched[3].status.status, fetched[3].status.reason) == ("stopped", reason)
+    shutil.rmtree(folder.path.parents[1] / "mlartifacts")
+    bare = fetch_runs(uri, campaign="quickstart")[3]
+    assert (bare.status.status, bare.events) == ("stopped", ())
+
+
+def test_an_interrupted_run_is_not_taken_for_one_that_a_guardrail_stopped(tracked):
+    folder, uri = tracked
+    run = folder.run("grpo", 1)
+    append_event(run.events_path, Event(iteration=3, detector="truncation", reason="truncation: a warning"))
+    reason = "told to stop; it continues from iteration 100"
+    run.write_status(Status(status="interrupted", reason=reason, iteration=100, num_iterations=150))
+    Tracker(folder, uri).finish()
+    status = fetch_runs(uri, campaign="quickstart")[1].status
+    assert (status.status, status.reason) == ("interrupted", reason)
+
+
+def test_more_findings_than_a_tag_holds_arrive_all_the_same(tracked):
+    folder, uri = tracked
+    run, tracker = folder.run("grpo", 0), Tracker(folder, uri)
+    long = Event(iteration=3, detector="truncation", reason="x" * MAX_TAG_CHARACTERS)
+    append_event(run.events_path, long)
+    assert tracker.forward()
+    append_event(run.events_path, replace(long, iteration=9))
+    assert tracker.finish() == []
+    assert [event.iteration for event in fetch_runs(uri, campaign="quickstart")[0].events] == [3, 9]
 
 
 @pytest.mark.parametrize(

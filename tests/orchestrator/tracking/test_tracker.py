@@ -59,9 +59,9 @@ def campaign(tmp_path):
     return folder
 
 
-def add_run(campaign, arm="grpo", seed=0):
+def add_run(campaign, arm="grpo", seed=0, method="grpo"):
     run = campaign.run(arm, seed)
-    run.write_info(RunInfo(campaign="quickstart", arm=arm, seed=seed, method=arm, config=CONFIG))
+    run.write_info(RunInfo(campaign="quickstart", arm=arm, seed=seed, method=method, config=CONFIG))
     run.write_status(Status(status="running"))
     return run
 
@@ -100,7 +100,7 @@ def assert_every_point_once(uri, folder, run_name):
 
 
 def test_a_campaign_arrives_with_its_tree_params_tags_and_metrics(uri, campaign):
-    run = add_run(campaign)
+    run = add_run(campaign, method="dapo")
     train(run, range(30))
     finish(run)
     run.checkpoint_path.parent.mkdir()
@@ -116,6 +116,7 @@ def test_a_campaign_arrives_with_its_tree_params_tags_and_metrics(uri, campaign)
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.data.tags["entrostat.arm"] == "grpo"
     assert child.data.tags["entrostat.seed"] == "0"
+    assert child.data.tags["entrostat.method"] == "dapo"
     assert child.data.tags["mlflow.source.git.commit"] == "abc123"
     assert child.data.tags["entrostat.version.torch"] == "2.13.0"
     assert child.data.params["learner.lr"] == "0.001"

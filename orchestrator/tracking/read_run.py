@@ -1,0 +1,142 @@
+"""One run as MLflow has it, in the shape in which its folder is read.
+
+The way back of `delivery`: its metrics become series, its artifact `config.yaml` the resolved configuration,
+`guardrails.jsonl` and `rollbacks.json` what guardrails did.  Where artifacts cannot be read, e.g. because they lie on
+another machine, the parameters stand in for the configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from math import nan
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import yaml
+
+from orchestrator.storage.guardrail_files import Event, Rollback, read_events, read_rollbacks
+from orchestrator.storage.run_data import Run, Series
+from orchestrator.storage.run_folder import RunInfo, RunState, Status
+from orchestrator.tracking.delivery import GUARDRAILS_TAG, MLFLOW_STATUS, REASON_TAG
+
+FOUND = re.compile(r"^iteration \d+: (.*) \(\w+\)$", re.MULTILINE)  # the reason, in a line of the tag
+STATES: dict[str, RunState] = {status: state for state, status in MLFLOW_STATUS.items()}
+
+Content = TypeVar("Content")
+
+
+def read_run(client: Any, run: Any, metrics: Sequence[str] | None) -> Run:
+    """A training run with the metrics whose names match a pattern, or all of them."""
+    wanted = [name for name in sorted(run.data.metrics) if _matches(name, metrics)]
+    histories = {name: client.get_metric_history(run.info.run_id, name) for name in wanted}
+    times = [point.timestamp for history in histories.values() for point in history]
+    train = _series({name: points for name, points in histories.items() if not name.startswith("eval/")})
+    tags, config = run.data.tags, _config(client, run)
+    info = RunInfo(
+        campaign=tags.get("entrostat.campaign", ""),
+        arm=tags["entrostat.arm"],
+        seed=int(tags["entrostat.seed"]),
+        method=tags.get("entrostat.method", ""),
+        config=config,
+        fingerprint=tags.get("entrostat.fingerprint", ""),
+    )
+    events, rollbacks = _guardrails(client, run)
+    status = Status(
+        status=_state(run, events),
+        reason=tags.get(REASON_TAG) or None,
+        iteration=int(train.steps[-1]) + 1 if train.steps.size else 0,
+        num_iterations=int((config.get("learner") or {}).get("iterations") or 0),
+        updated=(run.info.end_time or run.info.start_time or 0) / 1000,
+    )
+    return Run(
+        info=info,
+        status=status,
+        train=train,
+        evaluation=_series({name: points for name, points in histories.items() if name.startswith("eval/")}),
+        seconds=(max(times) - min(times)) / 1000 if times else nan,
+        events=tuple(events),
+        rollbacks=tuple(rollbacks),
+    )
+
+
+def _state(run: Any, events: Sequence[Event]) -> RunState:
+    """MLflow has one word for a run that a guardrail has stopped and one that was interrupted; the reason tells."""
+    if run.info.status == MLFLOW_STATUS["stopped"]:
+        reason, known = (run.data.tags.get(tag, "") for tag in (REASON_TAG, GUARDRAILS_TAG))
+        causes = {event.reason for event in events} | set(FOUND.findall(known))
+        return "stopped" if any(reason.startswith(cause) for cause in causes if cause) else "interrupted"
+    return STATES.get(run.info.status, "running")
+
+
+def _guardrails(client: Any, run: Any) -> tuple[list[Event], list[Rollback]]:
+    """What guardrails found and what was rolled back; nothing where that cannot be had."""
+    if not run.data.tags.get(GUARDRAILS_TAG):
+        return [], []
+    events = _artifact(client, run, "guardrails.jsonl", read_events)
+    if events is None:
+        return [], []
+    # Asking for what is not there is an error of the server, after which the client tries again for a while.
+    names = {item.path for item in client.list_artifacts(run.info.run_id)}
+    rollbacks = (
+        _artifact(client, run, "rollbacks.json", read_rollbacks) if "rollbacks.json" in names else None
+    )
+    return events, rollbacks or []
+
+
+def _artifact(client: Any, run: Any, name: str, read: Callable[[Path], Content]) -> Content | None:
+    """A file of a run; None where there is none, or it cannot be had or read."""
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return read(Path(client.download_artifacts(run.info.run_id, name, folder)))
+        except (MlflowException, OSError, ValueError, yaml.YAMLError):
+            return None
+
+
+def _matches(name: str, patterns: Sequence[str] | None) -> bool:
+    return patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _series(histories: Mapping[str, Sequence[Any]]) -> Series:
+    """Columns over the union of the steps; of a point that MLflow has twice, the later one."""
+    steps = np.array(sorted({point.step for history in histories.values() for point in history}), np.int64)
+    values = {}
+    for name, history in histories.items():
+        column = np.full(steps.shape, nan)
+        points = sorted(history, key=lambda point: (-point.timestamp, point.step))
+        column[np.searchsorted(steps, [point.step for point in points])] = [point.value for point in points]
+        values[name] = column
+    return Series(steps=steps, values=values)
+
+
+def _config(client: Any, run: Any) -> dict[str, Any]:
+    """The resolved configuration: `config.yaml`, or the parameters where it cannot be read."""
+    content = _artifact(
+        client, run, "config.yaml", lambda path: yaml.safe_load(path.read_text(encoding="utf-8"))
+    )
+    return content if isinstance(content, dict) else nested_params(run.data.params)
+
+
+def nested_params(params: Mapping[str, str]) -> dict[str, Any]:
+    """`{"a.b": "1"}` as `{"a": {"b": 1}}`: undoes `flat_params`, except for texts that look like JSON."""
+    nested: dict[str, Any] = {}
+    for key, text in params.items():
+        *parents, last = key.split(".")
+        node = nested
+        for parent in parents:
+            inner = node.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                break
+            node = inner
+        else:
+            try:
+                node[last] = json.loads(text)
+            except ValueError:
+                node[last] = text
+    return nested
