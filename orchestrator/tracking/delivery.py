@@ -31,6 +31,8 @@ RECORDS_PER_READ = 200
 KEY_FILE = "tracking.json"
 GUARDRAILS_TAG = "entrostat.guardrails"
 REASON_TAG = "entrostat.reason"
+STATE_TAG = "entrostat.state"
+"""As in `status.json`; MLflow has one word for a run that was interrupted and one that a guardrail stopped."""
 
 MLFLOW_STATUS: dict[RunState, str] = {
     "pending": "SCHEDULED",
@@ -131,10 +133,8 @@ class RunDelivery:
 
     def _send_status(self, client: Any, run_id: str, state: RunState) -> None:
         status = MLFLOW_STATUS[state]
-        reason = (self.folder.read_status().reason or "")[:MAX_TAG_CHARACTERS]
-        if reason != self._tags.get(REASON_TAG, ""):
-            client.set_tag(run_id, REASON_TAG, reason)
-            self._tags[REASON_TAG] = reason
+        self._set_tag(client, run_id, STATE_TAG, state)
+        self._set_tag(client, run_id, REASON_TAG, (self.folder.read_status().reason or "")[:MAX_TAG_CHARACTERS])
         if status == self._mlflow_status:
             return
         if state in ("pending", "running"):
@@ -142,6 +142,12 @@ class RunDelivery:
         else:
             client.set_terminated(run_id, status, int(1000 * self.folder.read_status().updated))
         self._mlflow_status = status
+
+    def _set_tag(self, client: Any, run_id: str, name: str, text: str) -> None:
+        """Set a tag where that changes anything."""
+        if text != self._tags.get(name, ""):
+            client.set_tag(run_id, name, text)
+            self._tags[name] = text
 
     def _send_guardrails(self, client: Any, run_id: str) -> None:
         """What guardrails found and what came of it, as a tag and as artifacts, whenever there is more of it."""
@@ -154,10 +160,7 @@ class RunDelivery:
         for path in (self.folder.events_path, self.folder.rollbacks_path):
             if path.exists():
                 client.log_artifact(run_id, str(path))
-        text = "\n".join(reasons)[:MAX_TAG_CHARACTERS]
-        if text != self._tags.get(GUARDRAILS_TAG, ""):
-            client.set_tag(run_id, GUARDRAILS_TAG, text)
-            self._tags[GUARDRAILS_TAG] = text
+        self._set_tag(client, run_id, GUARDRAILS_TAG, "\n".join(reasons)[:MAX_TAG_CHARACTERS])
         self._found = found
 
     def _send_artifacts(self, client: Any, run_id: str) -> None:

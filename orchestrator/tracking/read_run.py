@@ -8,7 +8,6 @@ another machine, the parameters stand in for the configuration.
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -22,10 +21,9 @@ import yaml
 from orchestrator.storage.guardrail_files import Event, Rollback, read_events, read_rollbacks
 from orchestrator.storage.run_data import Run, Series
 from orchestrator.storage.run_folder import RunInfo, RunState, Status
-from orchestrator.tracking.delivery import GUARDRAILS_TAG, MLFLOW_STATUS, REASON_TAG
+from orchestrator.tracking.delivery import GUARDRAILS_TAG, MLFLOW_STATUS, REASON_TAG, STATE_TAG
 
-FOUND = re.compile(r"^iteration \d+: (.*) \(\w+\)$", re.MULTILINE)  # the reason, in a line of the tag
-STATES: dict[str, RunState] = {status: state for state, status in MLFLOW_STATUS.items()}
+STATES: dict[str, RunState] = {status: state for state, status in MLFLOW_STATUS.items() if state != "stopped"}
 
 Content = TypeVar("Content")
 
@@ -47,7 +45,7 @@ def read_run(client: Any, run: Any, metrics: Sequence[str] | None) -> Run:
     )
     events, rollbacks = _guardrails(client, run)
     status = Status(
-        status=_state(run, events),
+        status=_state(run),
         reason=tags.get(REASON_TAG) or None,
         iteration=int(train.steps[-1]) + 1 if train.steps.size else 0,
         num_iterations=int((config.get("learner") or {}).get("iterations") or 0),
@@ -64,13 +62,11 @@ def read_run(client: Any, run: Any, metrics: Sequence[str] | None) -> Run:
     )
 
 
-def _state(run: Any, events: Sequence[Event]) -> RunState:
-    """MLflow has one word for a run that a guardrail has stopped and one that was interrupted; the reason tells."""
-    if run.info.status == MLFLOW_STATUS["stopped"]:
-        reason, known = (run.data.tags.get(tag, "") for tag in (REASON_TAG, GUARDRAILS_TAG))
-        causes = {event.reason for event in events} | set(FOUND.findall(known))
-        return "stopped" if any(reason.startswith(cause) for cause in causes if cause) else "interrupted"
-    return STATES.get(run.info.status, "running")
+def _state(run: Any) -> RunState:
+    """By its tag, unless MLflow's own status says otherwise, as of a run whose writer was killed."""
+    status: RunState = STATES.get(run.info.status, "running")
+    tag = run.data.tags.get(STATE_TAG)
+    return tag if tag in MLFLOW_STATUS and MLFLOW_STATUS[tag] == run.info.status else status
 
 
 def _guardrails(client: Any, run: Any) -> tuple[list[Event], list[Rollback]]:
