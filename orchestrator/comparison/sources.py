@@ -17,7 +17,8 @@ from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.storage.columns import Keep
 from orchestrator.storage.run_data import Arm, Campaign, Run, group_by_arm, load_campaign
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
-from orchestrator.tracking.store import SQLITE, default_uri
+from orchestrator.tracking.addresses import SQLITE
+from orchestrator.tracking.store import default_uri
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 LONGEST_TITLE = 80

@@ -13,8 +13,9 @@ from typing import Any
 
 from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.storage.run_data import Run
+from orchestrator.tracking.addresses import SQLITE, sqlite_path
 from orchestrator.tracking.read_run import read_run
-from orchestrator.tracking.store import SQLITE, check, mask, open_client
+from orchestrator.tracking.store import check, mask, open_client
 
 PAGE = 1000  # runs a request
 READERS = 4  # requests at a time where a server answers them; SQLite gains nothing
@@ -65,7 +66,7 @@ def open_for_reading(uri: str) -> Any:
     Raises:
         ConfigError: the URI cannot be used.
     """
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+    if uri.startswith(SQLITE) and not sqlite_path(uri).exists():
         raise ConfigError(f"{mask(uri)!r}: there is no such database; give the one that runs were tracked in")
     try:
         check(uri)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from orchestrator.tracking.addresses import DEFAULT_PORTS, SQLITE, sqlite_path
+
 CONNECT_SECONDS = 5.0
-SQLITE = "sqlite:///"
-DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 USE_SQLITE = "use `sqlite:////absolute/path/mlflow.db`, or leave `tracking.uri` out"
 
 ENVIRONMENT = {  # a user's own settings win
@@ -65,7 +65,7 @@ def open_client(uri: str) -> Any:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     if uri.startswith(SQLITE):
-        _create_database(_sqlite_path(uri), MlflowClient)
+        _create_database(sqlite_path(uri), MlflowClient)
     return MlflowClient(tracking_uri=uri)
 
 
@@ -76,7 +76,7 @@ def artifact_location(uri: str, runs_root: Path, campaign: str) -> str | None:
     """
     if urlsplit(uri).scheme.partition("+")[0] in ("http", "https", "databricks"):
         return None
-    root = _sqlite_path(uri).parent if uri.startswith(SQLITE) else runs_root.resolve()
+    root = sqlite_path(uri).parent if uri.startswith(SQLITE) else runs_root.resolve()
     return (root / "mlartifacts" / campaign).as_uri()
 
 
@@ -96,14 +96,10 @@ def _refused(uri: str, why: str) -> ValueError:
     return ValueError(f"{mask(uri)!r}: {why}")
 
 
-def _sqlite_path(uri: str) -> Path:
-    return Path(uri.removeprefix(SQLITE)).resolve()
-
-
 def _check_sqlite(uri: str) -> None:
     if not uri.startswith(SQLITE) or uri == SQLITE or ":memory:" in uri:
         raise _refused(uri, f"names no file; {USE_SQLITE}")
-    path = _sqlite_path(uri)
+    path = sqlite_path(uri)
     folder = next(parent for parent in path.parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise _refused(uri, f"{folder} is not a folder that can be written to; {USE_SQLITE}")

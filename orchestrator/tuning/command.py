@@ -10,18 +10,27 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.provenance import git_commit, versions
 from orchestrator.storage.files import write_json
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
-from orchestrator.tracking.store import check, default_uri, ui_hint
+from orchestrator.tracking.store import check, default_uri, mask, ui_hint
 from orchestrator.tuning.candidates import enqueue
 from orchestrator.tuning.page import write_page
 from orchestrator.tuning.preset import preset_text, winner
 from orchestrator.tuning.reading import read_study
-from orchestrator.tuning.records import open_study, store_simulation, stored_simulation
+from orchestrator.tuning.records import (
+    answering,
+    find_for,
+    find_study,
+    open_for,
+    open_study,
+    store_simulation,
+    stored_simulation,
+    study_names,
+)
 from orchestrator.tuning.simulated import search
-from orchestrator.tuning.storage import dashboard_hint, open_storage, storage_url
+from orchestrator.tuning.storage import dashboard_hint, storage_url
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.terminal import print_simulation, print_summary
 from orchestrator.tuning.training import EXIT_DONE, TRACKING_KEY, Training
@@ -31,12 +40,18 @@ REPORT = "study.html"
 
 def tune_study(path: Path, overrides: Sequence[str]) -> int:
     """Search, train, report; give the exit status."""
-    console = Console()
     study = read_study(path, overrides)
-    uri, url = _places(study)
-    storage = open_storage(url, uri)
+    with answering(study):
+        return _tune(study, overrides, Console())
+
+
+def _tune(study: Study, overrides: Sequence[str], console: Console) -> int:
+    uri, url = _tracking_uri(study), storage_url(study.config.storage, study.folder)
+    _check_tracking(study, uri)
+    _refuse_other_folders(study, uri, url)
+    storage = open_for(study, url, uri)
     found = open_study(study, storage)
-    folder = _prepare(study, uri, found)
+    folder = _prepare(study, found)
     report = folder.report_path.parent / REPORT
     status = EXIT_DONE
     simulated = _stage_one(study, storage, console)
@@ -55,46 +70,63 @@ def tune_study(path: Path, overrides: Sequence[str]) -> int:
 
 
 def best_preset(path: Path, overrides: Sequence[str], number: int | None) -> str:
-    """The winner of a study, or another of its trials, as the text of a method preset.
+    """The winner of a study, or another of its trials, as the text of a method preset; nothing is written.
 
     Raises:
-        ConfigError: no trial has finished, or there is none of that number.
+        ConfigError: there is no such study, no trial has finished, or there is none of that number.
     """
     study = read_study(path, overrides)
-    uri, url = _places(study)
-    if "://" not in url and not Path(url).exists():
-        raise ConfigError(f"{path}: storage: {url} is not there yet; run `entrostat tune {path}` first")
-    storage = open_storage(url, uri)
-    found = open_study(study, storage)
-    simulated = stored_simulation(study, storage) if study.config.simulation else None
-    return preset_text(study, winner(study, found, simulated, number))
+    url = storage_url(study.config.storage, study.folder)
+    with answering(study):
+        storage = find_for(study, url, _tracking_uri(study))
+        if storage is None:
+            raise ConfigError(
+                f"{path}: storage: {mask(url)} is not there yet; run `entrostat tune {path}` first"
+            )
+        found = find_study(study, storage)
+        if found is None:
+            name = study.config.name
+            raise ConfigError(
+                f"{path}: name: {mask(url)} has no study {name!r}; {did_you_mean(name, study_names(study, storage))}"
+            )
+        simulated = stored_simulation(study, storage) if study.config.simulation else None
+        return preset_text(study, winner(study, found, simulated, number))
 
 
-def _places(study: Study) -> tuple[str, str]:
-    """Where MLflow and Optuna keep things; the first is checked."""
+def _tracking_uri(study: Study) -> str:
     tracking = study.campaign.config.tracking
-    uri = tracking.uri or default_uri(Path(tracking.folder).resolve())
+    return tracking.uri or default_uri(Path(tracking.folder).resolve())
+
+
+def _check_tracking(study: Study, uri: str) -> None:
     try:
         check(uri)
     except ValueError as error:
         raise ConfigError(f"{study.campaign.path}: tracking.uri: {error}") from error
-    return uri, storage_url(study.config.storage, study.folder)
 
 
-def _prepare(study: Study, uri: str, found: Any) -> CampaignFolder:
-    """Write what the study is into its folder, which is that of a campaign whose arms are trials."""
+def _refuse_other_folders(study: Study, uri: str, url: str) -> None:
+    """Make sure, before anything is made, that the study's folder is not a campaign's or another study's."""
     folder = CampaignFolder(study.folder)
-    stored = folder.read_info() if folder.exists() else None
-    if stored is not None and "study" not in stored.config:
+    if folder.exists() and "study" not in folder.read_info().config:
         raise ConfigError(
             f"{study.path}: name: {folder.path} holds a campaign of that name; give the study another name"
         )
-    trials = found.get_trials(deepcopy=False)
-    if not trials and any(folder.path.glob("trial-*")):
+    if not any(folder.path.glob("trial-*")):
+        return
+    storage = find_for(study, url, uri)
+    found = None if storage is None else find_study(study, storage)
+    if found is None or not found.get_trials(deepcopy=False):
         raise ConfigError(
             f"{study.path}: storage: has no trials, and {folder.path} has the runs of some; name the storage that "
             "they were stored in, give the study another name, or delete that folder"
         )
+
+
+def _prepare(study: Study, found: Any) -> CampaignFolder:
+    """Write what the study is into its folder, which is that of a campaign whose arms are trials."""
+    folder = CampaignFolder(study.folder)
+    stored = folder.read_info() if folder.exists() else None
     folder.write_info(
         CampaignInfo(
             name=study.config.name,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.storage.run_folder import RunState
-from orchestrator.tracking.groups import Group, read_group, write_group
+from orchestrator.tracking.groups import FILE, Group, read_group, write_group
 from orchestrator.tracking.store import mask
 from orchestrator.tuning.space import Params
 from orchestrator.tuning.study import Study
@@ -75,3 +76,11 @@ class Links:
                 state=STATES[ending.state],
             ),
         )
+
+    def give_up(self, path: Path, reason: str) -> None:
+        """Where the trial's workers died and none goes on with it; nothing where no runs had begun."""
+        if not (path / FILE).exists():
+            return
+        group = read_group(path)
+        tags = group.tags | {"entrostat.trial_state": "failed", "entrostat.reason": reason}
+        write_group(path, replace(group, tags=tags, state="failed"))

@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.campaign import differences
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.tuning.search import experiments_welcome, pruner, quiet, sampler
+from orchestrator.tuning.storage import find_storage, open_storage
 from orchestrator.tuning.study import Study, fingerprint
 
 DEFINITION, COMPLETE = "entrostat.definition", "entrostat.complete"
@@ -23,6 +24,22 @@ def simulated_name(name: str) -> str:
     return f"{name}.simulated"
 
 
+def open_for(study: Study, url: str, tracking_uri: str) -> Any:
+    """The storage of a study, made where there is none.
+
+    Raises:
+        ConfigError: it cannot be used, see `open_storage`.
+    """
+    with _of(study):
+        return open_storage(url, tracking_uri)
+
+
+def find_for(study: Study, url: str, tracking_uri: str) -> Any:
+    """The same without making anything; None where there is none yet."""
+    with _of(study):
+        return find_storage(url, tracking_uri)
+
+
 def open_study(study: Study, storage: Any, worker: int = 0) -> Any:
     """The Optuna study of the training trials, made where there is none.
 
@@ -33,7 +50,7 @@ def open_study(study: Study, storage: Any, worker: int = 0) -> Any:
 
     quiet()
     conditional = any(dimension.when for dimension in study.config.space.values())
-    with _answering(study):
+    with answering(study):
         found = optuna.create_study(
             study_name=study.config.name,
             storage=storage,
@@ -42,9 +59,30 @@ def open_study(study: Study, storage: Any, worker: int = 0) -> Any:
             pruner=pruner(study.config.pruner, study.num_iterations),
             load_if_exists=True,
         )
-        _claim(found, study.definition(), study.config.name)
+        _claim(study, found, study.definition(), study.config.name)
         _name_values(found, study.config.objectives)
     return found
+
+
+def find_study(study: Study, storage: Any) -> Any:
+    """The same to look at, without making or changing anything; None where there is none.
+
+    Raises:
+        ConfigError: as `open_study`.
+    """
+    found = _find(study, storage, study.config.name)
+    if found is not None:
+        with answering(study):
+            _refuse_another(study, found, study.definition(), study.config.name)
+    return found
+
+
+def study_names(study: Study, storage: Any) -> list[str]:
+    """Names of the studies that a storage has."""
+    import optuna
+
+    with answering(study):
+        return [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
 
 
 def stored_simulation(study: Study, storage: Any) -> Any:
@@ -53,15 +91,12 @@ def stored_simulation(study: Study, storage: Any) -> Any:
     Raises:
         ConfigError: stage one of this name was of another space, plant or objective.
     """
-    import optuna
-
     name = simulated_name(study.config.name)
-    with _answering(study):
-        known = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
-        if name not in known:
-            return None
-        found = optuna.load_study(study_name=name, storage=storage)
-        _claim(found, study.simulated_definition(), name)
+    found = _find(study, storage, name)
+    if found is None:
+        return None
+    with answering(study):
+        _refuse_another(study, found, study.simulated_definition(), name)
         return found if found.user_attrs.get(COMPLETE) else None
 
 
@@ -70,7 +105,7 @@ def store_simulation(study: Study, storage: Any, found: Any) -> Any:
     import optuna
 
     name = simulated_name(study.config.name)
-    with _answering(study):
+    with answering(study):
         try:
             stored = _new(name, storage, found.directions)
         except optuna.exceptions.DuplicatedStudyError:
@@ -81,7 +116,7 @@ def store_simulation(study: Study, storage: Any, found: Any) -> Any:
                 time.sleep(0.2)
             optuna.delete_study(study_name=name, storage=storage)  # its writer died half-way
             stored = _new(name, storage, found.directions)
-        _claim(stored, study.simulated_definition(), name)
+        _claim(study, stored, study.simulated_definition(), name)
         _name_values(stored, study.config.simulated_objectives)
         stored.add_trials(found.get_trials(deepcopy=False))
         stored.set_user_attr(COMPLETE, True)
@@ -94,6 +129,16 @@ def _new(name: str, storage: Any, directions: Any) -> Any:
     return optuna.create_study(study_name=name, storage=storage, directions=directions)
 
 
+def _find(study: Study, storage: Any, name: str) -> Any:
+    import optuna
+
+    quiet()
+    if name not in study_names(study, storage):
+        return None
+    with answering(study):
+        return optuna.load_study(study_name=name, storage=storage)
+
+
 def _name_values(found: Any, names: Sequence[str]) -> None:
     """So that the dashboard says "iae" and not "value"."""
     with experiments_welcome():
@@ -101,35 +146,60 @@ def _name_values(found: Any, names: Sequence[str]) -> None:
             found.set_metric_names(list(names))
 
 
-def _claim(found: Any, definition: Mapping[str, Any], name: str) -> None:
+def _claim(study: Study, found: Any, definition: Mapping[str, Any], name: str) -> None:
     """Write down what the study is, or refuse it where it is another."""
+    _refuse_another(study, found, definition, name)
+    if DEFINITION not in found.user_attrs:
+        found.set_user_attr(DEFINITION, dict(definition))
+        found.set_user_attr(FINGERPRINT, fingerprint(definition))
+
+
+def _refuse_another(study: Study, found: Any, definition: Mapping[str, Any], name: str) -> None:
     stored = found.user_attrs.get(DEFINITION)
     if stored is None:
         if found.get_trials(deepcopy=False):
             raise ConfigError(
-                f"name: the storage has a study {name!r} that Entrostat did not make; choose another name"
+                f"{study.path}: name: the storage has a study {name!r} that Entrostat did not make; "
+                "choose another name"
             )
-        found.set_user_attr(DEFINITION, dict(definition))
-        found.set_user_attr(FINGERPRINT, fingerprint(definition))
         return
     changed = list(differences(stored, dict(definition)))
     if changed:
         raise ConfigError(
-            f"name: the storage has a study {name!r} that differs ({'; '.join(changed)}); its trials and these "
-            "cannot be compared: give this study another name"
+            f"{study.path}: name: the storage has a study {name!r} that differs ({'; '.join(changed)}); its trials "
+            "and these cannot be compared: give this study another name"
         )
 
 
 @contextmanager
-def _answering(study: Study) -> Iterator[None]:
-    """A storage that fails while it is used is bad input too: a sentence instead of a traceback."""
-    from optuna.exceptions import StorageInternalError
-
+def _of(study: Study) -> Iterator[None]:
     try:
         yield
-    except (StorageInternalError, OSError) as error:
-        cause = error.__cause__ or error
-        reason = " ".join(str(cause).split())[:300]
+    except ConfigError as error:
+        raise ConfigError(f"{study.path}: {error}") from error
+
+
+@contextmanager
+def answering(study: Study) -> Iterator[None]:
+    """A storage that fails while it is used is bad input too: a sentence instead of a traceback."""
+    try:
+        yield
+    except storage_failures() as error:
         raise ConfigError(
-            f"{study.path}: storage: {reason}; check it and give the same command again"
+            f"{study.path}: storage: {why(error)}; check it, and the same command again continues"
         ) from error
+
+
+def storage_failures() -> tuple[type[Exception], ...]:
+    """What a storage that does not answer raises, a journal file as well as a database."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return StorageInternalError, SQLAlchemyError
+
+
+def why(error: BaseException) -> str:
+    """The cause of a storage's failure on one line: what the driver said rather than what wraps it."""
+    wrapped = error.__cause__ or error
+    cause = getattr(wrapped, "orig", None) or error
+    return " ".join(str(cause).split())[:300] or type(cause).__name__

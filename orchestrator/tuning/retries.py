@@ -14,22 +14,18 @@ from orchestrator.tuning.marks import FAILED, RANK, REPLACED, ROOT, close, root
 RETRY_OF, HISTORY, FIXED = "failed_trial", "retry_history", "fixed_params"  # Optuna's own names
 
 
-def take_up(study: Any, trial: Any, retries: int) -> None:
-    """Put an abandoned trial into the queue again and close it."""
+def take_up(study: Any, trial: Any, retries: int) -> str:
+    """Put an abandoned trial into the queue again and close it; give why nobody goes on with it, or ""."""
     params = trial.params or trial.system_attrs.get(FIXED, {})
     history = [*trial.system_attrs.get(HISTORY, []), trial.number]
-    outcome = REPLACED
-    if params and len(history) <= retries:
-        if not any(_retry_of(other) == trial.number for other in study.get_trials(deepcopy=False)):
-            study.add_trial(_retry(trial, params, history))
-    elif params:
-        outcome = FAILED
-    close(
-        study,
-        trial,
-        outcome,
-        "its worker died" if outcome == REPLACED else f"{len(history)} workers died at it",
-    )
+    if params and len(history) > retries:
+        reason = "its worker died" if len(history) == 1 else f"{len(history)} workers died at it"
+        close(study, trial, FAILED, reason)
+        return reason
+    if params and not any(_retry_of(other) == trial.number for other in study.get_trials(deepcopy=False)):
+        study.add_trial(_retry(trial, params, history))
+    close(study, trial, REPLACED, "its worker died")
+    return ""
 
 
 def is_redundant(study: Any, trial: Any) -> bool:

@@ -6,18 +6,30 @@ import os
 import socket
 import sqlite3
 from contextlib import closing, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.configuration.errors import ConfigError
-from orchestrator.tracking.store import CONNECT_SECONDS, DEFAULT_PORTS, SQLITE, mask
+from orchestrator.tracking.addresses import (
+    DEFAULT_PORTS,
+    SQLITE,
+    dialect,
+    is_same_database,
+    is_sqlite,
+    sqlite_path,
+    with_path,
+)
+from orchestrator.tracking.store import CONNECT_SECONDS, mask
 
 LOCK_SECONDS = 60.0
 """How long a write waits for other workers at a SQLite file."""
 
 JOURNAL = "journal.log"
 USE_JOURNAL = "leave `storage` out for a journal file beside the runs"
+OURS, MLFLOWS = "studies", "experiments"
+"""A table that every database of Optuna's has, and one that every database of MLflow's has."""
 
 
 def storage_url(configured: str | None, folder: Path) -> str:
@@ -26,13 +38,13 @@ def storage_url(configured: str | None, folder: Path) -> str:
         return str(folder / JOURNAL)
     if "://" not in configured:
         return str(Path(configured).expanduser().resolve())
-    if configured.startswith(SQLITE):
-        return f"{SQLITE}{_sqlite_path(configured)}"
+    if configured.startswith(SQLITE) and not _names_no_file(configured):
+        return with_path(configured, sqlite_path(configured))
     return configured
 
 
 def open_storage(url: str, tracking_uri: str) -> Any:
-    """An Optuna storage.
+    """An Optuna storage, made where there is none.
 
     Raises:
         ConfigError: it is MLflow's, of an unknown kind, unreachable, locked, or not Optuna's.
@@ -40,30 +52,36 @@ def open_storage(url: str, tracking_uri: str) -> Any:
     _refuse_tracking_database(url, tracking_uri)
     if "://" not in url:
         return _open_journal(Path(url))
-    if url.startswith(SQLITE):
-        _check_sqlite(url)
-    else:
-        _check_server(url)
-    try:
-        return _open_database(url)
-    except ConfigError:
-        raise
-    except Exception as error:  # of sqlalchemy, alembic, a missing driver: all mean the same
-        raise _refused(url, f"{_one_line(error)}; correct it, or {USE_JOURNAL}") from error
+    _check_database(url)
+    return _open_database(url)
+
+
+def find_storage(url: str, tracking_uri: str) -> Any:
+    """The same without making anything; None where there is none yet.
+
+    Raises:
+        ConfigError: as `open_storage`.
+    """
+    _refuse_tracking_database(url, tracking_uri)
+    if "://" not in url:
+        path = Path(url)
+        return _open_journal(path) if path.is_dir() or (path.exists() and path.stat().st_size) else None
+    if is_sqlite(url) and not _names_no_file(url) and not sqlite_path(url).exists():
+        return None
+    return _open_database(url, make=False) if OURS in _check_database(url) else None
 
 
 def dashboard_hint(url: str) -> str:
     """What a user types to look at the study."""
-    return f"optuna-dashboard {mask(url)} --host 127.0.0.1"
+    first = "" if find_spec("optuna_dashboard") else "pip install optuna-dashboard && "
+    return f"{first}optuna-dashboard {mask(url)} --host 127.0.0.1"
 
 
 def _refuse_tracking_database(url: str, tracking_uri: str) -> None:
-    same = url == tracking_uri
-    if tracking_uri.startswith(SQLITE):
-        tracked = _sqlite_path(tracking_uri)
-        same = same or tracked == (_sqlite_path(url) if url.startswith(SQLITE) else Path(url))
-    elif "://" in url:
-        same = same or _address(url) == _address(tracking_uri)
+    try:
+        same = is_same_database(url, tracking_uri)
+    except ValueError as error:
+        raise _refused(url, f"{error}; correct it, or {USE_JOURNAL}") from error
     if same:
         raise _refused(
             url,
@@ -72,15 +90,10 @@ def _refuse_tracking_database(url: str, tracking_uri: str) -> None:
         )
 
 
-def _address(url: str) -> tuple[str | None, int | None, str]:
-    parts = urlsplit(url)
-    scheme = parts.scheme.partition("+")[0]
-    return parts.hostname, parts.port or DEFAULT_PORTS.get(scheme), parts.path
-
-
 def _open_journal(path: Path) -> Any:
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+    from optuna.exceptions import StorageInternalError
+
+    from orchestrator.tuning.journal import open_journal
 
     if path.is_dir():
         raise _refused(str(path), "is a folder; name a file")
@@ -94,52 +107,38 @@ def _open_journal(path: Path) -> Any:
         raise _refused(str(path), f"cannot be written: {error.strerror}; name another file") from error
     if head and not head.startswith(b'{"'):
         raise _refused(str(path), f"is not a journal of Optuna's; name another file, or {USE_JOURNAL}")
-    _remove_torn_line(path, JournalFileSymlinkLock(str(path)))
     try:
-        return JournalStorage(JournalFileBackend(str(path)))
-    except (ValueError, KeyError, AssertionError) as error:
+        return open_journal(path)
+    except (ValueError, KeyError, AssertionError, StorageInternalError) as error:
         raise _refused(
             str(path), f"is not a journal of Optuna's ({_one_line(error)}); name another file"
         ) from error
 
 
-def _remove_torn_line(path: Path, lock: Any) -> None:
-    """What a worker that was killed in the middle of a line has left; the next line would be unreadable."""
-    with path.open("rb") as file:
-        if not _is_torn(file):
-            return
-    lock.acquire()
-    try:
-        with path.open("r+b") as file:
-            if _is_torn(file):
-                file.seek(0)
-                content = file.read()
-                os.ftruncate(file.fileno(), content.rfind(b"\n") + 1)
-    finally:
-        lock.release()
+def _check_database(url: str) -> set[str]:
+    """Make sure that it can be used; give the names of its tables."""
+    tables = _check_sqlite(url) if is_sqlite(url) else _check_server(url)
+    if MLFLOWS in tables:
+        raise _refused(
+            url, f"is a database of MLflow (it has a table {MLFLOWS!r}); name another, or {USE_JOURNAL}"
+        )
+    return tables
 
 
-def _is_torn(file: Any) -> bool:
-    if file.seek(0, os.SEEK_END) == 0:
-        return False
-    file.seek(-1, os.SEEK_END)
-    return bool(file.read(1) != b"\n")
+def _names_no_file(url: str) -> bool:
+    return url.rstrip("/") in ("sqlite:", "sqlite") or ":memory:" in url or url.startswith(f"{SQLITE}file:")
 
 
-def _sqlite_path(url: str) -> Path:
-    return Path(url.removeprefix(SQLITE)).expanduser().resolve()
-
-
-def _check_sqlite(url: str) -> None:
-    path = _sqlite_path(url)
-    if url == SQLITE or ":memory:" in url:
+def _check_sqlite(url: str) -> set[str]:
+    if not url.startswith(SQLITE) or _names_no_file(url):
         raise _refused(url, "names no file; use `sqlite:////absolute/path/study.db`")
+    path = sqlite_path(url)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise _refused(url, f"{path.parent} is not a folder that can be written to; name another")
     if not path.exists():
-        return
+        return set()
     try:
         with closing(sqlite3.connect(path, timeout=CONNECT_SECONDS, isolation_level=None)) as database:
             database.execute("BEGIN IMMEDIATE")  # fails where the file is locked or cannot be written
@@ -150,13 +149,13 @@ def _check_sqlite(url: str) -> None:
         raise _refused(url, f"{error}; {remedy}, or {USE_JOURNAL}") from error
     except sqlite3.Error as error:
         raise _refused(url, f"{error}; name another file, or {USE_JOURNAL}") from error
-    if tables and "studies" not in tables:
-        whose = "of MLflow" if "experiments" in tables else "of another program"
-        raise _refused(url, f"is a database {whose}; name another file, or {USE_JOURNAL}")
+    if tables and not tables & {OURS, MLFLOWS}:
+        raise _refused(url, f"is a database of another program; name another file, or {USE_JOURNAL}")
+    return tables
 
 
-def _check_server(url: str) -> None:
-    scheme = urlsplit(url).scheme.partition("+")[0]
+def _check_server(url: str) -> set[str]:
+    scheme = dialect(url)
     ports = {name: port for name, port in DEFAULT_PORTS.items() if not name.startswith("http")}
     if scheme not in ports:
         known = ", ".join(["a path", "sqlite", *sorted(ports)])
@@ -172,18 +171,40 @@ def _check_server(url: str) -> None:
         raise _refused(
             url, f"{host}:{port} does not answer ({error}); start the server, or {USE_JOURNAL}"
         ) from error
+    return _tables(url)
 
 
-def _open_database(url: str) -> Any:
+def _tables(url: str) -> set[str]:
+    """Names of a server's tables, before anything of Optuna's is among them."""
+    import sqlalchemy
+
+    try:
+        engine = sqlalchemy.create_engine(url)
+        try:
+            return set(sqlalchemy.inspect(engine).get_table_names())
+        finally:
+            engine.dispose()
+    except Exception as error:
+        raise _unusable(url, error) from error
+
+
+def _open_database(url: str, *, make: bool = True) -> Any:
     from optuna.storages import RDBStorage
 
-    engine: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}} if url.startswith(SQLITE) else {}
+    engine: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}} if is_sqlite(url) else {}
     try:
-        return RDBStorage(url, engine_kwargs=engine)
-    except ImportError as error:
-        cause = error.__cause__ or error.__context__ or error
-        driver = getattr(cause, "name", None) or urlsplit(url).scheme
-        raise _refused(url, f"needs the database driver {driver!r}; install it with pip") from error
+        return RDBStorage(url, engine_kwargs=engine, skip_table_creation=not make)
+    except Exception as error:
+        raise _unusable(url, error) from error
+
+
+def _unusable(url: str, error: Exception) -> ConfigError:
+    """Whatever sqlalchemy, alembic or Optuna raise of a database means the same, but for a missing driver."""
+    if not isinstance(error, ImportError):
+        return _refused(url, f"{_one_line(error)}; correct it, or {USE_JOURNAL}")
+    cause = error.__cause__ or error.__context__ or error
+    driver = getattr(cause, "name", None) or getattr(error, "name", None) or urlsplit(url).scheme
+    return _refused(url, f"needs the database driver {driver!r}; install it with pip")
 
 
 def _refused(url: str, why: str) -> ConfigError:

@@ -20,6 +20,7 @@ from orchestrator.execution.runs import STOP_SECONDS
 from orchestrator.storage.files import read_json
 from orchestrator.storage.run_folder import CampaignFolder, RunState
 from orchestrator.tuning.marks import counted
+from orchestrator.tuning.records import storage_failures, why
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.terminal import Finished
 
@@ -52,6 +53,7 @@ class Training:
         self._overrides = overrides
         self._console = console
         seconds = study.config.budget.seconds
+        self._is_silent = False
         self._until = None if seconds is None else time.time() + seconds
 
     def run(self, before_end: Callable[[], None]) -> int:
@@ -95,16 +97,26 @@ class Training:
                 while not received and any(each.poll() is None for each in workers.values()):
                     time.sleep(POLL_SECONDS)
                     if time.monotonic() >= next_look:
-                        finished.print_new()
+                        self._look(finished)
                         next_look = time.monotonic() + LOOK_SECONDS
             finally:
                 _stop(list(workers.values()))
-                finished.print_new()
+                self._look(finished)
         if received:
             name = signal.Signals(received[0]).name
             self._warn(f"stopped by {name}; trials are saved and the same command again continues")
             return EXIT_INTERRUPTED
         return self._verdict(workers)
+
+    def _look(self, finished: Finished) -> None:
+        """Print what has ended; a storage that does not answer keeps this command from nothing else."""
+        try:
+            finished.print_new()
+            self._is_silent = False
+        except storage_failures() as error:
+            if not self._is_silent:
+                self._warn(f"storage: {why(error)}; the workers try again")
+            self._is_silent = True
 
     def _verdict(self, workers: dict[int, subprocess.Popen[bytes]]) -> int:
         dead = {index: each.returncode for index, each in workers.items() if each.returncode != 0}

@@ -15,7 +15,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from orchestrator.execution.base import Crew, ExecutorError
+from orchestrator.configuration.errors import ConfigError
+from orchestrator.execution.base import Crew, Ending, ExecutorError
+from orchestrator.execution.runs import settle_run
+from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tuning.foretold import PREDICTED
 from orchestrator.tuning.leases import Lease, Watch
 from orchestrator.tuning.links import Links
@@ -32,6 +35,7 @@ from orchestrator.tuning.marks import (
     quietly,
     root,
 )
+from orchestrator.tuning.records import storage_failures, why
 from orchestrator.tuning.retries import is_redundant, take_up
 from orchestrator.tuning.simulated import judge
 from orchestrator.tuning.space import Params, suggest
@@ -40,6 +44,10 @@ from orchestrator.tuning.trial import TrainedTrial, TrialEnding
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 WAIT_SECONDS = 1.0
+RETRY_SECONDS = 5.0
+"""Between two attempts at a storage that does not answer."""
+OUTAGE_SECONDS = 300.0
+"""How long it may be before the worker ends."""
 TRIAL_FOLDER = "entrostat.folder"
 
 
@@ -61,6 +69,8 @@ class TrialWorker:
         self._watch = Watch(study.config.lease_seconds)
         self._execution = study.campaign.config.execution
         self._stop = threading.Event()
+        self._lease: Lease | None = None
+        self._failing_since: float | None = None
 
     def stop(self, *_: object) -> None:
         """Save, let go of the trial and end."""
@@ -78,21 +88,57 @@ class TrialWorker:
 
     def _work_off(self, crew: Crew) -> int:
         while not self._stop.is_set():
-            trials = self._sweep()
-            if self._may_begin(trials):
-                self._work(self._optuna.ask(), crew)
-            elif self._is_over(trials):
-                return EXIT_DONE
-            else:  # others are at the last trials; one of them may die
-                self._stop.wait(WAIT_SECONDS)
+            try:
+                if self._is_done(crew):
+                    return EXIT_DONE
+                self._failing_since = None
+            except storage_failures() as error:
+                if not self._outlasts(error):
+                    return EXIT_FAILED
         return EXIT_INTERRUPTED
+
+    def _is_done(self, crew: Crew) -> bool:
+        """Work on one trial, or wait for those of others; whether nothing is left to do."""
+        if self._lease is not None:  # the storage failed in the middle of that trial, which waits
+            self._lease.release()
+            self._lease = None
+        trials = self._sweep()
+        if self._may_begin(trials):
+            self._work(self._optuna.ask(), crew)
+        elif self._is_over(trials):
+            return True
+        else:  # others are at the last trials; one of them may die
+            self._stop.wait(WAIT_SECONDS)
+        return False
+
+    def _outlasts(self, error: Exception) -> bool:
+        """Wait for a storage that does not answer; whether to try again."""
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+            print(f"storage: {why(error)}; trying again for {OUTAGE_SECONDS:g} s")
+        if now - self._failing_since > OUTAGE_SECONDS:
+            print(f"storage: {why(error)}; check it, and the same command again continues")
+            return False
+        self._stop.wait(RETRY_SECONDS)
+        return True
 
     def _sweep(self) -> list[Any]:
         """Queue what is abandoned, and give all trials as they are now."""
-        abandoned = self._watch.abandoned(self._trials())
-        for trial in abandoned:
-            take_up(self._optuna, trial, self._study.config.retries)
+        for trial in self._watch.abandoned(self._trials()):
+            reason = take_up(self._optuna, trial, self._study.config.retries)
+            if reason:
+                self._give_up(trial, reason)
         return self._trials()
+
+    def _give_up(self, trial: Any, reason: str) -> None:
+        """Say in the trial's folder that nobody goes on with it; MLflow is told from there."""
+        folder = CampaignFolder(self._study.folder)
+        name = folder_name(trial)
+        for seed in self._study.seeds:
+            if (run := folder.run(name, seed)).path.exists():
+                settle_run(run, Ending(how=reason, is_lost=True))
+        self._links.give_up(folder.path / name, reason)
 
     def _trials(self) -> list[Any]:
         trials: list[Any] = self._optuna.get_trials(deepcopy=False)
@@ -109,18 +155,20 @@ class TrialWorker:
 
     def _work(self, trial: Any, crew: Crew) -> None:
         with Lease(trial, self._study.config.lease_seconds) as lease:
+            self._lease = lease
             params = suggest(trial, self._study.config.space)
             if is_redundant(self._optuna, trial):
-                return close(self._optuna, trial, DUPLICATE, "it is in the queue twice")
-            if counted(self._trials(), before=trial.number) >= self._study.config.budget.trials:
-                return close(self._optuna, trial, SURPLUS, "the budget is used up")
-            ending = self._train(trial, params, lease, crew)
-            if lease.is_lost:
-                return None
-            if ending.state == "stopped":
-                return lease.release()
-            self._tell(trial, ending)
-        return None
+                close(self._optuna, trial, DUPLICATE, "it is in the queue twice")
+            elif counted(self._trials(), before=trial.number) >= self._study.config.budget.trials:
+                close(self._optuna, trial, SURPLUS, "the budget is used up")
+                self._give_up(self._trials()[trial.number], "its worker died and the budget is used up")
+            else:
+                ending = self._train(trial, params, lease, crew)
+                if ending.state == "stopped" and not lease.is_lost:
+                    lease.release()
+                elif not lease.is_lost:
+                    self._tell(trial, ending)
+        self._lease = None
 
     def _train(self, trial: Any, params: Params, lease: Lease, crew: Crew) -> TrialEnding:
         def interrupted() -> str:
@@ -129,7 +177,7 @@ class TrialWorker:
             return "told to stop" if self._stop.is_set() else ""
 
         frozen = self._trials()[trial.number]
-        name = f"trial-{root(frozen):04d}"
+        name = folder_name(frozen)
         trained = TrainedTrial(self._study, trial, params, name, crew=crew, interrupted=interrupted)
         trial.set_user_attr(TRIAL_FOLDER, name)
         if self._study.config.simulation is not None:
@@ -158,14 +206,17 @@ class TrialWorker:
                 close(self._optuna, trial, FAILED, ending.reason)
 
 
+def folder_name(trial: Any) -> str:
+    """Name of the folder of a trial's runs, which a retry shares with the trial that it continues."""
+    return f"trial-{root(trial):04d}"
+
+
 def main(arguments: list[str]) -> int:
     """Read the study again, open its storage and work."""
-    from orchestrator.storage.run_folder import CampaignFolder
     from orchestrator.tracking.tracker import Tracker
     from orchestrator.training.worker import stop_with_parent
     from orchestrator.tuning.reading import read_study
-    from orchestrator.tuning.records import open_study
-    from orchestrator.tuning.storage import open_storage
+    from orchestrator.tuning.records import open_for, open_study
 
     parser = argparse.ArgumentParser()
     parser.add_argument("study", type=Path)
@@ -175,8 +226,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--until", type=float)
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     given = parser.parse_args(arguments)
-    study = read_study(given.study, given.overrides)
-    found = open_study(study, open_storage(given.storage, given.tracking), worker=given.index)
+    try:
+        study = read_study(given.study, given.overrides)
+        found = open_study(study, open_for(study, given.storage, given.tracking), worker=given.index)
+    except ConfigError as error:
+        print(error)
+        return EXIT_FAILED
     links = Links(Tracker(CampaignFolder(study.folder), given.tracking, warn=print), given.storage)
     worker = TrialWorker(study, found, links, until=given.until)
     for number in (signal.SIGTERM, signal.SIGINT):

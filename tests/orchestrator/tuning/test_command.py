@@ -16,12 +16,15 @@ from contextlib import closing
 import optuna
 import pytest
 import yaml
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
 from orchestrator.configuration.models import MethodConfig
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
+from orchestrator.tuning import command
 from orchestrator.tuning.storage import open_storage
 from tests.orchestrator.tuning.conftest import FAKE_TRAINING, KI, KP, ROOT, SIMULATION
 
@@ -84,36 +87,103 @@ def test_bad_input_ends_with_a_line_and_nothing_is_written(write_study, tmp_path
     code, output, _ = call(write_study(**{**STAGE_ONE, **changes}))
     assert code == 2
     assert says in " ".join(output.split())
+    assert str(tmp_path / "study.yaml") in output or "tracking" in says
     assert "Traceback" not in output
     assert not list((tmp_path / "runs").glob("**/*")) if (tmp_path / "runs").exists() else True
-
-
-def test_best_of_a_study_that_is_not_there_writes_nothing(write_study, tmp_path):
-    code, output, stdout = call(write_study(), "--best")
-    assert (code, stdout) == (2, "")
-    assert "is not there yet; run `entrostat tune" in output
-    assert not (tmp_path / "runs").exists()
 
 
 def test_another_space_under_the_name_is_refused(write_study):
     call(write_study(**STAGE_ONE))
     code, output, _ = call(write_study(**STAGE_ONE, space={KP: {"low": 0.1, "high": 1.0}}))
     assert code == 2
+    assert "study.yaml: name: the storage has a study 'gains' that differs" in output
     assert "give this study another name" in " ".join(output.split())
 
 
-def test_a_campaign_of_the_name_is_refused(write_study, tmp_path):
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+STORAGES = pytest.mark.parametrize("storage", [None, "shared.log", "sqlite:///shared.db"])
+
+
+@STORAGES
+def test_a_campaign_of_the_name_is_refused_and_nothing_is_written(write_study, tmp_path, storage):
     CampaignFolder(tmp_path / "runs" / "gains").write_info(CampaignInfo(name="gains", config={"arms": []}))
-    code, output, _ = call(write_study(**STAGE_ONE))
+    path = write_study(**STAGE_ONE, storage=storage)
+    before = files(tmp_path)
+    code, output, _ = call(path)
     assert code == 2
     assert "holds a campaign of that name" in " ".join(output.split())
+    assert files(tmp_path) == before
 
 
-def test_runs_of_trials_that_the_storage_does_not_know_are_refused(write_study, tmp_path):
+@STORAGES
+def test_runs_of_trials_that_the_storage_does_not_know_are_refused(write_study, tmp_path, storage):
     (tmp_path / "runs" / "gains" / "trial-0000").mkdir(parents=True)
-    code, output, _ = call(write_study(**STAGE_ONE))
+    path = write_study(**STAGE_ONE, storage=storage)
+    before = files(tmp_path)
+    code, output, _ = call(path)
     assert code == 2
     assert "has the runs of some" in " ".join(output.split())
+    assert files(tmp_path) == before
+
+
+@STORAGES
+def test_the_best_of_what_is_not_there_makes_nothing(write_study, tmp_path, storage):
+    path = write_study(**STAGE_ONE, storage=storage)
+    before = files(tmp_path)
+    code, output, stdout = call(path, "--best")
+    assert (code, stdout) == (2, "")
+    assert f"error: {path}: storage: " in output
+    assert "is not there yet; run `entrostat tune" in output
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("storage", ["shared.log", "sqlite:///shared.db"])
+def test_a_mistyped_name_is_told_from_those_in_the_storage_and_makes_no_study(write_study, tmp_path, storage):
+    call(write_study(**STAGE_ONE, storage=storage))
+    path = write_study(**STAGE_ONE, storage=storage, name="gians")
+    before = files(tmp_path)
+    code, output, stdout = call(path, "--best")
+    assert (code, stdout) == (2, "")
+    assert f"{path}: name: " in output
+    assert "has no study 'gians'; did you mean 'gains'? known: gains, gains.simulated" in output
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("then", ["enqueue", "write_page", "print_summary"])
+def test_a_storage_that_fails_in_mid_study_is_a_line(write_study, tmp_path, monkeypatch, then):
+    """The journal is there when the study opens it, and gone when it comes to this step."""
+    real, file = getattr(command, then), tmp_path / "runs" / "gains" / "journal.log"
+
+    def without_storage(*arguments):
+        file.unlink()
+        file.mkdir()
+        return real(*arguments)
+
+    monkeypatch.setattr(command, then, without_storage)
+    monkeypatch.setattr(command.Training, "run", lambda self, before_end: before_end() or 0)
+    path = write_study(simulation=SIMULATION)
+    code, output, _ = call(path)
+    assert code == 2
+    assert f"error: {path}: storage: {file}: Is a directory; check it" in " ".join(output.split())
+    assert "the same command again continues" in " ".join(output.split())
+
+
+def test_best_of_a_storage_that_fails_is_a_line(write_study, monkeypatch):
+    path = write_study(**STAGE_ONE, storage="sqlite:///shared.db")
+    call(path)
+
+    def locked(*_):
+        raise StorageInternalError("wrapped") from OperationalError(
+            "SELECT", {}, Exception("database is locked")
+        )
+
+    monkeypatch.setattr(command, "winner", locked)
+    code, output, stdout = call(path, "--best")
+    assert (code, stdout) == (2, "")
+    assert f"error: {path}: storage: database is locked; check it" in " ".join(output.split())
 
 
 PROGRAM = """

@@ -8,10 +8,11 @@ from contextlib import closing
 
 import optuna
 import pytest
+import sqlalchemy
 
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.tuning import storage
-from orchestrator.tuning.storage import dashboard_hint, open_storage, storage_url
+from orchestrator.tuning.storage import dashboard_hint, find_storage, open_storage, storage_url
 
 TRACKING = "sqlite:////nowhere/mlflow.db"
 
@@ -47,6 +48,9 @@ def test_what_one_process_writes_another_reads(tmp_path, url):
         ("sqlite:///{}/one.db", "sqlite:///{}/one.db"),
         ("sqlite:///{}/sub/../one.db", "sqlite:///{}/one.db"),
         ("{}/one.db", "sqlite:///{}/one.db"),
+        ("sqlite:///{}/one.db?timeout=5", "sqlite:///{}/one.db"),
+        ("sqlite:///{}/one.db", "sqlite:///{}/one.db?timeout=5"),
+        ("postgresql://localhost/x?sslmode=require", "postgresql+psycopg2://127.0.0.1:5432/x"),
         ("postgresql://a@db:5432/x", "postgresql+psycopg2://b:pw@db/x"),
     ],
 )
@@ -61,14 +65,59 @@ def test_another_database_beside_mlflows_is_fine(tmp_path):
     open_storage(f"sqlite:///{tmp_path}/optuna.db", f"sqlite:///{tmp_path}/mlflow.db")
 
 
+@pytest.mark.parametrize("query", ["", "?timeout=5"])
 @pytest.mark.parametrize(("table", "whose"), [("experiments", "of MLflow"), ("cats", "of another program")])
-def test_a_foreign_database_is_refused(tmp_path, table, whose):
+def test_a_foreign_database_is_refused(tmp_path, table, whose, query):
     path = tmp_path / "some.db"
     with closing(sqlite3.connect(path)) as database:
         database.execute(f"CREATE TABLE {table} (id INTEGER)")
     before = path.read_bytes()
-    assert f"is a database {whose}" in refusal(f"sqlite:///{path}")
+    assert f"is a database {whose}" in refusal(storage_url(f"sqlite:///{path}{query}", tmp_path))
     assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_server_on_which_mlflow_is_already_is_refused_before_anything_is_made(tmp_path, monkeypatch):
+    """The tables are looked at whatever the tracking URI says: an `http://` one does not tell its database."""
+    path = tmp_path / "server.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE experiments (id INTEGER)")
+        database.execute("CREATE TABLE studies (id INTEGER)")
+    before = path.read_bytes()
+    real = sqlalchemy.create_engine
+    monkeypatch.setattr(sqlalchemy, "create_engine", lambda url, **_: real(f"sqlite:///{path}"))
+    with closing(socket.socket()) as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        url = f"postgresql://me:secret@127.0.0.1:{server.getsockname()[1]}/db"
+        message = refusal(url, "http://127.0.0.1:5000")
+    assert "is a database of MLflow (it has a table 'experiments')" in message
+    assert "secret" not in message
+    assert path.read_bytes() == before
+
+
+def test_looking_for_a_storage_makes_none(tmp_path):
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "empty.log").touch()
+    before = sorted(tmp_path.iterdir())
+    for url in (
+        "sqlite:///{}/a.db",
+        "sqlite:///{}/a.db?timeout=5",
+        "{}/a.log",
+        "sqlite:///{}/empty.db",
+        "{}/empty.log",
+    ):
+        assert find_storage(url.format(tmp_path), TRACKING) is None
+    assert sorted(tmp_path.iterdir()) == before
+    assert not any(path.stat().st_size for path in before)
+
+
+@pytest.mark.parametrize("url", ["{}/study.log", "sqlite:///{}/study.db?timeout=5"])
+def test_a_storage_that_is_there_is_found(tmp_path, url):
+    url = storage_url(url.format(tmp_path), tmp_path)
+    optuna.create_study(study_name="a", storage=open_storage(url, TRACKING))
+    assert optuna.load_study(study_name="a", storage=find_storage(url, TRACKING)).trials == []
+    assert {path.name for path in tmp_path.iterdir()} <= {"study.log", "study.db"}
 
 
 def test_a_locked_database_is_refused_and_not_waited_for_forever(tmp_path, monkeypatch):
@@ -121,5 +170,18 @@ def test_a_line_that_a_killed_worker_left_unfinished_is_removed(tmp_path):
     assert [trial.value for trial in last.trials] == [1.0, 2.0]
 
 
-def test_the_hint_hides_the_password():
-    assert "secret" not in dashboard_hint("postgresql://me:secret@db/x")
+def test_the_hint_hides_the_password_and_says_how_to_get_the_dashboard(monkeypatch):
+    monkeypatch.setattr(storage, "find_spec", lambda name: name)
+    hint = "optuna-dashboard postgresql://me:***@db/x --host 127.0.0.1"
+    assert dashboard_hint("postgresql://me:secret@db/x") == hint
+    monkeypatch.setattr(storage, "find_spec", lambda name: None)
+    assert dashboard_hint("postgresql://me:secret@db/x") == f"pip install optuna-dashboard && {hint}"
+
+
+def test_a_journal_that_fails_in_mid_study_is_a_storage_error(tmp_path):
+    path = tmp_path / "study.log"
+    study = optuna.create_study(study_name="a", storage=open_storage(str(path), TRACKING))
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(optuna.exceptions.StorageInternalError, match=r"study\.log: Is a directory"):
+        study.ask()

@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 
+import optuna
 import pytest
 
-from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
+from orchestrator.tracking.groups import read_group
 from orchestrator.tuning import worker as workers
 from orchestrator.tuning.leases import LEASE
 from orchestrator.tuning.links import RUN_ID, Links
 from orchestrator.tuning.marks import OUTCOME, RANK, REASON
 from orchestrator.tuning.records import open_study
+from orchestrator.tuning.space import suggest
 from orchestrator.tuning.storage import open_storage, storage_url
 from orchestrator.tuning.worker import TRIAL_FOLDER, TrialWorker
 from tests.orchestrator.tuning.conftest import FAKE_TRAINING, KI, KP, ROOT, SIMULATION
@@ -180,6 +183,72 @@ def test_told_to_stop_a_worker_lets_go_of_its_trial(opened, monkeypatch):
     assert states(found) == ["FAIL", "COMPLETE"]
     assert found.trials[1].user_attrs[TRIAL_FOLDER] == "trial-0000"
     assert found.trials[1].params == found.trials[0].params
+
+
+def test_a_storage_that_fails_for_a_while_costs_no_more_than_a_trials_second_start(
+    opened, monkeypatch, capsys
+):
+    """The journal cannot be written in the middle of the first trial, and can be a moment later."""
+    monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
+    _, found, worker = opened(seeds=[0], budget={"trials": 2})
+    real, reports = optuna.trial.Trial.report, []
+
+    def report(trial, value, step):
+        reports.append(step)
+        if len(reports) in (3, 4):
+            raise optuna.exceptions.StorageInternalError("study.log: no space left on device")
+        real(trial, value, step)
+
+    monkeypatch.setattr(optuna.trial.Trial, "report", report)
+    assert worker.run() == 0
+    assert sum(trial.state.name == "COMPLETE" for trial in found.trials) == 2
+    assert [trial.user_attrs.get(REASON) for trial in found.trials][:2] == ["its worker died"] * 2
+    said = capsys.readouterr().out
+    assert said.count("storage: study.log: no space left on device; trying again") == 1
+    assert len({trial.user_attrs[TRIAL_FOLDER] for trial in found.trials}) == 2
+
+
+def test_a_storage_that_stays_away_ends_the_worker_with_a_line(opened, monkeypatch, capsys):
+    monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(workers, "OUTAGE_SECONDS", 0.1)
+    study, _, worker = opened(seeds=[0], budget={"trials": 2})
+    journal = study.folder / "journal.log"
+    journal.unlink()
+    journal.mkdir()
+    assert worker.run() == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"storage: {journal}: Is a directory; check it, and the same command again continues"
+
+
+def test_a_worker_that_cannot_open_the_storage_says_so(make_study, tmp_path, capsys):
+    study = make_study()
+    (tmp_path / "text").write_text("hello")
+    arguments = [str(study.path), "--index", "0", "--storage", str(tmp_path / "text"), "--tracking", TRACKING]
+    assert workers.main(arguments) == 1
+    assert (
+        f"{study.path}: storage: '{tmp_path}/text': is not a journal of Optuna's" in capsys.readouterr().out
+    )
+
+
+def test_a_trial_that_used_up_its_retries_is_over_in_mlflow_too(opened):
+    study, found, worker = opened(seeds=[0], budget={"trials": 1}, retries=0)
+    trial = found.ask()
+    suggest(trial, study.config.space)
+    path = study.folder / "trial-0000"
+    Links(NoTracker(), "").begin(path, trial, trial.params, None)
+    run = CampaignFolder(study.folder).run("trial-0000", 0)
+    run.write_info(RunInfo(campaign="gains", arm="trial-0000", seed=0, method="custom"))
+    run.write_status(Status(status="running", pid=1))
+    trial.set_user_attr(LEASE, {"released": True})
+    assert read_group(path).state == "running"
+    assert worker.run() == 0
+    assert states(found) == ["FAIL"]
+    group = read_group(path)
+    assert group.state == "failed"
+    assert group.tags["entrostat.trial_state"] == "failed"
+    assert group.tags["entrostat.reason"] == "its worker died"
+    assert run.read_status().status == "failed"
+    assert "its worker died" in run.read_status().reason
 
 
 PROGRAM = """

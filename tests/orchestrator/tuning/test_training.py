@@ -1,0 +1,33 @@
+"""Stage two from the command's side: what it says while its workers work."""
+
+from __future__ import annotations
+
+import io
+
+from optuna.exceptions import StorageInternalError
+from rich.console import Console
+
+from orchestrator.storage.run_folder import CampaignFolder
+from orchestrator.tuning.training import Training
+
+
+class Fails:
+    """Answers to the first look and to none of the next two."""
+
+    looks = 0
+
+    def print_new(self):
+        self.looks += 1
+        if self.looks in (2, 3, 5):
+            raise StorageInternalError("study.log: gone")
+
+
+def test_a_storage_that_does_not_answer_is_said_once_and_stops_nothing(make_study):
+    study, told = make_study(), io.StringIO()
+    console = Console(file=told, width=200)
+    training = Training(study, None, CampaignFolder(study.folder), "", "", (), console)
+    finished = Fails()
+    for _ in range(5):
+        training._look(finished)
+    assert finished.looks == 5
+    assert told.getvalue() == 2 * "storage: study.log: gone; the workers try again\n"
