@@ -11,15 +11,14 @@ from orchestrator.configuration.parts import to_plain
 from orchestrator.configuration.resolve import parse
 from orchestrator.engineering.plant_file import yaml_text
 from orchestrator.tuning.candidates import ranked_trials
+from orchestrator.tuning.space import dotted
 from orchestrator.tuning.study import Study
 
-HEADER = """\
-# A method preset, written by `entrostat tune --best`.  In a campaign:
-#
-#   arms:
-#     - {{name: tuned, method: {name}.yaml}}
-"""
-SECTIONS = ("policy", "learner", "rollout")
+HEADER = "A method preset, written by `entrostat tune --best`.  In a campaign:"
+SECTIONS = ("policy", "learner", "rollout", "guardrails")
+"""What a method can say besides its loops."""
+OF_THE_ARM = ("task", "phases")
+"""What an arm can say and a method cannot."""
 
 
 def winner(study: Study, found: Any, simulated: Any, number: int | None = None) -> tuple[Any, bool]:
@@ -59,7 +58,17 @@ def preset_text(study: Study, chosen: tuple[Any, bool]) -> str:
     trial, was_trained = chosen
     content = preset(study, trial, was_trained=was_trained)
     parse(MethodConfig, content, content["method"])
-    return f"{HEADER.format(name=content['method'])}\n{yaml_text(content)}"
+    use = yaml_text({"arms": [{"name": "tuned", "method": f"{content['method']}.yaml", **_own(study)}]})
+    lines = [HEADER, "", *(f"  {line}" for line in use.splitlines())]
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines) + f"\n{yaml_text(content)}"
+
+
+def _own(study: Study) -> dict[str, Any]:
+    """What the arm says in its campaign that no preset can carry, so that it has to be said again."""
+    arm = next(each for each in study.campaign.config.arms if each.name == study.arm.name)
+    said = {name: getattr(arm, name) for name in OF_THE_ARM}
+    plain: dict[str, Any] = to_plain({name: value for name, value in said.items() if value is not None})
+    return plain
 
 
 def preset(study: Study, trial: Any, *, was_trained: bool) -> dict[str, Any]:
@@ -77,12 +86,14 @@ def preset(study: Study, trial: Any, *, was_trained: bool) -> dict[str, Any]:
         else "simulated on the plant, not trained"
     )
     paths = ", ".join(f"{path} {value!r}" for path, value in trial.params.items())
+    over = ", ".join(dotted(study.config.over))
+    laid = f" The study laid {over} over the campaign, which is not part of this preset." if over else ""
     return {
         "method": f"{study.config.name}_best",
         "summary": f"Tuned: trial {trial.number} of the study {study.config.name}.",
         "source": f"entrostat tune; study {study.config.name}, trial {trial.number}; arm {study.arm.name} of "
         f"{study.campaign.path.name}",
-        "notes": f"{figures} {judged}. Searched: {paths}. The best of several trials looks better than it is: "
+        "notes": f"{figures} {judged}. Searched: {paths}.{laid} The best of several trials looks better than it is: "
         "judge it on seeds that the study has not seen.",
         "loops": {name: _said(loop) for name, loop in plain["loops"].items()},
         **{name: section for name, section in sections.items() if section},

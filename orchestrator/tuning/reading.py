@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from controllers.references import Free
 from orchestrator.configuration.errors import ConfigError, did_you_mean
@@ -14,7 +12,7 @@ from orchestrator.configuration.yaml_files import read_yaml
 from orchestrator.engineering.plant_file import read_plant
 from orchestrator.tuning.checks import space_problems, study_problems
 from orchestrator.tuning.models import StudyConfig
-from orchestrator.tuning.space import in_order
+from orchestrator.tuning.space import dotted, in_order
 from orchestrator.tuning.study import Start, Study
 
 
@@ -46,18 +44,9 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
 
 def _campaign(path: Path, config: StudyConfig) -> Campaign:
     try:
-        return read_campaign(path.parent / config.campaign, list(_dotted(config.over)))
+        return read_campaign(path.parent / config.campaign, list(dotted(config.over)))
     except ConfigError as error:
         raise ConfigError(f"{path}: campaign: {error}") from error
-
-
-def _dotted(over: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """``{"a": {"b": 1}}`` as ``a.b=1``, the form of overrides; JSON is YAML on one line."""
-    for key, value in over.items():
-        if isinstance(value, Mapping) and value:
-            yield from _dotted(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}={json.dumps(value)}"
 
 
 def _judged_loop(path: Path, config: StudyConfig, arm: Arm) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from math import log
@@ -88,6 +89,15 @@ def overlay(params: Mapping[str, Any]) -> dict[str, Any]:
             node = node.setdefault(parent, {})
         node[last] = value
     return nested
+
+
+def dotted(over: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """``{"a": {"b": 1}}`` as ``a.b=1``, the form of overrides; JSON is YAML on one line."""
+    for key, value in over.items():
+        if isinstance(value, Mapping) and value:
+            yield from dotted(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}={json.dumps(value)}"
 
 
 def corners(space: Mapping[str, Dimension]) -> Iterator[tuple[str, Params]]:

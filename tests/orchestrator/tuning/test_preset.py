@@ -50,21 +50,61 @@ def test_a_campaign_with_the_preset_trains_what_the_trial_trained(told, tmp_path
         RATE: {"low": 1.0e-5, "high": 1.0e-2},
         "rollout.temperature": {"low": 0.5, "high": 2.0},
         "policy.warm_start.error_rate": {"low": 0.0, "high": 0.5},
+        "guardrails.collapse.threshold": {"low": 0.05, "high": 0.5},
     }
-    params = {KP: 0.1 + 0.2, RATE: 0.00123, "rollout.temperature": 0.9, "policy.warm_start.error_rate": 0.05}
-    study, found = told((params, 1.0, 0.0), space=space)
+    params = {
+        KP: 0.1 + 0.2,
+        RATE: 0.00123,
+        "rollout.temperature": 0.9,
+        "policy.warm_start.error_rate": 0.05,
+        "guardrails.collapse.threshold": 0.25,
+    }
+    own = {
+        "guardrails.explosion.patience": 7,
+        "arms.0.guardrails": {
+            "collapse": {"action": "rollback"},
+            "explosion": {"action": "stop"},
+            "mismatch": None,
+            "max_rollbacks": 1,
+        },
+    }
+    study, found = told((params, 1.0, 0.0), space=space, in_campaign=own)
     text = preset_text(study, winner(study, found, None))
-    (tmp_path / "tuned.yaml").write_text(text)
-    content = yaml.safe_load((tmp_path / "campaign.yaml").read_text())
-    content["arms"] = [{"name": "tuned", "method": "tuned.yaml"}]
-    (tmp_path / "next.yaml").write_text(yaml.safe_dump(content))
-    arm = read_campaign(tmp_path / "next.yaml").arms[0]
+    arm = next_campaign(tmp_path, text).arms[0]
     assert arm.fingerprint == study.candidate(params).fingerprint
+    assert arm.config == study.candidate(params).config
     assert arm.config.loops["entropy"].law.kp == 0.1 + 0.2
     preset = yaml.safe_load(text)
     assert preset["learner"] == {"learning_rate": 0.00123}  # only what the campaign does not say itself
+    assert preset["guardrails"]["collapse"] == {"threshold": 0.25, "action": "rollback"}
     assert preset["method"] == "gains_best"
     assert "judge it on seeds that the study has not seen" in preset["notes"]
+
+
+def test_what_a_method_cannot_carry_stands_in_the_lines_above_it(told, tmp_path):
+    """The arm's own task and phases are an arm's to say, and the study's `over` the campaign's."""
+    own = {
+        "phases": [{"start": 4, "task": {"num_digits": 2}}],
+        "arms.0.task": {"operations": ["+", "-"]},
+        "arms.0.phases": [],
+    }
+    over = {"rollout": {"temperature": 0.8}, "learner": {"iterations": 5}}
+    study, found = told((at(1.0), 1.0, 0.0), in_campaign=own, over=over)
+    text = preset_text(study, winner(study, found, None))
+    arm = next_campaign(tmp_path, text, ["rollout.temperature=0.8", "learner.iterations=5"]).arms[0]
+    assert arm.fingerprint == study.candidate(at(1.0)).fingerprint
+    notes = yaml.safe_load(text)["notes"]
+    assert "The study laid rollout.temperature=0.8, learner.iterations=5 over the campaign" in notes
+
+
+def next_campaign(tmp_path, text, overrides=()):
+    """The campaign with the arm that the preset's own first lines name."""
+    (tmp_path / "gains_best.yaml").write_text(text)
+    lines = [line.removeprefix("#") for line in text.splitlines()[1:] if line.startswith("#")]
+    content = yaml.safe_load((tmp_path / "campaign.yaml").read_text())
+    content["arms"] = yaml.safe_load("\n".join(lines))["arms"]
+    (tmp_path / "next.yaml").write_text(yaml.safe_dump(content))
+    return read_campaign(tmp_path / "next.yaml", overrides)
 
 
 def test_the_plant_goes_along_for_the_reports_prediction(told):
