@@ -82,7 +82,10 @@ def read_campaign(path: Path, overrides: Sequence[str] = ()) -> Campaign:
     Raises:
         ConfigError: anything is wrong in the campaign or in a preset it names.
     """
-    config = parse(CampaignConfig, read_yaml(path, overrides), str(path))
+    content = read_yaml(path, overrides)
+    if "space" in content and "campaign" in content:
+        raise ConfigError(f"{path}: this is a study, not a campaign; give it to `entrostat tune`")
+    config = parse(CampaignConfig, content, str(path))
     _refuse_twins(f"{path}: arms", [arm.name for arm in config.arms])
     _refuse_twins(f"{path}: seeds", config.seeds)
     return Campaign(path=path, config=config, arms=tuple(_arm(path, config, arm) for arm in config.arms))

@@ -10,7 +10,8 @@ from orchestrator.configuration.checks import arm_problems
 from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Arm
-from orchestrator.tuning.models import Wilcoxon
+from orchestrator.tuning.models import Halving, Wilcoxon
+from orchestrator.tuning.search import first_rung
 from orchestrator.tuning.sensitivity import why_no_sensitivity
 from orchestrator.tuning.space import corners
 from orchestrator.tuning.study import Study
@@ -23,6 +24,9 @@ def study_problems(study: Study) -> Iterator[str]:
     """What does not fit together, one ``key: rule, value; remedy`` each."""
     config, loop = study.config, study.arm.config.loops.get(study.loop)
     yield from _paths(study)
+    if len(set(study.seeds)) < len(study.seeds):
+        twice = next(seed for seed in study.seeds if study.seeds.count(seed) > 1)
+        yield f"seeds: {twice} is there twice, and the same run would count twice; give each its own"
     if config.simulation is None and config.budget.trials == 0:
         yield "budget.trials: must be at least 1 without a simulation, got 0; raise it, or add a simulation"
     for each in study.objectives if config.budget.trials else ():
@@ -39,6 +43,14 @@ def study_problems(study: Study) -> Iterator[str]:
         bound = getattr(config.constraints, name)
         if bound is not None and bound.fraction is not None and free:
             yield f"constraints.{name}.fraction: there is no setpoint to be a fraction of; give nats"
+    if isinstance(config.pruner, Halving):
+        first, last = first_rung(config.pruner, study.num_iterations), study.last_judged_iteration
+        if first > last:
+            yield (
+                f"pruner.first: must be at most {last} to prune at all, the last look at a trial before its end "
+                f"({len(study.seeds)} seeds of {study.num_iterations} iterations, a look every {study.looks[0]}), "
+                f"got {first}; lower it, or report_every"
+            )
     if isinstance(config.pruner, Wilcoxon):
         needed = _seeds_for(config.pruner.p_threshold)
         if len(study.seeds) <= needed:
@@ -81,18 +93,35 @@ def _paths(study: Study) -> Iterator[str]:
         inner = next((other for other in study.config.space if other.startswith(f"{path}.")), None)
         if inner is not None:
             yield f"space.{path}: the space has {inner} inside of it as well; remove one of the two"
-        node: Any = study.arm.plain
-        keys = path.split(".")
-        for depth, key in enumerate(keys[:-1]):
-            if not isinstance(node, dict) or key not in node:
-                known = node if isinstance(node, dict) else {}
-                where = ".".join(keys[:depth]) or f"the arm {study.arm.name!r}"
-                yield f"space.{path}: there is no {key!r} in {where}; {did_you_mean(key, known)}"
-                break
+        problem = _not_there(study, path)
+        if problem is not None:
+            yield f"space.{path}: {problem}"
+
+
+def _not_there(study: Study, path: str) -> str | None:
+    """Why an arm has no such path; its last key may be new to a mapping, but not to a list."""
+    node: Any = study.arm.plain
+    keys = path.split(".")
+    for depth, key in enumerate(keys):
+        where = ".".join(keys[:depth]) or f"the arm {study.arm.name!r}"
+        if isinstance(node, list):
+            if not (key.isdecimal() and int(key) < len(node)):
+                return (
+                    f"{where} is {node!r} in this arm, a list whose places are 0 to {len(node) - 1}, got {key!r}; "
+                    "name one of those"
+                    if node
+                    else f"{where} is an empty list in this arm and has no place {key!r}; fill it there"
+                )
+            node = node[int(key)]
+        elif depth == len(keys) - 1 and isinstance(node, dict):
+            return None
+        elif isinstance(node, dict) and key in node:
             node = node[key]
+        elif isinstance(node, dict):
+            return f"there is no {key!r} in {where}; {did_you_mean(key, node)}"
         else:
-            if not isinstance(node, dict):
-                yield f"space.{path}: {'.'.join(keys[:-1])} is {node!r} in this arm and has no keys; set it there"
+            return f"{where} is {node!r} in this arm and has no keys; set it there"
+    return None
 
 
 def space_problems(study: Study) -> Iterator[str]:

@@ -22,7 +22,12 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     Raises:
         ConfigError: anything is wrong in the study, the campaign or the plant file.
     """
-    config = parse(StudyConfig, read_yaml(path, overrides), str(path))
+    content = read_yaml(path, overrides)
+    if "arms" in content and "space" not in content:
+        raise ConfigError(
+            f"{path}: this is a campaign, not a study; give it to `entrostat run`, or name it in a study's `campaign`"
+        )
+    config = parse(StudyConfig, content, str(path))
     try:
         config = config.model_copy(update={"space": in_order(config.space)})
     except ValueError as error:

@@ -53,11 +53,16 @@ def pruner(settings: PrunerConfig, num_iterations: int) -> Any:
 
     with experiments_welcome():
         if isinstance(settings, Halving):
-            first = settings.first or max(1, num_iterations // 3)
+            first = first_rung(settings, num_iterations)
             return pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=settings.factor)
         if isinstance(settings, Wilcoxon):
             return pruners.WilcoxonPruner(p_threshold=settings.p_threshold)
         return pruners.NopPruner()
+
+
+def first_rung(settings: Halving, num_iterations: int) -> int:
+    """Trained iterations before which nothing is pruned."""
+    return settings.first or max(1, num_iterations // 3)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from math import log
 from typing import Any, Protocol
 
 from orchestrator.configuration.errors import did_you_mean
+from orchestrator.configuration.yaml_files import merge
 from orchestrator.tuning.models import Choice, Dimension
 
 Params = dict[str, Any]
@@ -71,7 +72,7 @@ def labels(paths: Iterable[str]) -> dict[str, str]:
 
     short: dict[str, str] = {}
     for path in every:
-        lengths = range(1, path.count(".") + 2)
+        lengths = range(2 if tail(path, 1).isdecimal() else 1, path.count(".") + 2)
         unique = (
             tail(path, num) for num in lengths if [tail(p, num) for p in every].count(tail(path, num)) == 1
         )
@@ -79,8 +80,12 @@ def labels(paths: Iterable[str]) -> dict[str, str]:
     return short
 
 
-def overlay(params: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"a.b": 1}`` as ``{"a": {"b": 1}}``, to be merged over a configuration."""
+def overlay(params: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"a.b": 1}`` as ``{"a": {"b": 1}}``, to be merged over a configuration.
+
+    A number in a path is a place in the configuration's list, which is then given whole: ``limits.1`` is the
+    second of ``limits``.
+    """
     nested: dict[str, Any] = {}
     for path, value in params.items():
         *parents, last = path.split(".")
@@ -88,7 +93,22 @@ def overlay(params: Mapping[str, Any]) -> dict[str, Any]:
         for parent in parents:
             node = node.setdefault(parent, {})
         node[last] = value
-    return nested
+    return {key: _with_lists(value, base.get(key)) for key, value in nested.items()}
+
+
+def _with_lists(over: Any, below: Any) -> Any:
+    if not isinstance(over, dict):
+        return over
+    if isinstance(below, list):
+        return [_laid(over[str(i)], each) if str(i) in over else each for i, each in enumerate(below)]
+    known = below if isinstance(below, dict) else {}
+    return {key: _with_lists(value, known.get(key)) for key, value in over.items()}
+
+
+def _laid(over: Any, below: Any) -> Any:
+    """``over`` in the place of ``below``, of which it may say a part."""
+    whole = _with_lists(over, below)
+    return merge(below, whole) if isinstance(below, dict) and isinstance(whole, dict) else whole
 
 
 def dotted(over: Mapping[str, Any], above: str = "") -> Iterator[str]:

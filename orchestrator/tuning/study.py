@@ -63,6 +63,18 @@ class Study:
         return self.arm.config.learner.iterations
 
     @property
+    def looks(self) -> tuple[int, ...]:
+        """Iterations of a run after which it is judged, the last of them included."""
+        every = self.config.report_every or max(1, self.num_iterations // 10)
+        return (*range(every, self.num_iterations, every), self.num_iterations)
+
+    @property
+    def last_judged_iteration(self) -> int:
+        """Of all of a trial's, the last after which it can still be pruned; 0 where there is none."""
+        before = (len(self.seeds) - 1) * self.num_iterations
+        return before + (self.looks[-2] if len(self.looks) > 1 else 0)
+
+    @property
     def folder(self) -> Path:
         """Where the study is kept: beside the runs of campaigns, and in the same format."""
         return Path(self.campaign.config.tracking.folder).resolve() / self.config.name
@@ -73,7 +85,8 @@ class Study:
         Raises:
             ConfigError: its parts do not accept them.
         """
-        plain = merge(self.arm.plain, overlay(params))
+        below = self.arm.plain
+        plain = merge(below, overlay(params, below))
         if self.start is not None:  # the report then predicts each trial
             plain = merge(plain, {"loops": {self.loop: {"plant": to_plain(self.start.plant)}}})
         config = parse(RunConfig, plain, f"{self.path}: space")
@@ -81,7 +94,8 @@ class Study:
 
     def simulated_loop(self, params: Mapping[str, Any]) -> LoopConfig:
         """The judged loop of a candidate, which is all that a plant answers."""
-        plain = merge({"loops": {self.loop: self._loop_plain}}, overlay(params))["loops"][self.loop]
+        below = {"loops": {self.loop: self._loop_plain}}
+        plain = merge(below, overlay(params, below))["loops"][self.loop]
         return parse(LoopConfig, plain, f"{self.path}: space.loops.{self.loop}")
 
     @cached_property

@@ -74,8 +74,6 @@ class TrainedTrial:
         self._interrupted = interrupted
         self._finished: list[SeedRecord] = []
         self._known: Mapping[str, float] = {}
-        every = study.config.report_every or max(1, study.num_iterations // 10)
-        self._looks = [*range(every, study.num_iterations, every), study.num_iterations]
 
     @property
     def path(self) -> Path:
@@ -134,7 +132,7 @@ class TrainedTrial:
     def _train(self, seed: int, followed: Followed) -> None:
         """One seed, in a process of its own; what is done already is not done again."""
         folder = self._prepared(seed)
-        looks = list(self._looks)
+        looks = list(self._study.looks)
         if folder.read_status().status == "done":
             followed.update()
             self._look(followed, looks)

@@ -1,6 +1,6 @@
 """Stands in for `orchestrator.training.worker`: entropy stays off its setpoint by |log10 kp| / 10 nats.
 
-ki says what else happens: 0.9 and more diverges, 0.8 dies, 0.7 collapses in the middle of the run.
+ki says what else happens: 0.9 and more diverges, 0.8 dies, 0.7 collapses and 0.6 explodes early in the run.
 ``FAKE_PAUSE`` is how many seconds an iteration takes.
 """
 
@@ -48,6 +48,8 @@ def metrics(law, off, t, seed):
     reading = 0.4 - off - 0.001 * seed
     if 0.7 <= law["ki"] < 0.8 and t >= 5:
         reading = 0.01
+    if 0.6 <= law["ki"] < 0.7 and t >= 5:
+        reading = 1.5
     return {
         "entropy": reading,
         "reward": 0.5,

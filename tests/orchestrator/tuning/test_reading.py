@@ -8,7 +8,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from orchestrator.cli import app
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.schema import json_schema
 from orchestrator.tuning.reading import read_study
@@ -96,6 +98,41 @@ def refusal(make_study, **changes):
             {"simulation": SIMULATION, "space": {"learner.learning_rate": {"low": 1e-4, "high": 1e-3}}},
             "the plant answers the loop 'entropy' alone",
         ),
+        (
+            {"space": {"loops.entropy.limits.2": {"low": 0.5, "high": 1}}},
+            "space.loops.entropy.limits.2: loops.entropy.limits is [0.0, 1.0] in this arm, a list whose places are "
+            "0 to 1, got '2'; name one of those",
+        ),
+        (
+            {"space": {"loops.entropy.limits.high": {"low": 0.5, "high": 1}}},
+            "a list whose places are 0 to 1, got 'high'; name one of those",
+        ),
+        (
+            {"space": {"loops.entropy.limits.1.x": {"low": 0.5, "high": 1}}},
+            "loops.entropy.limits.1 is 1.0 in this arm and has no keys; set it there",
+        ),
+        (
+            {"space": {"policy.lora_targets.0": {"choices": ["a"]}}},
+            "there is no 'lora_targets' in policy",
+        ),
+        (
+            {"space": {"rollout.stop.0": {"choices": ["a"]}}},
+            "rollout.stop is an empty list in this arm and has no place '0'; fill it there",
+        ),
+        ({"space": {"loops.entropy.limits.1": {"low": -0.5, "high": 1}}}, "limits"),
+        (
+            {"seeds": [0, 1, 0]},
+            "seeds: 0 is there twice, and the same run would count twice; give each its own",
+        ),
+        (
+            {"pruner": {"kind": "halving", "first": 39}},
+            "pruner.first: must be at most 38 to prune at all, the last look at a trial before its end (2 seeds of 20 "
+            "iterations, a look every 2), got 39; lower it, or report_every",
+        ),
+        (
+            {"pruner": {"kind": "halving"}, "seeds": [0], "report_every": 20},
+            "pruner.first: must be at most 0 to prune at all",
+        ),
         ({"worker": 3}, "worker: unknown key; did you mean 'workers'?"),
     ],
 )
@@ -104,6 +141,30 @@ def test_bad_input_is_one_clear_line(make_study, tmp_path, changes, says):
     assert says in message
     assert str(tmp_path / "study.yaml") in message
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_place_of_a_list_can_be_searched(make_study):
+    study = make_study(space={"loops.entropy.limits.1": {"low": 0.2, "high": 0.8}}, simulation=SIMULATION)
+    params = {"loops.entropy.limits.1": 0.5}
+    assert study.candidate(params).config.loops["entropy"].limits == (0.0, 0.5)
+    assert study.simulated_loop(params).limits == (0.0, 0.5)
+    assert study.candidate({}).config.loops["entropy"].limits == (0.0, 1.0)
+
+
+def test_the_last_look_that_can_prune_is_accepted(make_study):
+    assert make_study(pruner={"kind": "halving", "first": 38}).last_judged_iteration == 38
+
+
+def test_a_campaign_is_told_from_a_study(make_study, tmp_path):
+    make_study()
+    with pytest.raises(ConfigError) as caught:
+        read_study(tmp_path / "campaign.yaml")
+    message = f"{tmp_path}/campaign.yaml: this is a campaign, not a study; give it to `entrostat run`"
+    assert str(caught.value).startswith(message)
+    result = CliRunner().invoke(app, ["validate", str(tmp_path / "study.yaml")])
+    assert result.exit_code == 2
+    message = f"error: {tmp_path}/study.yaml: this is a study, not a campaign; give it to `entrostat tune`\n"
+    assert result.output == message
 
 
 def test_a_plant_of_another_actuator_is_refused(make_study):

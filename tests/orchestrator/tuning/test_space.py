@@ -104,7 +104,20 @@ def test_true_and_one_are_different_choices():
 
 
 def test_overlay():
-    assert overlay({"a.b": 1, "a.c.d": 2, "e": 3}) == {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
+    assert overlay({"a.b": 1, "a.c.d": 2, "e": 3}, {}) == {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
+
+
+def test_a_number_is_a_place_in_a_list_that_is_there():
+    base = {"a": {"limits": [0.0, 1.0], "parts": [{"x": 1, "y": 2}, {"z": [5, 6]}]}}
+    assert overlay({"a.limits.1": 0.5}, base) == {"a": {"limits": [0.0, 0.5]}}
+    assert overlay({"a.limits.0": 0.1, "a.limits.1": 0.5, "a.b": 1}, base)["a"] == {
+        "limits": [0.1, 0.5],
+        "b": 1,
+    }
+    changed = overlay({"a.parts.0.y": 3, "a.parts.1.z.0": 4}, base)
+    assert changed == {"a": {"parts": [{"x": 1, "y": 3}, {"z": [4, 6]}]}}
+    assert base == {"a": {"limits": [0.0, 1.0], "parts": [{"x": 1, "y": 2}, {"z": [5, 6]}]}}
+    assert overlay({"a.1": 2}, {"a": {"0": 1}}) == {"a": {"1": 2}}  # a mapping's key may look like a number
 
 
 def test_corners_have_every_choice_and_both_ends():
@@ -144,3 +157,4 @@ def test_labels_are_as_long_as_they_must_be():
         "loops.b.law.kp": "b.law.kp",
         "learner.learning_rate": "learning_rate",
     }
+    assert labels(["loops.a.limits.1", "loops.a.law.kp"])["loops.a.limits.1"] == "limits.1"

@@ -85,19 +85,33 @@ def test_the_last_report_is_not_asked_about(train):
     assert train(trial=Reports(prune_at=40))[0].state == "complete"
 
 
-@pytest.mark.parametrize("bound", ["collapse", "explosion"])
-def test_collapse_and_explosion_stop_the_run(train, monkeypatch, bound):
+BOUNDS = {"collapse": {"nats": 0.1}, "explosion": {"nats": 0.8}}
+
+
+@pytest.mark.parametrize(("bound", "ki", "beyond"), [("collapse", 0.75, 0.09), ("explosion", 0.65, 0.7)])
+def test_collapse_and_explosion_stop_the_run(train, monkeypatch, bound, ki, beyond):
     monkeypatch.setenv("FAKE_PAUSE", "0.03")
-    limits = {"collapse": {"nats": 0.1}, "explosion": {"nats": 0.25, "window": 1}}
-    params = {KP: 10.0, KI: 0.75 if bound == "collapse" else 0.1}
-    if bound == "explosion":  # 0.3 is above 0.25, but a run may start there: only a rise counts
-        assert train(params, constraints={bound: limits[bound]})[0].state == "complete"
-        return
-    ending, _, folder = train(params, constraints={bound: limits[bound]})
+    ending, _, folder = train({KP: 10.0, KI: ki}, constraints=BOUNDS)
     assert ending.state == "pruned"
-    assert ending.reason.startswith("collapse: entropy is ")
-    assert ending.verdict.violations["collapse"] > 0
+    assert ending.reason.startswith(f"{bound}: entropy is {beyond:g} nats/token beyond the bound")
+    assert ending.verdict.violations[bound] == pytest.approx(beyond)
+    assert [name for name, value in ending.verdict.violations.items() if value > 0] == [bound]
     assert folder.run("trial-0000", 0).records()[-1].step < 19
+    assert status(folder, 0).reason.startswith(f"pruned: {bound}")
+    assert not folder.run("trial-0000", 1).metrics_path.exists()
+
+
+@pytest.mark.parametrize(("bound", "ki"), [("collapse", 0.65), ("explosion", 0.75)])
+def test_one_bound_does_not_look_to_the_other_side(train, bound, ki):
+    ending, _, _ = train({KP: 10.0, KI: ki}, constraints={bound: BOUNDS[bound]})
+    assert ending.state == "complete"
+    assert ending.verdict.violations[bound] <= 0
+
+
+def test_a_run_that_starts_beyond_a_bound_has_not_exploded(train):
+    """0.3 is above 0.25, but a run may start there: only a rise counts."""
+    constraints = {"explosion": {"nats": 0.25, "window": 1}}
+    assert train({KP: 10.0, KI: 0.1}, constraints=constraints)[0].state == "complete"
 
 
 def test_a_policy_that_diverged_is_a_bad_candidate(train):
