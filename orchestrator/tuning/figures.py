@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from random import Random
+from itertools import combinations
 from typing import Any
 
 from orchestrator.report.figures import TIME_SCALE
-from orchestrator.tuning.candidates import is_feasible
 from orchestrator.tuning.foretold import Agreement
+from orchestrator.tuning.parameters import (
+    Together,
+    by_importance,
+    complete,
+    target,
+    together,
+    too_few_is_an_error,
+    toward_good,
+)
 from orchestrator.tuning.search import experiments_welcome
 from orchestrator.tuning.space import labels
 
 Figure = dict[str, Any]
 """``id``, ``title``, and either ``data`` and ``layout`` or ``missing``: the sentence in its place; maybe ``wide``."""
 
-LARGEST_CONTOUR = 4
-"""Parameters whose pairs are drawn against each other."""
-
-MOST_IN_CONTOUR = 100
-FEWEST_IN_CONTOUR = 3
+LARGEST_CONTOUR = 3
+"""Parameters of a group whose pairs are drawn, each in a picture of its own."""
 
 WIDE_RANGE = 20
 """Largest over smallest value from which a logarithmic axis shows more."""
@@ -35,28 +39,32 @@ def of_study(found: Any, names: tuple[str, ...], prefix: str) -> list[Figure]:
     """All pictures of one Optuna study; one that cannot be drawn says why."""
     from optuna import visualization
 
-    complete = [trial for trial in found.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
-    if not complete:
+    if not complete(found):
         return [{"id": f"{prefix}-none", "title": "Trials", "missing": "No trial has finished."}]
-    params = _important(found)
     several = len(names) > 1
+    groups = together(found)
     figures: list[Figure] = []
     for index, name in enumerate(names):
-        what: dict[str, Any] = {"target": _target(index)} if several else {}
+        what: dict[str, Any] = {"target": target(index)} if several else {}
         key = f"{prefix}-{index}"
-        plot: Callable[..., Figure] = partial(_drawn, found=found, target_name=name, **what)
-        history = plot(f"{key}-history", f"{name}: history", visualization.plot_optimization_history)
+        plot: Callable[..., Figure] = partial(_drawn, target_name=name, **what)
+        history = plot(
+            f"{key}-history", f"{name}: history", visualization.plot_optimization_history, found=found
+        )
         figures.append(_over_decades(history))
+        params = by_importance(found, index)
+        if not params:
+            continue
         title = f"{name}: which parameters matter"
-        figures.append(plot(f"{key}-importance", title, _importances, **_toward_good(found, index, several)))
+        good = toward_good(found, index)
+        figures.append(plot(f"{key}-importance", title, _importances, found=found, params=params, **good))
         title = f"{name}: over each parameter"
-        slices = plot(f"{key}-slice", title, visualization.plot_slice, params=params)
+        slices = plot(f"{key}-slice", title, visualization.plot_slice, found=found, params=params)
         figures.append({**_over_decades(slices), "wide": True})
-        if len(params) > 1 and len(complete) >= FEWEST_IN_CONTOUR:
-            pairs = params[:LARGEST_CONTOUR]
-            title = f"{name}: over pairs of parameters"
+        for number, (title, study, pair) in enumerate(_pairs(found, groups, params)):
+            contour = f"{key}-contour-{number}"
             figures.append(
-                plot(f"{key}-contour", title, visualization.plot_contour, params=pairs, found=_thinned(found))
+                plot(contour, f"{name}: {title}", visualization.plot_contour, found=study, params=pair)
             )
     if len(names) in (2, 3):
         front = partial(_drawn, found=found, target_names=list(names))
@@ -65,6 +73,18 @@ def of_study(found: Any, names: tuple[str, ...], prefix: str) -> list[Figure]:
         title = f"{names[0]}: while they trained"
         figures.append(_drawn(f"{prefix}-course", title, visualization.plot_intermediate_values, found=found))
     return figures
+
+
+def _pairs(
+    found: Any, groups: Sequence[Together], ranked: Sequence[str]
+) -> Iterator[tuple[str, Any, list[str]]]:
+    """Title, trials and parameters of each contour: the pairs of a group's most important parameters."""
+    names = labels({path: None for trial in found.get_trials(deepcopy=False) for path in trial.params})
+    for group in groups:
+        params = [name for name in ranked if name in group.params][:LARGEST_CONTOUR]
+        for one, other in combinations(params, 2):
+            where = f" where {group.where}" if group.where else ""
+            yield f"{names[one]} × {names[other]}{where}", group.study, [one, other]
 
 
 def of_agreement(result: Agreement) -> Figure:
@@ -99,13 +119,17 @@ def of_agreement(result: Agreement) -> Figure:
 
 def _drawn(key: str, title: str, draw: Callable[..., Any], *, found: Any, **settings: Any) -> Figure:
     try:
-        with experiments_welcome():
+        with experiments_welcome(), warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", category=UserWarning
+            )  # hints to who calls Optuna, with paths of files
             figure = json.loads(draw(found, **settings).to_json())
-    except (ValueError, RuntimeError, UserWarning) as error:  # too few trials, or all of them the same
-        return {"id": key, "title": title, "missing": f"Not drawn: {error}"}
-    if not figure["data"]:
+    except (ValueError, RuntimeError) as error:  # too few trials, or all of them the same
+        return {"id": key, "title": title, "missing": f"Not drawn: {error}."}
+    data = [trace for trace in figure["data"] if trace.get("x")]  # the others are keys of a legend
+    if not data:
         return {"id": key, "title": title, "missing": "Nothing to draw yet."}
-    data, layout = painted(figure["data"]), _house_style(figure["layout"])
+    data, layout = painted(data), _house_style(figure["layout"])
     return {"id": key, "title": title, **_named({"data": data, "layout": layout}, found)}
 
 
@@ -186,62 +210,8 @@ def _over_decades(figure: Figure) -> Figure:
     return figure | {"layout": figure["layout"] | axes}
 
 
-def _important(found: Any) -> list[str]:
-    """The parameters, the most important first where that can be told."""
-    names: list[str] = []
-    for trial in found.get_trials(deepcopy=False):
-        names += [name for name in trial.params if name not in names]
-    if len(found.directions) > 1:
-        return names
-    from optuna.importance import get_param_importances
-
-    try:
-        with experiments_welcome(), _too_few_is_an_error():
-            ranked = list(get_param_importances(found))
-    except (ValueError, RuntimeError, UserWarning):
-        ranked = []
-    return [*ranked, *(name for name in names if name not in ranked)]
-
-
-def _thinned(found: Any) -> Any:
-    """The same with fewer trials, feasible ones where there are enough: a contour has a cell for each pair.
-
-    They are drawn by chance: every n-th of Sobol's points would all lie in one part of the space.
-    """
-    import optuna
-
-    complete = found.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    if len(complete) <= MOST_IN_CONTOUR:
-        return found
-    feasible = [trial for trial in complete if is_feasible(trial)]
-    shown = feasible if len(feasible) >= MOST_IN_CONTOUR // 2 else complete
-    thinned = optuna.create_study(directions=found.directions)
-    thinned.add_trials(Random(0).sample(shown, min(MOST_IN_CONTOUR, len(shown))))
-    return thinned
-
-
-def _target(index: int, sign: float = 1.0) -> Callable[[Any], float]:
-    return lambda trial: sign * float(trial.values[index])
-
-
-def _toward_good(found: Any, index: int, several: bool) -> dict[str, Any]:
-    """Importance is for reaching low values, so what is maximised changes its sign."""
-    if not several:
-        return {}
-    return {"target": _target(index, -1.0 if found.directions[index].name == "MAXIMIZE" else 1.0)}
-
-
 def _importances(found: Any, **settings: Any) -> Any:
     from optuna.visualization import plot_param_importances
 
-    with _too_few_is_an_error():
-        warnings.filterwarnings("ignore", message="PedAnova", category=UserWarning)  # see `_toward_good`
+    with too_few_is_an_error():
         return plot_param_importances(found, **settings)
-
-
-@contextmanager
-def _too_few_is_an_error() -> Iterator[None]:
-    """Of too few trials Optuna calls all parameters equally important, which is no finding."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message="The number of trials is too small", category=UserWarning)
-        yield

@@ -6,17 +6,19 @@ import json
 import re
 import shutil
 import subprocess
+from math import log10
 
 import optuna
 import pytest
 
-from orchestrator.tuning.figures import _toward_good, of_study
+from orchestrator.tuning.figures import of_study
 from orchestrator.tuning.marks import RANK
 from orchestrator.tuning.page import render, write_page
+from orchestrator.tuning.parameters import by_importance, toward_good
 from orchestrator.tuning.records import open_study
 from orchestrator.tuning.simulated import search
 from orchestrator.tuning.space import suggest
-from tests.orchestrator.tuning.conftest import SIMULATION
+from tests.orchestrator.tuning.conftest import KI, KP, SIMULATION
 
 needs_chromium = pytest.mark.skipif(
     not shutil.which("chromium"), reason="needs chromium (apt-get install chromium)"
@@ -58,7 +60,7 @@ def test_every_picture_has_data(trained):
         *(
             f"{stage}-0-{kind}"
             for stage in ("trained", "simulated")
-            for kind in ("history", "importance", "slice", "contour")
+            for kind in ("history", "importance", "slice", "contour-0")
         ),
         "trained-course",
         "agreement",
@@ -86,9 +88,100 @@ def test_several_objectives_have_a_pareto_front(trained):
 def test_importance_is_for_what_is_good(trained):
     _, found, _ = trained(objective=["iae", "pass_at_1"])
     trial = found.trials[0]
-    low, high = (_toward_good(found, index, several=True)["target"](trial) for index in (0, 1))
+    low, high = (toward_good(found, index)["target"](trial) for index in (0, 1))
     assert (low, high) == (trial.values[0], -trial.values[1])
-    assert _toward_good(found, 0, several=False) == {}  # Optuna knows the direction of one
+    assert toward_good(trained()[1], 0) == {}  # Optuna knows the direction of one
+
+
+LAW = "loops.entropy.law.kind"
+RATE, INITIAL = "loops.entropy.law.rate", "loops.entropy.law.initial"
+DECAY, DEAD = "loops.entropy.filter.decay", "loops.entropy.dead_band_nats"
+BY_LAW = {
+    LAW: {"choices": ["pid", "dual_ascent"]},
+    KP: {"low": 0.01, "high": 10.0, "log": True, "when": {LAW: "pid"}},
+    KI: {"low": 0.001, "high": 1.0, "log": True, "when": {LAW: "pid"}},
+    RATE: {"low": 0.001, "high": 1.0, "log": True, "when": {LAW: "dual_ascent"}},
+    INITIAL: {"choices": [0.1], "when": {LAW: "dual_ascent"}},
+}
+
+
+def conditional(make_study, num=20, **changes):
+    """Trials of two laws: a good kp is 1, a good rate 0.1, and nothing else matters."""
+    study = make_study(**{"space": BY_LAW, "objective": ["iae", "effort"], **changes})
+    found = open_study(study, optuna.storages.InMemoryStorage())
+    for _ in range(num):
+        trial = found.ask()
+        params = suggest(trial, study.config.space)
+        iae = abs(log10(params[KP])) if KP in params else 2 + abs(log10(params[RATE]) + 1)
+        trial.set_constraint("collapse", -1.0)
+        found.tell(trial, [iae, params.get(KI, 2.0)][: len(study.objectives)])
+    return study, found
+
+
+def has_data(figure):
+    return all(len(trace["x"]) and len(trace["y"]) for trace in figure["data"])
+
+
+def test_a_space_with_conditions_is_drawn_law_by_law(make_study):
+    """kp and ki occur together, kp and rate never do; what has one value is no parameter."""
+    study, found = conditional(make_study)
+    page = render(study, found, None)
+    drawn = figures(page)
+    assert {name for name in drawn if "contour" in name} == {"trained-0-contour-0", "trained-1-contour-0"}
+    assert "iae: kp × ki where kind pid" in page
+    assert "Not drawn" not in page
+    assert all(has_data(figure) for figure in drawn.values())
+    contour = drawn["trained-0-contour-0"]
+    titles = {contour["layout"][axis]["title"]["text"] for axis in ("xaxis", "yaxis")}
+    assert titles == {"kp", "ki"}
+    num_pid = sum(KP in trial.params for trial in found.trials)
+    assert len(contour["data"][1]["x"]) == num_pid
+    assert any(z is not None for row in contour["data"][0]["z"] for z in row)
+    for kind in ("importance", "slice"):
+        assert "initial" not in json.dumps(drawn[f"trained-0-{kind}"])
+
+
+def test_each_objective_has_its_own_order_of_parameters(make_study):
+    _, found = conditional(make_study, num=60)
+    assert by_importance(found, 0)[0] == KP
+    assert by_importance(found, 1)[0] == KI
+    assert INITIAL not in by_importance(found, 0)
+
+
+def test_every_group_of_parameters_has_its_pairs(make_study):
+    space = {
+        **BY_LAW,
+        DEAD: {"low": 0.0, "high": 0.1},
+        DECAY: {"low": 0.5, "high": 0.9, "when": {LAW: "pid"}},
+    }
+    filtered = {"arms.0.loops.entropy.filter": {"kind": "ema", "decay": 0.5}}
+    study, found = conditional(make_study, num=40, space=space, objective="iae", in_campaign=filtered)
+    page = render(study, found, None)
+    drawn = {name: figure for name, figure in figures(page).items() if "contour" in name}
+    assert (
+        len(drawn) == 4
+    )  # three pairs of the three most important of kp, ki, decay and dead band; rate × dead band
+    assert all(has_data(figure) for figure in drawn.values())
+    assert len(re.findall(" × [a-z_]+ where kind pid<", page)) == 3
+    assert len(re.findall(" × [a-z_]+ where kind dual_ascent<", page)) == 1
+
+
+@pytest.mark.parametrize("num", range(1, 8))
+def test_a_page_of_few_trials_warns_of_nothing(make_study, num, recwarn):
+    study, found = conditional(make_study, num=num)
+    drawn = figures(render(study, found, None))
+    assert all(has_data(figure) for figure in drawn.values())
+    assert not recwarn.list
+
+
+def test_parameters_of_one_value_are_no_pictures(make_study):
+    study = make_study(space={KP: {"choices": [1.0]}})
+    found = open_study(study, optuna.storages.InMemoryStorage())
+    for _ in range(3):
+        trial = found.ask()
+        suggest(trial, study.config.space)
+        found.tell(trial, 1.0)
+    assert set(figures(render(study, found, None))) == {"trained-0-history"}
 
 
 def test_too_few_trials_say_nothing_about_importance(make_study):
