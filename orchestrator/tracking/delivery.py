@@ -134,7 +134,7 @@ class RunDelivery:
     def _send_status(self, client: Any, run_id: str, state: RunState) -> None:
         status = MLFLOW_STATUS[state]
         self._set_tag(client, run_id, STATE_TAG, state)
-        self._set_tag(client, run_id, REASON_TAG, (self.folder.read_status().reason or "")[:MAX_TAG_CHARACTERS])
+        self._set_tag(client, run_id, REASON_TAG, self.folder.read_status().reason or "")
         if status == self._mlflow_status:
             return
         if state in ("pending", "running"):
@@ -145,6 +145,7 @@ class RunDelivery:
 
     def _set_tag(self, client: Any, run_id: str, name: str, text: str) -> None:
         """Set a tag where that changes anything."""
+        text = text[:MAX_TAG_CHARACTERS]
         if text != self._tags.get(name, ""):
             client.set_tag(run_id, name, text)
             self._tags[name] = text
@@ -160,7 +161,7 @@ class RunDelivery:
         for path in (self.folder.events_path, self.folder.rollbacks_path):
             if path.exists():
                 client.log_artifact(run_id, str(path))
-        self._set_tag(client, run_id, GUARDRAILS_TAG, "\n".join(reasons)[:MAX_TAG_CHARACTERS])
+        self._set_tag(client, run_id, GUARDRAILS_TAG, "\n".join(reasons))
         self._found = found
 
     def _send_artifacts(self, client: Any, run_id: str) -> None:
