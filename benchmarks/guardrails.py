@@ -6,16 +6,19 @@ tripped first.  Then, for each detector, in how many runs it tripped, and in how
 was gone.
 
     python benchmarks/guardrails.py runs/failures [runs/quickstart ...]
+    python benchmarks/guardrails.py runs/loops --set stagnation.threshold=0.02    # with other settings than the defaults
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from math import inf, isfinite, nan
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -30,7 +33,10 @@ WINDOW = 10
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("campaigns", nargs="+", type=Path, help="folders of campaigns")
-    paths = [path.parent for each in parser.parse_args().campaigns for path in each.glob("*/seed-*/run.json")]
+    parser.add_argument("--set", action="append", default=[], metavar="DETECTOR.SETTING=VALUE")
+    given = parser.parse_args()
+    detectors = {name: detector(**_settings(given.set, name)) for name, detector in DETECTORS.items()}
+    paths = [path.parent for each in given.campaigns for path in each.glob("*/seed-*/run.json")]
     num_judged, lost_where_tripped = dict.fromkeys(DETECTORS, 0), {name: [] for name in DETECTORS}
     print(f"{'run':34}{'reward':^18} ", *(f"{name:>12}" for name in DETECTORS))
     for run in map(RunFolder, sorted(paths)):
@@ -39,8 +45,8 @@ def main() -> None:
             continue
         first, best, last, is_lost = _rewards(record)
         cells = []
-        for name, detector in DETECTORS.items():
-            worst, tripped_at = _replay(_posts(detector(), run), record)
+        for name, detector in detectors.items():
+            worst, tripped_at = _replay(_posts(detector, run), record)
             cells.append(f"{worst:.2f}" + ("" if tripped_at is None else f" @{tripped_at}"))
             num_judged[name] += isfinite(worst)
             lost_where_tripped[name] += [] if tripped_at is None else [is_lost]
@@ -51,6 +57,14 @@ def main() -> None:
         print(
             f"{name}: tripped in {len(lost)} of {num_judged[name]} runs; reward gone in {sum(lost)} of them"
         )
+
+
+def _settings(given: Sequence[str], detector: str) -> dict[str, Any]:
+    """What ``--set`` says of a detector."""
+    pairs = (
+        each.removeprefix(f"{detector}.").split("=") for each in given if each.startswith(f"{detector}.")
+    )
+    return {name: json.loads(value) for name, value in pairs}
 
 
 def _rewards(record: Sequence[Mapping[str, float]]) -> tuple[float, float, float, bool]:

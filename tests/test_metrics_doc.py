@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from controllers.guardrails import DETECTORS
 from orchestrator.campaign import prepare
 from orchestrator.configuration.catalogue import describe
 from orchestrator.configuration.resolve import read_campaign
@@ -53,6 +54,27 @@ def test_every_sensor_is_there_with_its_own_unit():
         assert name in documented(), name
         unit = re.match(r"\[([^]]+)\]", summary)[1]
         assert documented()[name][0] == unit, name
+
+
+def test_every_detector_is_there_with_its_defaults_and_what_they_rest_on():
+    table = DOC.split("| detector |")[1].split("\n\n")[0]
+    rows = {cells[0].strip("| "): cells for cells in (line.split(" | ") for line in table.splitlines()[2:])}
+    assert rows.keys() == DETECTORS.keys()
+    for name, (_, _, _, threshold, patience, evidence) in rows.items():
+        detector = DETECTORS[name]()
+        assert float(threshold.split()[0]) == detector.threshold, name
+        assert int(patience) == detector.patience, name
+        assert "][" in evidence, f"{name}: no link to the log"
+        assert re.search(r"docs/log\.md|chosen", DETECTORS[name].__doc__), name
+
+
+def test_every_link_to_the_log_has_its_heading():
+    log = (Path(__file__).parents[1] / "docs" / "log.md").read_text()
+    headings = re.findall(r"^## (.*)", log, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    linked = re.findall(r"log\.md#(\S+)", DOC)
+    assert len(linked) == 2
+    assert set(linked) <= anchors
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ class Repetition(Ceiling):
 
     The default, half of them: in the runs of docs/log.md that went well it was 0.01 at most, in those whose reward
     was lost in other ways 0.09 at most, and in the one that went round in circles 0.95.  Any default between
-    would have told them apart.
+    would have told them apart, with any patience: five is chosen.
     """
 
     name: ClassVar[str] = "repetition"

@@ -17,6 +17,11 @@ class Stagnation(Detector):
 
     Averaged: a debiased exponential moving average.  Where it has reached ``solved`` there is nothing left
     to gain, and no alarm.
+
+    The defaults are chosen, not measured: no run of docs/log.md that stood still as long had failed (17 of the 60
+    that were long enough; their loops held entropy up and the pass rate down with it), so there is nothing to tell
+    apart.  ``decay`` averages over about ten rewards.  The number of alarms hardly depends on it, on ``solved``, or on
+    a threshold below this one; it does on the patience: with 50 iterations 62 of 110 runs trip.
     """
 
     name: ClassVar[str] = "stagnation"
