@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
 from orchestrator.tracking.store import default_uri, open_client
+from tests.orchestrator.browser import Browser
 
 LEARNER = {"iterations": 150, "learning_rate": 0.001, "objective": {"kind": "clipped_surrogate"}}
 SETPOINT = 0.2
@@ -122,3 +123,13 @@ def make_campaign(tmp_path):
         return campaign
 
     return make
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Headless Chromium, driven live."""
+    if not shutil.which("chromium"):
+        pytest.skip("needs chromium (apt-get install chromium)")
+    browser = Browser(tmp_path / "profile")
+    yield browser
+    browser.close()

@@ -1,5 +1,6 @@
 """The page at work in headless Chromium: a script at its end uses it as a reader does, and says what it saw."""
 
+import base64
 import json
 import re
 import shutil
@@ -149,27 +150,46 @@ def test_tables_sort_by_a_column_and_all_by_the_order(read):
     assert saw["laws"] == ["law-2", "law-1", "law-0"]
 
 
-def test_a_clicked_curve_shows_its_settings_and_its_difference_to_another(read):
-    saw = read(
-        """
-        const plot = document.getElementById("entropy");
-        const index = plot.data.findIndex((trace) => trace.name === "aer" && trace.fill !== "toself");
-        plot.emit("plotly_click", { points: [{ data: plot.data[index], curveNumber: index }] });
-        const panel = $("#panel");
-        saw.open = !panel.hidden; saw.title = panel.querySelector("h2").textContent;
+@pytest.fixture
+def live(make_campaign, tmp_path, browser):
+    """A page in real time, with its first plot drawn."""
+    path = tmp_path / "page.html"
+    write_page(load_campaign(make_campaign(seeds=(0, 1))), path)
+    page = browser.open(path.as_uri())
+    browser.wait(page, "!!document.querySelector('#entropy .scatterlayer path')")
+    return page
+
+
+PLACE_OF_A_CURVE = """(() => {
+    const plot = document.getElementById("entropy");
+    plot.scrollIntoView({ block: "center", behavior: "instant" });
+    const curve = plot.data.find((trace) => trace.name === "aer" && trace.fill !== "toself");
+    const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
+    return [box.left + xaxis._offset + xaxis.d2p(curve.x[75]), box.top + yaxis._offset + yaxis.d2p(curve.y[75])];
+})()"""
+
+
+def test_a_curve_that_the_mouse_clicks_shows_its_settings_and_its_difference_to_another(browser, live):
+    browser.click(live, *browser.evaluate(live, PLACE_OF_A_CURVE))
+    browser.wait(live, "!document.querySelector('#panel').hidden")
+    saw = browser.evaluate(
+        live,
+        """(() => {
+        const saw = {}, panel = document.querySelector("#panel"), press = (key) =>
+            document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+        saw.title = panel.querySelector("h2").textContent;
         saw.focus = document.activeElement === panel;
         saw.toGrpo = panel.querySelector("#difference").textContent;
         panel.querySelector("#other").value = "1"; panel.querySelector("#other").dispatchEvent(new Event("change"));
         saw.toEntropic = [...panel.querySelectorAll("#difference tbody tr")].map((row) => [...row.cells].map((c) => c.textContent));
         saw.settings = panel.querySelector("details").textContent;
         press("Escape"); saw.shut = panel.hidden;
-        const button = $("#table-summary [data-open='1']");
+        const button = document.querySelector("#table-summary [data-open='1']");
         button.focus(); button.click(); saw.byName = panel.querySelector("h2").textContent;
         press("Escape"); saw.back = document.activeElement === button;
-        """,
-        seeds=(0, 1),
+        return saw;
+        })()""",
     )
-    assert saw["open"]
     assert saw["focus"]
     assert saw["title"].startswith("aer")
     assert "loops.entropy.actuator.kind" in saw["toGrpo"]
@@ -179,6 +199,33 @@ def test_a_clicked_curve_shows_its_settings_and_its_difference_to_another(read):
     assert saw["shut"]
     assert saw["byName"].startswith("entropic")
     assert saw["back"]
+
+
+def test_on_paper_every_table_and_plot_is_there_and_none_is_cut_off(browser, live):
+    browser.evaluate(
+        live,
+        """matchMedia("print").addEventListener("change", (event) => {
+            if (!event.matches) return;
+            const seen = (node) => node.getBoundingClientRect().height > 0;
+            window.saw = {
+                paper: document.documentElement.clientWidth,
+                ends: [...document.querySelectorAll("main *")].filter(seen).map((node) => node.getBoundingClientRect().right),
+                tables: [...document.querySelectorAll("table[id], table.runs")].map((table) => [table.id, table.rows.length, seen(table)]),
+                plots: [...document.querySelectorAll(".plot")].map((plot) => seen(plot) && !!plot.querySelector(".scatterlayer path")),
+                toolbar: seen(document.querySelector(".toolbar")),
+            };
+        })""",
+    )
+    answer = browser.call("Page.printToPDF", live, preferCSSPageSize=True)
+    pdf, saw = base64.b64decode(answer["data"]), browser.evaluate(live, "window.saw")
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) > 3
+    assert 700 < saw["paper"] < 760  # 21.6 cm less two margins of 1 cm, at 96 dots an inch
+    assert max(saw["ends"]) <= saw["paper"]
+    assert {"table-summary", "table-statistics", "table-tracking"} <= {name for name, *_ in saw["tables"]}
+    assert all(num_rows >= 3 and seen for _, num_rows, seen in saw["tables"])
+    assert len(saw["plots"]) > 10
+    assert all(saw["plots"])
+    assert not saw["toolbar"]
 
 
 @pytest.mark.parametrize(("scheme", "other"), [("light", "dark"), ("dark", "light")])

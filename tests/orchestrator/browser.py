@@ -1,13 +1,10 @@
-"""A browser that is driven live: pages of a server need real time, which `--dump-dom` does not give them."""
+"""A browser that is driven live: with a mouse, on paper, and where pages need real time, as those of a server."""
 
 import json
 import os
 import select
-import shutil
 import subprocess
 import time
-
-import pytest
 
 FLAGS = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --window-size=1600,1300"
 
@@ -63,6 +60,11 @@ class Browser:
             time.sleep(0.2)
         return value
 
+    def click(self, session, x, y):
+        """With the mouse, which is moved there first."""
+        for kind, button in (("mouseMoved", "none"), ("mousePressed", "left"), ("mouseReleased", "left")):
+            self.call("Input.dispatchMouseEvent", session, type=kind, x=x, y=y, button=button, clickCount=1)
+
     def close(self):
         self.call("Browser.close")
         self.process.wait(30)
@@ -76,12 +78,3 @@ class Browser:
             self._buffer += os.read(self._read, 1 << 20)
         message, self._buffer = self._buffer.split(b"\0", 1)
         return json.loads(message)
-
-
-@pytest.fixture
-def browser(tmp_path):
-    if not shutil.which("chromium"):
-        pytest.skip("needs chromium (apt-get install chromium)")
-    browser = Browser(tmp_path / "profile")
-    yield browser
-    browser.close()
