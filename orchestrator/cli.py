@@ -81,6 +81,7 @@ class Family(StrEnum):
     filters = "filters"
     actuators = "actuators"
     objectives = "objectives"
+    study_objectives = "study_objectives"
     advantages = "advantages"
     executors = "executors"
     engines = "engines"
@@ -247,7 +248,7 @@ def schema(
 
 @app.command(name="list")
 def list_(family: Annotated[Family, typer.Argument(help="What to list.")]) -> None:
-    """List what a campaign can name."""
+    """List what a campaign or a study can name."""
     from orchestrator.configuration.catalogue import describe
 
     for name, summary in describe(family.value):

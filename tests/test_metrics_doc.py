@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import torch
@@ -12,7 +14,12 @@ from controllers.guardrails import DETECTORS
 from orchestrator.campaign import prepare
 from orchestrator.configuration.catalogue import describe
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.tracking.groups import read_group
 from orchestrator.training import run as worker
+from orchestrator.tuning.links import RUN_ID, Links
+from orchestrator.tuning.objectives import objective
+from orchestrator.tuning.trial import State, TrialEnding
+from orchestrator.tuning.verdict import Verdict
 
 DOC = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
 
@@ -75,6 +82,49 @@ def test_every_link_to_the_log_has_its_heading():
     linked = re.findall(r"log\.md#(\S+)", DOC)
     assert len(linked) == 2
     assert set(linked) <= anchors
+
+
+class NoTracker:
+    """Trials tell nobody."""
+
+    def deliver_group(self, path: Path) -> None:
+        return None
+
+
+class Trial:
+    """As much of an Optuna trial as a link reads."""
+
+    study = SimpleNamespace(study_name="gains")
+    number = 3
+
+
+def test_everything_that_a_trial_has_in_mlflow_is_there(tmp_path):
+    """Of whatever ending, and of one that nobody takes up again."""
+    links = Links(NoTracker(), "study.log")
+    names = ("collapse", "explosion", "sensitivity")
+    ending = TrialEnding(
+        state="pruned", reason="why", verdict=Verdict(values=(1.0,), violations=dict.fromkeys(names, 1.0))
+    )
+    tags: set[str] = set()
+    metrics: set[str] = set()
+    links.begin(tmp_path, Trial(), {"a.b": 1}, rank=1)
+    links.end(tmp_path, ending, SimpleNamespace(objectives=(objective("iae"),)))
+    for give_up in (False, True):
+        if give_up:
+            links.give_up(tmp_path, "why")
+        group = read_group(tmp_path)
+        tags |= group.tags.keys()
+        metrics |= group.metrics.keys()
+    text = DOC.split("## In MLflow")[1]
+    of_trials = text.split("What a trial has beside that")[1]
+    assert len(tags) == 9
+    assert {tag for tag in tags if f"`{tag}`" not in of_trials} == set()
+    assert {name.split("/")[0] for name in metrics} == {"objective", "constraint"}
+    assert {name for name in metrics if f"`{name.split('/')[0]}/<name>`" not in of_trials} == set()
+    assert {name for name in names if f"`{name}`" not in of_trials} == set()
+    states = of_trials.split("| `entrostat.trial_state` |")[1].splitlines()[0]
+    assert {state for state in get_args(State) if f"`{state}`" not in states} == set()
+    assert f"`{RUN_ID}`" in of_trials
 
 
 @pytest.mark.slow

@@ -34,6 +34,13 @@ def _sensors() -> Iterator[tuple[str, str]]:
         yield name, f"[{signal.unit}] {signal.description}"
 
 
+def _study_objectives() -> Iterator[tuple[str, str]]:
+    from orchestrator.tuning.objectives import described  # studies are read with the parts of this package
+
+    for name, each in described().items():
+        yield name, f"[{each.unit}] {each.direction}: {each.meaning}"
+
+
 def _parts(registry: dict[str, type]) -> Callable[[], Iterator[tuple[str, str]]]:
     return lambda: ((kind, (part.__doc__ or "").strip().split("\n")[0]) for kind, part in registry.items())
 
@@ -41,6 +48,7 @@ def _parts(registry: dict[str, type]) -> Callable[[], Iterator[tuple[str, str]]]
 _FAMILIES: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "methods": _methods,
     "sensors": _sensors,
+    "study_objectives": _study_objectives,
     "tasks": _parts(dict(TASKS)),
     "laws": _parts(dict(LAWS)),
     "references": _parts(dict(REFERENCES)),

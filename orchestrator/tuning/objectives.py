@@ -47,6 +47,9 @@ class Objective:
 
     name: str
     direction: Direction
+    unit: str
+    meaning: str
+    """One line for who chooses among them."""
     of: Callable[[SeedRecord], float]
     """nan where the record does not tell."""
     simulable: bool
@@ -72,12 +75,35 @@ def objective(name: str) -> Objective:
     if match is None or int(match[1]) < 1:
         known = [*_FIXED, "pass_at_1", "pass_at_1_area", "pass_at_<k>", "pass_at_<k>_area"]
         raise ValueError(f"unknown objective {name!r}; {did_you_mean(name, known)}")
-    metric, of = f"eval/pass_at_{match[1]}", area if match[2] else last
+    return _pass_at(name, int(match[1]), over_training=bool(match[2]))
+
+
+def described() -> dict[str, Objective]:
+    """Every objective by its name; ``<k>`` in a name stands for a number."""
+    return _FIXED | {
+        name: _pass_at(name, k, over_training=name.endswith("_area"))
+        for k, number in ((1, "1"), (2, "<k>"))
+        for name in (f"pass_at_{number}", f"pass_at_{number}_area")
+    }
+
+
+def _pass_at(name: str, k: int, *, over_training: bool) -> Objective:
+    metric, of = f"eval/pass_at_{k}", area if over_training else last
 
     def figure(record: SeedRecord) -> float:
         return of(*record.exams.get(metric, (np.array([]), np.array([]))))
 
-    return Objective(name=name, direction="maximize", of=figure, simulable=False, k=int(match[1]))
+    share = "solved by the greedy response" if k == 1 else "solved by at least one of k samples"
+    when = "mean height of its curve over training" if over_training else "in the last exam"
+    return Objective(
+        name=name,
+        direction="maximize",
+        unit="fraction",
+        meaning=f"held-out problems {share}, {when}",
+        of=figure,
+        simulable=False,
+        k=k,
+    )
 
 
 def last(steps: Array, values: Array) -> float:
@@ -92,21 +118,66 @@ def area(steps: Array, values: Array) -> float:
     return float(np.trapezoid(values, steps) / (steps[-1] - steps[0]))
 
 
-def _tracking(name: str, of: Callable[[SeedRecord], float]) -> Objective:
-    return Objective(name=name, direction="minimize", of=of, simulable=True, needs_setpoint=True)
+def _tracking(name: str, unit: str, meaning: str, of: Callable[[SeedRecord], float]) -> Objective:
+    return Objective(
+        name=name,
+        direction="minimize",
+        unit=unit,
+        meaning=meaning,
+        of=of,
+        simulable=True,
+        needs_setpoint=True,
+    )
 
 
 _FIXED: dict[str, Objective] = {
     each.name: each
     for each in (
-        _tracking("iae", lambda record: iae_nats(record.reading, record.r)),
-        _tracking("rmse", lambda record: rmse_nats(record.reading, record.r)),
-        _tracking("relative_rmse", lambda record: relative_rmse(record.reading, record.r)),
-        _tracking("hold_error", lambda record: hold_error(record.reading, record.r)),
-        _tracking("harris_index", lambda record: harris_index(record.reading, record.r)),
-        Objective(name="effort", direction="minimize", of=lambda record: effort(record.u), simulable=True),
+        _tracking(
+            "iae",
+            "nats/token · iterations",
+            "sum of |error|: how far from the setpoint for how long",
+            lambda record: iae_nats(record.reading, record.r),
+        ),
+        _tracking(
+            "rmse",
+            "nats/token",
+            "root of the mean squared error: large errors count more than small ones",
+            lambda record: rmse_nats(record.reading, record.r),
+        ),
+        _tracking(
+            "relative_rmse",
+            "share of the setpoint",
+            "rmse of the error over the setpoint, for setpoints that move",
+            lambda record: relative_rmse(record.reading, record.r),
+        ),
+        _tracking(
+            "hold_error",
+            "share of the setpoint",
+            "relative_rmse of the last quarter: how well it holds, however it got there",
+            lambda record: hold_error(record.reading, record.r),
+        ),
+        _tracking(
+            "harris_index",
+            "–",
+            "mean squared error of the last half over the least that noise and delay allow; 1 is best",
+            lambda record: harris_index(record.reading, record.r),
+        ),
         Objective(
-            name="reward_area", direction="maximize", of=lambda record: mean(record.reward), simulable=False
+            name="effort",
+            direction="minimize",
+            unit="the actuator's",
+            meaning="sum of |change of the command| from one iteration to the next",
+            of=lambda record: effort(record.u),
+            simulable=True,
+        ),
+        Objective(
+            name="reward_area",
+            direction="maximize",
+            unit="reward",
+            meaning="mean training reward over all iterations: fast and high learning",
+            of=lambda record: mean(record.reward),
+            simulable=False,
         ),
     )
 }

@@ -16,7 +16,7 @@ from orchestrator.storage.files import replace_file
 from orchestrator.tuning.candidates import is_feasible, ranked_trials
 from orchestrator.tuning.figures import Figure, of_agreement, of_study
 from orchestrator.tuning.foretold import PREDICTED, agreement, sentences
-from orchestrator.tuning.marks import DUPLICATE, OUTCOME, REPLACED, SURPLUS
+from orchestrator.tuning.marks import DUPLICATE, OUTCOME, REASON, REPLACED, SURPLUS, UNTRAINED
 from orchestrator.tuning.objectives import Objective
 from orchestrator.tuning.preset import preset_text, winner
 from orchestrator.tuning.space import labels
@@ -24,6 +24,7 @@ from orchestrator.tuning.study import Study
 from orchestrator.tuning.terminal import short
 
 ROWS = 25
+ENDED_ROWS = 100
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 
 
@@ -69,6 +70,7 @@ def render(study: Study, found: Any, simulated: Any) -> str:
         findings="".join(f"<li>{escape(sentence)}</li>" for sentence in said),
         sections="".join(_section(title, figures) for title, figures in stages),
         table=_table(study, ranked[:ROWS], objectives),
+        ended=_ended(study, found),
         preset=_preset(study, found, simulated),
         provenance=_provenance(study),
     )
@@ -134,6 +136,39 @@ def _table(study: Study, ranked: Sequence[Any], objectives: Sequence[Objective])
     head = "".join(sort_head(name, "sorts by this column") for name in heads)
     head += "".join(sort_head(label, path) for path, label in names.items())
     return f'<table class="trials"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _ended(study: Study, found: Any) -> str:
+    """Trials that were pruned, stopped or failed, each with its reason, the latest first."""
+    every = [
+        trial
+        for trial in found.get_trials(deepcopy=False)
+        if trial.state.name in ("PRUNED", "FAIL") and not _is_no_trial(trial)
+    ]
+    trials = [trial for trial in every if trial.user_attrs.get(OUTCOME) != UNTRAINED]
+    names = labels(study.config.space)
+    rows = ""
+    for trial in reversed(trials[-ENDED_ROWS:]):
+        cells = [
+            STATES[trial.state.name],
+            trial.user_attrs.get(REASON, "–"),
+            *(short(trial.params[path]) if path in trial.params else "–" for path in names),
+        ]
+        rows += f'<tr><th data-value="{trial.number}">{trial.number}</th>{"".join(map(_cell, cells))}</tr>'
+    said = []
+    if len(trials) > ENDED_ROWS:
+        said.append(f"The last {ENDED_ROWS} of {len(trials)}.")
+    if num := len(every) - len(trials):
+        said.append(f"{num} more were not trained: Ms is above its bound.")
+    if not every:
+        said.append("None.")
+    note = f'<p class="note">{escape(" ".join(said))}</p>' if said else ""
+    if not rows:
+        return note
+    head = "".join(sort_head(name, "sorts by this column") for name in ("trial", "state", "reason"))
+    head += "".join(sort_head(label, path) for path, label in names.items())
+    table = f'<table class="trials"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'<div class="scroll">{table}</div>{note}'
 
 
 def _cell(text: str) -> str:

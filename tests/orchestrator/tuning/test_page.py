@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from orchestrator.tuning.figures import of_study
-from orchestrator.tuning.marks import RANK
+from orchestrator.tuning.marks import OUTCOME, RANK, REASON, SURPLUS, UNTRAINED
 from orchestrator.tuning.page import render, write_page
 from orchestrator.tuning.parameters import by_importance, toward_good
 from orchestrator.tuning.records import open_study
@@ -212,7 +212,36 @@ def test_a_study_without_a_trial_is_a_page_too(make_study):
     study = make_study()
     page = render(study, open_study(study, optuna.storages.InMemoryStorage()), None)
     assert "No trial has finished" in page
+    assert '<h2>Trials that ended early</h2>\n<p class="note">None.</p>' in page
     assert figures(page) == {}
+
+
+def test_the_page_says_why_a_trial_ended_early(make_study):
+    study = make_study()
+    found = open_study(study, optuna.storages.InMemoryStorage())
+    reasons = {
+        "halving: iae 0.4 at iteration 4 of seed 1": optuna.trial.TrialState.PRUNED,
+        "seed-0: collapse: entropy <0.1 of the setpoint": optuna.trial.TrialState.PRUNED,
+        "seed-1: SIGKILL": optuna.trial.TrialState.FAIL,
+    }
+    for reason, state in reasons.items():
+        trial = found.ask()
+        suggest(trial, study.config.space)
+        trial.set_user_attr(REASON, reason)
+        found.tell(trial, state=state)
+    for outcome in (UNTRAINED, SURPLUS):
+        trial = found.ask()
+        suggest(trial, study.config.space)
+        trial.set_user_attr(OUTCOME, outcome)
+        found.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    section = render(study, found, None).split("<h2>Trials that ended early</h2>")[1].split("</section>")[0]
+    rows = re.findall(r'<th data-value="(\d)">\d</th><td>(\w+)</td><td>(.*?)</td>', section)
+    assert rows == [
+        ("2", "failed", "seed-1: SIGKILL"),
+        ("1", "pruned", "seed-0: collapse: entropy &lt;0.1 of the setpoint"),
+        ("0", "pruned", "halving: iae 0.4 at iteration 4 of seed 1"),
+    ]
+    assert "1 more were not trained: Ms is above its bound." in section
 
 
 def test_nothing_from_a_file_is_run(trained):
