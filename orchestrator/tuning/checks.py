@@ -126,12 +126,14 @@ def _not_there(study: Study, path: str) -> str | None:
 
 def space_problems(study: Study) -> Iterator[str]:
     """Candidates from all over the space have to be valid configurations."""
+    deciding: set[str] = set()
     for path, params in corners(study.config.space):
         try:
             arm = study.candidate(params)
         except ConfigError as error:
             yield str(error).removeprefix(f"{study.path}: ")
             continue
+        deciding |= {"enabled", *arm.config.guardrails.deciding} if arm.config.guardrails.deciding else set()
         if study.config.simulation is not None:
             yield from _unreadable(study, arm)
         varied = f"space.{path}: at {params[path]!r}: "
@@ -140,6 +142,19 @@ def space_problems(study: Study) -> Iterator[str]:
             reason = why_no_sensitivity(arm.config.loops[study.loop])
             if reason is not None:
                 yield f"constraints.sensitivity: {reason}"
+    yield from _without_effect(study, deciding)
+
+
+def _without_effect(study: Study, deciding: set[str]) -> Iterator[str]:
+    """Guardrails that only warn, wherever in the space, change nothing that trials are judged by."""
+    for path in study.config.space:
+        section, _, key = path.partition(".")
+        name = key.partition(".")[0]
+        if section == "guardrails" and name not in deciding:
+            yield (
+                f"space.{path}: no guardrail that this is of does more than warn in this arm, so that no value of it "
+                "changes a result; give one an action such as rollback or stop, or leave this out"
+            )
 
 
 def _unreadable(study: Study, arm: Arm) -> Iterator[str]:

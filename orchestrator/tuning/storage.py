@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -74,7 +75,7 @@ def find_storage(url: str, tracking_uri: str) -> Any:
 def dashboard_hint(url: str) -> str:
     """What a user types to look at the study."""
     first = "" if find_spec("optuna_dashboard") else "pip install optuna-dashboard && "
-    return f"{first}optuna-dashboard {mask(url)} --host 127.0.0.1"
+    return f"{first}optuna-dashboard {quote(mask(url))} --host 127.0.0.1"
 
 
 def _refuse_tracking_database(url: str, tracking_uri: str) -> None:

@@ -151,6 +151,12 @@ def test_a_place_of_a_list_can_be_searched(make_study):
     assert study.candidate({}).config.loops["entropy"].limits == (0.0, 1.0)
 
 
+def test_guardrails_that_act_somewhere_in_the_space_can_be_searched(make_study):
+    threshold = {"guardrails.collapse.threshold": {"low": 0.1, "high": 0.5}}
+    action = {"guardrails.collapse.action": {"choices": ["warn", "stop"]}}
+    assert set(make_study(space=threshold | action).config.space) == {*threshold, *action}
+
+
 def test_the_last_look_that_can_prune_is_accepted(make_study):
     assert make_study(pruner={"kind": "halving", "first": 38}).last_judged_iteration == 38
 

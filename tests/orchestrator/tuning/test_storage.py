@@ -172,7 +172,7 @@ def test_a_line_that_a_killed_worker_left_unfinished_is_removed(tmp_path):
 
 def test_the_hint_hides_the_password_and_says_how_to_get_the_dashboard(monkeypatch):
     monkeypatch.setattr(storage, "find_spec", lambda name: name)
-    hint = "optuna-dashboard postgresql://me:***@db/x --host 127.0.0.1"
+    hint = "optuna-dashboard 'postgresql://me:***@db/x' --host 127.0.0.1"
     assert dashboard_hint("postgresql://me:secret@db/x") == hint
     monkeypatch.setattr(storage, "find_spec", lambda name: None)
     assert dashboard_hint("postgresql://me:secret@db/x") == f"pip install optuna-dashboard && {hint}"
