@@ -140,7 +140,5 @@ def _keep(path: Path, good: Path) -> None:
         except OSError:  # a file system without links
             shutil.copyfile(path, second)
         second.replace(good)
-    finally:
-        second.unlink(
-            missing_ok=True
-        )  # half a copy; or left, where both names have been the same file before
+    finally:  # half a copy; or left, where both names have been the same file before
+        second.unlink(missing_ok=True)

@@ -35,8 +35,6 @@ from orchestrator.tuning.study import Study
 from orchestrator.tuning.terminal import print_simulation, print_summary
 from orchestrator.tuning.training import EXIT_DONE, TRACKING_KEY, Training
 
-REPORT = "study.html"
-
 
 def tune_study(path: Path, overrides: Sequence[str]) -> int:
     """Search, train, report; give the exit status."""
@@ -52,7 +50,7 @@ def _tune(study: Study, overrides: Sequence[str], console: Console) -> int:
     storage = open_for(study, url, uri)
     found = open_study(study, storage)
     folder = _prepare(study, found)
-    report = folder.report_path.parent / REPORT
+    report = folder.study_page_path
     status = EXIT_DONE
     simulated = _stage_one(study, storage, console)
     if study.config.budget.trials:
