@@ -12,11 +12,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 LEASE = "entrostat.lease"
+_RELEASED = "released"
 
 
 class LostTrialError(RuntimeError):
@@ -55,11 +55,15 @@ class Lease:
         self._thread.join()
 
     def release(self) -> None:
-        """Say that the trial waits for whoever comes first."""
+        """Say that the trial waits for whoever comes first; whatever the storage raises, nobody knows it yet."""
+        from optuna.exceptions import UpdateFinishedTrialError
+
         self._stop.set()
         self._thread.join()
-        with suppress(Exception):  # without it the others find out by themselves
-            self._trial.set_user_attr(LEASE, self._holder | {"released": True})
+        try:
+            self._trial.set_user_attr(LEASE, self._holder | {_RELEASED: True})
+        except UpdateFinishedTrialError:
+            self._lost.set()
 
     def _loop(self) -> None:
         while not self._stop.wait(self._seconds / 4):
@@ -101,9 +105,15 @@ class Watch:
             if trial.number not in self._seen or lease != before:
                 self._seen[trial.number] = (lease, now)
                 since = now
-            if _is_free(lease) or now - since > self._seconds:
+            if is_released(trial) or _is_gone(lease) or now - since > self._seconds:
                 found.append(trial)
         return found
+
+
+def is_released(trial: Any) -> bool:
+    """Whether the worker at a trial has let go of it, rather than died."""
+    lease = trial.user_attrs.get(LEASE)
+    return isinstance(lease, dict) and bool(lease.get(_RELEASED))
 
 
 def holder() -> dict[str, Any]:
@@ -111,12 +121,10 @@ def holder() -> dict[str, Any]:
     return {"machine": _machine(), "pid": os.getpid(), "began": _began(os.getpid())}
 
 
-def _is_free(lease: Any) -> bool:
-    """Whether the holder has let go, or is a process of this machine that is gone."""
+def _is_gone(lease: Any) -> bool:
+    """Whether the holder is a process of this machine that has ended."""
     if not isinstance(lease, dict):
         return False
-    if lease.get("released"):
-        return True
     return lease.get("machine") == _machine() and _began(int(lease["pid"])) != lease.get("began")
 
 

@@ -1,4 +1,4 @@
-"""A trial whose worker died is taken up by another.
+"""A trial whose worker died, or has let go of it, is taken up by another.
 
 It is put into the queue again under a new number (as Optuna's own retry does), then told as failed.  Both
 can happen twice when two workers notice at once, or not at all when the one that noticed dies in between, so
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.tuning.leases import is_released
 from orchestrator.tuning.marks import FAILED, RANK, REPLACED, ROOT, close, root
 
 RETRY_OF, HISTORY, FIXED = "failed_trial", "retry_history", "fixed_params"  # Optuna's own names
@@ -16,15 +17,18 @@ RETRY_OF, HISTORY, FIXED = "failed_trial", "retry_history", "fixed_params"  # Op
 
 def take_up(study: Any, trial: Any, retries: int) -> str:
     """Put an abandoned trial into the queue again and close it; give why nobody goes on with it, or ""."""
-    params = trial.params or trial.system_attrs.get(FIXED, {})
-    history = [*trial.system_attrs.get(HISTORY, []), trial.number]
+    params = {
+        **trial.system_attrs.get(FIXED, {}),
+        **trial.params,
+    }  # it may have died before it had all of them
+    history = _deaths(trial)
     if params and len(history) > retries:
         reason = "its worker died" if len(history) == 1 else f"{len(history)} workers died at it"
         close(study, trial, FAILED, reason)
         return reason
     if params and not any(_retry_of(other) == trial.number for other in study.get_trials(deepcopy=False)):
         study.add_trial(_retry(trial, params, history))
-    close(study, trial, REPLACED, "its worker died")
+    close(study, trial, REPLACED, _why_replaced(trial))
     return ""
 
 
@@ -35,12 +39,22 @@ def is_redundant(study: Any, trial: Any) -> bool:
     retried = _retry_of(frozen)
     if retried is not None:
         if trials[retried].state.name == "RUNNING":
-            close(study, trials[retried], REPLACED, "its worker died")
+            close(study, trials[retried], REPLACED, _why_replaced(trials[retried]))
         return any(_retry_of(other) == retried for other in trials[: trial.number])
     rank = frozen.user_attrs.get(RANK)
     return rank is not None and any(
         other.user_attrs.get(RANK) == rank and _retry_of(other) is None for other in trials[: trial.number]
     )
+
+
+def _deaths(trial: Any) -> list[int]:
+    """Numbers under which a worker died at it; one that has let go of it did not."""
+    before = list(trial.system_attrs.get(HISTORY, []))
+    return before if is_released(trial) else [*before, trial.number]
+
+
+def _why_replaced(trial: Any) -> str:
+    return "its worker let go of it" if is_released(trial) else "its worker died"
 
 
 def _retry(trial: Any, params: dict[str, Any], history: list[int]) -> Any:

@@ -93,13 +93,13 @@ class TrialWorker:
                     return EXIT_DONE
                 self._failing_since = None
             except storage_failures() as error:
-                if not self._outlasts(error):
+                if not self._stop.is_set() and not self._outlasts(error):
                     return EXIT_FAILED
         return EXIT_INTERRUPTED
 
     def _is_done(self, crew: Crew) -> bool:
         """Work on one trial, or wait for those of others; whether nothing is left to do."""
-        if self._lease is not None:  # the storage failed in the middle of that trial, which waits
+        if self._lease is not None:  # the storage failed in the middle of that trial, and may still do
             self._lease.release()
             self._lease = None
         trials = self._sweep()
@@ -161,7 +161,9 @@ class TrialWorker:
                 close(self._optuna, trial, DUPLICATE, "it is in the queue twice")
             elif counted(self._trials(), before=trial.number) >= self._study.config.budget.trials:
                 close(self._optuna, trial, SURPLUS, "the budget is used up")
-                self._give_up(self._trials()[trial.number], "its worker died and the budget is used up")
+                self._give_up(
+                    self._trials()[trial.number], "nobody went on with it and the budget is used up"
+                )
             else:
                 ending = self._train(trial, params, lease, crew)
                 if ending.state == "stopped" and not lease.is_lost:
@@ -185,7 +187,8 @@ class TrialWorker:
             trial.set_user_attr(PREDICTED, [value if isfinite(value) else None for value in values])
         self._links.begin(trained.path, trial, params, frozen.user_attrs.get(RANK))
         ending = trained.run()
-        self._links.end(trained.path, ending, self._study)
+        if not lease.is_lost:  # else another says how it ended
+            self._links.end(trained.path, ending, self._study)
         return ending
 
     def _tell(self, trial: Any, ending: TrialEnding) -> None:

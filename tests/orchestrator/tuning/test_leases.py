@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 
+import pytest
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
-from orchestrator.tuning.leases import LEASE, Lease, Watch, holder
+from orchestrator.tuning.leases import LEASE, Lease, Watch, holder, is_released
 from tests.orchestrator.tuning.conftest import AWAY, ROOT, begin
 
 
@@ -75,6 +77,29 @@ def test_a_released_trial_is_taken_up_at_once(optuna_study):
         assert Watch(1e9).abandoned(optuna_study.trials) == []
         lease.release()
     assert len(Watch(1e9).abandoned(optuna_study.trials)) == 1
+
+
+def test_a_release_that_could_not_be_written_is_told_and_can_be_tried_again(optuna_study, monkeypatch):
+    trial = begin(optuna_study)
+    lease = Lease(trial, 100.0)
+    with lease, monkeypatch.context() as outage:
+        outage.setattr(trial, "set_user_attr", failing)
+        with pytest.raises(StorageInternalError):
+            lease.release()
+    assert not is_released(optuna_study.trials[0])
+    lease.release()
+    assert is_released(optuna_study.trials[0])
+
+
+def failing(*_):
+    raise StorageInternalError("no space left on device")
+
+
+def test_a_trial_that_another_has_closed_needs_no_release(optuna_study):
+    with Lease(begin(optuna_study), 100.0) as lease:
+        optuna_study.tell(0, state=TrialState.FAIL)
+        lease.release()
+    assert lease.is_lost
 
 
 def test_a_lease_leaves_signs_and_notices_when_it_is_lost(optuna_study):

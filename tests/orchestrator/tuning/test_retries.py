@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import optuna
+import pytest
 from optuna.trial import TrialState
 
+from orchestrator.tuning.leases import LEASE
 from orchestrator.tuning.marks import DUPLICATE, OUTCOME, RANK, REASON, close, counted, root
 from orchestrator.tuning.retries import is_redundant, take_up
-from tests.orchestrator.tuning.conftest import begin
+from tests.orchestrator.tuning.conftest import AWAY, begin
 
 
 def test_an_abandoned_trial_goes_on_with_its_parameters_and_its_runs(optuna_study):
@@ -24,6 +26,41 @@ def test_an_abandoned_trial_goes_on_with_its_parameters_and_its_runs(optuna_stud
     assert optuna_study.trials[1].user_attrs[RANK] == 3
     take_up(optuna_study, optuna_study.trials[1], retries=3)
     assert root(optuna_study.trials[2]) == 0
+
+
+def test_a_worker_killed_between_two_parameters_leaves_all_of_them(optuna_study):
+    optuna_study.enqueue_trial({"x": 0.75, "y": 0.5}, user_attrs={RANK: 1})
+    optuna_study.ask().suggest_float("x", 0, 1)
+    take_up(optuna_study, optuna_study.trials[0], retries=3)
+    new = optuna_study.ask()
+    assert (new.suggest_float("x", 0, 1), new.suggest_float("y", 0, 1)) == (0.75, 0.5)
+
+
+def test_who_lets_go_of_a_trial_uses_up_no_retry(optuna_study):
+    begin(optuna_study, {**AWAY, "released": True})
+    for number in range(3):
+        assert take_up(optuna_study, optuna_study.trials[-1], retries=1) == ""
+        assert optuna_study.trials[number].user_attrs[REASON] == "its worker let go of it"
+        optuna_study.ask().set_user_attr(LEASE, {**AWAY, "released": True})
+    for reason in ("", "2 workers died at it"):  # and then they do die
+        trial = optuna.trial.Trial(optuna_study, optuna_study.trials[-1]._trial_id)
+        trial.set_user_attr(LEASE, AWAY)
+        assert take_up(optuna_study, optuna_study.trials[-1], retries=1) == reason
+        if not reason:
+            optuna_study.ask()
+
+
+@pytest.mark.parametrize(("lease", "reason"), [(AWAY, "died"), ({"released": True}, "let go of it")])
+def test_the_heir_of_a_trial_says_why_it_was_left(optuna_study, lease, reason):
+    """The one that queued it again has died before it closed it."""
+    begin(optuna_study, lease)
+    optuna_study.add_trial(
+        optuna.trial.create_trial(
+            state=TrialState.WAITING, system_attrs={"fixed_params": {"x": 0.5}, "failed_trial": 0}
+        )
+    )
+    assert not is_redundant(optuna_study, optuna_study.ask())
+    assert optuna_study.trials[0].user_attrs[REASON] == f"its worker {reason}"
 
 
 def test_two_that_notice_at_once_queue_it_twice_and_one_is_dropped(optuna_study):

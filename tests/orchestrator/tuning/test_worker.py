@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from math import nan
 
 import optuna
 import pytest
@@ -14,12 +15,14 @@ import pytest
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
 from orchestrator.tracking.groups import read_group
 from orchestrator.tuning import worker as workers
-from orchestrator.tuning.leases import LEASE
+from orchestrator.tuning.leases import LEASE, holder
 from orchestrator.tuning.links import RUN_ID, Links
-from orchestrator.tuning.marks import OUTCOME, RANK, REASON
+from orchestrator.tuning.marks import FAILED, OUTCOME, RANK, REASON, close
 from orchestrator.tuning.records import open_study
 from orchestrator.tuning.space import suggest
 from orchestrator.tuning.storage import open_storage, storage_url
+from orchestrator.tuning.trial import TrialEnding
+from orchestrator.tuning.verdict import Verdict
 from orchestrator.tuning.worker import TRIAL_FOLDER, TrialWorker
 from tests.orchestrator.tuning.conftest import FAKE_TRAINING, KI, KP, ROOT, SIMULATION
 
@@ -190,19 +193,29 @@ def test_a_storage_that_fails_for_a_while_costs_no_more_than_a_trials_second_sta
 ):
     """The journal cannot be written in the middle of the first trial, and can be a moment later."""
     monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
-    _, found, worker = opened(seeds=[0], budget={"trials": 2})
+    _, found, worker = opened(seeds=[0], budget={"trials": 2}, retries=0, lease_seconds=1000)
+    outage = optuna.exceptions.StorageInternalError("study.log: no space left on device")
     real, reports = optuna.trial.Trial.report, []
+    real_attr, releases = optuna.trial.Trial.set_user_attr, []
 
     def report(trial, value, step):
         reports.append(step)
         if len(reports) in (3, 4):
-            raise optuna.exceptions.StorageInternalError("study.log: no space left on device")
+            raise outage
         real(trial, value, step)
 
+    def set_user_attr(trial, key, value):
+        if key == LEASE and value.get("released"):
+            releases.append(value)
+            if len(releases) in (1, 2):  # the outage outlasts the first attempts to let go
+                raise outage
+        real_attr(trial, key, value)
+
     monkeypatch.setattr(optuna.trial.Trial, "report", report)
+    monkeypatch.setattr(optuna.trial.Trial, "set_user_attr", set_user_attr)
     assert worker.run() == 0
     assert sum(trial.state.name == "COMPLETE" for trial in found.trials) == 2
-    assert [trial.user_attrs.get(REASON) for trial in found.trials][:2] == ["its worker died"] * 2
+    assert [trial.user_attrs.get(REASON) for trial in found.trials][:2] == ["its worker let go of it"] * 2
     said = capsys.readouterr().out
     assert said.count("storage: study.log: no space left on device; trying again") == 1
     assert len({trial.user_attrs[TRIAL_FOLDER] for trial in found.trials}) == 2
@@ -239,7 +252,7 @@ def test_a_trial_that_used_up_its_retries_is_over_in_mlflow_too(opened):
     run = CampaignFolder(study.folder).run("trial-0000", 0)
     run.write_info(RunInfo(campaign="gains", arm="trial-0000", seed=0, method="custom"))
     run.write_status(Status(status="running", pid=1))
-    trial.set_user_attr(LEASE, {"released": True})
+    trial.set_user_attr(LEASE, {**holder(), "began": "another time"})
     assert read_group(path).state == "running"
     assert worker.run() == 0
     assert states(found) == ["FAIL"]
@@ -249,6 +262,29 @@ def test_a_trial_that_used_up_its_retries_is_over_in_mlflow_too(opened):
     assert group.tags["entrostat.reason"] == "its worker died"
     assert run.read_status().status == "failed"
     assert "its worker died" in run.read_status().reason
+
+
+def test_who_has_lost_a_trial_does_not_say_how_it_ended(opened, monkeypatch):
+    study, found, worker = opened(seeds=[0], budget={"trials": 1}, lease_seconds=0.2)
+
+    class TakenUp:
+        """A training that is silent for too long: the others give the trial up."""
+
+        def __init__(self, study, trial, params, name, *, crew, interrupted):
+            self.path, self._interrupted = study.folder / name, interrupted
+
+        def run(self):
+            close(found, found.trials[0], FAILED, "4 workers died at it")
+            Links(NoTracker(), "").give_up(self.path, "4 workers died at it")
+            while not (reason := self._interrupted()):
+                time.sleep(0.02)
+            return TrialEnding(state="stopped", verdict=Verdict(values=(nan,), violations={}), reason=reason)
+
+    monkeypatch.setattr(workers, "TrainedTrial", TakenUp)
+    assert worker.run() == 0
+    group = read_group(study.folder / "trial-0000")
+    assert (group.state, group.tags["entrostat.trial_state"]) == ("failed", "failed")
+    assert group.tags["entrostat.reason"] == "4 workers died at it"
 
 
 PROGRAM = """
