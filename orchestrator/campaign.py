@@ -61,10 +61,10 @@ def exclusively(campaign: Campaign) -> Iterator[None]:
     Raises:
         ConfigError: another process is at it, a study has its name, or its folder cannot be written to.
     """
-    path = campaign_folder(campaign).path
-    _refuse_study(campaign_folder(campaign))
-    lock = FileLock(path / "lock", timeout=0)
+    folder = campaign_folder(campaign)
+    path, lock = folder.path, FileLock(folder.path / "lock", timeout=0)
     try:
+        _refuse_study(folder)
         path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:

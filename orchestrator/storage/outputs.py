@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,5 +42,6 @@ def naming_output(path: Path, option: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # what is said of a run's files does not fit here
+        reason = "the disk is full" if full else error.strerror or error
         raise ConfigError(f"{option} {path}: cannot be written ({reason}); name a file elsewhere") from error

@@ -24,7 +24,7 @@ def dialect(url: str) -> str:
 
 def sqlite_path(url: str) -> Path:
     """The file of a SQLite URL, without its query."""
-    return Path((_parsed(url).database or "").removeprefix("file:")).expanduser().resolve()
+    return Path((_parsed(url).database or "").removeprefix("file:")).resolve()
 
 
 def with_path(url: str, path: Path) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from orchestrator.storage.files import read_json, write_json
-from orchestrator.storage.guardrail_files import read_events, read_rollbacks
+from orchestrator.storage.guardrail_files import read_events
 from orchestrator.storage.metrics_log import Kind, Record, Tail
 from orchestrator.storage.run_folder import OVER, CampaignInfo, RunFolder, RunState
 
@@ -64,7 +64,7 @@ class RunDelivery:
         self._mlflow_status = ""
         self._tags: dict[str, str] = {}
         self._sent: dict[Kind, int] = {"train": -1, "eval": -1}
-        self._found: tuple[list[str], int] = ([], 0)  # events and rollbacks that were sent
+        self._found: tuple[list[str], list[int]] = ([], [])  # what guardrails did, as far as it was sent
         self._tail = Tail(folder.metrics_path)
 
     @property
@@ -155,13 +155,16 @@ class RunDelivery:
         reasons = [
             f"iteration {e.iteration}: {e.reason} ({e.action})" for e in read_events(self.folder.events_path)
         ]
-        found = (reasons, len(read_rollbacks(self.folder.rollbacks_path)))  # each is written after its event
+        paths = [path for path in (self.folder.events_path, self.folder.rollbacks_path) if path.exists()]
+        found = (reasons, [path.stat().st_size for path in paths])  # a rollback is written after its event
         if found == self._found:
             return
-        for path in (self.folder.events_path, self.folder.rollbacks_path):
-            if path.exists():
+        text = "\n".join(reasons)[:MAX_TAG_CHARACTERS]
+        there = {item.path: item.file_size for item in client.list_artifacts(run_id)}
+        for path, size in zip(paths, found[1], strict=True):
+            if there.get(path.name) != size or text != self._tags.get(GUARDRAILS_TAG, ""):
                 client.log_artifact(run_id, str(path))
-        self._set_tag(client, run_id, GUARDRAILS_TAG, "\n".join(reasons))
+        self._set_tag(client, run_id, GUARDRAILS_TAG, text)
         self._found = found
 
     def _send_artifacts(self, client: Any, run_id: str) -> None:

@@ -76,12 +76,7 @@ def _guardrails(client: Any, run: Any) -> tuple[list[Event], list[Rollback]]:
     events = _artifact(client, run, "guardrails.jsonl", read_events)
     if events is None:
         return [], []
-    # Asking for what is not there is an error of the server, after which the client tries again for a while.
-    names = {item.path for item in client.list_artifacts(run.info.run_id)}
-    rollbacks = (
-        _artifact(client, run, "rollbacks.json", read_rollbacks) if "rollbacks.json" in names else None
-    )
-    return events, rollbacks or []
+    return events, _artifact(client, run, "rollbacks.json", read_rollbacks) or []
 
 
 def _artifact(client: Any, run: Any, name: str, read: Callable[[Path], Content]) -> Content | None:
@@ -90,8 +85,11 @@ def _artifact(client: Any, run: Any, name: str, read: Callable[[Path], Content])
 
     with tempfile.TemporaryDirectory() as folder:
         try:
+            # Asking for what is not there is an error of the server, after which the client tries for a while.
+            if not any(item.path == name for item in client.list_artifacts(run.info.run_id)):
+                return None
             return read(Path(client.download_artifacts(run.info.run_id, name, folder)))
-        except (MlflowException, OSError, ValueError, yaml.YAMLError):
+        except (MlflowException, OSError, ValueError, TypeError, yaml.YAMLError):
             return None
 
 

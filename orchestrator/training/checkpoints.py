@@ -31,6 +31,8 @@ class Checkpointer(Callback):
     optimiser's moments before a detector sees it.  Where it goes back by itself (``rolls_back``) a signal
     saves nothing out of turn, or a run that was interrupted would go back to somewhere else than one that
     was not; and what it may take back is noted.
+
+    ``start`` is what this rank has found the run to go on from; all of ``ranks`` have to find the same.
     """
 
     def __init__(
@@ -41,8 +43,8 @@ class Checkpointer(Callback):
         num_iterations: int,
         is_good: Callable[[], bool] | None = None,
         rolls_back: bool = False,
-        resumes: bool = False,
         ranks: Ranks | None = None,
+        start: object = None,
     ) -> None:
         self.path = folder.checkpoint_path
         self.good_path = folder.good_checkpoint_path
@@ -51,14 +53,18 @@ class Checkpointer(Callback):
         self.num_iterations = num_iterations
         self.is_good = is_good
         self.rolls_back = rolls_back
-        self.resumes = resumes
         self.ranks = ranks or Ranks()
+        self.start = start
         self.iteration = self.last_iteration = 0  # now, and of last.ckpt
         self.last_is_good = False  # last.ckpt, or what is being saved
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        # Each has looked for itself, before they could speak; another process may have been saving just then.
-        self.ranks.check_agreement("whether there is a checkpoint to go on from", self.resumes)
+        # Each has looked for itself, before they could speak; on another machine it may have seen an older state.
+        self.ranks.check_agreement(
+            "where the run goes on from (its iteration, and how often it was rolled back)",
+            self.start,
+            remedy="all of them have to see the same run folder; give the same command again",
+        )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.rolls_back and not self.confirmed_path.exists():

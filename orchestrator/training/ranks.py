@@ -25,6 +25,8 @@ from policies.sequences import Sequences
 PATIENCE = timedelta(hours=6)
 """How long a rank waits for the rollouts of the others; one that died is noticed at once."""
 
+SAME_SOFTWARE = "all of them have to run the same software on the same kind of device"
+
 Value = TypeVar("Value")
 
 
@@ -57,7 +59,7 @@ class Ranks:
         dist.all_gather_object(values, value, group=_group())
         return values
 
-    def check_agreement(self, what: str, value: object) -> None:
+    def check_agreement(self, what: str, value: object, remedy: str = SAME_SOFTWARE) -> None:
         """Make sure that all ranks have the same.
 
         Raises:
@@ -66,10 +68,7 @@ class Ranks:
         values = self.gather(value)
         if any(other != values[0] for other in values):
             listed = "; ".join(f"rank {rank} has {other}" for rank, other in enumerate(values))
-            raise RanksDisagreeError(
-                f"the ranks do not agree about {what}: {listed}; all of them have to run the same software on "
-                "the same kind of device"
-            )
+            raise RanksDisagreeError(f"the ranks do not agree about {what}: {listed}; {remedy}")
 
     def share(self, num_items: int) -> range:
         """Which of some items are this rank's: neighbours, and one more or less than any other's."""

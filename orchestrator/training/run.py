@@ -61,9 +61,12 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
     info = folder.read_info()
     tell = partial(_tell, folder, info) if ranks.is_first else _tell_nobody
     tell("running")
+    ending: tuple[RunState, str | None] = ("done", None)
     try:
         with stop_on_signals(ranks):
-            state, reason = _train_to_the_end(folder, info, ranks)
+            train(folder, info, ranks)
+    except GuardrailStop as stop:
+        ending = ("stopped", str(stop))
     except SIGTERMException:
         iteration = checkpointed_iteration(folder.checkpoint_path) or 0
         tell("interrupted", f"told to stop; it continues from iteration {iteration}")
@@ -76,21 +79,18 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
         traceback.print_exc()
         _tell_failure(folder, info, ranks, f"{type(error).__name__}: {error}")
         return EXIT_FAILED
-    tell(state, reason)
+    tell(*ending)
+    if ranks.is_first:
+        _store_columns(folder)
     return EXIT_DONE
 
 
-def _train_to_the_end(folder: RunFolder, info: RunInfo, ranks: Ranks) -> tuple[RunState, str | None]:
-    """How it ended, and why if a guardrail ended it; nothing is recorded any more after this."""
-    state: RunState = "done"
-    reason: str | None = None
+def _store_columns(folder: RunFolder) -> None:
+    """They only make comparing faster: a run is no less over without."""
     try:
-        train(folder, info, ranks)
-    except GuardrailStop as stop:
-        state, reason = "stopped", str(stop)
-    if ranks.is_first:
         store_columns(folder.metrics_path)
-    return state, reason
+    except OSError as error:
+        log.warning("the columns of the records are not stored: %s", error)
 
 
 def _tell_failure(folder: RunFolder, info: RunInfo, ranks: Ranks, reason: str) -> None:
@@ -203,8 +203,8 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             num_iterations=settings.iterations,
             is_good=(lambda: guardrails.is_good) if guardrails.can_end else None,
             rolls_back=guardrails.can_roll_back,
-            resumes=resuming,
             ranks=ranks,
+            start=(done, len(rollbacks)),
         )
         trainer = pl.Trainer(
             accelerator=settings.accelerator,

@@ -40,7 +40,8 @@ def storage_url(configured: str | None, folder: Path) -> str:
     if "://" not in configured:
         return str(Path(configured).expanduser().resolve())
     if configured.startswith(SQLITE) and not _names_no_file(configured):
-        return with_path(configured, sqlite_path(configured))
+        at_home = configured.replace(f"{SQLITE}~/", f"{SQLITE}{Path.home()}/", 1)
+        return with_path(at_home, sqlite_path(at_home))
     return configured
 
 

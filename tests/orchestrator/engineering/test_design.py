@@ -196,7 +196,7 @@ def test_what_cannot_be_replaced_is_found_out_before_anything_is_written(here, w
     code, output = call(write_plant(), "--ms", 1.4, "--name", "held")
     assert code == 2
     assert output == "error: --output held.yaml is a folder; name a file"
-    assert files(here) == ["held.yaml", "plant.yaml"]
+    assert files(here) == ["plant.yaml"]  # no picture, no table
 
 
 def test_a_refused_target_names_who_could_hold_it(here, write_plant):

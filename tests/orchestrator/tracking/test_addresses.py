@@ -56,6 +56,10 @@ def test_a_query_stays_with_its_url_and_out_of_its_path():
     assert with_path("sqlite:///one.db?timeout=5", Path("/a/one.db")) == "sqlite:////a/one.db?timeout=5"
 
 
+def test_a_tilde_is_a_name_as_it_is_to_mlflow():
+    assert sqlite_path("sqlite:///~/one.db") == Path("~/one.db").absolute()
+
+
 def test_what_is_no_url_is_said():
     assert server("mssql://h/x") == ("h", 1433, "x")
     with pytest.raises(ValueError, match="not-a-port"):

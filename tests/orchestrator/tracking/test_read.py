@@ -126,6 +126,24 @@ def test_what_guardrails_found_comes_back_with_what_came_of_it(tracked):
     assert (bare.status.status, bare.events) == ("stopped", ())
 
 
+def test_an_artifact_by_another_hand_is_as_good_as_none(tracked):
+    folder, uri = tracked
+    append_event(folder.run("grpo", 0).events_path, Event(iteration=3, detector="truncation", reason="long"))
+    Tracker(folder, uri).finish()
+    assert len(fetch_runs(uri, campaign="quickstart")[0].events) == 1
+    (artifact,) = folder.path.parents[1].glob("mlartifacts/**/guardrails.jsonl")
+    artifact.write_text('{"what": "is this"}\n')
+    assert fetch_runs(uri, campaign="quickstart")[0].events == ()
+
+
+def test_what_guardrails_did_is_not_sent_again_by_another_command(tracked, monkeypatch):
+    folder, uri = tracked
+    append_event(folder.run("grpo", 0).events_path, Event(iteration=3, detector="truncation", reason="long"))
+    Tracker(folder, uri).finish()
+    monkeypatch.setattr("mlflow.MlflowClient.log_artifact", lambda *_: pytest.fail("sent again"))
+    assert Tracker(folder, uri).finish() == []
+
+
 def test_an_interrupted_run_is_not_taken_for_one_that_a_guardrail_stopped(tracked):
     folder, uri = tracked
     run = folder.run("grpo", 1)

@@ -160,11 +160,12 @@ def test_there_is_a_last_checkpoint_at_every_moment(folder, monkeypatch, links):
 
 
 def test_ranks_that_do_not_see_the_same_checkpoint_do_not_train(folder, monkeypatch):
-    monkeypatch.setattr(Ranks, "gather", lambda _, value: [value, True])
+    monkeypatch.setattr(Ranks, "gather", lambda _, value: [value, (4, 1)])
     checkpointer = partial(Checkpointer, folder, every=1, num_iterations=9, ranks=Ranks(size=2))
-    checkpointer(resumes=True).setup(None, None, "fit")
-    with pytest.raises(RanksDisagreeError, match="whether there is a checkpoint to go on from"):
-        checkpointer(resumes=False).setup(None, None, "fit")
+    checkpointer(start=(4, 1)).setup(None, None, "fit")
+    for other in ((None, 1), (2, 1), (4, 0)):
+        with pytest.raises(RanksDisagreeError, match=r"goes on from .* have to see the same run folder"):
+            checkpointer(start=other).setup(None, None, "fit")
 
 
 def test_error_of_our_own_in_a_save_is_not_taken_for_a_full_disk(folder, monkeypatch):
@@ -261,3 +262,10 @@ def test_half_precision_keeps_statistics_in_float32(write_campaign, precision):
     assert runs.main(str(full.path)) == runs.EXIT_DONE, full.read_status().reason
     first = next(record.metrics for record in full.records() if record.kind == "train")
     assert abs(records[0]["entropy"] - first["entropy"]) > 1e-5  # so this was no float32
+
+
+def test_a_run_whose_columns_find_no_room_is_done(folder, monkeypatch, caplog):
+    monkeypatch.setattr(runs, "store_columns", no_space)
+    assert runs.main(str(folder.path)) == runs.EXIT_DONE
+    assert folder.read_status().status == "done"
+    assert "the columns of the records are not stored: [Errno 28] No space left on device" in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import optuna
 import pytest
@@ -30,6 +31,7 @@ def test_the_default_is_a_journal_beside_the_runs(tmp_path, monkeypatch):
     assert storage_url(None, tmp_path / "runs" / "gains") == str(tmp_path / "runs" / "gains" / "journal.log")
     assert storage_url("a.log", tmp_path) == str(tmp_path / "a.log")
     assert storage_url("sqlite:///a.db", tmp_path) == f"sqlite:///{tmp_path / 'a.db'}"
+    assert storage_url("sqlite:///~/a.db?timeout=5", tmp_path) == f"sqlite:///{Path.home()}/a.db?timeout=5"
     assert storage_url("postgresql://h/d", tmp_path) == "postgresql://h/d"
 
 
