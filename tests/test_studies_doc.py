@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from orchestrator.tuning.objectives import described, objective
@@ -11,9 +12,17 @@ DOC = (Path(__file__).parents[1] / "docs" / "studies.md").read_text()
 
 def rows() -> dict[str, list[str]]:
     """The cells behind every objective's name."""
-    lines = [line for line in DOC.splitlines() if line.startswith("| `")]
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-    return {name.strip("` "): rest for name, *rest in cells}
+    return {name.strip("`"): rest for name, *rest in table()[2:]}
+
+
+def table() -> list[list[str]]:
+    """Cells as a page shows them: every bar that is not escaped ends one."""
+    lines = [line for line in DOC.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def test_every_row_has_as_many_cells_as_the_head():
+    assert {len(cells) for cells in table()} == {5}
 
 
 def test_the_table_is_what_the_code_knows():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from controllers.references import Free
@@ -10,8 +10,6 @@ from orchestrator.configuration.checks import arm_problems
 from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Arm
-from orchestrator.tuning.models import Halving, Wilcoxon
-from orchestrator.tuning.search import first_rung
 from orchestrator.tuning.sensitivity import why_no_sensitivity
 from orchestrator.tuning.space import corners
 from orchestrator.tuning.study import Study
@@ -20,13 +18,21 @@ MEASURES = ("task", "evaluation", "phases", "learner.iterations")
 """What decides how a trial is measured: trials that differ there cannot be ranked."""
 
 
+def refuse(study: Study, problems: Iterable[str]) -> None:
+    """Where there are any.
+
+    Raises:
+        ConfigError: with a line for each of the problems.
+    """
+    found = dict.fromkeys(problems)
+    if found:
+        raise ConfigError("\n".join(f"{study.path}: {problem}" for problem in found))
+
+
 def study_problems(study: Study) -> Iterator[str]:
     """What does not fit together, one ``key: rule, value; remedy`` each."""
     config, loop = study.config, study.arm.config.loops.get(study.loop)
     yield from _paths(study)
-    if len(set(study.seeds)) < len(study.seeds):
-        twice = next(seed for seed in study.seeds if study.seeds.count(seed) > 1)
-        yield f"seeds: {twice} is there twice, and the same run would count twice; give each its own"
     if config.simulation is None and config.budget.trials == 0:
         yield "budget.trials: must be at least 1 without a simulation, got 0; raise it, or add a simulation"
     for each in study.objectives if config.budget.trials else ():
@@ -43,21 +49,6 @@ def study_problems(study: Study) -> Iterator[str]:
         bound = getattr(config.constraints, name)
         if bound is not None and bound.fraction is not None and free:
             yield f"constraints.{name}.fraction: there is no setpoint to be a fraction of; give nats"
-    if isinstance(config.pruner, Halving):
-        first, last = first_rung(config.pruner, study.num_iterations), study.last_judged_iteration
-        if first > last:
-            yield (
-                f"pruner.first: must be at most {last} to prune at all, the last look at a trial before its end "
-                f"({len(study.seeds)} seeds of {study.num_iterations} iterations, a look every {study.looks[0]}), "
-                f"got {first}; lower it, or report_every"
-            )
-    if isinstance(config.pruner, Wilcoxon):
-        needed = _seeds_for(config.pruner.p_threshold)
-        if len(study.seeds) <= needed:
-            yield (
-                f"pruner.p_threshold: {config.pruner.p_threshold:g} needs {needed} seeds to be undercut at all, "
-                f"and one more to save, got {len(study.seeds)}; add seeds, or raise it"
-            )
     if config.simulation is not None:
         yield from _simulation_problems(study, loop)
     if config.constraints.sensitivity is not None and study.start is None:
@@ -105,12 +96,12 @@ def _not_there(study: Study, path: str) -> str | None:
     for depth, key in enumerate(keys):
         where = ".".join(keys[:depth]) or f"the arm {study.arm.name!r}"
         if isinstance(node, list):
-            if not (key.isdecimal() and int(key) < len(node)):
+            if not node:
+                return f"{where} is an empty list in this arm and has no place {key!r}; fill it there"
+            if key not in map(str, range(len(node))):
                 return (
                     f"{where} is {node!r} in this arm, a list whose places are 0 to {len(node) - 1}, got {key!r}; "
                     "name one of those"
-                    if node
-                    else f"{where} is an empty list in this arm and has no place {key!r}; fill it there"
                 )
             node = node[int(key)]
         elif depth == len(keys) - 1 and isinstance(node, dict):
@@ -126,14 +117,12 @@ def _not_there(study: Study, path: str) -> str | None:
 
 def space_problems(study: Study) -> Iterator[str]:
     """Candidates from all over the space have to be valid configurations."""
-    deciding: set[str] = set()
     for path, params in corners(study.config.space):
         try:
             arm = study.candidate(params)
         except ConfigError as error:
             yield str(error).removeprefix(f"{study.path}: ")
             continue
-        deciding |= {"enabled", *arm.config.guardrails.deciding} if arm.config.guardrails.deciding else set()
         if study.config.simulation is not None:
             yield from _unreadable(study, arm)
         varied = f"space.{path}: at {params[path]!r}: "
@@ -142,19 +131,6 @@ def space_problems(study: Study) -> Iterator[str]:
             reason = why_no_sensitivity(arm.config.loops[study.loop])
             if reason is not None:
                 yield f"constraints.sensitivity: {reason}"
-    yield from _without_effect(study, deciding)
-
-
-def _without_effect(study: Study, deciding: set[str]) -> Iterator[str]:
-    """Guardrails that only warn, wherever in the space, change nothing that trials are judged by."""
-    for path in study.config.space:
-        section, _, key = path.partition(".")
-        name = key.partition(".")[0]
-        if section == "guardrails" and name not in deciding:
-            yield (
-                f"space.{path}: no guardrail that this is of does more than warn in this arm, so that no value of it "
-                "changes a result; give one an action such as rollback or stop, or leave this out"
-            )
 
 
 def _unreadable(study: Study, arm: Arm) -> Iterator[str]:
@@ -165,11 +141,3 @@ def _unreadable(study: Study, arm: Arm) -> Iterator[str]:
             f"simulation: the loop {study.loop!r} reads {', '.join(missing)}, which a plant cannot tell; "
             "leave simulation out"
         )
-
-
-def _seeds_for(p_threshold: float) -> int:
-    """Fewest pairs whose one-sided signed-rank test can have a p below the threshold: 2⁻ⁿ < p."""
-    needed = 2
-    while 2.0**-needed >= p_threshold:
-        needed += 1
-    return needed

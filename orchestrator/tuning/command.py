@@ -16,6 +16,8 @@ from orchestrator.storage.files import write_json
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tracking.store import check, default_uri, mask, ui_hint
 from orchestrator.tuning.candidates import enqueue
+from orchestrator.tuning.checks import refuse
+from orchestrator.tuning.in_vain import in_vain
 from orchestrator.tuning.page import write_page
 from orchestrator.tuning.preset import preset_text, winner
 from orchestrator.tuning.reading import read_study
@@ -47,6 +49,7 @@ def _tune(study: Study, overrides: Sequence[str], console: Console) -> int:
     uri, url = _tracking_uri(study), storage_url(study.config.storage, study.folder)
     _check_tracking(study, uri)
     _refuse_other_folders(study, uri, url)
+    _refuse_to_begin_in_vain(study, uri, url)
     storage = open_for(study, url, uri)
     found = open_study(study, storage)
     folder = _prepare(study, found)
@@ -112,13 +115,24 @@ def _refuse_other_folders(study: Study, uri: str, url: str) -> None:
         )
     if not any(folder.path.glob("trial-*")):
         return
-    storage = find_for(study, url, uri)
-    found = None if storage is None else find_study(study, storage)
-    if found is None or not found.get_trials(deepcopy=False):
+    if not _has_trials(study, uri, url):
         raise ConfigError(
             f"{study.path}: storage: has no trials, and {folder.path} has the runs of some; name the storage that "
             "they were stored in, give the study another name, or delete that folder"
         )
+
+
+def _refuse_to_begin_in_vain(study: Study, uri: str, url: str) -> None:
+    problems = list(in_vain(study))
+    if problems and not _has_trials(study, uri, url):
+        refuse(study, problems)
+
+
+def _has_trials(study: Study, uri: str, url: str) -> bool:
+    """Whether the study has begun."""
+    storage = find_for(study, url, uri)
+    found = None if storage is None else find_study(study, storage)
+    return found is not None and bool(found.get_trials(deepcopy=False))
 
 
 def _prepare(study: Study, found: Any) -> CampaignFolder:

@@ -29,14 +29,15 @@ class Journal(JournalFileBackend):  # type: ignore[misc]
             super().append_logs(logs)
 
 
-def open_journal(path: Path) -> Any:
-    """The storage of a journal file that is there.
+def open_journal(path: Path, *, mend: bool = True) -> Any:
+    """The storage of a journal file that is there; to be written to, it has to be mended first.
 
     Raises:
         ValueError, KeyError, AssertionError: its lines are none of Optuna's.
         StorageInternalError: they cannot be read.
     """
-    _remove_torn_line(path, JournalFileSymlinkLock(str(path)))
+    if mend:
+        _remove_torn_line(path, JournalFileSymlinkLock(str(path)))
     return JournalStorage(Journal(str(path)))
 
 

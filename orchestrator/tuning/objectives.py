@@ -136,7 +136,7 @@ _FIXED: dict[str, Objective] = {
         _tracking(
             "iae",
             "nats/token · iterations",
-            "sum of |error|: how far from the setpoint for how long",
+            "sum of absolute errors: how far from the setpoint for how long",
             lambda record: iae_nats(record.reading, record.r),
         ),
         _tracking(
@@ -167,7 +167,7 @@ _FIXED: dict[str, Objective] = {
             name="effort",
             direction="minimize",
             unit="the actuator's",
-            meaning="sum of |change of the command| from one iteration to the next",
+            meaning="sum of absolute changes of the command from one iteration to the next",
             of=lambda record: effort(record.u),
             simulable=True,
         ),

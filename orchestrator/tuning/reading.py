@@ -10,7 +10,7 @@ from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.configuration.resolve import Arm, Campaign, parse, read_campaign
 from orchestrator.configuration.yaml_files import read_yaml
 from orchestrator.engineering.plant_file import read_plant
-from orchestrator.tuning.checks import space_problems, study_problems
+from orchestrator.tuning.checks import refuse, space_problems, study_problems
 from orchestrator.tuning.models import StudyConfig
 from orchestrator.tuning.space import dotted, in_order
 from orchestrator.tuning.study import Start, Study
@@ -41,9 +41,8 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     study = Study(
         path=path, config=config, campaign=campaign, arm=arm, loop=loop, start=_start(path, config, arm, loop)
     )
-    problems = list(study_problems(study)) or list(space_problems(study))
-    if problems:
-        raise ConfigError("\n".join(f"{path}: {problem}" for problem in dict.fromkeys(problems)))
+    refuse(study, study_problems(study))
+    refuse(study, space_problems(study))
     return study
 
 

@@ -19,6 +19,7 @@ from orchestrator.tracking.addresses import (
     dialect,
     is_same_database,
     is_sqlite,
+    server,
     sqlite_path,
     with_path,
 )
@@ -67,7 +68,8 @@ def find_storage(url: str, tracking_uri: str) -> Any:
     _refuse_tracking_database(url, tracking_uri)
     if "://" not in url:
         path = Path(url)
-        return _open_journal(path) if path.is_dir() or (path.exists() and path.stat().st_size) else None
+        is_there = path.is_dir() or (path.exists() and path.stat().st_size)
+        return _open_journal(path, make=False) if is_there else None
     if is_sqlite(url) and not _names_no_file(url) and not sqlite_path(url).exists():
         return None
     return _open_database(url, make=False) if OURS in _check_database(url) else None
@@ -80,11 +82,16 @@ def dashboard_hint(url: str) -> str:
 
 
 def _refuse_tracking_database(url: str, tracking_uri: str) -> None:
+    if "://" in url:
+        try:
+            server(url)
+        except ValueError as error:
+            raise _refused(url, f"{error}; correct it, or {USE_JOURNAL}") from error
     try:
-        same = is_same_database(url, tracking_uri)
-    except ValueError as error:
-        raise _refused(url, f"{error}; correct it, or {USE_JOURNAL}") from error
-    if same:
+        is_same = is_same_database(url, tracking_uri)
+    except ValueError:  # the tracking URI is of no database that could hold both
+        is_same = False
+    if is_same:
         raise _refused(
             url,
             "is the database of MLflow (tracking.uri); the two overwrite each other's schema version, "
@@ -92,7 +99,7 @@ def _refuse_tracking_database(url: str, tracking_uri: str) -> None:
         )
 
 
-def _open_journal(path: Path) -> Any:
+def _open_journal(path: Path, *, make: bool = True) -> Any:
     from optuna.exceptions import StorageInternalError
 
     from orchestrator.tuning.journal import open_journal
@@ -100,17 +107,19 @@ def _open_journal(path: Path) -> Any:
     if path.is_dir():
         raise _refused(str(path), "is a folder; name a file")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab"):
-            pass
+        if make:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab"):
+                pass
         with path.open("rb") as file:
             head = file.read(16)
     except OSError as error:
-        raise _refused(str(path), f"cannot be written: {error.strerror}; name another file") from error
+        use = "written" if make else "read"
+        raise _refused(str(path), f"cannot be {use}: {error.strerror}; name another file") from error
     if head and not head.startswith(b'{"'):
         raise _refused(str(path), f"is not a journal of Optuna's; name another file, or {USE_JOURNAL}")
     try:
-        return open_journal(path)
+        return open_journal(path, mend=make)
     except (ValueError, KeyError, AssertionError, StorageInternalError) as error:
         raise _refused(
             str(path), f"is not a journal of Optuna's ({_one_line(error)}); name another file"

@@ -63,6 +63,15 @@ def test_the_database_of_mlflow_is_refused(tmp_path, url, tracking):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("tracking", ["databricks-uc://p", "http://h:port/x"])
+def test_a_tracking_uri_that_names_no_database_is_not_the_storages_fault(tracking):
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    assert "does not answer" in refusal(f"postgresql://me@127.0.0.1:{port}/db", tracking)
+    assert "correct it, or leave `storage` out" in refusal("postgresql://me@h:port/db", tracking)
+
+
 def test_another_database_beside_mlflows_is_fine(tmp_path):
     open_storage(f"sqlite:///{tmp_path}/optuna.db", f"sqlite:///{tmp_path}/mlflow.db")
 
@@ -170,6 +179,24 @@ def test_a_line_that_a_killed_worker_left_unfinished_is_removed(tmp_path):
     again.tell(again.ask(), 2.0)
     last = optuna.load_study(study_name="a", storage=open_storage(str(path), TRACKING))
     assert [trial.value for trial in last.trials] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"op_code":4,"wor'])
+def test_what_is_only_looked_at_is_not_opened_for_writing(tmp_path, monkeypatch, torn):
+    path = tmp_path / "study.log"
+    optuna.create_study(study_name="a", storage=open_storage(str(path), TRACKING))
+    path.write_bytes(path.read_bytes() + torn)
+    before, real = path.read_bytes(), Path.open
+
+    def read_only(self, mode="r", *arguments, **settings):
+        if mode not in ("r", "rb"):
+            raise PermissionError(13, "Permission denied")
+        return real(self, mode, *arguments, **settings)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    assert optuna.load_study(study_name="a", storage=find_storage(str(path), TRACKING)).trials == []
+    assert path.read_bytes() == before
+    assert "cannot be written: Permission denied" in refusal(path)
 
 
 def test_the_hint_hides_the_password_and_says_how_to_get_the_dashboard(monkeypatch):
