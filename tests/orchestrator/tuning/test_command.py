@@ -327,10 +327,7 @@ def test_stopped_and_continued(write_study, tune, tmp_path):
     found = journal(tmp_path)
     assert sum(trial.state.name == "COMPLETE" for trial in found.trials) == 3
     assert found.trials[0].state.name == "FAIL"
-    assert (
-        re.search(r"trial 0  taken up again.*its worker let go of it", output)
-        or "trial 1  complete" in output
-    )
+    assert re.search(r"trial 0  taken up again.*its worker let go of it", output), output
     best = call(path, "--best")[2]
     assert yaml.safe_load(best)["loops"]["entropy"]["law"]["ki"] == found.best_trial.params[KI]
 
