@@ -10,6 +10,9 @@ class ConfigError(ValueError):
     """Bad input, found before anything was started: file, key, rule, value and remedy in one line each."""
 
 
+LONGEST_REASON = 300
+"""Characters of another program's error that are passed on."""
+
 MOST_NAMED = 40
 """Known names in one message: more are not read."""
 
@@ -21,3 +24,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     hint = f"did you mean {near[0]!r}? " if near else ""
     more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
     return f"{hint}known: {', '.join(known[:MOST_NAMED]) or 'none'}{more}"
+
+
+def one_line(error: BaseException) -> str:
+    """What another program's error says, on one line; its kind where it says nothing."""
+    return " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 EXECUTION_ONLY = ("micro_batch_size", "checkpoint_every", "devices", "num_nodes", "strategy")
 _SECTIONS = ("policy", "task", "learner", "rollout", "evaluation", "guardrails")
-_OF_METHODS = ("policy", "learner", "rollout", "guardrails")
+OF_METHODS = ("policy", "learner", "rollout", "guardrails")
+"""What a method can say besides its loops."""
 _OF_ARMS = ("policy", "task", "learner", "rollout", "guardrails")
 
 
@@ -129,7 +130,7 @@ def _arm(path: Path, campaign: CampaignConfig, arm: ArmConfig) -> Arm:
         except ConfigError as error:
             raise ConfigError(f"{where}.method: {error}") from error
         loops = method.loops
-        sections = merge(sections, {name: getattr(method, name) for name in _OF_METHODS})
+        sections = merge(sections, {name: getattr(method, name) for name in OF_METHODS})
     own = {name: getattr(arm, name) or {} for name in _OF_ARMS}
     sections = merge(sections, own)
     phases = campaign.phases if arm.phases is None else arm.phases
@@ -146,12 +147,14 @@ def _phase(task: dict[str, Any], phase: dict[str, Any]) -> dict[str, Any]:
     return whole | phase if phase.get("task") is None else merge(whole, phase)
 
 
-def _refuse_twins(where: str, names: Iterable[Any]) -> None:
-    seen: set[Any] = set()
-    for name in names:
-        if name in seen:
-            raise ConfigError(f"{where}: {name!r} is there twice; give each its own")
-        seen.add(name)
+def _refuse_twins(where: str, names: Sequence[Any]) -> None:
+    for name in twins(names):
+        raise ConfigError(f"{where}: {name!r} is there twice; give each its own")
+
+
+def twins(names: Sequence[Any]) -> list[Any]:
+    """Those that are there a second time."""
+    return [name for place, name in enumerate(names) if name in names[:place]]
 
 
 def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:

@@ -46,7 +46,12 @@ def naming_full_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_full_disk(error):
             raise
         remedy = "free some space and give the same command again; it continues from the last checkpoint"
         raise OSError(error.errno, f"the disk is full: {remedy}", str(path)) from error
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Whether there was no room left, on the disk or in a user's share of it."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.configuration.errors import ConfigError
+from orchestrator.storage.files import is_full_disk
 
 
 def require_writable(path: Path, option: str) -> None:
@@ -42,6 +42,6 @@ def naming_output(path: Path, option: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # what is said of a run's files does not fit here
-        reason = "the disk is full" if full else error.strerror or error
+        # What is said of a run's files does not fit here.
+        reason = "the disk is full" if is_full_disk(error) else error.strerror or error
         raise ConfigError(f"{option} {path}: cannot be written ({reason}); name a file elsewhere") from error

@@ -156,12 +156,13 @@ class RunDelivery:
             f"iteration {e.iteration}: {e.reason} ({e.action})" for e in read_events(self.folder.events_path)
         ]
         paths = [path for path in (self.folder.events_path, self.folder.rollbacks_path) if path.exists()]
-        found = (reasons, [path.stat().st_size for path in paths])  # a rollback is written after its event
+        sizes = [path.stat().st_size for path in paths]  # a rollback is written after its event
+        found = (reasons, sizes)
         if found == self._found:
             return
         text = "\n".join(reasons)[:MAX_TAG_CHARACTERS]
         there = {item.path: item.file_size for item in client.list_artifacts(run_id)}
-        for path, size in zip(paths, found[1], strict=True):
+        for path, size in zip(paths, sizes, strict=True):
             if there.get(path.name) != size or text != self._tags.get(GUARDRAILS_TAG, ""):
                 client.log_artifact(run_id, str(path))
         self._set_tag(client, run_id, GUARDRAILS_TAG, text)

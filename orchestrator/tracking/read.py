@@ -5,12 +5,11 @@ A run is found by its tags: `entrostat.campaign`, `.arm`, `.seed`, `.method`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from orchestrator.configuration.errors import ConfigError, did_you_mean
+from orchestrator.configuration.errors import ConfigError, did_you_mean, one_line
 from orchestrator.storage.run_data import Run
 from orchestrator.tracking.addresses import SQLITE, sqlite_path
 from orchestrator.tracking.read_run import read_run
@@ -56,7 +55,7 @@ def fetch_runs(
     except ConfigError:
         raise
     except Exception as error:  # whatever MLflow, its server or its database raises half-way
-        raise ConfigError(f"{mask(uri)}: {_one_line(error)}; check the tracking server") from error
+        raise ConfigError(f"{mask(uri)}: {one_line(error)}; check the tracking server") from error
 
 
 def open_for_reading(uri: str) -> Any:
@@ -139,7 +138,7 @@ def _by_filter(client: Any, uri: str, filter_string: str) -> list[Any]:
         found = _search(client, ids, filter_string)
     except MlflowException as error:
         if error.error_code == "INVALID_PARAMETER_VALUE":
-            raise ConfigError(f"filter {filter_string!r}: {_one_line(error)}") from error
+            raise ConfigError(f"filter {filter_string!r}: {one_line(error)}") from error
         raise
     runs = [run for run in found if _is_training(run)]
     if not runs:
@@ -179,7 +178,3 @@ def _read_all(client: Any, uri: str, runs: Sequence[Any], metrics: Sequence[str]
         with ThreadPoolExecutor(READERS) as pool:
             return list(pool.map(lambda run: read_run(client, run, metrics), runs))
     return [read_run(client, run, metrics) for run in runs]
-
-
-def _one_line(error: BaseException) -> str:
-    return re.sub(r"\s+", " ", str(error))[:300] or type(error).__name__

@@ -11,6 +11,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cached_property
 from math import nan
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,7 +35,8 @@ def read_run(client: Any, run: Any, metrics: Sequence[str] | None) -> Run:
     histories = {name: client.get_metric_history(run.info.run_id, name) for name in wanted}
     times = [point.timestamp for history in histories.values() for point in history]
     train = _series({name: points for name, points in histories.items() if not name.startswith("eval/")})
-    tags, config = run.data.tags, _config(client, run)
+    tags, artifacts = run.data.tags, Artifacts(client, run.info.run_id)
+    config = _config(artifacts, run)
     info = RunInfo(
         campaign=tags.get("entrostat.campaign", ""),
         arm=tags["entrostat.arm"],
@@ -43,7 +45,7 @@ def read_run(client: Any, run: Any, metrics: Sequence[str] | None) -> Run:
         config=config,
         fingerprint=tags.get("entrostat.fingerprint", ""),
     )
-    events, rollbacks = _guardrails(client, run)
+    events, rollbacks = _guardrails(artifacts, run)
     status = Status(
         status=_state(run),
         reason=tags.get(REASON_TAG) or None,
@@ -69,28 +71,39 @@ def _state(run: Any) -> RunState:
     return tag if tag in MLFLOW_STATUS and MLFLOW_STATUS[tag] == run.info.status else status
 
 
-def _guardrails(client: Any, run: Any) -> tuple[list[Event], list[Rollback]]:
+def _guardrails(artifacts: Artifacts, run: Any) -> tuple[list[Event], list[Rollback]]:
     """What guardrails found and what was rolled back; nothing where that cannot be had."""
     if not run.data.tags.get(GUARDRAILS_TAG):
         return [], []
-    events = _artifact(client, run, "guardrails.jsonl", read_events)
+    events = artifacts.read("guardrails.jsonl", read_events)
     if events is None:
         return [], []
-    return events, _artifact(client, run, "rollbacks.json", read_rollbacks) or []
+    return events, artifacts.read("rollbacks.json", read_rollbacks) or []
 
 
-def _artifact(client: Any, run: Any, name: str, read: Callable[[Path], Content]) -> Content | None:
-    """A file of a run; None where there is none, or it cannot be had or read."""
-    from mlflow.exceptions import MlflowException
+class Artifacts:
+    """The files of a run, listed once."""
 
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            # Asking for what is not there is an error of the server, after which the client tries for a while.
-            if not any(item.path == name for item in client.list_artifacts(run.info.run_id)):
+    def __init__(self, client: Any, run_id: str) -> None:
+        self._client = client
+        self._run_id = run_id
+
+    def read(self, name: str, read: Callable[[Path], Content]) -> Content | None:
+        """What one of them holds; None where there is none, or it cannot be had or read."""
+        from mlflow.exceptions import MlflowException
+
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                # Asking for what is not there is an error of the server, after which the client tries for a while.
+                if name not in self._names:
+                    return None
+                return read(Path(self._client.download_artifacts(self._run_id, name, folder)))
+            except (MlflowException, OSError, ValueError, TypeError, yaml.YAMLError):
                 return None
-            return read(Path(client.download_artifacts(run.info.run_id, name, folder)))
-        except (MlflowException, OSError, ValueError, TypeError, yaml.YAMLError):
-            return None
+
+    @cached_property
+    def _names(self) -> set[str]:
+        return {item.path for item in self._client.list_artifacts(self._run_id)}
 
 
 def _matches(name: str, patterns: Sequence[str] | None) -> bool:
@@ -109,11 +122,9 @@ def _series(histories: Mapping[str, Sequence[Any]]) -> Series:
     return Series(steps=steps, values=values)
 
 
-def _config(client: Any, run: Any) -> dict[str, Any]:
+def _config(artifacts: Artifacts, run: Any) -> dict[str, Any]:
     """The resolved configuration: `config.yaml`, or the parameters where it cannot be read."""
-    content = _artifact(
-        client, run, "config.yaml", lambda path: yaml.safe_load(path.read_text(encoding="utf-8"))
-    )
+    content = artifacts.read("config.yaml", lambda path: yaml.safe_load(path.read_text(encoding="utf-8")))
     return content if isinstance(content, dict) else nested_params(run.data.params)
 
 

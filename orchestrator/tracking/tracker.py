@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.configuration.errors import one_line
 from orchestrator.storage.run_folder import OVER, CampaignFolder, RunState
 from orchestrator.tracking.delivery import (
     MLFLOW_STATUS,
@@ -85,7 +86,7 @@ class Tracker:
                 failures += self._deliver(delivery, client, experiment)
         except Exception as error:  # whatever MLflow, its server or its database raises: training goes on
             self._experiment = None
-            failures.append(_one_line(error))
+            failures.append(_innermost(error))
         self._report(failures)
         return not failures
 
@@ -96,7 +97,7 @@ class Tracker:
             return self._deliver_group(path, client, experiment)
         except Exception as error:  # as in `forward`
             self._experiment = None
-            self._report([_one_line(error)])
+            self._report([_innermost(error)])
             return None
 
     def finish(self, state: RunState | None = None) -> list[str]:
@@ -111,7 +112,7 @@ class Tracker:
             try:
                 self._finish_parent(state)
             except Exception as error:
-                self._failure = _one_line(error)
+                self._failure = _innermost(error)
         if not self._failure:
             return []
         counts = {run.name: run.num_undelivered() for run in self._deliveries()}
@@ -187,7 +188,7 @@ class Tracker:
             delivery.forward(client, experiment)
         except (RestException, ValueError, FileNotFoundError) as error:  # of this run; the server does answer
             delivery.forget()
-            return [f"{delivery.name}: {_one_line(error)}"]
+            return [f"{delivery.name}: {_innermost(error)}"]
         except Exception:
             delivery.forget()
             raise
@@ -221,8 +222,8 @@ class Tracker:
             self._warn(f"tracking: {mask(self.uri)} answers again; everything so far is delivered.")
 
 
-def _one_line(error: BaseException) -> str:
+def _innermost(error: BaseException) -> str:
     """The innermost cause: "[Errno 111] Connection refused" rather than the page that wraps it."""
     while not isinstance(error, ValueError) and (cause := error.__cause__ or error.__context__):
         error = cause
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return one_line(error)

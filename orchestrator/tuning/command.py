@@ -113,9 +113,7 @@ def _refuse_other_folders(study: Study, uri: str, url: str) -> None:
         raise ConfigError(
             f"{study.path}: name: {folder.path} holds a campaign of that name; give the study another name"
         )
-    if not any(folder.path.glob("trial-*")):
-        return
-    if not _has_trials(study, uri, url):
+    if any(folder.path.glob("trial-*")) and not _has_trials(study, uri, url):
         raise ConfigError(
             f"{study.path}: storage: has no trials, and {folder.path} has the runs of some; name the storage that "
             "they were stored in, give the study another name, or delete that folder"

@@ -120,9 +120,8 @@ def of_agreement(result: Agreement) -> Figure:
 def _drawn(key: str, title: str, draw: Callable[..., Any], *, found: Any, **settings: Any) -> Figure:
     try:
         with experiments_welcome(), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", category=UserWarning
-            )  # hints to who calls Optuna, with paths of files
+            # Hints to who calls Optuna, with paths of files.
+            warnings.simplefilter("ignore", category=UserWarning)
             figure = json.loads(draw(found, **settings).to_json())
     except (ValueError, RuntimeError) as error:  # too few trials, or all of them the same
         return {"id": key, "title": title, "missing": f"Not drawn: {error}."}

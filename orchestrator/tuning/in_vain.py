@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from orchestrator.configuration.resolve import twins
 from orchestrator.tuning.models import Halving, Wilcoxon
 from orchestrator.tuning.search import first_rung
 from orchestrator.tuning.space import corners
@@ -22,9 +23,8 @@ def in_vain(study: Study) -> Iterator[str]:
 
 
 def _twin_seeds(study: Study) -> Iterator[str]:
-    if len(set(study.seeds)) < len(study.seeds):
-        twice = next(seed for seed in study.seeds if study.seeds.count(seed) > 1)
-        yield f"seeds: {twice} is there twice, and the same run would count twice; give each its own"
+    for seed in twins(study.seeds)[:1]:
+        yield f"seeds: {seed} is there twice, and the same run would count twice; give each its own"
 
 
 def _idle_pruner(study: Study) -> Iterator[str]:

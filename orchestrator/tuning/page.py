@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -121,21 +121,17 @@ def _table(study: Study, ranked: Sequence[Any], objectives: Sequence[Objective])
     if not ranked:
         return '<p class="missing">No trial has finished.</p>'
     foretold = any(PREDICTED in trial.user_attrs for trial in ranked)
-    heads = ["trial", *(each.name for each in objectives), *(["foretold"] if foretold else []), "feasible"]
-    names = labels(study.config.space)
-    rows = ""
-    for trial in ranked:
+    heads = [*(each.name for each in objectives), *(["foretold"] if foretold else []), "feasible"]
+
+    def cells(trial: Any) -> list[str]:
         predicted = (trial.user_attrs.get(PREDICTED) or [None])[0]
-        cells = [
+        return [
             *(f"{value:.4g}" for value in trial.values),
             *([short(predicted) if predicted is not None else "–"] if foretold else []),
             "yes" if is_feasible(trial) else "no",
-            *(short(trial.params[path]) if path in trial.params else "–" for path in names),
         ]
-        rows += f'<tr><th data-value="{trial.number}">{trial.number}</th>{"".join(map(_cell, cells))}</tr>'
-    head = "".join(sort_head(name, "sorts by this column") for name in heads)
-    head += "".join(sort_head(label, path) for path, label in names.items())
-    return f'<table class="trials"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+    return _trials(study, ranked, heads, cells)
 
 
 def _ended(study: Study, found: Any) -> str:
@@ -146,15 +142,6 @@ def _ended(study: Study, found: Any) -> str:
         if trial.state.name in ("PRUNED", "FAIL") and not _is_no_trial(trial)
     ]
     trials = [trial for trial in every if trial.user_attrs.get(OUTCOME) != UNTRAINED]
-    names = labels(study.config.space)
-    rows = ""
-    for trial in reversed(trials[-ENDED_ROWS:]):
-        cells = [
-            STATES[trial.state.name],
-            trial.user_attrs.get(REASON, "–"),
-            *(short(trial.params[path]) if path in trial.params else "–" for path in names),
-        ]
-        rows += f'<tr><th data-value="{trial.number}">{trial.number}</th>{"".join(map(_cell, cells))}</tr>'
     said = []
     if len(trials) > ENDED_ROWS:
         said.append(f"The last {ENDED_ROWS} of {len(trials)}.")
@@ -163,12 +150,30 @@ def _ended(study: Study, found: Any) -> str:
     if not every:
         said.append("None.")
     note = f'<p class="note">{escape(" ".join(said))}</p>' if said else ""
-    if not rows:
+    if not trials:
         return note
-    head = "".join(sort_head(name, "sorts by this column") for name in ("trial", "state", "reason"))
-    head += "".join(sort_head(label, path) for path, label in names.items())
-    table = f'<table class="trials"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    table = _trials(
+        study,
+        trials[: -ENDED_ROWS - 1 : -1],
+        ["state", "reason"],
+        lambda trial: [STATES[trial.state.name], trial.user_attrs.get(REASON, "–")],
+    )
     return f'<div class="scroll">{table}</div>{note}'
+
+
+def _trials(
+    study: Study, trials: Iterable[Any], heads: Iterable[str], cells: Callable[[Any], list[str]]
+) -> str:
+    """A row a trial: its number, what the table is about, and its parameters."""
+    names = labels(study.config.space)
+    rows = ""
+    for trial in trials:
+        params = [short(trial.params[path]) if path in trial.params else "–" for path in names]
+        row = "".join(map(_cell, cells(trial) + params))
+        rows += f'<tr><th data-value="{trial.number}">{trial.number}</th>{row}</tr>'
+    head = "".join(sort_head(name, "sorts by this column") for name in ("trial", *heads))
+    head += "".join(sort_head(label, path) for path, label in names.items())
+    return f'<table class="trials"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
 
 def _cell(text: str) -> str:

@@ -8,15 +8,13 @@ from typing import Any
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.models import MethodConfig, RunConfig
 from orchestrator.configuration.parts import to_plain
-from orchestrator.configuration.resolve import parse
+from orchestrator.configuration.resolve import OF_METHODS, parse
 from orchestrator.engineering.plant_file import yaml_text
 from orchestrator.tuning.candidates import ranked_trials
 from orchestrator.tuning.space import dotted
 from orchestrator.tuning.study import Study
 
 HEADER = "A method preset, written by `entrostat tune --best`.  In a campaign:"
-SECTIONS = ("policy", "learner", "rollout", "guardrails")
-"""What a method can say besides its loops."""
 OF_THE_ARM = ("task", "phases")
 """What an arm can say and a method cannot."""
 
@@ -75,7 +73,7 @@ def preset(study: Study, trial: Any, *, was_trained: bool) -> dict[str, Any]:
     """The preset as a mapping: the loops in full, of the other sections what the campaign does not say itself."""
     plain = study.candidate(trial.params).plain
     base = _without_method(study)
-    sections = {name: _changed(base[name], plain[name]) for name in SECTIONS}
+    sections = {name: _changed(base[name], plain[name]) for name in OF_METHODS}
     objectives = study.objectives if was_trained else study.simulated_objectives
     figures = ", ".join(
         f"{each.name} {value:.4g}" for each, value in zip(objectives, trial.values, strict=True)
@@ -103,7 +101,7 @@ def preset(study: Study, trial: Any, *, was_trained: bool) -> dict[str, Any]:
 def _without_method(study: Study) -> dict[str, Any]:
     """What the campaign's own sections come to, without the arm."""
     config = study.campaign.config
-    sections = {name: getattr(config, name) for name in (*SECTIONS, "task", "evaluation")}
+    sections = {name: getattr(config, name) for name in (*OF_METHODS, "task", "evaluation")}
     plain: dict[str, Any] = to_plain(parse(RunConfig, sections, str(study.campaign.path)))
     return plain
 

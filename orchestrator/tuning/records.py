@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from orchestrator.campaign import differences
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.errors import ConfigError, one_line
 from orchestrator.tuning.search import experiments_welcome, pruner, quiet, sampler
 from orchestrator.tuning.storage import find_storage, open_storage
 from orchestrator.tuning.study import Study, fingerprint
@@ -201,5 +201,4 @@ def storage_failures() -> tuple[type[Exception], ...]:
 def why(error: BaseException) -> str:
     """The cause of a storage's failure on one line: what the driver said rather than what wraps it."""
     wrapped = error.__cause__ or error
-    cause = getattr(wrapped, "orig", None) or error
-    return " ".join(str(cause).split())[:300] or type(cause).__name__
+    return one_line(getattr(wrapped, "orig", None) or error)

@@ -17,10 +17,8 @@ RETRY_OF, HISTORY, FIXED = "failed_trial", "retry_history", "fixed_params"  # Op
 
 def take_up(study: Any, trial: Any, retries: int) -> str:
     """Put an abandoned trial into the queue again and close it; give why nobody goes on with it, or ""."""
-    params = {
-        **trial.system_attrs.get(FIXED, {}),
-        **trial.params,
-    }  # it may have died before it had all of them
+    # Those that were fixed too: it may have died before it had asked for all of them.
+    params = {**trial.system_attrs.get(FIXED, {}), **trial.params}
     history = _deaths(trial)
     if params and len(history) > retries:
         reason = "its worker died" if len(history) == 1 else f"{len(history)} workers died at it"

@@ -12,7 +12,7 @@ from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.errors import ConfigError, one_line
 from orchestrator.tracking.addresses import (
     DEFAULT_PORTS,
     SQLITE,
@@ -122,7 +122,7 @@ def _open_journal(path: Path, *, make: bool = True) -> Any:
         return open_journal(path, mend=make)
     except (ValueError, KeyError, AssertionError, StorageInternalError) as error:
         raise _refused(
-            str(path), f"is not a journal of Optuna's ({_one_line(error)}); name another file"
+            str(path), f"is not a journal of Optuna's ({one_line(error)}); name another file"
         ) from error
 
 
@@ -212,7 +212,7 @@ def _open_database(url: str, *, make: bool = True) -> Any:
 def _unusable(url: str, error: Exception) -> ConfigError:
     """Whatever sqlalchemy, alembic or Optuna raise of a database means the same, but for a missing driver."""
     if not isinstance(error, ImportError):
-        return _refused(url, f"{_one_line(error)}; correct it, or {USE_JOURNAL}")
+        return _refused(url, f"{one_line(error)}; correct it, or {USE_JOURNAL}")
     cause = error.__cause__ or error.__context__ or error
     driver = getattr(cause, "name", None) or getattr(error, "name", None) or urlsplit(url).scheme
     return _refused(url, f"needs the database driver {driver!r}; install it with pip")
@@ -220,7 +220,3 @@ def _unusable(url: str, error: Exception) -> ConfigError:
 
 def _refused(url: str, why: str) -> ConfigError:
     return ConfigError(f"storage: {mask(url)!r}: {why}")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

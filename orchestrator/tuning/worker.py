@@ -89,7 +89,7 @@ class TrialWorker:
     def _work_off(self, crew: Crew) -> int:
         while not self._stop.is_set():
             try:
-                if self._is_done(crew):
+                if self._go_on(crew):
                     return EXIT_DONE
                 self._failing_since = None
             except storage_failures() as error:
@@ -97,7 +97,7 @@ class TrialWorker:
                     return EXIT_FAILED
         return EXIT_INTERRUPTED
 
-    def _is_done(self, crew: Crew) -> bool:
+    def _go_on(self, crew: Crew) -> bool:
         """Work on one trial, or wait for those of others; whether nothing is left to do."""
         if self._lease is not None:  # the storage failed in the middle of that trial, and may still do
             self._lease.release()
