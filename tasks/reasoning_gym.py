@@ -20,6 +20,7 @@ from tasks.extraction import normalised, tagged_answer
 from tasks.reasoning_gym_catalogue import BROKEN, VERIFIER_ONLY, WITH_EXPRESSION
 from tasks.splits import draw
 from tasks.verifiers.catalogue import VERIFIERS
+from tasks.verifiers.text import same_rows
 
 NUM_ALPHABET_PROBLEMS = 64
 MAX_ANSWER_LENGTH = 20_000
@@ -112,10 +113,13 @@ class ReasoningGym(Task):
         )
 
     def _is_right(self, answer: str, index: int) -> bool:
+        """The dataset's own answer is right even where its settings make it too long for the verifier."""
         entry = self._entry(index)
         gold = entry["answer"] or ""
         if len(answer) > max(MAX_ANSWER_LENGTH, 2 * len(gold)):
             return False
+        if entry["answer"] is not None and same_rows(answer, gold, {}):
+            return True
         return VERIFIERS[self.dataset](answer, gold, entry["metadata"])
 
     def _entry(self, index: int) -> Mapping[str, Any]:

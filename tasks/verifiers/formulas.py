@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import reduce
+from operator import and_
 
 from tasks.expressions import evaluate
 from tasks.polynomials import derivative, polynomial
@@ -10,6 +12,7 @@ from tasks.propositions import is_variable, truth_table
 from tasks.verifiers.reading import Facts
 
 TWENTY_FOUR = 24
+CONSTANTS = frozenset("CcKk")
 
 
 def sum_to_target(answer: str, gold: str, facts: Facts) -> bool:
@@ -31,11 +34,14 @@ def _is_sum(answer: str, numbers: list[int], target: int) -> bool:
 
 
 def antiderivative(answer: str, gold: str, facts: Facts) -> bool:
-    """A polynomial whose derivative is the integrand, with a constant of any name or without."""
+    """A polynomial whose derivative is the integrand, with a constant, C or K, or without."""
+    variable = facts["variable"]
     try:
-        return derivative(polynomial(answer), facts["variable"]) == polynomial(facts["integrand"])
+        value, integrand = polynomial(answer), polynomial(facts["integrand"])
     except ValueError:
         return False
+    names = {name for monomial in value for name, _ in monomial}
+    return names <= {variable, *CONSTANTS} and derivative(value, variable) == integrand
 
 
 def valid_conclusion(answer: str, gold: str, facts: Facts) -> bool:
@@ -43,12 +49,9 @@ def valid_conclusion(answer: str, gold: str, facts: Facts) -> bool:
     names = sorted(facts["variables"])
     everywhere = 2 ** (2 ** len(names)) - 1
     try:
-        conclusion = truth_table(answer, names)
+        conclusion, *premises = [truth_table(text, names) for text in (answer, *facts["premises"])]
     except ValueError:
         return False
     if conclusion == everywhere or is_variable(answer):
         return False
-    premises: int = everywhere
-    for premise in facts["premises"]:
-        premises &= truth_table(premise, names)
-    return premises & ~conclusion == 0
+    return bool(reduce(and_, premises, everywhere) & ~conclusion == 0)

@@ -136,6 +136,14 @@ def test_what_is_wrong_has_no_credit_though_the_library_may_give_some(dataset, r
     assert [task.grade(p, said) for p, said in answered if said != p.answer] == [0.0] * 6
 
 
+def test_the_dataset_s_own_answer_is_right_beyond_what_its_verifier_reads():
+    degrees = {"min_degree": 140, "max_degree": 150}
+    task = ReasoningGym(dataset="simple_integration", config=degrees, size=20, scorer="verifier")
+    problem = task.problem("train", 0, 0)
+    assert "**14" in problem.answer
+    assert (task.grade(problem, problem.answer), task.grade(problem, "C")) == (1.0, 0.0)
+
+
 def test_an_answer_far_longer_than_any_is_wrong_and_not_read():
     task = ReasoningGym(dataset="chain_sum", scorer="verifier")
     problem = task.problem("train", 0, 0)

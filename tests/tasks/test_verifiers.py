@@ -326,6 +326,13 @@ RIGHT_AND_WRONG = {
         ["2*X**3 - X**2/3 + C", "C - X**2/3 + 2*X**3", "2*X**3-X**2/3", "X**2*(2*X - 1/3) + K + 7", "(6*X**3 - X**2)/3 + C"],
         ["2*X**3 + C", "2*X**3 - X**2/3 + C*X", "2*x**3 - x**2/3", "2X^3", "0", "C", "6*X**2 - 2*X/3", "nan", "diff(X)", ""],
     ),
+    "antiderivatives of nothing": (
+        formulas.antiderivative,
+        "0 + C",
+        {"variable": "x", "integrand": "0"},
+        ["0 + C", "C", "K", "7", "0"],
+        ["nan", "inf", "None", "True", "yes", "P", "x", "C*x", ""],
+    ),
     "conclusions": (
         formulas.valid_conclusion,
         "",
@@ -360,6 +367,26 @@ def test_a_probability_is_no_prefix_and_not_nothing(numerator, denominator, righ
     gold = format(numerator / denominator, ".10g")
     assert {answer: numbers.near_probability(answer, gold, facts) for answer in [gold, *right]} == dict.fromkeys([gold, *right], True)  # fmt: skip
     assert {answer: numbers.near_probability(answer, gold, facts) for answer in wrong} == dict.fromkeys(wrong, False)  # fmt: skip
+
+
+def test_a_list_of_all_moves_solves_nothing_though_it_does_for_the_library():
+    from reasoning_gym.games.boxnet import action_from_response
+    from reasoning_gym.games.rush_hour import Board
+
+    board = "ooooox" + "oooBoo" + "AAoBoo" + "oooooo" + "oooooo" + "oooooo"
+    every_move = "A+9 A-9 B-9 B+9 A+9"
+    theirs = Board(board)
+    theirs.perform_moves(every_move)
+    assert theirs.solved
+    assert not boards.driven_cars(every_move, "", {"board_config": board})
+
+    squares = {"0.5_0.5": ["box_red"], "0.5_1.5": ["target_red"], "1.5_0.5": [], "1.5_1.5": []}
+    here, there = [0.5, 0.5], [0.5, 1.5]
+    plan = {f"Agent{at}": f"move(box_red, square{there})" for at in (here, [1.5, 1.5])}
+    every_plan = [plan, {f"Agent{at}": "move(box_red, target_red)" for at in (here, there)}]
+    left = action_from_response(squares, every_plan)
+    assert not any("box_red" in things for things in left.values())
+    assert not boards.matched_boxes(json.dumps(every_plan), "", {"initial_state": squares})
 
 
 def test_a_number_is_read_to_the_last_digit_or_not_at_all():

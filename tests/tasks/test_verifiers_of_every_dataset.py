@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 from gym_problems import DATASETS, entry, is_right, library_says_right, settings, solution, verifying
@@ -59,6 +60,21 @@ HAPPEN_TO_BE_RIGHT = {
     ("puzzle24", "6*2*2*1"),
     ("rush_hour", "A+1"),
 }
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_any_text_is_right_or_wrong(dataset):
+    """Nothing comes out of a verifier but a verdict, of right answers with slips and of random characters."""
+    rng = Random(dataset)
+    for number in range(60):
+        letters = list((solution(dataset, number % 3) or "") if number % 3 else "")
+        for _ in range(rng.randint(1, 20)):
+            place = rng.randrange(len(letters) + 1)
+            letters[place : place + rng.randrange(2)] = rng.choice(CHARACTERS) * rng.randrange(2)
+        assert is_right(dataset, number % 3, "".join(letters)) in (True, False)
+
+
+CHARACTERS = "0123456789abcABCXyPQ[]{}(),.:;=+-*/×→∧∨¬ \n'\"$\\_<>|#eE\x00\ud800٣²"
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
