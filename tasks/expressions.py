@@ -4,7 +4,8 @@
     product  = atom { ("*" | "/") atom }
     atom     = digits | "(" sum ")"
 
-There is no sign before a number, no power, no decimal point and no leading zero; spaces are allowed.
+There is no power, no decimal point and no leading zero; spaces are allowed.  A sign before an atom, ``-2``
+or ``3*-2``, is read only where the caller asks for it.
 Length, depth and size of the numbers are limited, so a value is found, or refused, in microseconds.
 """
 
@@ -29,15 +30,15 @@ class Evaluation(NamedTuple):
     numbers: list[int]
 
 
-def evaluate(text: str) -> Evaluation:
-    """Value an expression.
+def evaluate(text: str, *, signed: bool = False) -> Evaluation:
+    """Value an expression; ``signed`` also takes a minus or a plus before an atom.
 
     Raises:
         ValueError: it is malformed, divides by zero, or is over a limit.
     """
     if len(text) > MAX_LENGTH:
         raise ValueError(f"expression must have at most {MAX_LENGTH} characters, got {len(text)}")
-    reader = _Reader(tokens=_tokens(text))
+    reader = _Reader(tokens=_tokens(text), signed=signed)
     value = reader.sum(depth=0)
     if reader.next:
         raise ValueError(f"expression must end, got {reader.next!r}")
@@ -61,6 +62,7 @@ class _Reader:
     """Recursive descent over the tokens; one method for each line of the grammar."""
 
     tokens: list[str]
+    signed: bool
     place: int = 0
     numbers: list[int] = field(default_factory=list)
 
@@ -90,15 +92,18 @@ class _Reader:
         return value
 
     def atom(self, depth: int) -> Fraction:
+        sign = 1
+        while self.signed and self.next in ("+", "-"):
+            sign = -sign if self.take() == "-" else sign
         token = self.take()
         if token == "(":
-            return self._inside_parentheses(depth + 1)
+            return sign * self._inside_parentheses(depth + 1)
         if not token.isdigit():
             raise ValueError(f"expression needs a number, got {token or 'its end'!r}")
         if len(token) > MAX_DIGITS:
             raise ValueError(f"expression must have numbers of at most {MAX_DIGITS} digits, got {len(token)}")
         self.numbers.append(int(token))
-        return Fraction(self.numbers[-1])
+        return Fraction(sign * self.numbers[-1])
 
     def _inside_parentheses(self, depth: int) -> Fraction:
         if depth > MAX_DEPTH:

@@ -85,6 +85,23 @@ def test_the_costliest_text_within_the_limits_takes_few_steps_on_small_numbers(t
     assert max(value.numerator.bit_length(), value.denominator.bit_length()) < 30 * 25  # 10^9 < 2^30
 
 
+@pytest.mark.parametrize(
+    ("text", "value", "numbers"),
+    [
+        ("-2", -2, [2]),
+        ("-1 + 72*(89 - 77)/1", 863, [1, 72, 89, 77, 1]),
+        ("3*-2", -6, [3, 2]),
+        ("-(2+3)*2", -10, [2, 3, 2]),
+        ("2--3", 5, [2, 3]),
+        ("+-+2", -2, [2]),
+    ],
+)
+def test_signs_are_read_where_they_are_asked_for(text, value, numbers):
+    assert evaluate(text, signed=True) == (value, numbers)
+    with pytest.raises(ValueError, match="expression needs a number, got"):
+        evaluate(text)
+
+
 def num_calls(function):
     """Calls and returns of Python and C functions while it runs: the same on any machine under any load."""
     count = 0

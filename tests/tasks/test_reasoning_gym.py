@@ -97,6 +97,69 @@ def test_workers_load_the_library_before_the_clock_runs():
         assert pool.grade([problem], ["junk"]).num_timeouts == 0
 
 
+@pytest.mark.parametrize(
+    "dataset", ["binary_matrix", "futoshiki", "mini_sudoku", "n_queens", "rotate_matrix", "tower_of_hanoi"]
+)
+def test_a_right_answer_of_many_lines_passes_the_verifier(dataset):
+    settings = {"min_board_size": 4, "max_board_size": 4} if dataset == "futoshiki" else {}
+    task = ReasoningGym(dataset=dataset, config=settings, size=50, scorer="verifier")
+    problem = task.problem("train", 0, 0)
+    assert "\n" in problem.answer
+    assert task.grade(problem, f"I think\n<answer>\n{problem.answer}\n</answer> is right") == 1.0
+    assert task.grade(problem, problem.answer.replace("\n", " ")) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("dataset", "response"),
+    [
+        ("complex_arithmetic", "nan"),
+        ("coin_flip", "0"),
+        ("polynomial_equations", "junk"),
+        ("puzzle24", "6*2*2*1"),
+        ("word_sorting", "{}, and, more"),
+        ("spell_backward", "{}junk"),
+        ("figlet_font", "{}junk"),
+        ("letter_jumble", "{} junk"),
+        ("number_sorting", "[NaN, NaN, NaN]"),
+        ("calendar_arithmetic", "0"),
+        ("gsm_symbolic", "not {}"),
+        ("gsm_symbolic", "{} thousand"),
+        ("time_intervals", "99 days, 99:99"),
+        ("quantum_lock", "nan, a cab"),
+    ],
+)
+def test_what_is_wrong_has_no_credit_though_the_library_may_give_some(dataset, response):
+    small = {"puzzle24": {"operators": ["+", "*"]}, "quantum_lock": {"difficulty": 3}}
+    task = ReasoningGym(dataset=dataset, config=small.get(dataset, {}), scorer="verifier")
+    problems = [task.problem("train", 0, index) for index in range(6)]
+    answered = [(problem, response.format(problem.answer)) for problem in problems]
+    assert [task.grade(p, said) for p, said in answered if said != p.answer] == [0.0] * 6
+
+
+def test_the_dataset_s_own_answer_is_right_beyond_what_its_verifier_reads():
+    degrees = {"min_degree": 140, "max_degree": 150}
+    task = ReasoningGym(dataset="simple_integration", config=degrees, size=20, scorer="verifier")
+    problem = task.problem("train", 0, 0)
+    assert "**14" in problem.answer
+    assert (task.grade(problem, problem.answer), task.grade(problem, "C")) == (1.0, 0.0)
+
+
+def test_an_answer_far_longer_than_any_is_wrong_and_not_read():
+    task = ReasoningGym(dataset="chain_sum", scorer="verifier")
+    problem = task.problem("train", 0, 0)
+    assert task.grade(problem, f"<answer>{' ' * 100}{problem.answer}</answer>") == 1.0
+    assert task.grade(problem, f"<answer>{' ' * 20_000}{problem.answer}</answer>") == 0.0
+
+
+def test_a_dataset_that_a_later_version_adds_is_refused(monkeypatch):
+    from reasoning_gym.factory import DATASETS
+
+    monkeypatch.setitem(DATASETS, "of_tomorrow", DATASETS["chain_sum"])
+    for scorer in ("exact", "verifier"):
+        with pytest.raises(ValueError, match=r"dataset of_tomorrow is refused: .*; name another dataset"):
+            ReasoningGym(dataset="of_tomorrow", scorer=scorer)
+
+
 @pytest.mark.parametrize("dataset", BROKEN)
 def test_broken_datasets_are_refused_with_the_reason(dataset):
     with pytest.raises(ValueError, match=f"dataset {dataset} is refused: it"):
