@@ -1,0 +1,300 @@
+"""Whether an answer that was read is the gold one: the rules of ``docs/answers.md``, one function each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tasks.math_exact import exact
+from tasks.math_names import same_unit
+from tasks.math_size import MAX_ITEMS
+from tasks.math_terms import (
+    INFINITY,
+    Answer,
+    Group,
+    Matrix,
+    Numeral,
+    Quantity,
+    Relation,
+    Term,
+    Union,
+    Unread,
+    Words,
+    negative,
+    number,
+)
+from tasks.math_values import close, equal, factor, is_affine
+
+TOLERANCE = 0.01
+"""How far the sides of a stated equation of numbers may be apart: 1/3 = 0.33 is a rounding, 7 = 12 is none."""
+
+_MIRRORED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
+
+
+def same(gold: Answer, answer: Answer) -> bool:
+    """Whether the answer is the gold one; the order of arguments matters."""
+    if isinstance(gold, Relation) or isinstance(answer, Relation):
+        return _same_relations(gold, answer)
+    if isinstance(gold, Union) != isinstance(answer, Union):
+        gold, answer = _as_union(gold), _as_union(answer)
+    if isinstance(gold, Group) and isinstance(answer, Group):
+        return _same_groups(gold, answer)
+    if isinstance(gold, Quantity) and isinstance(answer, Quantity):
+        return _same_quantities(gold, answer)
+    if isinstance(gold, Numeral) or isinstance(answer, Numeral):
+        return _same_numerals(gold, answer)
+    if isinstance(gold, Union) and isinstance(answer, Union):
+        ordered = gold.operator == r"\setminus"
+        return gold.operator == answer.operator and _same_items(gold.parts, answer.parts, ordered=ordered)
+    if isinstance(gold, Matrix) and isinstance(answer, Matrix):
+        return (
+            gold.bars == answer.bars
+            and [len(row) for row in gold.rows] == [len(row) for row in answer.rows]
+            and all(same(*pair) for rows in zip(gold.rows, answer.rows) for pair in zip(*rows))
+        )
+    if isinstance(gold, Words | Unread) and isinstance(answer, Words | Unread):
+        return gold == answer
+    return False
+
+
+def _same_quantities(gold: Quantity, answer: Quantity) -> bool:
+    if not same_unit(gold.unit, answer.unit):
+        return False
+    if _infinite(gold.term) or _infinite(answer.term):
+        return _infinite(gold.term) == _infinite(answer.term)
+    if gold.percent == answer.percent:
+        return equal(gold.term, answer.term)
+    if equal(_hundredth(gold), _hundredth(answer)):
+        return True
+    if not equal(gold.term, answer.term):
+        return False
+    # A percent sign is a unit where the question has asked for one; but half a percent is no half.
+    value = exact(gold.term)
+    return gold.percent or (value is not None and abs(value) > 1)
+
+
+def _hundredth(quantity: Quantity) -> Term:
+    return Term("quotient", (quantity.term, number(100))) if quantity.percent else quantity.term
+
+
+def _infinite(term: Term) -> int:
+    """1 for infinity, -1 for its negative, 0 for anything else."""
+    if term == INFINITY:
+        return 1
+    return -1 if term == negative(INFINITY) else 0
+
+
+def _same_numerals(gold: Answer, answer: Answer) -> bool:
+    """Digits and base; digits without a base are in that of the gold answer."""
+    if isinstance(gold, Numeral) and isinstance(answer, Numeral):
+        return gold == answer
+    if isinstance(gold, Numeral) and isinstance(answer, Quantity) and not answer.unit and not answer.percent:
+        value = exact(answer.term)
+        return value is not None and answer.term.operation == "number" and gold.digits == str(value)
+    return False
+
+
+def _same_groups(gold: Group, answer: Group) -> bool:
+    if gold.is_set or answer.is_set:
+        if not (gold.is_set and answer.is_set):
+            plain = answer if gold.is_set else gold
+            return plain.is_list and _same_items(gold.items, answer.items, ordered=False)
+        return _same_items(_distinct(gold.items), _distinct(answer.items), ordered=False)
+    if gold.is_list and answer.is_list:
+        return _same_items(gold.items, answer.items, ordered=all(map(_is_name, gold.items)))
+    if gold.is_list != answer.is_list and "[" in (gold.opening, answer.opening):
+        return False
+    if (
+        not gold.is_list
+        and not answer.is_list
+        and (gold.opening, gold.closing)
+        != (
+            answer.opening,
+            answer.closing,
+        )
+    ):
+        return False
+    return _same_items(gold.items, answer.items, ordered=True)
+
+
+def _as_union(answer: Answer) -> Answer:
+    """A list of inequalities as the union of their intervals; anything else as it is."""
+    if not isinstance(answer, Group) or not answer.is_list:
+        return answer
+    intervals = [as_interval(item) if isinstance(item, Relation) else None for item in answer.items]
+    found = tuple(interval for interval in intervals if interval is not None)
+    return Union(r"\cup", found) if len(found) == len(intervals) else answer
+
+
+def _is_name(answer: Answer) -> bool:
+    """Whether an item names something, so that an order of such items is an answer."""
+    return isinstance(answer, Words) or (isinstance(answer, Quantity) and answer.term.operation == "symbol")
+
+
+def _distinct(items: Sequence[Answer]) -> list[Answer]:
+    kept: list[Answer] = []
+    for item in items[:MAX_ITEMS]:
+        if not any(same(other, item) for other in kept):
+            kept.append(item)
+    return [*kept, *items[MAX_ITEMS:]]
+
+
+def _same_items(gold: Sequence[Answer], answer: Sequence[Answer], *, ordered: bool) -> bool:
+    if len(gold) != len(answer):
+        return False
+    if ordered or len(gold) > MAX_ITEMS:
+        return all(map(same, gold, answer))
+    left = list(answer)
+    for item in gold:
+        found = next((place for place, other in enumerate(left) if same(item, other)), None)
+        if found is None:
+            return False
+        del left[found]
+    return True
+
+
+def _same_relations(gold: Answer, answer: Answer) -> bool:
+    if isinstance(gold, Relation) and isinstance(answer, Relation):
+        return _both_relations(gold, answer)
+    if isinstance(gold, Relation):
+        interval = as_interval(gold)
+        if interval is not None and isinstance(answer, Group):
+            return same(interval, answer)
+        claimed = _claimed(gold)
+        return claimed is not None and _is_assigned(gold.sides[0]) and same(claimed, answer)
+    assert isinstance(answer, Relation), "one of them is"
+    interval = as_interval(answer)
+    if interval is not None:
+        return isinstance(gold, Group) and not gold.is_list and same(gold, interval)
+    if set(answer.operators) <= {"=", r"\approx"} and r"\approx" in answer.operators:
+        return any(same(gold, side) for side in _about(answer))
+    claimed = _claimed(answer)
+    return claimed is not None and same(gold, claimed)
+
+
+def _claimed(relation: Relation) -> Answer | None:
+    """What a relation says that something is; None for one that says no such thing, or is no statement."""
+    if relation.operators == (r"\in",):
+        return relation.sides[1]
+    if not set(relation.operators) <= {"=", r"\equiv"}:
+        return None
+    first, last = relation.sides[0], relation.sides[-1]
+    if "=" in relation.operators and not _consistent(relation):
+        return None
+    if _is_variable(last) and not _is_variable(first):
+        return first
+    if isinstance(first, Quantity) and is_affine(first.term) and isinstance(last, Quantity):
+        return None if not last.term.symbols else last  # 2x = 10 is to be solved
+    return last
+
+
+def _about(relation: Relation) -> list[Answer]:
+    """The last side, and the one that it rounds, where it does."""
+    before, last = relation.sides[-2], relation.sides[-1]
+    if not _consistent(relation):
+        return []
+    return [before, last] if relation.operators[-1] == r"\approx" else [last]
+
+
+def _consistent(relation: Relation) -> bool:
+    """Whether the sides that are numbers are about the same."""
+    numbers = [side for side in relation.sides if isinstance(side, Quantity) and not side.term.symbols]
+    return all(
+        exact(one.term) == exact(numbers[-1].term) is not None
+        or close(_hundredth(one), _hundredth(numbers[-1]), TOLERANCE)
+        or close(one.term, numbers[-1].term, TOLERANCE)
+        for one in numbers[:-1]
+    )
+
+
+def _is_variable(side: Answer) -> bool:
+    return isinstance(side, Quantity) and side.term.operation == "symbol"
+
+
+def _is_assigned(side: Answer) -> bool:
+    """Whether the left side of a gold answer only names what is on the right: x, f(x), A/B."""
+    if not isinstance(side, Quantity):
+        return isinstance(side, Words | Unread | Group)
+    return bool(side.term.symbols) and all(
+        part.operation in ("symbol", "product", "quotient", "abs") for part in side.term.walk()
+    )
+
+
+def _both_relations(gold: Relation, answer: Relation) -> bool:
+    equations = {"=", r"\equiv"}
+    if set(gold.operators) <= equations and set(answer.operators) <= equations:
+        first, last = (gold.sides[0], gold.sides[-1]), (answer.sides[0], answer.sides[-1])
+        if same(first[0], last[0]) and same(first[1], last[1]):
+            return True
+        return _proportional(first, last, lambda ratio: True)
+    if gold.operators == answer.operators and all(map(same, gold.sides, answer.sides)):
+        return True
+    mirrored = _mirrored(answer)
+    turned = mirrored is not None and gold.operators == mirrored.operators
+    if mirrored is not None and turned and all(map(same, gold.sides, mirrored.sides)):
+        return True
+    ours, theirs = as_interval(gold), as_interval(answer)
+    if ours is not None and theirs is not None:
+        return _variable_of(gold) == _variable_of(answer) and same(ours, theirs)
+    if len(gold.operators) != 1 or len(answer.operators) != 1:
+        return False
+    sides = (gold.sides[0], gold.sides[1])
+    if gold.operators == answer.operators:
+        unsigned = gold.operators == (r"\ne",)
+        if _proportional(sides, (answer.sides[0], answer.sides[1]), lambda ratio: unsigned or ratio.real > 0):
+            return True
+    return (
+        mirrored is not None
+        and turned
+        and _proportional(sides, (mirrored.sides[0], mirrored.sides[1]), lambda ratio: ratio.real > 0)
+    )
+
+
+def _mirrored(relation: Relation) -> Relation | None:
+    if not all(operator in _MIRRORED for operator in relation.operators):
+        return None
+    return Relation(
+        relation.sides[::-1], tuple(_MIRRORED[operator] for operator in reversed(relation.operators))
+    )
+
+
+def _proportional(
+    gold: tuple[Answer, Answer], answer: tuple[Answer, Answer], wanted: Callable[[complex], bool]
+) -> bool:
+    """Whether left minus right is the same up to a factor that is wanted."""
+    terms = [side.term for side in (*gold, *answer) if isinstance(side, Quantity) and not side.unit]
+    if len(terms) != 4 or any(_infinite(term) for term in terms):
+        return False
+    differences = [Term("sum", (terms[place], negative(terms[place + 1]))) for place in (0, 2)]
+    if not differences[0].symbols or differences[0].symbols != differences[1].symbols:
+        return False
+    ratio = factor(*differences)
+    return ratio is not None and abs(ratio.imag) < 1e-12 * abs(ratio) and wanted(ratio)
+
+
+def as_interval(relation: Relation) -> Group | None:
+    """The interval that an inequality of one variable is: x > 3, or 1 < x <= 3; None for anything else."""
+    if not all(operator in _MIRRORED for operator in relation.operators) or _variable_of(relation) is None:
+        return None
+    if all(operator in (">", r"\ge") for operator in relation.operators):
+        relation = _mirrored(relation) or relation
+    sides, operators = relation.sides, relation.operators
+    if not all(operator in ("<", r"\le") for operator in operators) or len(sides) > 3:
+        return None
+    low: tuple[Answer, str] = (Quantity(negative(INFINITY)), "<")
+    high: tuple[Answer, str] = (Quantity(INFINITY), "<")
+    place = next(place for place, side in enumerate(sides) if _is_variable(side))
+    if len(sides) == 3 and place != 1:
+        return None
+    if place > 0:
+        low = (sides[place - 1], operators[place - 1])
+    if place < len(sides) - 1:
+        high = (sides[place + 1], operators[place])
+    return Group("(" if low[1] == "<" else "[", ")" if high[1] == "<" else "]", (low[0], high[0]))
+
+
+def _variable_of(relation: Relation) -> str | None:
+    """The variable that one side is, where the others are numbers."""
+    names = [side.term.name for side in relation.sides if isinstance(side, Quantity) and _is_variable(side)]
+    others = [side for side in relation.sides if not _is_variable(side)]
+    closed = all(isinstance(side, Quantity) and not side.term.symbols for side in others)
+    return names[0] if len(names) == 1 and closed else None
