@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tasks.math_names import CONSTANTS, FUNCTIONS, NO_UNITS, SCALES, TWO_LETTER_WORDS, UNITS, unit_of
+from tasks.math_names import (
+    ATTACHED,
+    CONSTANTS,
+    FUNCTIONS,
+    NO_UNITS,
+    SCALES,
+    TWO_LETTER_WORDS,
+    UNITS,
+    unit_of,
+)
 from tasks.math_parser import term_of
 from tasks.math_size import is_tame
 from tasks.math_terms import (
@@ -273,6 +282,6 @@ def _is_unit_word(tokens: Sequence[Token], place: int) -> bool:
     if token.text in FUNCTIONS or token.text in CONSTANTS or token.text in SCALES:
         return False
     if token.text in UNITS:
-        return len(token.text) > 1 or (token.spaced and before.kind == "number")
+        return token.text in ATTACHED or (token.spaced and (len(token.text) > 1 or before.kind == "number"))
     is_noun = len(token.text) >= 3 and bool(re.search(r"[aeiou]", token.text.lower()))
     return token.spaced and is_noun and token.text.lower() not in NO_UNITS

@@ -220,6 +220,9 @@ def _is_assigned(side: Answer) -> bool:
 
 
 def _both_relations(gold: Relation, answer: Relation) -> bool:
+    if (gold.operators == (r"\in",)) != (answer.operators == (r"\in",)):
+        ours, theirs = (side.sides[1] if side.operators == (r"\in",) else side for side in (gold, answer))
+        return same(ours, theirs)
     equations = {"=", r"\equiv"}
     if set(gold.operators) <= equations and set(answer.operators) <= equations:
         first, last = (gold.sides[0], gold.sides[-1]), (answer.sides[0], answer.sides[-1])

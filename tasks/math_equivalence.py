@@ -22,6 +22,10 @@ __all__ = ["choice_of", "equivalent", "plain_number", "prepare", "tidied"]
 
 _CHOICE = re.compile(r"(?:option|choice|answer)?\s*(?:\(([A-Za-z])\)|([A-Za-z])\)?)[.:]?", re.IGNORECASE)
 _LABELLED = re.compile(r"(?:\(([A-Z])\)|([A-Z])[.):])\s*(\S.*)", re.DOTALL)
+_TAKEN_BACK = re.compile(
+    r"\b(?:not|wrong|incorrect|never|neither|nor|isn)\b|n['’]t\b|(?:\bor|\band|,)\s*\(?[A-Z]\)?(?![\w(^_=<>+*/-])"
+)
+"""What makes a choice with its text none: "(A) 12 is wrong", "(A) 12 or (B)"."""
 
 
 @lru_cache(maxsize=2**16)
@@ -52,13 +56,20 @@ def equivalent(gold: str, answer: str) -> bool:
 def choice_of(text: str) -> tuple[str, str] | None:
     r"""The letter of a choice and what it stands for: ``C``, ``(C)``, ``\textbf{(C) } 12``; None for neither."""
     bare = re.sub(r"\\(?:text[a-z]*|math[a-z]+|mbox|operatorname)\s*\{([^{}]*)\}", r" \1 ", text)
-    bare = re.sub(r"\\[ ,;:!]|\\q?quad|[$~*`]", " ", bare).strip().rstrip(".").strip()
+    bare = (
+        re.sub(r"\\[ ,;:!]|\\(?:q?quad|displaystyle|textstyle)(?![A-Za-z])|[$~*`]", " ", bare)
+        .strip()
+        .rstrip(".")
+        .strip()
+    )
     alone = _CHOICE.fullmatch(bare)
     if alone:
         letter = alone[1] or alone[2]
         return (letter.upper() if alone[1] or len(bare) > 1 else letter), ""
     labelled = _LABELLED.fullmatch(bare)
-    return (labelled[1] or labelled[2], labelled[3]) if labelled else None
+    if labelled is None or _TAKEN_BACK.search(labelled[3]):
+        return None
+    return labelled[1] or labelled[2], labelled[3]
 
 
 @lru_cache(maxsize=2**14)

@@ -94,6 +94,9 @@ _UNITS = {
 UNITS = {word: unit for unit, words in _UNITS.items() for word in (unit, *words.split())}
 """Units by how they are written; each to one way of writing it."""
 
+ATTACHED = _words("cm mm km kg mg ml mL lb lbs ft oz mph kmh hr hrs sec th st nd rd")
+"""Units that may follow a number without a space, and are no product of variables."""
+
 DIMENSIONS = frozenset(("square", "cubic", "per"))
 
 NO_UNITS = _words(

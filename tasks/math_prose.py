@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from tasks.extraction import tagged_answer
 from tasks.math_answers import answers_of
-from tasks.math_names import CONSTANTS, FUNCTIONS, NO_UNITS, SCALES, UNITS
+from tasks.math_equivalence import choice_of
+from tasks.math_names import CONSTANTS, FUNCTIONS, NO_UNITS, SCALES, TWO_LETTER_WORDS, UNITS
 from tasks.math_size import MAX_LENGTH
 from tasks.math_terms import Answer, Group, Quantity, Relation, Unread, Words
 
@@ -105,7 +106,7 @@ def stated(line: str) -> list[str]:
     for reading in (line, *_tails(line)):
         if _is_expression(reading):
             return [reading]
-    readings = [line, *_tails(line)]
+    readings = [reading for reading in (line, *_tails(line)) if _is_text(reading)]
     letter = _LETTER.search(line) or _LAST_LETTER.search(line)
     if letter and not _BEFORE.search(line[: letter.start(letter.lastindex or 0)].rstrip("( ")):
         readings.append((letter[1] or letter[2]).upper())
@@ -135,12 +136,26 @@ def _tails(line: str) -> list[str]:
 def _is_expression(text: str) -> bool:
     """Whether a text is an expression as a whole, and neither words nor steps of a calculation."""
     answers = answers_of(text.strip().rstrip("."))
-    words = [word for word in _WORD.findall(text) if word not in _READ_AS_ONE]
+    words = [word for word in _WORD.findall(text) if word not in _READ_AS_ONE and not _is_product(word)]
     return any(
         _is_read(answer)
         and not (isinstance(answer, Group) and answer.is_list and all(map(_is_worked_out, answer.items)))
         and (not words or (isinstance(answer, Quantity) and bool(answer.unit)))
         for answer in answers
+    )
+
+
+def _is_product(word: str) -> bool:
+    """Whether two letters are variables, and no word."""
+    return len(word) == 2 and word.lower() not in TWO_LETTER_WORDS
+
+
+def _is_text(text: str) -> bool:
+    """Whether a text is words, or a choice with its text, and no expression that could be taken for one."""
+    return choice_of(text) is not None or all(
+        isinstance(item, Words | Unread)
+        for answer in answers_of(text)
+        for item in (answer.items if isinstance(answer, Group) and answer.is_list else (answer,))
     )
 
 

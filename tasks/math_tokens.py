@@ -74,7 +74,9 @@ def tokens_of(text: str, *, thousands: bool) -> list[Token]:
         if match is None or match.lastgroup is None:
             raise NotReadError
         written = match[0].replace(",", "") if match.lastgroup == "number" else match[0]
-        token = Token(match.lastgroup, _ALIASES.get(written, written), start.end() > place)
+        known = _ALIASES.get(written, written)
+        kind = "sign" if match.lastgroup == "command" and known[0] != "\\" else match.lastgroup
+        token = Token(kind, known, start.end() > place)
         if token.kind == "number" and len(written) > MAX_DIGITS:
             raise NotReadError
         depth += (token.text in ("(", "[", r"\{")) - (token.text in (")", "]", r"\}"))

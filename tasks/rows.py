@@ -1,8 +1,8 @@
 """Rows of a data set, each with its place: from JSON lines, from Parquet, from a hub.
 
-Numbers keep their text: those of JSON are ``Decimal`` where they are not whole, and so are floating-point
-numbers of a table that is not in double precision, whose shortest text is not Python's.  Errors name the
-file, the line and the cure.
+Numbers keep their text: those of JSON are ``Decimal`` where they are not whole, and those of a table that are
+in less than double precision are the numbers of their shortest text: 0.1, and not 0.10000000149.  Errors name
+the file, the line and the cure.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _exactly(kind: Any) -> Callable[[Any], Any] | None:
 
         precision = np.float32 if pa.types.is_float32(kind) else np.float16
         return lambda value: (
-            value if value is None or not math.isfinite(value) else Decimal(str(precision(value)))
+            value if value is None or not math.isfinite(value) else float(str(precision(value)))
         )
     if pa.types.is_struct(kind):
         inner = {field.name: convert for field in kind if (convert := _exactly(field.type))}
@@ -133,27 +133,14 @@ def _unreadable(path: str, reason: str | None) -> str:
 
 def _object(line: str, place: str, example: str) -> Row:
     try:
-        row = json.loads(
-            line, parse_float=Decimal, parse_constant=_Constant, object_pairs_hook=_without_repeated_keys
-        )
-        constants = {key: _constant_in(value) for key, value in row.items()} if isinstance(row, dict) else {}
+        row = json.loads(line, parse_float=Decimal, object_pairs_hook=_without_repeated_keys)
     except _RepeatedKeyError as error:
         raise ValueError(f"{place}: has the key {error.key!r} twice; keep one of them") from error
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{place}: is not JSON ({error}); write one object a line, {example}") from error
     if not isinstance(row, dict):
         raise ValueError(f"{place}: must be an object, got {line.strip()[:40]}; write {example}")
-    for key, constant in constants.items():
-        if constant is not None:
-            raise ValueError(
-                f"{place}: {key!r} holds {constant}, which is no number of JSON; write a number or a text, "
-                "or remove the line"
-            )
     return row
-
-
-class _Constant(str):
-    """NaN, Infinity or -Infinity, which Python's reader takes and JSON does not have."""
 
 
 class _RepeatedKeyError(ValueError):
@@ -169,10 +156,3 @@ def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise _RepeatedKeyError(key)
         found[key] = value
     return found
-
-
-def _constant_in(value: Any) -> str | None:
-    if isinstance(value, _Constant):
-        return value
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return next((found for item in items if (found := _constant_in(item)) is not None), None)
