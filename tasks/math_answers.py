@@ -31,7 +31,7 @@ from tasks.math_terms import (
     negative,
 )
 from tasks.math_text import readable
-from tasks.math_tokens import NotReadError, Token, match_of, split, text_of, tokens_of
+from tasks.math_tokens import NotReadError, Token, match_of, split, text_of, tokens_of, unread
 
 RELATIONS = ("=", "<", ">", r"\le", r"\ge", r"\ne", r"\in", r"\approx", r"\equiv", r"\sim")
 _IMPLIES = (r"\Rightarrow", r"\iff", r"\Leftrightarrow")
@@ -40,26 +40,50 @@ _MAX_SIGNS = 2
 """Most ``\\pm`` in one item."""
 
 
-def answers_of(text: str) -> list[Answer]:
-    """The readings of a text, one or two: 12,345 may be a number or a list.  None where it is no answer."""
+def answers_of(text: str, *, claimed: bool = True) -> list[Answer]:
+    """The readings of a text, one or two: 12,345 may be a number or a list.  None where it is no answer.
+
+    Of a text in which something is ``claimed``, what follows its last arrow of implication is the answer, and a
+    modulus is passed over; otherwise both are part of it.
+    """
     if not text.strip() or not is_tame(text):
         return []
     plain = readable(text)
     found: list[Answer] = []
     for thousands in (True, False):
         try:
-            answer = _answer(tokens_of(plain, thousands=thousands))
+            tokens = tokens_of(plain, thousands=thousands)
         except NotReadError:
-            answer = Unread(plain)
+            answer: Answer = Unread(plain)
+        else:
+            answer = _answer_or_text(_claimed(tokens) if claimed else tokens)
         if answer not in found:
             found.append(answer)
     return found
 
 
+def _claimed(tokens: Sequence[Token]) -> Sequence[Token]:
+    arrows = [place for place, token in enumerate(tokens) if token.text in _IMPLIES]
+    kept = tokens[arrows[-1] + 1 :] if arrows else tokens
+    for place, token in enumerate(kept):
+        after = kept[place + 1 :]
+        if token.text in (r"\pmod", r"\bmod", r"\mod") and (
+            len(after) == 1 or match_of(after) == len(after) - 1
+        ):
+            return kept[:place]
+    return kept
+
+
+def _answer_or_text(tokens: Sequence[Token]) -> Answer:
+    try:
+        return _answer(tokens)
+    except NotReadError:
+        return Unread(unread(tokens))
+
+
 def _answer(tokens: Sequence[Token]) -> Answer:
-    """What follows the last arrow of implication: one item, or a list."""
-    steps, _ = split(tokens, lambda token: token.text in _IMPLIES)
-    items, _ = split(steps[-1], _separates)
+    """One item, or a list."""
+    items, _ = split(tokens, _separates)
     items = [item for item in items if item] if len(items) > 1 else items
     if not items:
         raise NotReadError
@@ -104,11 +128,10 @@ def _side_or_text(tokens: Sequence[Token]) -> Answer:
     try:
         return _side(tokens)
     except NotReadError:
-        return Unread(text_of(tokens))
+        return Unread(unread(tokens))
 
 
 def _side(tokens: Sequence[Token]) -> Answer:
-    tokens = _without_modulus(tokens)
     if not tokens:
         raise NotReadError
     written = text_of(tokens).replace(" ", "")
@@ -127,13 +150,6 @@ def _side(tokens: Sequence[Token]) -> Answer:
             raise NotReadError
         return Union(operators[0].text, tuple(_side(part) for part in parts))
     return _bracketed(tokens) or _words(tokens) or _quantity(tokens)
-
-
-def _without_modulus(tokens: Sequence[Token]) -> Sequence[Token]:
-    return next(
-        (tokens[:place] for place, token in enumerate(tokens) if token.text in (r"\pmod", r"\bmod", r"\mod")),
-        tokens,
-    )
 
 
 def _joined_by_u(tokens: Sequence[Token]) -> tuple[list[Sequence[Token]], list[Token]]:
@@ -161,7 +177,7 @@ def _bracketed(tokens: Sequence[Token]) -> Answer | None:
     first, end = tokens[0], match_of(tokens)
     if first.kind == "begin":
         return _matrix(first.text, tokens[1:end]) if end == len(tokens) - 1 else None
-    if first.text not in ("(", "[", r"\{", r"\langle") or end != len(tokens) - 1:
+    if first.text not in ("(", "[", "{", r"\{", r"\langle") or end != len(tokens) - 1:
         return None
     inside = tokens[1:-1]
     if inside and inside[0].kind == "begin" and match_of(inside) == len(inside) - 1:
@@ -171,6 +187,8 @@ def _bracketed(tokens: Sequence[Token]) -> Answer | None:
     if not inside:
         return Group("{", "}", ()) if opening == "{" else None
     items, _ = split(inside, lambda token: token.text in (",", ";"))
+    if first.text == "{" and len(items) == 1:
+        return _side(inside)  # a group of LaTeX's
     if len(items) > 1:
         return Group(opening, closing, tuple(variant for item in items for variant in _all_of(item)))
     if opening == "{":

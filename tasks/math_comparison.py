@@ -34,6 +34,7 @@ def same(gold: Answer, answer: Answer) -> bool:
     """Whether the answer is the gold one; the order of arguments matters."""
     if isinstance(gold, Relation) or isinstance(answer, Relation):
         return _same_relations(gold, answer)
+    gold, answer = _alone(gold), _alone(answer)
     if isinstance(gold, Union) != isinstance(answer, Union):
         gold, answer = _as_union(gold), _as_union(answer)
     if isinstance(gold, Group) and isinstance(answer, Group):
@@ -114,6 +115,13 @@ def _same_groups(gold: Group, answer: Group) -> bool:
     ):
         return False
     return _same_items(gold.items, answer.items, ordered=True)
+
+
+def _alone(answer: Answer) -> Answer:
+    """A set of one number is that number: the solution set of an equation."""
+    if isinstance(answer, Group) and answer.is_set and len(answer.items) == 1:
+        return answer.items[0] if isinstance(answer.items[0], Quantity) else answer
+    return answer
 
 
 def _as_union(answer: Answer) -> Answer:

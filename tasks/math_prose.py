@@ -31,8 +31,11 @@ _ITALIC = re.compile(r"(?<![\w)*])([*_])(?=\S)([^*_\n]+)(?<=\S)\1(?![\w(*])")
 _FORMULA = re.compile(
     r"\$\$([^$]+)\$\$|(?<!\\)\$(?=\S)([^$\n]+)(?<=\S)\$(?![0-9])|\\\(([^\n]+?)\\\)|\\\[([^\n]+?)\\\]"
 )
+_TAG = re.compile(r"<(b|i|u|em|strong|code|p|span|div|mark|center)>([^<>]*)</\1>", re.IGNORECASE)
+_BULLET = re.compile(r"(?:[>*]|[-+](?=\s+[*_`$\\]))\s+")
 _ANCHOR = re.compile(
-    r"\b(?:is|are|be|equals|get|gives|have|makes|need|needs|was)\b\s*:?|[:=](?=\s)", re.IGNORECASE
+    r"\b(?:is|are|be|equals|get|gives|have|makes|need|needs|was)\b\s*:?|(?<![0-9\s]):(?=\s)|(?<![!<>=])=(?=\s)",
+    re.IGNORECASE,
 )
 _LETTER = re.compile(
     r"\b(?:answer|option|choice)\b(?:\s+(?:is|must be|would be))?\s*:?\s*(?:option|choice)?\s*(?:\(([A-Z])\)|([A-Z]))(?![\w'])",
@@ -45,15 +48,24 @@ _READ_AS_ONE = frozenset((*FUNCTIONS, *CONSTANTS, *SCALES, *UNITS, "and", "or", 
 _WORD_TOKENS = "|".join(sorted((*FUNCTIONS, *SCALES, "pi", "infinity"), key=len, reverse=True))
 _PIECE = (
     r"(?:\\text\{[^{}]*\}|\\[A-Za-z]+[0-9]{0,2}|\\[{}%$,!]|(?<![A-Za-z0-9])[0-9]+(?:[.,][0-9]+)*(?:[eE][-+]?[0-9]+)?|\.[0-9]+"
-    rf"|(?:{_WORD_TOKENS})[0-9]*(?![A-Za-z])|(?<![A-Za-z])[b-zB-HJ-Z](?![A-Za-z])|(?<![A-Za-z\s])[aAI](?![A-Za-z])"
+    rf"|(?:{_WORD_TOKENS})[0-9]*(?![A-Za-z])|(?<![A-Za-z'’])[b-zB-HJ-Z](?![A-Za-z])|(?<![A-Za-z\s'’])[aAI](?![A-Za-z])"
     r"|[aAI](?=\s?[-+*/^=_)])|[-+*/^_=<>!%()\[\]{},;|×÷√π∞≤≥≠≈±°²³½−·⋅∪])"
 )
 _RUN = re.compile(rf"{_PIECE}(?:\s*{_PIECE})*")
-_JOINS = re.compile(r"\s*[,;]?\s*(?:(?:and|or)\b)?\s*", re.IGNORECASE)
+_JOINS = re.compile(
+    r"\s*[,;]?\s*(?:(?:and|or|and/or)\b)?\s*,?\s*(?:(?:maybe|perhaps|possibly|alternatively|else|also|even)\b)?,?\s*",
+    re.IGNORECASE,
+)
 
 _BEFORE = re.compile(
-    r"(?:\bnot|n['’]t|\bnever|\bneither|\bnor|\bno longer|\brather than|\binstead of|\bother than|\bexcept|\bunlike|≠)\s*"
+    r"(?:\bnot|\bcannot|n['’]t|\bnever|\bneither|\bnor|\bno longer|\brather than|\binstead of|\bother than|\bexcept|\bunlike|\bexcluding|\b(?:any|every)thing but|\ball but"
+    r"|≠|!=|<>|¬|\\neq?|\\not|\\neg|\\lnot|\b(?:wrong|incorrect|false)(?:\s+\w+)?\s*(?:is|was|:|=))\s*"
     r"(?:(?:equals?|equal to|to|be|exactly|the|a|an|just|simply|merely|even|quite|actually|really|necessarily|answer|value|number|is)\b\s*){0,4}$",
+    re.IGNORECASE,
+)
+_PART = re.compile(
+    r"\b(?:half|twice|double|triple|thrice)\s*$|(?:%|\b(?:half|thirds?|quarters?|fourths?|fifths?|percent|multiples?|factors?|divisors?"
+    r"|squared?|cube|root|fraction|part|power|logarithm|double|inverse|reciprocal|negative|opposite|remainder))\s+of\s*$",
     re.IGNORECASE,
 )
 _COMPARED = re.compile(r"\bthan\s*$|\bthan\s+(?:the|a|about|exactly)\s*$", re.IGNORECASE)
@@ -119,9 +131,10 @@ def _plain(line: str) -> str:
     line = line.strip()
     if len(line) > MAX_LINE:
         line = line[-MAX_LINE:].partition(" ")[2]
+    line = _TAG.sub(r"\2", _BULLET.sub("", line, count=1) if _BULLET.match(line) else line).replace("=>", "⇒")
     for _ in range(2):
         line = _ITALIC.sub(r"\2", _STRONG.sub(r"\2", line))
-    return re.sub(r"^[>*]\s+", "", line).strip()
+    return line.strip()
 
 
 def _tails(line: str) -> list[str]:
@@ -129,8 +142,8 @@ def _tails(line: str) -> list[str]:
     end = 0
     for match in _ANCHOR.finditer(_FORMULA.sub(lambda formula: "x" * len(formula[0]), line)):
         end = match.end()
-    tail = line[end:].strip()
-    return [tail] if end and tail else []
+    before, tail = line[:end], line[end:].strip()
+    return [tail] if end and tail and not (_BEFORE.search(before) or _COMPARED.search(before)) else []
 
 
 def _is_expression(text: str) -> bool:
@@ -175,7 +188,7 @@ def _last_claim(line: str) -> str | None:
     while claims:
         claim = claims.pop()
         before, after = line[: claim.start].rstrip("$ \\("), line[claim.end :].lstrip("$\\)")
-        if _COMPARED.search(before):
+        if _COMPARED.search(before) or _PART.search(before):
             return None
         if _BEFORE.search(before) or _AFTER.match(after):
             struck.add(claim.text)
@@ -226,10 +239,10 @@ def _runs(line: str, start: int, end: int) -> Iterator[_Claim]:
 def _trimmed(run: str, start: int) -> _Claim | None:
     """A run without the punctuation around it; None where nothing is left, or a lone letter."""
     while run:
-        stripped = run.strip(" ,;=:")
-        if stripped.startswith((")", "]", "}", "*", "/", "^", "_", "!", "%", "<", ">")):
+        stripped = run.strip(" ,;=:≈")
+        if stripped.startswith((")", "]", "}")):
             stripped = stripped[1:]
-        if stripped.endswith(("(", "[", "{", "+", "-", "*", "/", "^", "_", "<", ">")):
+        if stripped.endswith(("(", "[", "{", " +", " -", " *", " /", "_")):
             stripped = stripped[:-1]
         for opening, closing in ("()", "[]"):
             if (

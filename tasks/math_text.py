@@ -17,7 +17,7 @@ r"""``\left`` and ``\right`` alone, and not the beginning of ``\leftarrow``; wit
 
 _SPACES = re.compile(
     r"(?<!\\)\\[,;:> ]|~|\\(?:quad|qquad|thinspace|enspace|medspace|thickspace|space|displaystyle|textstyle"
-    r"|limits|nolimits|mathstrut|strut)(?![A-Za-z])|\\[hv]space\*?\{[^{}]*\}|\\[hv]?phantom\{[^{}]*\}"
+    r"|limits|nolimits|mathstrut|strut|bf|rm|it|sf|tt|scriptstyle)(?![A-Za-z])|\\[hv]space\*?\{[^{}]*\}|\\[hv]?phantom\{[^{}]*\}"
 )
 
 _BETWEEN_DIGITS = r"(?:\{,\}(?:\\!)?|,\\!|\\,|[\u2009\u202f\u200a\u2007\u00a0\u2006])\s*"
@@ -32,6 +32,9 @@ _WRAPPED = re.compile(
 _AS_TEXT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal|up|sc|md)?|mathrm|mbox|hbox|operatorname\*?)\s*\{([^{}]*)\}"
 )
+
+_LETTERS = re.compile(r"\(?[A-Z]\)?(?:\s*(?:,|;|and|or|,\s*and)\s*\(?[A-Z]\)?)+")
+"""Choices in ``\\text{}``: a list, and no words."""
 
 _SIGNS = {
     "−": "-", "–": "-", "‐": "-", "‑": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ",
@@ -54,7 +57,7 @@ def tidied(text: str) -> str:
     r"""The text without what changes no meaning: ``$``, sizes of brackets, ``\text{}`` around it all, and
     spaces but those between two digits."""
     text = _SIZES.sub("", text.strip())
-    text = re.sub(r"\\[,!;:\s]|\\?\$", "", text)
+    text = re.sub(r"\\!|\\?\$", "", re.sub(r"\\[,;:\s]", " ", text))
     text = re.sub(r"(?<![0-9])\s+|\s+(?![0-9])", "", text)
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text).removesuffix(".")
     whole = re.fullmatch(r"\\(?:text|mathrm|textbf)\{([^{}]*)\}", text)
@@ -82,7 +85,7 @@ def readable(text: str) -> str:
     text = without_separators(text)
     text = re.sub(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+", lambda match: f"^{{{match[0].translate(_RAISED)}}}", text)
     text = re.sub(r"[₀₁₂₃₄₅₆₇₈₉]+", lambda match: f"_{{{match[0].translate(_LOWERED)}}}", text)
-    text = text.translate(_SIGNS_TABLE)
+    text = re.sub(r"\bper\s+cent\b", "percent", text.translate(_SIGNS_TABLE)).replace("->", r"\to ")
     if r"\begin" not in text:
         text = re.sub(r"\\\\(?=[A-Za-z(){}\[\]])", r"\\", text)  # escaped twice, as in JSON
         text = re.sub(r"\\[()\[\]]", " ", text)
@@ -115,6 +118,8 @@ def _words_or_bare(match: re.Match[str]) -> str:
     words = match[1].strip()
     if not words:
         return " "
+    if _LETTERS.fullmatch(words):
+        return f" {words} "
     return rf"\text{{{match[1]}}}" if re.search(r"[^\W\d_]", words) else f" {words} "
 
 

@@ -45,7 +45,9 @@ _ALIASES = {
     r"\rbrack": "]", r"\lparen": "(", r"\rparen": ")", r"\lvert": "|", r"\rvert": "|", r"\vert": "|",
     r"\varnothing": r"\emptyset", r"\land": r"\wedge", r"\lor": r"\vee", r"\backslash": r"\setminus",
     r"\simeq": r"\approx", r"\cong": r"\approx", r"\implies": r"\Rightarrow", r"\Longrightarrow": r"\Rightarrow",
-    r"\therefore": r"\Rightarrow", r"\degree": r"\circ", r"\prime": "'", r"\infin": r"\infty",
+    r"\therefore": r"\Rightarrow", r"\degree": r"\circ", r"\prime": "'", r"\infin": r"\infty", r"\rightarrow": r"\to",
+    r"\longrightarrow": r"\to", r"\gets": r"\leftarrow", r"\longleftarrow": r"\leftarrow",
+
     r"\lg": r"\log", r"\arcsinh": r"\arsinh", r"\arccosh": r"\arcosh", r"\arctanh": r"\artanh",
 }  # fmt: skip
 
@@ -126,3 +128,13 @@ def match_of(tokens: Sequence[Token]) -> int:
 def text_of(tokens: Sequence[Token]) -> str:
     """The tokens as one text, by which what is not understood is compared."""
     return "".join(f" {token.text}" if token.spaced else token.text for token in tokens).strip()
+
+
+def unread(tokens: Sequence[Token]) -> str:
+    """The tokens by which what is not understood is compared: without spaces, and braces around one of them."""
+    kept: list[str] = []
+    for token in tokens:
+        kept.append(token.text)
+        if kept[-3:-2] == ["{"] and kept[-1] == "}":
+            kept[-3:] = [kept[-2]]
+    return " ".join(kept)
