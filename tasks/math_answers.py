@@ -14,6 +14,7 @@ from tasks.math_names import (
     TWO_LETTER_WORDS,
     UNITS,
     unit_of,
+    words_of,
 )
 from tasks.math_parser import term_of
 from tasks.math_size import is_tame
@@ -223,11 +224,6 @@ def _words(tokens: Sequence[Token]) -> Words | None:
     elif all(len(word) == 1 for word in written):
         return None
     return Words(words_of(" ".join(written)))
-
-
-def words_of(text: str) -> str:
-    """Words as they are compared: small letters, one space, no punctuation."""
-    return " ".join(re.sub(r"[^\w\s-]", " ", text.lower().replace("-", " ")).split())
 
 
 def _quantity(tokens: Sequence[Token]) -> Quantity:

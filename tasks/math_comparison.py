@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tasks.math_exact import exact
-from tasks.math_names import same_unit
+from tasks.math_names import same_unit, words_of
+from tasks.math_relations import (
+    as_interval,
+    is_call,
+    is_implicit,
+    is_variable,
+    mirrored,
+    names_in_order,
+    variable_of,
+)
 from tasks.math_size import MAX_ITEMS
 from tasks.math_terms import (
     INFINITY,
@@ -26,8 +35,6 @@ from tasks.math_values import close, equal, factor, is_affine
 
 TOLERANCE = 0.01
 """How far the sides of a stated equation of numbers may be apart: 1/3 = 0.33 is a rounding, 7 = 12 is none."""
-
-_MIRRORED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
 
 
 def same(gold: Answer, answer: Answer) -> bool:
@@ -53,7 +60,9 @@ def same(gold: Answer, answer: Answer) -> bool:
             and all(same(*pair) for rows in zip(gold.rows, answer.rows) for pair in zip(*rows))
         )
     if isinstance(gold, Words | Unread) and isinstance(answer, Words | Unread):
-        return gold == answer
+        if type(gold) is type(answer):
+            return gold == answer
+        return words_of(gold.text) == words_of(answer.text)
     return False
 
 
@@ -113,6 +122,8 @@ def _same_groups(gold: Group, answer: Group) -> bool:
             answer.closing,
         )
     ):
+        return False
+    if gold.is_list != answer.is_list and not (names_in_order(gold) and names_in_order(answer)):
         return False
     return _same_items(gold.items, answer.items, ordered=True)
 
@@ -188,10 +199,17 @@ def _claimed(relation: Relation) -> Answer | None:
     first, last = relation.sides[0], relation.sides[-1]
     if "=" in relation.operators and not _consistent(relation):
         return None
-    if _is_variable(last) and not _is_variable(first):
+    if is_variable(last) and not is_variable(first):
         return first
-    if isinstance(first, Quantity) and is_affine(first.term) and isinstance(last, Quantity):
+    if (
+        isinstance(first, Quantity)
+        and not is_call(first.term)
+        and is_affine(first.term)
+        and isinstance(last, Quantity)
+    ):
         return None if not last.term.symbols else last  # 2x = 10 is to be solved
+    if isinstance(first, Quantity) and isinstance(last, Quantity) and is_implicit(first.term, last.term):
+        return None  # x^2 - 5x + 6 = 0, too
     return last
 
 
@@ -214,57 +232,41 @@ def _consistent(relation: Relation) -> bool:
     )
 
 
-def _is_variable(side: Answer) -> bool:
-    return isinstance(side, Quantity) and side.term.operation == "symbol"
-
-
 def _is_assigned(side: Answer) -> bool:
     """Whether the left side of a gold answer only names what is on the right: x, f(x), A/B."""
     if not isinstance(side, Quantity):
         return isinstance(side, Words | Unread | Group)
-    return bool(side.term.symbols) and all(
-        part.operation in ("symbol", "product", "quotient", "abs") for part in side.term.walk()
+    return is_call(side.term) or (
+        bool(side.term.symbols)
+        and all(part.operation in ("symbol", "product", "quotient", "abs") for part in side.term.walk())
     )
 
 
 def _both_relations(gold: Relation, answer: Relation) -> bool:
     if (gold.operators == (r"\in",)) != (answer.operators == (r"\in",)):
-        ours, theirs = (side.sides[1] if side.operators == (r"\in",) else side for side in (gold, answer))
-        return same(ours, theirs)
+        members = [side.sides[1] if side.operators == (r"\in",) else side for side in (gold, answer)]
+        return same(members[0], members[1])
     equations = {"=", r"\equiv"}
     if set(gold.operators) <= equations and set(answer.operators) <= equations:
         first, last = (gold.sides[0], gold.sides[-1]), (answer.sides[0], answer.sides[-1])
         if same(first[0], last[0]) and same(first[1], last[1]):
             return True
         return _proportional(first, last, lambda ratio: True)
-    if gold.operators == answer.operators and all(map(same, gold.sides, answer.sides)):
-        return True
-    mirrored = _mirrored(answer)
-    turned = mirrored is not None and gold.operators == mirrored.operators
-    if mirrored is not None and turned and all(map(same, gold.sides, mirrored.sides)):
-        return True
-    ours, theirs = as_interval(gold), as_interval(answer)
-    if ours is not None and theirs is not None:
-        return _variable_of(gold) == _variable_of(answer) and same(ours, theirs)
-    if len(gold.operators) != 1 or len(answer.operators) != 1:
-        return False
-    sides = (gold.sides[0], gold.sides[1])
-    if gold.operators == answer.operators:
-        unsigned = gold.operators == (r"\ne",)
-        if _proportional(sides, (answer.sides[0], answer.sides[1]), lambda ratio: unsigned or ratio.real > 0):
+    unsigned = gold.operators == (r"\ne",)
+    for form in (answer, mirrored(answer)):
+        if form is None or form.operators != gold.operators:
+            continue
+        if all(map(same, gold.sides, form.sides)):
             return True
+        sides = (gold.sides[0], gold.sides[-1]), (form.sides[0], form.sides[-1])
+        if len(gold.operators) == 1 and _proportional(*sides, lambda ratio: unsigned or ratio.real > 0):
+            return True
+    ours, theirs = as_interval(gold), as_interval(answer)
     return (
-        mirrored is not None
-        and turned
-        and _proportional(sides, (mirrored.sides[0], mirrored.sides[1]), lambda ratio: ratio.real > 0)
-    )
-
-
-def _mirrored(relation: Relation) -> Relation | None:
-    if not all(operator in _MIRRORED for operator in relation.operators):
-        return None
-    return Relation(
-        relation.sides[::-1], tuple(_MIRRORED[operator] for operator in reversed(relation.operators))
+        ours is not None
+        and theirs is not None
+        and variable_of(gold) == variable_of(answer)
+        and same(ours, theirs)
     )
 
 
@@ -280,32 +282,3 @@ def _proportional(
         return False
     ratio = factor(*differences)
     return ratio is not None and abs(ratio.imag) < 1e-12 * abs(ratio) and wanted(ratio)
-
-
-def as_interval(relation: Relation) -> Group | None:
-    """The interval that an inequality of one variable is: x > 3, or 1 < x <= 3; None for anything else."""
-    if not all(operator in _MIRRORED for operator in relation.operators) or _variable_of(relation) is None:
-        return None
-    if all(operator in (">", r"\ge") for operator in relation.operators):
-        relation = _mirrored(relation) or relation
-    sides, operators = relation.sides, relation.operators
-    if not all(operator in ("<", r"\le") for operator in operators) or len(sides) > 3:
-        return None
-    low: tuple[Answer, str] = (Quantity(negative(INFINITY)), "<")
-    high: tuple[Answer, str] = (Quantity(INFINITY), "<")
-    place = next(place for place, side in enumerate(sides) if _is_variable(side))
-    if len(sides) == 3 and place != 1:
-        return None
-    if place > 0:
-        low = (sides[place - 1], operators[place - 1])
-    if place < len(sides) - 1:
-        high = (sides[place + 1], operators[place])
-    return Group("(" if low[1] == "<" else "[", ")" if high[1] == "<" else "]", (low[0], high[0]))
-
-
-def _variable_of(relation: Relation) -> str | None:
-    """The variable that one side is, where the others are numbers."""
-    names = [side.term.name for side in relation.sides if isinstance(side, Quantity) and _is_variable(side)]
-    others = [side for side in relation.sides if not _is_variable(side)]
-    closed = all(isinstance(side, Quantity) and not side.term.symbols for side in others)
-    return names[0] if len(names) == 1 and closed else None

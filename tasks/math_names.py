@@ -109,8 +109,14 @@ NO_UNITS = _words(
 """Words that are no unit: they change what stands before them, or take it back."""
 
 
+def words_of(text: str) -> str:
+    """Words as they are compared: small letters, one space, no punctuation."""
+    return " ".join(re.sub(r"\\text\b|[^\w\s]", " ", text).lower().split())
+
+
 def unit_of(words: str) -> str | None:
     """The one way of writing a unit, such as ``m^2`` or ``dollar``; None where words are no unit."""
+    words = re.sub(r"^\s*\((.*)\)\s*$", r"\1", words)
     parts = re.findall(
         r"[A-Za-z]+|\^-?[0-9]+|/|\S", words.replace("{", "").replace("}", "").replace(".", " ")
     )

@@ -208,7 +208,7 @@ class _Reader:
         if len(token.text) > MAX_LETTERS:
             raise NotReadError
         # The last letter is left to be raised, or to have an index.
-        *first, last = token.text
+        *first, last = list(token.text)
         if first:
             self.place -= 1
             self.tokens[self.place : self.place + 1] = [

@@ -93,6 +93,7 @@ def readable(text: str) -> str:
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
     text = re.sub(r"\\[dt]binom(?![A-Za-z])", r"\\binom", text)
     text = re.sub(r"(?<!\\)\$", " ", text).replace(r"\%", "%").replace("{,}", ",")
+    text = re.sub(r"\{([^{}]+)\\choose(?![A-Za-z])([^{}]+)\}", r"\\binom{\1}{\2}", text)
     text = _REPEATING.sub(_repeated, text)
     for _ in range(3):  # wrapped up to three times
         text = _AS_TEXT.sub(_words_or_bare, _WRAPPED.sub(r"{\1}", text))

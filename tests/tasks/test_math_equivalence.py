@@ -54,6 +54,13 @@ def test_what_changes_no_meaning_is_taken_away(text, tidy):
 
 
 SAME = [
+    ("(1, 2)", "x = 1, y = 2"),
+    ("0", "a + b = 0"),
+    ("5", "f(2) = 5"),
+    ("f(2) = 5", "5"),
+    ("2", "x \\equiv 2 \\pmod{7}"),
+    ("x \\equiv 1 \\pmod{3}", "x \\equiv 1 \\pmod 3"),
+    (r"\text{11:00 a.m.}", "11:00 a.m."),
     ("5", "5"),
     ("24", "4! = 24"),
     ("10", r"\binom{5}{2} = 10"),
@@ -145,6 +152,11 @@ SAME = [
     ("-3", "−3"),
 ]
 DIFFERENT = [
+    ("0", "x^2 + y^2 - 25 = 0"),
+    ("0", "x^2 - 5x + 6 = 0"),
+    ("(1, 2)", "y = 1, x = 2"),
+    ("A \\Rightarrow B", "C \\Rightarrow B"),
+    ("x \\equiv 1 \\pmod{3}", "x \\equiv 1 \\pmod{5}"),
     (r"1.6 \times 10^{-19}", r"9.1 \times 10^{-31}"),
     ("101_2", "101_3"),
     ("cat", "act"),
