@@ -100,7 +100,7 @@ ATTACHED = _words("cm mm km kg mg ml mL lb lbs ft oz mph kmh hr hrs sec th st nd
 DIMENSIONS = frozenset(("square", "cubic", "per"))
 
 NO_UNITS = _words(
-    "not no none never nor neither or and but if is isn are was maybe wrong incorrect false plus minus times over divided "
+    "fails fail works too does do doesn cannot would could should will so not no none never nor neither or and but if is isn are was maybe wrong incorrect false plus minus times over divided "
     "multiplied by half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths seventh sevenths "
     "eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths squared cubed factorial choose mod "
     "modulo root power negative point hundred thousand million billion trillion dozen dozens percent pct base to than "

@@ -41,7 +41,12 @@ _LETTER = re.compile(
     r"\b(?:answer|option|choice)\b(?:\s+(?:is|must be|would be))?\s*:?\s*(?:option|choice)?\s*(?:\(([A-Z])\)|([A-Z]))(?![\w'])",
     re.IGNORECASE,
 )
-_LAST_LETTER = re.compile(r"(?:\(([A-Z])\)|(?<![\w'])([A-Z]))[.\s]*$")
+_RIGHT_LETTER = re.compile(
+    r"(?:\(([A-Z])\)|(?<![\w'])([A-Z]))\s+(?:is|must be)\s+(?:the\s+)?(?:correct|right|answer)\b"
+)
+_LAST_LETTER = re.compile(
+    r"(?:\b(?:is|be|choose|pick|select|option|choice)|['’]s|[:=])\s*(?:\(([A-Z])\)|(?<![\w'])([A-Z]))[.\s]*$"
+)
 
 _WORD = re.compile(r"(?<![A-Za-z\\0-9)}{])[A-Za-z]{2,}")
 _READ_AS_ONE = frozenset((*FUNCTIONS, *CONSTANTS, *SCALES, *UNITS, "and", "or", "percent"))
@@ -60,7 +65,7 @@ _JOINS = re.compile(
 _BEFORE = re.compile(
     r"(?:\bnot|\bcannot|n['’]t|\bnever|\bneither|\bnor|\bno longer|\brather than|\binstead of|\bother than|\bexcept|\bunlike|\bexcluding|\b(?:any|every)thing but|\ball but"
     r"|≠|!=|<>|¬|\\neq?|\\not|\\neg|\\lnot|\b(?:wrong|incorrect|false)(?:\s+\w+)?\s*(?:is|was|:|=))\s*"
-    r"(?:(?:equals?|equal to|to|be|exactly|the|a|an|just|simply|merely|even|quite|actually|really|necessarily|answer|value|number|is)\b\s*){0,4}$",
+    r"(?:(?:equals?|equal to|to|be|exactly|the|a|an|just|simply|merely|even|quite|actually|really|necessarily|answer|value|number|is)\b\s*){0,4}:?\s*$",
     re.IGNORECASE,
 )
 _PART = re.compile(
@@ -70,7 +75,7 @@ _PART = re.compile(
 )
 _COMPARED = re.compile(r"\bthan\s*$|\bthan\s+(?:the|a|about|exactly)\s*$", re.IGNORECASE)
 _AFTER = re.compile(
-    r"\s*(?:,?\s*(?:which|that|this|it)\s+)?(?:(?:is|was|are|were|would be|cannot be|can be|seems)\s*(?:n['’]t|not|wrong|incorrect|false|impossible|excluded)|(?:isn|wasn|aren)['’]t|\(?(?:wrong|incorrect|false|no)\b)|\s*\?",
+    r"\s*(?:,?\s*(?:which|that|this|it)\s+)?(?:(?:is|was|are|were|would be|cannot be|can be|seems)\s*(?:n['’]t|not|too|wrong|incorrect|false|impossible|excluded)|(?:does|do|did|could|will|would|should|must|has|have)\s*(?:n['’]t|not)\b|fails\b|(?:isn|wasn|aren)['’]t|,?\s*\(?(?:wrong|incorrect|false|no)\b)|(?:\s+or so)?\s*\?",
     re.IGNORECASE,
 )
 _FOLLOWING = re.compile(r"\s*-?\s*([A-Za-z]+)(?:\^\{?[0-9]\}?|[²³])?")
@@ -119,7 +124,7 @@ def stated(line: str) -> list[str]:
         if _is_expression(reading):
             return [reading]
     readings = [reading for reading in (line, *_tails(line)) if _is_text(reading)]
-    letter = _LETTER.search(line) or _LAST_LETTER.search(line)
+    letter = _LETTER.search(line) or _RIGHT_LETTER.search(line) or _LAST_LETTER.search(line)
     if letter and not _BEFORE.search(line[: letter.start(letter.lastindex or 0)].rstrip("( ")):
         readings.append((letter[1] or letter[2]).upper())
     claim = _last_claim(line)
