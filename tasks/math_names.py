@@ -99,12 +99,18 @@ ATTACHED = _words("cm mm km kg mg ml mL lb lbs ft oz mph kmh hr hrs sec th st nd
 
 DIMENSIONS = frozenset(("square", "cubic", "per"))
 
-NO_UNITS = _words(
-    "fails fail works too does do doesn cannot would could should will so not no none never nor neither or and but if is isn are was maybe wrong incorrect false plus minus times over divided "
-    "multiplied by half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths seventh sevenths "
-    "eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths squared cubed factorial choose mod "
-    "modulo root power negative point hundred thousand million billion trillion dozen dozens percent pct base to than "
-    "greater less between except versus vs equals equal log sin cos tan exp sqrt infinity"
+CHANGING = _words(
+    "half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths seventh sevenths eighth "
+    "eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths squared cubed factorial choose "
+    "plus minus times over divided multiplied mod modulo percent pct percentage dozen dozens hundred thousand million "
+    "billion trillion"
+)
+"""Words after a number that make it another one."""
+
+NO_UNITS = CHANGING | _words(
+    "not no none never nor neither or and but if is isn are was maybe wrong incorrect false fails fail works too does "
+    "do doesn cannot would could should will so by root power negative point base to than greater less between except "
+    "versus vs equals equal log sin cos tan exp sqrt infinity"
 )
 """Words that are no unit: they change what stands before them, or take it back."""
 

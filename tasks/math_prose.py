@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tasks.extraction import tagged_answer
 from tasks.math_answers import answers_of
 from tasks.math_equivalence import choice_of
-from tasks.math_names import CONSTANTS, FUNCTIONS, NO_UNITS, SCALES, TWO_LETTER_WORDS, UNITS
+from tasks.math_names import CHANGING, CONSTANTS, FUNCTIONS, SCALES, TWO_LETTER_WORDS, UNITS
 from tasks.math_size import MAX_LENGTH
 from tasks.math_terms import Answer, Group, Quantity, Relation, Unread, Words
 
@@ -63,26 +63,34 @@ _JOINS = re.compile(
 )
 
 _BEFORE = re.compile(
-    r"(?:\bnot|\bcannot|n['’]t|\bnever|\bneither|\bnor|\bno longer|\brather than|\binstead of|\bother than|\bexcept|\bunlike|\bexcluding|\b(?:any|every)thing but|\ball but"
-    r"|≠|!=|<>|¬|\\neq?|\\not|\\neg|\\lnot|\b(?:wrong|incorrect|false)(?:\s+\w+)?\s*(?:is|was|:|=))\s*"
-    r"(?:(?:equals?|equal to|to|be|exactly|the|a|an|just|simply|merely|even|quite|actually|really|necessarily|answer|value|number|is)\b\s*){0,4}:?\s*$",
+    r"(?:\b(?:not|cannot|never|neither|nor|no longer|rather than|instead of|other than|except|unlike|excluding"
+    r"|(?:any|every)thing but|all but)|n['’]t|≠|!=|<>|¬|\\neq?|\\not|\\neg|\\lnot"
+    r"|\b(?:wrong|incorrect|false)(?:\s+\w+)?\s*(?:is|was|:|=))\s*"
+    r"(?:(?:equals?|equal to|to|be|exactly|the|a|an|just|simply|merely|even|quite|actually|really|necessarily"
+    r"|answer|value|number|is)\b\s*){0,4}:?\s*$",
     re.IGNORECASE,
 )
-_PART = re.compile(
-    r"\b(?:half|twice|double|triple|thrice)\s*$|(?:%|\b(?:half|thirds?|quarters?|fourths?|fifths?|percent|multiples?|factors?|divisors?"
-    r"|squared?|cube|root|fraction|part|power|logarithm|double|inverse|reciprocal|negative|opposite|remainder))\s+of\s*$",
-    re.IGNORECASE,
-)
-_COMPARED = re.compile(r"\bthan\s*$|\bthan\s+(?:the|a|about|exactly)\s*$", re.IGNORECASE)
+"""Before an expression: it is taken back."""
+
 _AFTER = re.compile(
-    r"\s*(?:,?\s*(?:which|that|this|it)\s+)?(?:(?:is|was|are|were|would be|cannot be|can be|seems)\s*(?:n['’]t|not|too|wrong|incorrect|false|impossible|excluded)|(?:does|do|did|could|will|would|should|must|has|have)\s*(?:n['’]t|not)\b|fails\b|(?:isn|wasn|aren)['’]t|,?\s*\(?(?:wrong|incorrect|false|no)\b)|(?:\s+or so)?\s*\?",
+    r"\s*(?:,?\s*(?:which|that|this|it)\s+)?(?:"
+    r"(?:is|was|are|were|would be|cannot be|can be|seems)\s*(?:n['’]t|not|too|wrong|incorrect|false|impossible|excluded)"
+    r"|(?:does|do|did|could|will|would|should|must|has|have)\s*(?:n['’]t|not)\b|fails\b|(?:isn|wasn|aren)['’]t"
+    r"|,?\s*\(?(?:wrong|incorrect|false|no)\b)|(?:\s+or so)?\s*\?",
     re.IGNORECASE,
 )
-_FOLLOWING = re.compile(r"\s*-?\s*([A-Za-z]+)(?:\^\{?[0-9]\}?|[²³])?")
-_CHANGING = NO_UNITS - frozenset(
-    ["not", "no", "and", "or", "but", "if", "is", "are", "was", "to", "than", "except", "base"]
+"""After an expression: it is taken back, or asked."""
+
+_PART = re.compile(
+    r"\b(?:half|twice|double|triple|thrice|plus|minus|times|over|divided by|multiplied by)\s*$|(?:%|\b(?:half|thirds?"
+    r"|quarters?|fourths?|fifths?|percent|multiples?|factors?|divisors?|squared?|cube|root|fraction|part|power|logarithm"
+    r"|double|inverse|reciprocal|negative|opposite|remainder))\s+of\s*$",
+    re.IGNORECASE,
 )
-"""Words after a number that make it another one."""
+"""Before an expression: it is only a part of what is said, half of 12."""
+
+_COMPARED = re.compile(r"\bthan\s*$|\bthan\s+(?:the|a|about|exactly)\s*$", re.IGNORECASE)
+_FOLLOWING = re.compile(r"\s*-?\s*([A-Za-z]+)(?:\^\{?[0-9]\}?|[²³])?")
 
 
 class _Claim(NamedTuple):
@@ -270,6 +278,6 @@ def _trimmed(run: str, start: int) -> _Claim | None:
 def _with_following(line: str, claim: _Claim) -> _Claim:
     """A claim with the word after it that makes it another number, or is its unit."""
     match = _FOLLOWING.match(line, claim.end)
-    if match and (match[1].lower() in _CHANGING or match[1] in UNITS or match[1] in SCALES):
+    if match and (match[1].lower() in CHANGING or match[1] in UNITS or match[1] in SCALES):
         return claim._replace(text=f"{claim.text} {match[0].strip()}")
     return claim
