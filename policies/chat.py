@@ -23,9 +23,9 @@ class Chat:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the template itself, such as ``enable_thinking``."""
 
-    def opening(self, tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-        """Token ids up to where the policy's first turn begins."""
-        return self._tokens(tokenizer, self._render(tokenizer, [_turn("user", prompt)]))
+    def opening(self, tokenizer: PreTrainedTokenizerBase, prompt: str, system: str = "") -> list[int]:
+        """Token ids up to where the policy's first turn begins; ``system``, the prompt's own, stands in place of ours."""
+        return self._tokens(tokenizer, self._render(tokenizer, [_turn("user", prompt)], system))
 
     def reply(self, tokenizer: PreTrainedTokenizerBase, text: str, ended_with: int | None) -> list[int]:
         """Token ids from the end of the policy's turn to where its next one begins, with a user's turn between.
@@ -38,7 +38,9 @@ class Chat:
             rest = rest.removeprefix(tokenizer.decode([ended_with]))
         return self._tokens(tokenizer, rest)
 
-    def _render(self, tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]]) -> str:
+    def _render(
+        self, tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], system: str = ""
+    ) -> str:
         """The conversation as text.
 
         Raises:
@@ -51,8 +53,9 @@ class Chat:
             )
         from jinja2 import TemplateError
 
-        if self.system is not None:
-            turns = [_turn("system", self.system), *turns]
+        system = system or self.system or ""
+        if system or self.system is not None:
+            turns = [_turn("system", system), *turns]
         try:
             return str(
                 tokenizer.apply_chat_template(

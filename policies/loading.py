@@ -43,14 +43,20 @@ class LoadedPolicy:
     chat: Chat | None = None
     extra_stop_ids: tuple[int, ...] = ()
 
-    def encode(self, prompt: str) -> torch.Tensor:
+    def encode(self, prompt: str, system: str = "") -> torch.Tensor:
         """Token ids [L] of a prompt: as a user's turn under ``chat``, otherwise as it stands, nothing added.
+
+        ``system`` is the message that the prompt's data set puts before it: the system's turn under ``chat``,
+        in place of its own, otherwise a paragraph.
 
         Raises:
             ValueError: it has no token, so nothing predicts the first one of a response; or there is no chat
                 template where one is asked for.
         """
-        ids = self.chat.opening(self.tokenizer, prompt) if self.chat else self._ids(prompt)
+        if self.chat:
+            ids = self.chat.opening(self.tokenizer, prompt, system)
+        else:
+            ids = self._ids(f"{system}\n\n{prompt}" if system else prompt)
         if not ids:
             raise ValueError(f"a prompt must have at least one token, got {prompt!r}; mend the task's data")
         return torch.tensor(ids, dtype=torch.int64)

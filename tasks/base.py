@@ -16,14 +16,21 @@ class Problem:
     """One prompt with what its grader needs.
 
     ``domain`` names the kind of problem (metrics and loops can be kept per domain); ``difficulty``
-    is the task's own dial, larger is harder; ``facts`` are JSON-able extras for the grader.
+    is the task's own dial, larger is harder; ``facts`` are JSON-able extras for the grader.  ``system`` is
+    the system's message that the data set puts before this prompt, empty where it has none.
     """
 
     prompt: str
     answer: str
     domain: str
     difficulty: float
+    system: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """What a model without a chat template reads: the system's message is a paragraph before the prompt."""
+        return f"{self.system}\n\n{self.prompt}" if self.system else self.prompt
 
 
 class Task(ABC):

@@ -1,98 +1,83 @@
-r"""Whether two mathematical answers are the same: by their text, as numbers, or by math-verify.
+r"""Whether two mathematical answers are the same: by their text, as numbers, or as expressions.
 
 Most answers are numbers, and most of the others are written as the answer is; both are settled in
-microseconds.  math-verify (sympy) gets the rest.  It is fast as a rule, 1 ms, and slow without bound on
-``9^{9^{9^9}}`` or ``(10^8)!``, so what is large on its face is refused before it is tried, and what still
-takes long is for the grading worker's clock: math-verify's own needs the main thread and SIGALRM, and is off.
+microseconds.  The rest is read by a strict grammar (``tasks.math_answers``) and compared by value
+(``tasks.math_comparison``).  No text is evaluated, by ``eval`` or by a library that calls it: math-verify
+reads plain expressions with sympy's ``parse_expr``, which is ``eval``; it also rounds to six decimals,
+forgets the base of a numeral and the order of letters, and multiplies out whatever it is given.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-from fractions import Fraction
 from functools import lru_cache
-from typing import Any
 
-from tasks.math_size import MAX_LENGTH, is_tame
+from tasks.math_answers import answers_of
+from tasks.math_comparison import same
+from tasks.math_size import MAX_LENGTH
+from tasks.math_terms import Answer
+from tasks.math_text import plain_number, tidied, without_separators
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})")
-_RATIO = re.compile(r"([+-]?[0-9]{1,40})/([0-9]{1,40})")
-_FRACTION = re.compile(r"([+-]?)\\frac\{([0-9]{1,40})\}\{([0-9]{1,40})\}")
-_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
+__all__ = ["choice_of", "equivalent", "plain_number", "prepare", "tidied"]
 
-_WARMING = ((r"\boxed{x^2+2x+1}", r"\boxed{(x+1)^2}"), (r"\boxed{(1,2)}", r"\boxed{\{1, \sqrt{2}\}}"))
+_CHOICE = re.compile(r"(?:option|choice|answer)?\s*(?:\(([A-Za-z])\)|([A-Za-z])\)?)[.:]?", re.IGNORECASE)
+_LABELLED = re.compile(r"(?:\(([A-Z])\)|([A-Z])[.):])\s*(\S.*)", re.DOTALL)
+_TAKEN_BACK = re.compile(
+    r"\b(?:not|wrong|incorrect|never|neither|nor|isn)\b|n['’]t\b|(?:\bor|\band|,)\s*\(?[A-Z]\)?(?![\w(^_=<>+*/-])"
+)
+"""What makes a choice with its text none: "(A) 12 is wrong", "(A) 12 or (B)"."""
 
 
 @lru_cache(maxsize=2**16)
-def equivalent(gold: str, answer: str, *, in_text: bool = False) -> bool:
-    """Whether an answer is the right one, ``gold``.
+def equivalent(gold: str, answer: str) -> bool:
+    """Whether an answer is the right one, ``gold``, by the rules of ``docs/answers.md``.
 
-    Two plain numbers (``1,000``, ``-0.50``, ``3/4``) are compared exactly: 0.333 is not 1/3.  With
-    ``in_text`` the answer is prose, whose last expression is meant.  Every verdict is kept, by its
-    arguments: the responses of a group repeat each other.
+    Two plain numbers (``1,000``, ``-0.50``, ``3/4``) are compared exactly: 0.333 is not 1/3.  Every verdict
+    is kept, by its arguments: the responses of a group repeat each other.
     """
-    if len(answer) > MAX_LENGTH:
+    if len(answer) > MAX_LENGTH or len(gold) > MAX_LENGTH:
         return False
-    ours, theirs = tidied(gold), tidied(answer)
+    ours, theirs = tidied(without_separators(gold)), tidied(without_separators(answer))
     if ours == theirs:
-        return True
+        return bool(ours)
     numbers = plain_number(ours), plain_number(theirs)
     if numbers[0] is not None and numbers[1] is not None:
         return numbers[0] == numbers[1]
-    return is_tame(answer) and _verified(_boxed(gold), answer if in_text else _boxed(answer))
+    gold_choice, choice = choice_of(gold), choice_of(answer)
+    if gold_choice is not None and choice is not None:
+        return gold_choice[0] == choice[0] if gold_choice[0].isupper() else gold_choice == choice
+    if gold_choice is not None and gold_choice[1]:
+        return equivalent(gold_choice[1], answer)
+    if choice is not None and choice[1]:
+        return equivalent(gold, choice[1])
+    claimed = not re.search(r"mod|[Rr]ightarrow|iff|implies|⇒", gold)
+    return any(same(one, other) for one in _read(gold, False) for other in _read(answer, claimed))
 
 
-def tidied(text: str) -> str:
-    r"""The text without what changes no meaning: ``$``, sizes of brackets, ``\text{}`` around it all, and
-    spaces but those between two digits."""
-    text = re.sub(r"\\(?:left|right|,|!|;|:|\s)|\\?\$", "", text.strip())
-    text = re.sub(r"(?<![0-9])\s+|\s+(?![0-9])", "", text)
-    text = text.replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac").removesuffix(".")
-    whole = re.fullmatch(r"\\(?:text|mathrm|textbf)\{([^{}]*)\}", text)
-    return whole[1] if whole else text
-
-
-def plain_number(text: str) -> Fraction | None:
-    """The value of a number or a quotient of two, written out; None for anything else."""
-    if len(text) > MAX_LENGTH:
+def choice_of(text: str) -> tuple[str, str] | None:
+    r"""The letter of a choice and what it stands for: ``C``, ``(C)``, ``\textbf{(C) } 12``; None for neither."""
+    bare = re.sub(r"\\(?:text[a-z]*|math[a-z]+|mbox|operatorname)\s*\{([^{}]*)\}", r" \1 ", text)
+    bare = (
+        re.sub(r"\\[ ,;:!]|\\(?:q?quad|displaystyle|textstyle)(?![A-Za-z])|[$~*`]", " ", bare)
+        .strip()
+        .rstrip(".")
+        .strip()
+    )
+    alone = _CHOICE.fullmatch(bare)
+    if alone:
+        letter = alone[1] or alone[2]
+        return (letter.upper() if alone[1] or len(bare) > 1 else letter), ""
+    labelled = _LABELLED.fullmatch(bare)
+    if labelled is None or _TAKEN_BACK.search(labelled[3]):
         return None
-    if _THOUSANDS.fullmatch(text):
-        text = text.replace(",", "")
-    if _NUMBER.fullmatch(text):
-        return Fraction(text)
-    ratio = _RATIO.fullmatch(text)
-    if ratio:
-        return _quotient(ratio[1], ratio[2])
-    fraction = _FRACTION.fullmatch(text)
-    return _quotient(fraction[1] + fraction[2], fraction[3]) if fraction else None
+    return labelled[1] or labelled[2], labelled[3]
+
+
+@lru_cache(maxsize=2**14)
+def _read(text: str, claimed: bool) -> tuple[Answer, ...]:
+    return tuple(answers_of(text, claimed=claimed))
 
 
 def prepare() -> None:
-    """Import math-verify and have it do once what is slow the first time (seconds)."""
-    for gold, answer in _WARMING:
-        _verified(gold, answer)
-
-
-def _verified(gold: str, answer: str) -> bool:
-    """math-verify's verdict, gold first: the order matters to it.  Prints and logs nothing."""
-    library = _math_verify()
-    truth, parsed = library.parse(gold, parsing_timeout=None), library.parse(answer, parsing_timeout=None)
-    return bool(truth and parsed and library.verify(truth, parsed, timeout_seconds=None))
-
-
-@lru_cache(maxsize=1)
-def _math_verify() -> Any:
-    import math_verify
-
-    # It warns at every call that its clock is off, which is what we ask for.
-    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
-    return math_verify
-
-
-def _boxed(answer: str) -> str:
-    return rf"\boxed{{{answer}}}"
-
-
-def _quotient(above: str, below: str) -> Fraction | None:
-    return None if int(below) == 0 else Fraction(int(above), int(below))
+    """Import and do once what is slow the first time."""
+    equivalent(r"\sqrt{2}x", r"\frac{2x}{\sqrt{2}}")

@@ -7,7 +7,7 @@ Read off the data sets' own cards:
             ``type`` ("Algebra"), ``solution`` with the answer in its last ``\boxed{}``;
             HuggingFaceH4/MATH-500: the same with ``subject``, and ``level`` a number
     dapo    BytedTsinghua-SIA/DAPO-Math-17k: ``prompt`` is a list of messages ``{role, content}``,
-            ``reward_model`` is ``{ground_truth, style}``; every row is there a hundred times
+            of which a first one of the system is kept apart; ``reward_model`` is ``{ground_truth, style}``; every row is there a hundred times
     plain   ``question`` and ``answer``, as they are
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tasks.base import Problem
-from tasks.columns import text_at, value_at
+from tasks.columns import is_number, shown, text_at, value_at, written_at
 from tasks.extraction import boxed_answer, marked_answer
 from tasks.rows import Row
 
@@ -29,7 +29,7 @@ def _whole(text: str) -> str | None:
 
 def _after_hashes(text: str) -> str | None:
     answer = marked_answer(text, "####")
-    return answer.replace(",", "") if answer else None
+    return re.sub(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))", "", answer) if answer else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +51,10 @@ class Layout:
         Raises:
             ValueError: a column is not there, or does not hold what it should.
         """
+        system, question = _question(self.question, row, place)
         return Problem(
-            prompt=_question(self.question, row, place),
+            system=system,
+            prompt=question,
             answer=self._answer(row, place),
             domain=text_at(_present(self.domain, row), row, place, "domain_key")
             if self.domain
@@ -62,9 +64,9 @@ class Layout:
 
     def _answer(self, row: Row, place: str) -> str:
         key = _present(self.answer, row)
-        value = value_at(key, row, place, "answer_key")
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return f"{value:g}" if isinstance(value, float) else str(value)
+        number = written_at(key, row, place, "answer_key")
+        if number is not None:
+            return number
         answer = self.find(text_at(key, row, place, "answer_key"))
         if not answer:
             raise ValueError(
@@ -96,26 +98,31 @@ def _present(keys: tuple[str, ...], row: Row) -> str:
     return next((key for key in keys if key in row), keys[0])
 
 
-def _question(keys: tuple[str, ...], row: Row, place: str) -> str:
-    """Text, or the contents of a list of messages to the policy."""
+def _question(keys: tuple[str, ...], row: Row, place: str) -> tuple[str, str]:
+    """The system's message, empty without one, and the question: a text, or a list of messages to the policy."""
     key = _present(keys, row)
     value = value_at(key, row, place, "question_key")
     if not isinstance(value, list):
-        return text_at(key, row, place, "question_key")
+        return "", text_at(key, row, place, "question_key")
     for message in value:
         if not (isinstance(message, dict) and isinstance(message.get("content"), str)):
             raise ValueError(
-                f"{place}: {key!r} must be text or messages with a role and content, got {message!r}"
+                f"{place}: {key!r} must be text or messages with a role and content, got {shown(message)}"
             )
         if message.get("role") not in ("system", "user"):
             raise ValueError(
                 f"{place}: {key!r} has a message of the role {message.get('role')!r}, and only those of system "
                 "and user come before a response; remove it"
             )
-    text = "\n\n".join(message["content"] for message in value)
-    if not text.strip():
+    if any(message["role"] == "system" for message in value[1:]):
+        raise ValueError(
+            f"{place}: {key!r} has a message of the system after another one; put what it says into the first"
+        )
+    said = {role: [m["content"] for m in value if m["role"] == role] for role in ("system", "user")}
+    question = "\n\n".join(said["user"])
+    if not question.strip():
         raise ValueError(f"{place}: {key!r} must not be blank; fill it in or remove the row")
-    return text
+    return "".join(said["system"]), question
 
 
 def _level(keys: tuple[str, ...], row: Row, place: str) -> float:
@@ -124,8 +131,8 @@ def _level(keys: tuple[str, ...], row: Row, place: str) -> float:
     if isinstance(value, str):
         number = re.search(r"[0-9]+(?:\.[0-9]+)?", value)
         return float(number[0]) if number else 0.0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+    if not is_number(value) or not 0 <= value < float("inf"):
         raise ValueError(
-            f"{place}: {_present(keys, row)!r} must be a number from 0 up, or text with one, got {value!r}"
+            f"{place}: {_present(keys, row)!r} must be a number from 0 up, or text with one, got {shown(value)}"
         )
     return float(value)

@@ -1,8 +1,8 @@
-r"""Mathematics in words, from any data set of question and answer, judged by math-verify."""
+r"""Mathematics in words, from any data set of question and answer, judged by value."""
 
 from __future__ import annotations
 
-import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -10,12 +10,12 @@ from pathlib import Path
 from random import Random
 from typing import ClassVar, Literal
 
-from tasks import math_equivalence
 from tasks.base import Problem, Split, Task
 from tasks.corruption import alphabet_of, corrupt_text
-from tasks.extraction import boxed_answer, marked_answer
+from tasks.extraction import after_thinking, boxed_answer
+from tasks.math_equivalence import equivalent, prepare
 from tasks.math_layouts import LAYOUTS, Layout
-from tasks.math_size import MAX_LENGTH
+from tasks.math_prose import final_line, stated
 from tasks.problem_sets import Sides, two_sides, walk
 from tasks.rows import Row, hub_rows, jsonl_rows, parquet_rows
 from tasks.splits import HELD_OUT_FRACTION
@@ -28,11 +28,13 @@ class MathWord(Task):
     r"""Questions with a mathematical answer, from a hub, or from a Parquet or JSON-lines file.
 
     The answer of a response is what its last ``\boxed{}`` holds; without a box, what follows its last
-    ``####``; else the last expression in its last line.  It is right when it equals the data set's: as a
-    number exactly, otherwise as math-verify sees it (``tasks.math_equivalence``).
+    ``####``; else what ``<answer>`` holds; else the last expression in its last line.  Thinking is passed
+    over.  It is right when it equals the data set's by the rules of ``docs/answers.md``
+    (``tasks.math_equivalence``).
 
     Problems are walked in epochs, each a new permutation.  Held out is a split or a file of its own, or
-    else a fraction of the questions chosen by their content.  Repeated questions count once.
+    else a fraction of the questions chosen by their content.  Repeated questions count once; those that are
+    there with different answers are left out, which a warning says.
     """
 
     kind: ClassVar[str] = "math_word"
@@ -104,20 +106,19 @@ class MathWord(Task):
                 raise ValueError(f"path must end in .parquet or .jsonl, got {file!r}; convert or rename it")
 
     def prepare(self) -> None:
-        math_equivalence.prepare()
+        prepare()
 
     def problem(self, split: Split, seed: int, index: int) -> Problem:
         problem = walk(_sides(self), split, seed, index)
         return replace(problem, prompt=problem.prompt + self.instruction)
 
     def grade(self, problem: Problem, response: str) -> float:
-        boxed = boxed_answer(response)
+        text = after_thinking(response)
+        boxed = boxed_answer(text)
         if boxed is not None or self.boxed_only:
-            return float(math_equivalence.equivalent(problem.answer, boxed or ""))
-        marked = marked_answer(response, "####")
-        if marked is not None:
-            return float(math_equivalence.equivalent(problem.answer, marked))
-        return float(math_equivalence.equivalent(problem.answer, _last_line(response), in_text=True))
+            return float(equivalent(problem.answer, boxed or ""))
+        line = final_line(text)
+        return float(any(equivalent(problem.answer, reading) for reading in stated(line)))
 
     def demonstrate(self, problem: Problem, rng: Random, error_rate: float) -> str:
         answer = corrupt_text(problem.answer, rng, error_rate)
@@ -126,7 +127,7 @@ class MathWord(Task):
     def alphabet(self) -> str:
         sides = _sides(self)
         problems = sides["train"] + sides["held_out"]
-        texts = [text for problem in problems for text in (problem.prompt, problem.answer)]
+        texts = [text for problem in problems for text in (problem.text, problem.answer)]
         return alphabet_of([*texts, self.instruction, r"\boxed{}" if self.boxed_only else ""])
 
     def columns(self) -> Layout:
@@ -160,14 +161,27 @@ def _held_out(task: MathWord) -> list[Problem] | None:
 
 
 def _problems(task: MathWord, name: str, rows: Iterator[tuple[Row, str]]) -> list[Problem]:
-    """The problems of a source, each question once, in its order."""
-    layout, found = task.columns(), dict[str, Problem]()
+    """The problems of a source, each question once, in its order; none whose answers differ."""
+    layout, found, conflicts = task.columns(), dict[str, tuple[Problem, str]](), dict[str, str]()
     for row, place in rows:
         problem = layout.problem(row, place, task.layout if task.layout != "plain" else task.kind)
-        found.setdefault(problem.prompt, problem)
+        first, first_place = found.setdefault(problem.prompt, (problem, place))
+        if first.answer != problem.answer and not equivalent(first.answer, problem.answer):
+            conflicts.setdefault(
+                problem.prompt,
+                f"{first_place} says {first.answer[:40]!r}, {place} says {problem.answer[:40]!r}",
+            )
     if not found:
         raise ValueError(f"{name}: is empty; it needs one problem a row, such as {EXAMPLE}")
-    return list(found.values())
+    if conflicts:
+        said = (
+            f"{name}: {len(conflicts)} of {len(found)} questions stand there again with another answer "
+            f"({next(iter(conflicts.values()))})"
+        )
+        if len(conflicts) == len(found):
+            raise ValueError(f"{said}; keep one answer to each")
+        warnings.warn(f"{said}; they are left out", stacklevel=2)
+    return [problem for problem, _ in found.values() if problem.prompt not in conflicts]
 
 
 def _rows(task: MathWord) -> Iterator[tuple[Row, str]]:
@@ -181,9 +195,3 @@ def _file_rows(path: str) -> Iterator[tuple[Row, str]]:
 def _hub_rows(task: MathWord, split: str) -> Iterator[tuple[Row, str]]:
     assert task.dataset is not None, "a file has no splits"
     return hub_rows(task.dataset, subset=task.subset, split=split, revision=task.revision)
-
-
-def _last_line(text: str) -> str:
-    """The last line that is not blank, or its end where it is long; "Done!" has no factorial in it."""
-    line = text.strip().rsplit("\n", 1)[-1].strip()
-    return re.sub(r"(?<=[A-Za-z])!", "", line)[-MAX_LENGTH:]

@@ -1,12 +1,16 @@
 """Rows of a data set, each with its place: from JSON lines, from Parquet, from a hub.
 
-Errors name the file, the line and the cure.
+Numbers keep their text: those of JSON are ``Decimal`` where they are not whole, and those of a table that are
+in less than double precision are the numbers of their shortest text: 0.1, and not 0.10000000149.  Errors name
+the file, the line and the cure.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +43,7 @@ def parquet_rows(path: str) -> Iterator[tuple[Row, str]]:
     file = Path(path).expanduser()
     try:
         with pq.ParquetFile(file) as table:
-            batches = table.iter_batches(batch_size=BATCH_ROWS)
-            rows = (row for batch in batches for row in batch.to_pylist())
-            for number, row in enumerate(rows, start=1):
-                yield row, f"{path}, row {number}"
+            yield from _table_rows(table.iter_batches(batch_size=BATCH_ROWS), path)
     except OSError as error:
         raise ValueError(_unreadable(path, error.strerror or str(error))) from error
     except pa.ArrowException as error:
@@ -57,9 +58,46 @@ def hub_rows(
     Raises:
         ValueError: it cannot be loaded.
     """
-    place = f"{dataset}/{split}"
-    for number, row in enumerate(_load(dataset, subset, split, revision), start=1):
-        yield row, f"{place}, row {number}"
+    loaded = _load(dataset, subset, split, revision)
+    yield from _table_rows(loaded.with_format("arrow").iter(batch_size=BATCH_ROWS), f"{dataset}/{split}")
+
+
+def _table_rows(batches: Any, name: str) -> Iterator[tuple[Row, str]]:
+    """Each row of the batches of a table."""
+    number = 0
+    for batch in batches:
+        exact = {field.name: convert for field in batch.schema if (convert := _exactly(field.type))}
+        for row in batch.to_pylist():
+            number += 1
+            for key, convert in exact.items():
+                row[key] = convert(row[key])
+            yield row, f"{name}, row {number}"
+
+
+def _exactly(kind: Any) -> Callable[[Any], Any] | None:
+    """What makes the values of a column the numbers that are written there; None where they are."""
+    import pyarrow as pa
+
+    if pa.types.is_float32(kind) or pa.types.is_float16(kind):
+        import numpy as np
+
+        precision = np.float32 if pa.types.is_float32(kind) else np.float16
+        return lambda value: (
+            value if value is None or not math.isfinite(value) else float(str(precision(value)))
+        )
+    if pa.types.is_struct(kind):
+        inner = {field.name: convert for field in kind if (convert := _exactly(field.type))}
+        if inner:
+            return lambda value: (
+                value
+                if value is None
+                else {key: inner[key](item) if key in inner else item for key, item in value.items()}
+            )
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        convert = _exactly(kind.value_type)
+        if convert is not None:
+            return lambda value: value if value is None else [convert(item) for item in value]
+    return None
 
 
 def _load(dataset: str, subset: str | None, split: str, revision: str | None) -> Any:
@@ -95,9 +133,26 @@ def _unreadable(path: str, reason: str | None) -> str:
 
 def _object(line: str, place: str, example: str) -> Row:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        row = json.loads(line, parse_float=Decimal, object_pairs_hook=_without_repeated_keys)
+    except _RepeatedKeyError as error:
+        raise ValueError(f"{place}: has the key {error.key!r} twice; keep one of them") from error
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"{place}: is not JSON ({error}); write one object a line, {example}") from error
     if not isinstance(row, dict):
         raise ValueError(f"{place}: must be an object, got {line.strip()[:40]}; write {example}")
     return row
+
+
+class _RepeatedKeyError(ValueError):
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _RepeatedKeyError(key)
+        found[key] = value
+    return found

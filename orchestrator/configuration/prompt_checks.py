@@ -62,7 +62,7 @@ def _context(config: RunConfig, problems: Sequence[Problem]) -> Iterator[str]:
 
 def _longest(problems: Sequence[Problem]) -> int:
     """Tokens of the longest prompt to a built-in policy: a character is a token."""
-    return max(len(problem.prompt) for problem in problems)
+    return max(len(problem.text) for problem in problems)
 
 
 def _kept_apart(task: Task, exam: Sequence[Problem]) -> Iterator[str]:

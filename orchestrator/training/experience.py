@@ -150,7 +150,7 @@ def collect(
     Each rank has its share of the problems.
     """
     start = perf_counter()
-    prompts = [policy.encode(problem.prompt) for problem in problems]
+    prompts = [policy.encode(problem.prompt, problem.system) for problem in problems]
     repeated = [problem for problem in problems for _ in range(num_samples)]
     share = ranks.share(len(problems))
     ours = slice(share.start, share.stop)

@@ -94,7 +94,7 @@ def _first_entropy(
         policy.model.to("cuda")
     learner, task, prompts_seed = config.learner, config.task_at(0), derive_seed(seed, "prompts")
     problems = [task.problem("train", prompts_seed, i) for i in range(learner.prompts_per_iteration)]
-    prompts = [policy.encode(problem.prompt) for problem in problems]
+    prompts = [policy.encode(problem.prompt, problem.system) for problem in problems]
     with closing(make_engine(policy, config, scratch)) as engine:
         responses = sample(
             problems,
@@ -147,5 +147,5 @@ def _demonstrations(task: Task, settings: PolicyConfig, batch: int) -> list[list
     for index in range(batch * start.batch_size, (batch + 1) * start.batch_size):
         problem = task.problem("train", seed, index)
         rng = random.Random(derive_seed(seed, index))
-        shown.append([problem.prompt, *demonstration(task, problem, rng, start.error_rate)])
+        shown.append([problem.text, *demonstration(task, problem, rng, start.error_rate)])
     return shown

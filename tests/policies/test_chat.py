@@ -42,6 +42,13 @@ def test_system_turn_and_arguments_of_the_template(policy):
     assert text(chatty, chatty.encode("1")) == "s:d!<eos>u:1<eos>a:id"
 
 
+def test_a_system_message_of_the_data_set_is_the_systems_turn(policy):
+    assert text(policy, policy.encode("1", "d!")) == "s:d!<eos>u:1<eos>a:"
+    chatty = replace(policy, chat=Chat(system="d?"))
+    assert text(chatty, chatty.encode("1", "d!")) == "s:d!<eos>u:1<eos>a:"  # in place of the setting's
+    assert text(chatty, chatty.encode("1")) == "s:d?<eos>u:1<eos>a:"
+
+
 def test_without_chat_a_prompt_is_as_it_stands(policy):
     plain = replace(policy, chat=None)
     assert text(plain, plain.encode("1+1=?")) == "1+1=?"

@@ -1,6 +1,13 @@
 import pytest
 
-from tasks.extraction import boxed_answer, marked_answer, matched_answer, normalised, tagged_answer
+from tasks.extraction import (
+    after_thinking,
+    boxed_answer,
+    marked_answer,
+    matched_answer,
+    normalised,
+    tagged_answer,
+)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +64,27 @@ def test_white_space_is_normalised():
         (r"\boxed{}", ""),
         (r"\boxed{1} and \boxed{2", ""),  # cut before its answer
         ("42", None),
-        (r"\boxed 42", None),
+        (r"\boxed 42", "42"),
+        (r"\boxed {7}", "7"),
+        (r"\fbox{7}", "7"),
+        (r"\framebox{7}", "7"),
+        (r"$\boxed 2$", "2"),
+        (r"so $x = \boxed x+1$ and $y$", "x+1"),
+        (r"so \boxed 1,234.5 is it", "1,234.5"),
+        (r"\boxed\frac12", r"\frac12"),
+        (r"\boxed\frac{\sqrt{3}}{2} is it", r"\frac{\sqrt{3}}{2}"),
+        (r"\boxed\pi", r"\pi"),
+        (r"\boxed -3", "-3"),
+        (r"\boxed{\boxed{7}}", "7"),
+        (r"\boxed{ \fbox{ \boxed{7} } }", "7"),
+        (r"\boxed{x = \boxed{7}}", r"x = \boxed{7}"),
+        (r"\boxed{\left\{ 1 \right.}", r"\left\{ 1 \right."),
+        (r"$\boxed{2}$ and $\boxed{3}$", "2, 3"),
+        (r"\boxed{2}, \boxed{3}, or \boxed{4}", "2, 3, 4"),
+        (r"\boxed{5}, \boxed{5}", "5"),
+        (r"x is \boxed{2}, but y is \boxed{3}", "3"),
+        (r"\boxed{1} and \boxed{}", ""),
+        (r"\boxedly 7", None),
     ],
 )
 def test_the_last_box_counts(text, answer):
@@ -69,3 +96,29 @@ def test_the_last_box_counts(text, answer):
 )
 def test_the_line_after_the_last_marker_counts(text, answer):
     assert marked_answer(text, "####") == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("<think>12</think>13", "13"),
+        ("12</think>13", "13"),  # a chat template has opened it
+        ("<think>12", ""),  # cut while it thought
+        ("<think>a</think>b<think>c</think>d", "d"),
+        ("<think>a</think>b<think>c", ""),
+        ("<THINK>12</THINK>13", "13"),
+        ("<thinking>12</thinking>13", "13"),
+        ("<|begin_of_thought|>12<|end_of_thought|>13", "13"),
+        ("13", "13"),
+        ("I <thinker> 13", "I <thinker> 13"),
+    ],
+)
+def test_thinking_is_passed_over(text, rest):
+    assert after_thinking(text) == rest
+
+
+@pytest.mark.parametrize("spam", [r"\boxed{", r"\boxed{1}, ", r"\boxed 7 ", "{", "\\", "$", r"\boxed\frac{"])
+@pytest.mark.timeout(60)
+def test_a_box_in_spam_is_searched_in_one_pass(spam):
+    boxed_answer(spam * 50_000)  # minutes where every box is searched to the end of the text
+    assert boxed_answer(spam * 50_000 + r" \boxed{7}") is not None

@@ -1,6 +1,9 @@
 import json
 import pickle
+import warnings
 from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from random import Random
 
 import pyarrow as pa
@@ -137,6 +140,9 @@ def test_splits_of_a_data_set(tmp_path, monkeypatch):
         ("It is 1, no\n7/2", 1.0),
         ("working\n#### 3.5\n", 1.0),
         ("#### 8\nand so 7/2", 0.0),
+        (r"<think>\boxed{7/2}</think>It is 8", 0.0),
+        (r"<think>\boxed{8}</think>It is 7/2", 1.0),
+        (r"<think>It is 7/2", 0.0),  # cut while it thought
         ("Done! It is 7/2", 1.0),
         ("2", 0.0),
         ("", 0.0),
@@ -209,6 +215,163 @@ def test_a_parquet_file_without_the_column_names_those_it_has(tmp_path):
     pq.write_table(pa.table({"frage": ["x"], "antwort": ["5"]}), path)
     with pytest.raises(ValueError, match=r"f\.parquet, row 1: has no 'question', only 'frage', 'antwort'"):
         MathWord(path=str(path)).problem("train", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("written", "answer"),
+    [
+        ("1234567.0", "1234567.0"),
+        ("100000.5", "100000.5"),
+        ("0.10", "0.10"),
+        ("12345678901234567890", "12345678901234567890"),
+        ("1e-7", "1E-7"),
+        ("-3", "-3"),
+        ('"1234567.0"', "1234567.0"),
+    ],
+)
+def test_a_gold_number_keeps_its_text(tmp_path, written, answer):
+    path = tmp_path / "f.jsonl"
+    path.write_text("".join(f'{{"question": "{i}", "answer": {written}}}\n' for i in range(40)))
+    task = MathWord(path=str(path))
+    problem = task.problem("train", 0, 0)
+    assert problem.answer == answer
+    assert task.grade(problem, rf"\boxed{{{written.strip(chr(34))}}}") == 1.0
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_a_gold_answer_that_is_no_number_is_refused(tmp_path, constant):
+    path = tmp_path / "f.jsonl"
+    path.write_text(f'{{"question": "a", "answer": 1}}\n{{"question": "b", "answer": {constant}}}\n')
+    with pytest.raises(
+        ValueError, match=rf"f\.jsonl, line 2: 'answer' must be text or a finite number, got {constant};"
+    ):
+        MathWord(path=str(path)).problem("train", 0, 0)
+
+
+def test_a_gold_answer_inside_a_column_is_looked_at_too(tmp_path):
+    row = '{"prompt": "x", "reward_model": {"ground_truth": NaN}}'
+    (tmp_path / "f.jsonl").write_text(row)
+    with pytest.raises(
+        ValueError, match=r"line 1: 'reward_model\.ground_truth' must be text or a finite number"
+    ):
+        MathWord(path=str(tmp_path / "f.jsonl"), layout="dapo").problem("train", 0, 0)
+
+
+def table_of(path, column):
+    pq.write_table(pa.table({"question": [f"{i}?" for i in range(len(column))], "answer": column}), path)
+    return MathWord(path=str(path))
+
+
+@pytest.mark.parametrize(
+    ("column", "answer"),
+    [
+        (pa.array([Decimal("5.00")] * 40, pa.decimal128(5, 2)), "5.00"),
+        (pa.array([0.1] * 40, pa.float32()), "0.1"),
+        (pa.array([1234567.0] * 40), "1234567.0"),
+        (pa.array([2**62] * 40), str(2**62)),
+    ],
+)
+def test_numbers_of_a_table_are_read_as_they_are(tmp_path, column, answer):
+    assert table_of(tmp_path / "f.parquet", column).problem("train", 0, 0).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (date(2024, 1, 2), r"the date datetime\.date\(2024, 1, 2\)"),
+        (datetime(2024, 1, 2, tzinfo=UTC), "the datetime"),
+        (timedelta(days=1), "the timedelta"),
+        (b"5", "the bytes b'5'"),
+        (True, "true"),
+        (None, "null"),
+        ([1, 2], r"\[1, 2\]"),
+        ({"a": b"5"}, "the dict"),
+    ],
+)
+def test_a_column_that_is_neither_text_nor_number_is_refused_in_one_line(tmp_path, value, shown):
+    task = table_of(tmp_path / "f.parquet", [value])
+    with pytest.raises(ValueError, match=rf"f\.parquet, row 1: 'answer' must be text, got {shown}") as error:
+        task.problem("train", 0, 0)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_table_without_a_finite_number_is_refused(tmp_path, value):
+    for kind in (pa.float64(), pa.float32()):
+        with pytest.raises(ValueError, match=r"row 2: 'answer' must be text or a finite number, got"):
+            table_of(tmp_path / "f.parquet", pa.array([1.0, value], kind)).problem("train", 0, 0)
+
+
+def test_a_list_of_gsm8k_keeps_its_commas(tmp_path):
+    rows = [{"question": str(i), "answer": "so\n#### 1,234, 5"} for i in range(40)]
+    task = MathWord(path=write(tmp_path / "f.jsonl", rows), layout="gsm8k")
+    assert task.problem("train", 0, 0).answer == "1234, 5"
+
+
+def test_a_box_without_braces_is_a_gold_answer(tmp_path):
+    rows = [row | {"solution": r"so it is $\boxed 2$."} for row in filled(MATH)]
+    problem = MathWord(path=write(tmp_path / "f.jsonl", rows), layout="math").problem("train", 0, 0)
+    assert problem.answer == "2"
+
+
+def test_questions_with_different_answers_are_left_out_and_counted(tmp_path):
+    rows = [{"question": f"{i}?", "answer": str(i)} for i in range(40)]
+    again = [
+        {"question": "3?", "answer": "4"},
+        {"question": "5?", "answer": "5.0"},
+        {"question": "3?", "answer": "3"},
+    ]
+    task = MathWord(path=write(tmp_path / "f.jsonl", rows + again))
+    said = r"f\.jsonl: 1 of 40 questions stand there again .*line 4 says '3', .*line 41 says '4'\); they are left out"
+    with pytest.warns(UserWarning, match=said):
+        prompts = {
+            task.problem(split, 0, index).prompt for split in ("train", "held_out") for index in range(80)
+        }
+    assert prompts == {f"{i}?" for i in range(40) if i != 3}
+
+
+def test_repeats_with_the_same_answer_say_nothing(tmp_path):
+    rows = [{"question": f"{i}?", "answer": answer} for i in range(40) for answer in ("1/2", "0.5")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert MathWord(path=write(tmp_path / "f.jsonl", rows)).problem("train", 0, 0).answer == "1/2"
+
+
+def test_where_all_answers_differ_nothing_is_left(tmp_path):
+    rows = [{"question": "x", "answer": answer} for answer in ("1", "2")]
+    with pytest.raises(
+        ValueError, match=r"1 of 1 questions stand there again with another answer .*keep one"
+    ):
+        MathWord(path=write(tmp_path / "f.jsonl", rows)).problem("train", 0, 0)
+
+
+def test_a_system_message_is_kept_as_one(tmp_path):
+    rows = [
+        {
+            "prompt": [{"role": "system", "content": "Think."}, {"role": "user", "content": f"{i}?"}],
+            "reward_model": {"ground_truth": str(i)},
+        }
+        for i in range(40)
+    ]
+    task = MathWord(path=write(tmp_path / "f.jsonl", rows), layout="dapo", instruction=" Box it.")
+    problem = task.problem("train", 0, 0)
+    assert (problem.system, problem.prompt) == ("Think.", f"{problem.answer}? Box it.")
+    assert problem.text == f"Think.\n\n{problem.prompt}"
+    assert set("Think.") <= set(task.alphabet())
+
+
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        ([("user", "a"), ("system", "b")], "a message of the system after another"),
+        ([("system", "a"), ("system", "b"), ("user", "c")], "a message of the system after another"),
+        ([("system", "a")], "must not be blank"),
+    ],
+)
+def test_a_system_message_elsewhere_is_refused(tmp_path, messages, message):
+    rows = [{"question": [{"role": role, "content": text} for role, text in messages], "answer": "5"}]
+    with pytest.raises(ValueError, match=message):
+        MathWord(path=write(tmp_path / "f.jsonl", rows)).problem("train", 0, 0)
 
 
 @pytest.mark.parametrize(

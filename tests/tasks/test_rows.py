@@ -1,3 +1,6 @@
+from datetime import date
+from decimal import Decimal
+
 import datasets
 import huggingface_hub
 import pyarrow as pa
@@ -21,6 +24,53 @@ def test_json_lines_come_with_their_places(tmp_path):
         ({"a": 1}, f"{path}, line 1"),
         ({"a": 2}, f"{path}, line 3"),
     ]
+
+
+@pytest.mark.parametrize(
+    "number", ["1234567.0", "100000.5", "0.10", "-0.0", "1E+400", "12345678901234567890", "7"]
+)
+def test_numbers_of_json_keep_their_text(tmp_path, number):
+    path = tmp_path / "f.jsonl"
+    path.write_text(f'{{"a": {number}, "b": [{number}]}}')
+    (row, _), *_ = jsonl_rows(str(path), "{}")
+    assert (str(row["a"]), str(row["b"][0])) == (number, number)
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path):
+    path = tmp_path / "f.jsonl"
+    path.write_text('{"a": "5", "b": {"c": 1, "c": 2}}')
+    with pytest.raises(ValueError, match=r"f\.jsonl, line 1: has the key 'c' twice; keep one"):
+        list(jsonl_rows(str(path), "{}"))
+
+
+def test_numbers_of_a_table_are_those_that_were_written(tmp_path):
+    path = tmp_path / "f.parquet"
+    table = pa.table(
+        {
+            "double": pa.array([0.1, 1234567.0, None]),
+            "single": pa.array([0.1, 1234567.0, None], pa.float32()),
+            "half": pa.array([0.1, 2048.0, None], pa.float16()),
+            "decimal": pa.array([Decimal("0.10"), Decimal("5.00"), None], pa.decimal128(5, 2)),
+            "inside": pa.array([{"a": [0.1]}, {"a": []}, None], pa.struct({"a": pa.list_(pa.float32())})),
+        }
+    )
+    pq.write_table(table, path)
+    first, second, third = (row for row, _ in parquet_rows(str(path)))
+    assert {key: str(value) for key, value in first.items() if key != "inside"} == {
+        "double": "0.1",
+        "single": "0.1",
+        "half": "0.1",
+        "decimal": "0.10",
+    }
+    assert first["inside"] == {"a": [0.1]}
+    assert (str(second["double"]), str(second["single"])) == ("1234567.0", "1234567.0")
+    assert set(third.values()) == {None}
+
+
+def test_columns_of_other_kinds_come_as_they_are(tmp_path):
+    path = tmp_path / "f.parquet"
+    pq.write_table(pa.table({"day": [date(2024, 1, 2)], "bytes": [b"5"], "flag": [True]}), path)
+    assert next(parquet_rows(str(path)))[0] == {"day": date(2024, 1, 2), "bytes": b"5", "flag": True}
 
 
 def test_parquet_rows_come_with_their_places(tmp_path):
