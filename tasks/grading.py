@@ -187,6 +187,9 @@ class GradingPool:
         else:
             if isinstance(message, Verdict):
                 batch.settle(worker.owed.popleft(), message)
+                if message.worn_out:
+                    self._replace(worker, batch, worker.kill())
+                    return
             worker.next_job_begins(message)
 
     def _give_up(self, worker: GradingProcess, batch: Batch) -> None:

@@ -42,6 +42,8 @@ class Verdict(NamedTuple):
     """Processor time of this response."""
     processor_seconds: float = 0.0
     """As in ``Started``, when the next response begins."""
+    worn_out: bool = False
+    """The response has left too little of the worker for others, which ends now."""
 
 
 Message = Ready | StartFailure | Started | Verdict
@@ -83,13 +85,14 @@ def _is_sound(message: Message) -> bool:
             return _is_text(reason)
         case Started(seconds):
             return _is_seconds(seconds)
-        case Verdict(score, error, spent, seconds):
+        case Verdict(score, error, spent, seconds, worn_out):
             return (
                 _is_seconds(score)
                 and score <= 1
                 and _is_text(error)
                 and _is_seconds(spent)
                 and _is_seconds(seconds)
+                and isinstance(worn_out, bool)
             )
 
 

@@ -173,9 +173,10 @@ class GradingProcess:
         Raises:
             WorkerGoneError: there will be no more, or what there is no worker of ours has written.
         """
+        connection = self.connection
         try:
-            self.connection.settimeout(0.0)
-            received = self.connection.recv(MAX_LINE_BYTES)
+            connection.settimeout(0.0)
+            received = connection.recv(MAX_LINE_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
@@ -189,6 +190,8 @@ class GradingProcess:
             if not self._expects(message):
                 raise WorkerGoneError(f"a {type(message).__name__} out of turn")
             yield message
+            if self._connection is not connection:
+                return  # replaced for what it said
         if not received or len(self._unread) > MAX_LINE_BYTES:
             raise WorkerGoneError
 

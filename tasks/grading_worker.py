@@ -7,7 +7,8 @@ response is being graded and since when.
 
 Every response finds the worker as the first one did: the random generators of Python and numpy start
 from a seed of the response, the scratch folder is empty, the current folder is the one at the start,
-and what an earlier grader has started is gone.
+and what an earlier grader has started is gone.  A worker in which a response has used up the memory or
+the open files ends, and another takes its place.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from tasks.base import Problem, Task
-from tasks.grading_confinement import confine
+from tasks.grading_confinement import MAX_OPEN_FILES, confine
 from tasks.grading_messages import Message, Ready, Started, StartFailure, Verdict, described, encode
 from tasks.grading_scratch import empty
 
@@ -63,8 +64,8 @@ def serve(connection: socket.socket, order: Order) -> None:
     try:
         worker.say(Ready(confinement))
         jobs = connection.makefile("rb")
-        while True:
-            worker.grade(pickle.load(jobs))
+        while worker.grade(pickle.load(jobs)):
+            pass
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent has closed the pipe, or is gone
 
@@ -85,17 +86,20 @@ class _Worker:
     def say(self, message: Message) -> None:
         self._connection.sendall(encode(message))
 
-    def grade(self, jobs: list[Job]) -> None:
+    def grade(self, jobs: list[Job]) -> bool:
+        """Grade the jobs; give whether the worker is fit for more."""
         start = self._processor_seconds()
         self.say(Started(start))
         for problem, response in jobs:
-            self._reset(problem, response)
+            _seed(problem, response)
             score, error = self._score(problem, response)
-            if self._starts_processes:
-                _end_children()
+            is_worn_out = not self._clean() or error.startswith(MemoryError.__name__)
             end = self._processor_seconds()
-            self.say(Verdict(score, error, end - start, end))
+            self.say(Verdict(score, error, end - start, end, is_worn_out))
+            if is_worn_out:
+                return False
             start = end
+        return True
 
     def _score(self, problem: Problem, response: str) -> tuple[float, str]:
         try:
@@ -108,13 +112,19 @@ class _Worker:
             return 0.0, f"score must be between 0 and 1, got {score}"
         return score, ""
 
-    def _reset(self, problem: Problem, response: str) -> None:
-        seed = zlib.crc32(f"{problem.prompt}\0{response}".encode(errors="replace"))
-        random.seed(seed)
-        if "numpy.random" in sys.modules:
-            sys.modules["numpy.random"].seed(seed)
-        os.chdir(self._folder)
-        empty(self._scratch)
+    def _clean(self) -> bool:
+        """Undo what a grader leaves behind; give whether that worked, with files left to open."""
+        if self._starts_processes:
+            _end_children()
+        with suppress(OSError):  # removed by somebody else
+            os.chdir(self._folder)
+        try:
+            empty(self._scratch)
+            lowest = os.dup(self._connection.fileno())
+            os.close(lowest)
+        except OSError:
+            return False
+        return lowest < MAX_OPEN_FILES // 2
 
     def _processor_seconds(self) -> float:
         """Of all threads of this process, and of the children that it has waited for."""
@@ -123,6 +133,13 @@ class _Worker:
             children = resource.getrusage(resource.RUSAGE_CHILDREN)
             seconds += children.ru_utime + children.ru_stime
         return seconds
+
+
+def _seed(problem: Problem, response: str) -> None:
+    seed = zlib.crc32(f"{problem.prompt}\0{response}".encode(errors="replace"))
+    random.seed(seed)
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed(seed)
 
 
 def _end_children() -> None:

@@ -230,6 +230,9 @@ class Intruder(Task):
     def many_files(self, facts, _):
         return len([os.open(os.devnull, os.O_RDONLY) for _ in range(10_000)]) > 0
 
+    def half_of_the_files(self, facts, _):
+        return len([os.open(os.devnull, os.O_RDONLY) for _ in range(150)]) > 0
+
     # Processes, memory, signals.
 
     def fork(self, facts, _):

@@ -329,6 +329,20 @@ def test_a_score_depends_neither_on_the_worker_nor_on_what_was_graded_before(poo
     assert all(0 < score < 1 for score in set.union(*seen))
 
 
+@pytest.mark.parametrize("hungry", ["many_files", "half_of_the_files", "memory"])
+def test_what_a_response_uses_up_is_there_for_the_next_one(hungry):
+    with GradingPool(Intruder(), timeout_seconds=FAR, memory_limit_megabytes=2048) as pool:
+        first = worker_pid(pool)
+        grades = pool.grade([PROBLEM] * 4, ["burn 0", hungry, "scratch", "burn 0"])
+        assert grades.scores == [1.0, float(hungry == "half_of_the_files"), 1.0, 1.0]
+        assert (grades.num_crashes, grades.num_regraded) == (0, 0)
+        assert worker_pid(pool) != first
+        second = worker_pid(pool)
+        assert pool.grade([PROBLEM] * 2, ["burn 0", hungry]).num_crashes == 0  # the last of its chunk
+        assert pool.grade([PROBLEM], ["scratch"]).scores == [1.0]
+        assert worker_pid(pool) != second
+
+
 def test_two_responses_have_draws_of_their_own(pool):
     one, other = pool.grade([PROBLEM] * 2, ["random 1", "random 2"]).scores
     assert one != other

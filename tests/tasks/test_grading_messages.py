@@ -26,6 +26,7 @@ MESSAGES = [
     Started(0.25),
     Verdict(1.0),
     Verdict(0.0, "ValueError: é \ufffd \x00\n", 0.5, 1.5),
+    Verdict(1.0, "", 0.5, 1.5, True),
 ]
 
 
@@ -58,6 +59,7 @@ def test_a_message_is_one_line_and_comes_back(message):
         b'["Verdict", 1.0, "", -1]',
         b'["Verdict", 1.0, "", 0, NaN]',
         b'["Verdict", 1.0, "", 0, 0, 0]',
+        b'["Verdict", 1.0, "", 0, 0, false, 0]',
         b'["Started", "soon"]',
         b'["Started", -1]',
         b'["Ready", []]',
@@ -142,6 +144,14 @@ def test_verdicts_that_nothing_was_asked_for_are_not_taken(pool):
     grades = pool.grade([PROBLEM], [forge(encode(Verdict(1.0)) * 5)])
     assert grades.scores == [1.0]
     assert pool.grade([PROBLEM] * 2, ["burn 0", "hash x"]).scores[0] == 1.0
+
+
+def test_a_worker_replaced_for_what_it_said_is_not_listened_to_any_more(pool):
+    data = encode(Verdict(1.0, worn_out=True)) + encode(Ready({"network": "made up"}))
+    grades = pool.grade([PROBLEM] * 2, [forge(data), "burn 0"])
+    assert grades.scores == [1.0, 1.0]
+    assert grades.num_crashes == 0
+    assert pool.confinement["core dumps"] == "none"
 
 
 def test_half_a_message_does_not_hold_up_the_parent(pool):
