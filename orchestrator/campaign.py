@@ -220,6 +220,7 @@ def run_info(name: str, arm: Arm, seed: int, execution: ExecutionConfig) -> RunI
         execution={
             "graders": execution.graders,
             "grading_timeout_seconds": execution.grading_timeout_seconds,
+            "grading_memory_megabytes": execution.grading_memory_megabytes,
         },
     )
 

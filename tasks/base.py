@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 Split = Literal["train", "held_out"]
+
+GradingNeed = Literal["network", "processes", "writing"]
+"""What a grader can need beyond reading files, computing, and a scratch folder."""
+GRADING_NEEDS: tuple[GradingNeed, ...] = get_args(GradingNeed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,19 @@ class Task(ABC):
     kind: ClassVar[str]
 
     def prepare(self) -> None:  # noqa: B027
-        """Load what grading needs.  A worker calls it once, before the clock of any response runs."""
+        """Load what grading needs.  A worker calls it once, before the clock of any response runs.
+
+        The worker may still do all that its user may: it gives up its rights afterwards.
+        """
+
+    @property
+    def grading_needs(self) -> Collection[GradingNeed]:
+        """What ``grade`` needs beyond reading files, computing, and a scratch folder: by default nothing.
+
+        ``network``: sockets.  ``processes``: starting other programs.  ``writing``: files outside the
+        scratch folder.  Workers give up what is not named here once the task is prepared.
+        """
+        return ()
 
     @abstractmethod
     def problem(self, split: Split, seed: int, index: int) -> Problem:

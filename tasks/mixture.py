@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import gcd
 from random import Random
 from typing import ClassVar
 
-from tasks.base import Problem, Split, Task
+from tasks.base import GradingNeed, Problem, Split, Task
 
 MAX_WEIGHT = 1000
 
@@ -74,6 +74,10 @@ class Mixture(Task):
     def prepare(self) -> None:
         for member in self.tasks:
             member.task.prepare()
+
+    @property
+    def grading_needs(self) -> Collection[GradingNeed]:
+        return {need for member in self.tasks for need in member.task.grading_needs}
 
     def problem(self, split: Split, seed: int, index: int) -> Problem:
         order = _order(tuple(member.weight for member in self.tasks))

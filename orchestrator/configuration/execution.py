@@ -28,6 +28,9 @@ class ExecutionConfig(Strict):
     graders: PositiveInt = 1
     """Processes that grade the responses of a run."""
     grading_timeout_seconds: PositiveFloat = 2.0
+    """Processor time of one response; a grader that waits has 20 times that on the wall clock, at least 60 s."""
+    grading_memory_megabytes: PositiveInt | None = 4096
+    """Address space of a process that grades; null sets no limit."""
 
     @property
     def threads_of_a_run(self) -> int:

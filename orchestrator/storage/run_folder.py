@@ -7,6 +7,7 @@
                                    metrics.npz   the same as columns, once the run is over
                                    initialisation.json where there was one, and what it decided
                                    guardrails.jsonl, rollbacks.json  where they fired, and what came of it
+                                   graders.json  what its graders were held to
                                    checkpoints/last.ckpt, policy/, log.txt
     runs/<campaign>/report/index.html
 
@@ -131,6 +132,11 @@ class RunFolder:
     def rollbacks_path(self) -> Path:
         """What was rolled back, and the limits of commands since."""
         return self.path / "rollbacks.json"
+
+    @property
+    def graders_path(self) -> Path:
+        """What the graders were held to on this system, rule by rule."""
+        return self.path / "graders.json"
 
     @property
     def start_path(self) -> Path:

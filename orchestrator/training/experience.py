@@ -104,6 +104,7 @@ class Rollouts:
             "grader/timeouts": float(self.grades.num_timeouts),
             "grader/errors": float(self.grades.num_errors),
             "grader/crashes": float(self.grades.num_crashes),
+            "grader/regraded": float(self.grades.num_regraded),
         }
 
 

@@ -20,7 +20,14 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.guardrail_files import Event, forget_events, read_rollbacks
 from orchestrator.storage.metrics_log import MetricsWriter
-from orchestrator.storage.run_folder import RunBusyError, RunFolder, RunInfo, RunState, Status
+from orchestrator.storage.run_folder import (
+    RunBusyError,
+    RunFolder,
+    RunInfo,
+    RunState,
+    Status,
+    write_json,
+)
 from orchestrator.storage.stored_columns import store_columns
 from orchestrator.training.checkpoints import Checkpointer
 from orchestrator.training.entropy_control import EntropyControl
@@ -36,6 +43,7 @@ from orchestrator.training.stopping import Stopping, stop_on_signals
 from orchestrator.training.strategy import environment_of, strategy_of
 from policies.rollouts.base import EngineUnavailableError
 from tasks.grading import GradingPool
+from tasks.grading_confinement import NOT_HELD
 from tasks.splits import held_out_set
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
@@ -117,6 +125,14 @@ def _tell(folder: RunFolder, info: RunInfo, state: RunState, reason: str | None 
     )
 
 
+def _record_confinement(folder: RunFolder, confinement: dict[str, str]) -> None:
+    """Say what graders are held to, and above all what this system does not hold them to."""
+    write_json(folder.graders_path, confinement)
+    log.info("graders: %s", "; ".join(f"{rule}: {held}" for rule, held in confinement.items()))
+    if lacking := [rule for rule, held in confinement.items() if NOT_HELD in held]:
+        log.warning("this system does not hold graders to: %s; see docs/security.md", ", ".join(lacking))
+
+
 def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     """Train to the end, again from the last good checkpoint where a guardrail goes back to it."""
     while True:
@@ -166,10 +182,13 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             config.task,
             num_workers=execution["graders"],
             timeout_seconds=execution["grading_timeout_seconds"],
+            memory_limit_megabytes=execution.get("grading_memory_megabytes"),
         ) as graders,
         MetricsWriter(folder.metrics_path) if ranks.is_first else nullcontext() as writer,
         closing(make_engine(policy, config, folder.engine_path)) as engine,
     ):
+        if ranks.is_first:
+            _record_confinement(folder, graders.confinement)
         limits = limits_of(config.loops, rollbacks) if rollbacks else None
         control = EntropyControl(config.loops, info.seed, limits)
         guardrails = Guardrails(config, control, folder if ranks.is_first else None, attempt=len(rollbacks))

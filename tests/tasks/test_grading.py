@@ -11,15 +11,15 @@ from hostile_graders import PROBLEM, Obedient
 
 from tasks.grading import GradingPool
 from tasks.grading_batch import Batch, Fate
-from tasks.grading_worker import Verdict
+from tasks.grading_messages import Verdict
 
 LIMIT = 2.0
-"""Seconds for a response: what hangs costs so much, and what is right has so much on a loaded machine."""
+"""Seconds of processor time, and of the clock: what hangs costs so much, and what is right has so much."""
 
 
 @pytest.fixture(scope="module")
 def pool():
-    with GradingPool(Obedient(), timeout_seconds=LIMIT) as pool:
+    with GradingPool(Obedient(), timeout_seconds=LIMIT, wall_limit_seconds=LIMIT) as pool:
         yield pool
 
 
@@ -99,12 +99,12 @@ def test_an_error_scores_0_and_leaves_the_worker_alive(pool, response, message):
     assert pids(pool) == before
 
 
-def test_the_limit_is_for_each_response_not_for_the_chunk(pool):
+def test_the_limits_are_for_each_response_not_for_the_chunk(pool):
     assert grade(pool, *["slow"] * 4).scores == [1.0] * 4  # 2.4 s in all, 2 s allowed to each
 
 
 def test_the_work_is_shared_and_a_hang_does_not_hold_up_the_other_worker():
-    with GradingPool(Obedient(), num_workers=2, timeout_seconds=1.0) as pool:
+    with GradingPool(Obedient(), num_workers=2, timeout_seconds=1.0, wall_limit_seconds=1.0) as pool:
         workers = {round(1 / score) for score in grade(pool, *["pid"] * 8).scores}
         assert workers == set(pids(pool))
         grades = grade(pool, "hang", "right", "hang", "exit", "right", "error", "right", "right")
@@ -188,6 +188,8 @@ def test_a_task_that_cannot_be_prepared_is_reported_at_once():
         ({"num_workers": 0}, "num_workers must be at least 1, got 0"),
         ({"timeout_seconds": 0.0}, "timeout_seconds must be above 0 and finite, got 0.0"),
         ({"timeout_seconds": float("nan")}, "timeout_seconds must be above 0 and finite, got nan"),
+        ({"wall_limit_seconds": 0.0}, "wall_limit_seconds must be above 0, got 0.0"),
+        ({"wall_limit_seconds": float("nan")}, "wall_limit_seconds must be above 0, got nan"),
         ({"memory_limit_megabytes": 0}, "memory_limit_megabytes must be at least 1, got 0"),
     ],
 )
