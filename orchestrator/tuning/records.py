@@ -40,7 +40,7 @@ def find_for(study: Study, url: str, tracking_uri: str) -> Any:
         return find_storage(url, tracking_uri)
 
 
-def open_study(study: Study, storage: Any, worker: int = 0) -> Any:
+def open_study(study: Study, storage: Any) -> Any:
     """The Optuna study of the training trials, made where there is none.
 
     Raises:
@@ -55,7 +55,7 @@ def open_study(study: Study, storage: Any, worker: int = 0) -> Any:
             study_name=study.config.name,
             storage=storage,
             directions=[each.direction for each in study.objectives],
-            sampler=sampler(study.config.sampler, conditional=conditional, worker=worker),
+            sampler=sampler(study.config.sampler, conditional=conditional),
             pruner=pruner(study.config.pruner, study.num_iterations),
             load_if_exists=True,
         )

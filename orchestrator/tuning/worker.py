@@ -223,7 +223,7 @@ def main(arguments: list[str]) -> int:
 
     parser = argparse.ArgumentParser()
     parser.add_argument("study", type=Path)
-    parser.add_argument("--index", type=int, required=True)
+    parser.add_argument("--index", type=int, required=True, help="tells processes apart; changes nothing else")
     parser.add_argument("--storage", required=True)
     parser.add_argument("--tracking", required=True)
     parser.add_argument("--until", type=float)
@@ -231,7 +231,7 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         study = read_study(given.study, given.overrides)
-        found = open_study(study, open_for(study, given.storage, given.tracking), worker=given.index)
+        found = open_study(study, open_for(study, given.storage, given.tracking))
     except ConfigError as error:
         print(error)
         return EXIT_FAILED
