@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from orchestrator.changed_inputs import continued, refuse_changes, tell_unrecorded
 from orchestrator.collected_signals import collected_signals
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.execution import ExecutionConfig
+from orchestrator.configuration.inputs import inputs_of
 from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.execution.base import Crew, ExecutorError
 from orchestrator.execution.runs import Patience, Worker, is_lost, settle_run, start_run, stop_runs
 from orchestrator.provenance import git_commit, versions
 from orchestrator.storage.guardrail_files import Rollback
+from orchestrator.storage.inputs import Inputs, combined
 from orchestrator.storage.run_folder import OVER, CampaignFolder, CampaignInfo, RunFolder, RunInfo
 from orchestrator.tracking.delivery import renew_key
 
@@ -82,19 +86,34 @@ def exclusively(campaign: Campaign) -> Iterator[None]:
         lock.release()
 
 
-def prepare(campaign: Campaign) -> CampaignFolder:
+def prepare(
+    campaign: Campaign, *, accept: bool = False, tell: Callable[[str], None] = lambda _: None
+) -> CampaignFolder:
     """Write what the campaign and its runs are, and give its folder.
 
     Arms and seeds that are stored under its name already stay, and new ones join them.
 
+    Args:
+        campaign: what to run.
+        accept: take files that have changed since a stored run read them, and record that.
+        tell: is told what the user should know.
+
     Raises:
-        ConfigError: a study has its name, or a run of that name is stored with another configuration; nothing
-            has been written.
+        ConfigError: a study has its name, or a run of that name is stored with another configuration, or read
+            other files; nothing has been written.
     """
     folder = campaign_folder(campaign)
-    infos = list(_run_infos(campaign))
     stored = _refuse_study(folder)
-    _refuse_other_configuration(folder, infos)
+    runs = {
+        run: run.read_info() for run in map(RunFolder, sorted(folder.path.glob("*/seed-*"))) if run.exists()
+    }
+    _refuse_other_configuration(campaign, runs)
+    inputs = {arm.name: inputs_of(arm.config) for arm in campaign.arms}
+    if not accept:
+        called = [(f"the run {run.path.parent.name}/{run.path.name}", info) for run, info in runs.items()]
+        refuse_changes(campaign.config.name, called, inputs)
+    for arm, known in inputs.items():
+        tell_unrecorded(arm, [info for info in runs.values() if info.arm == arm], known, tell)
     folder.write_info(
         CampaignInfo(
             name=campaign.config.name,
@@ -106,9 +125,9 @@ def prepare(campaign: Campaign) -> CampaignFolder:
             created=stored.created if stored else time.time(),
         )
     )
-    for info in infos:
+    for info in _run_infos(campaign, inputs):
         run = folder.run(info.arm, info.seed)
-        run.write_info(info)
+        run.write_info(continued(runs[run], info, run) if run in runs else info)
         # A job of a cluster may be at it since an earlier command.
         if run.read_status().status not in (*OVER, "pending") and not run.is_locked():
             run.write_status(replace(run.read_status(), status="pending", reason=None, pid=None))
@@ -151,7 +170,7 @@ def execute(
         InterruptedCampaignError: SIGTERM or SIGINT came, or the executor was lost; every worker was told
             and has saved.
     """
-    runs = [folder.run(info.arm, info.seed) for info in _run_infos(campaign)]
+    runs = [folder.run(arm.name, seed) for seed in campaign.config.seeds for arm in campaign.arms]
     waiting = [run for run in runs if run.read_status().status not in OVER]
     ended = [run for run in runs if run not in waiting]
     execution = campaign.config.execution
@@ -202,21 +221,30 @@ def _take_leave(schedule: Schedule, patience: Patience) -> None:
             schedule.ended.append(worker.folder)
 
 
-def _run_infos(campaign: Campaign) -> Iterator[RunInfo]:
+def _run_infos(campaign: Campaign, inputs: Mapping[str, Inputs]) -> Iterator[RunInfo]:
     for seed in campaign.config.seeds:
         for arm in campaign.arms:
-            yield run_info(campaign.config.name, arm, seed, campaign.config.execution)
+            yield run_info(campaign.config.name, arm, seed, campaign.config.execution, inputs[arm.name])
 
 
-def run_info(name: str, arm: Arm, seed: int, execution: ExecutionConfig) -> RunInfo:
-    """What one run is, for its folder; ``name`` is that of its campaign or study."""
+def run_info(name: str, arm: Arm, seed: int, execution: ExecutionConfig, inputs: Inputs) -> RunInfo:
+    """What one run is, for its folder.
+
+    Args:
+        name: of its campaign or study.
+        arm: what it trains.
+        seed: of all its draws.
+        execution: how it is executed.
+        inputs: what there is to read for it now.
+    """
     return RunInfo(
         campaign=name,
         arm=arm.name,
         seed=seed,
         method=arm.method,
         config=arm.plain,
-        fingerprint=arm.fingerprint,
+        fingerprint=combined(arm.fingerprint, inputs),
+        inputs=inputs,
         execution={
             "graders": execution.graders,
             "grading_timeout_seconds": execution.grading_timeout_seconds,
@@ -236,16 +264,15 @@ def _refuse_study(folder: CampaignFolder) -> CampaignInfo | None:
     return stored
 
 
-def _refuse_other_configuration(folder: CampaignFolder, infos: Sequence[RunInfo]) -> None:
-    for info in infos:
-        run = folder.run(info.arm, info.seed)
-        if not (run.path / "run.json").exists():
-            continue
-        stored = run.read_info()
-        if stored.fingerprint != info.fingerprint:
-            keys = ", ".join(differences(stored.config, info.config)) or "the format of the configuration"
+def _refuse_other_configuration(campaign: Campaign, runs: Mapping[RunFolder, RunInfo]) -> None:
+    folder = campaign_folder(campaign)
+    for arm, seed in product(campaign.arms, campaign.config.seeds):
+        run = folder.run(arm.name, seed)
+        stored = runs.get(run)
+        if stored is not None and combined(arm.fingerprint, stored.inputs) != stored.fingerprint:
+            keys = ", ".join(differences(stored.config, arm.plain)) or "the format of the configuration"
             raise ConfigError(
-                f"name: {info.campaign!r} has a stored run of the arm {info.arm!r} with another "
+                f"name: {campaign.config.name!r} has a stored run of the arm {arm.name!r} with another "
                 f"configuration ({keys}); give the campaign another name, or delete {run.path}"
             )
 

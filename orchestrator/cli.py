@@ -40,6 +40,13 @@ RetryStopped = Annotated[
         help="Take up again what a guardrail has stopped, from its last good checkpoint, as after a rollback.",
     ),
 ]
+AcceptChanged = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changed-inputs",
+        help="Go on although a data or model file is not what it was when stored runs began; the record says so.",
+    ),
+]
 Names = Annotated[
     list[str] | None,
     typer.Argument(metavar="NAME...", help="Campaigns or studies by name, MLflow runs by id."),
@@ -91,7 +98,12 @@ class Family(StrEnum):
 
 
 @app.command()
-def run(campaign: CampaignFile, overrides: Overrides = None, retry_stopped: RetryStopped = False) -> None:
+def run(
+    campaign: CampaignFile,
+    overrides: Overrides = None,
+    retry_stopped: RetryStopped = False,
+    accept_changed_inputs: AcceptChanged = False,
+) -> None:
     """Train every arm of a campaign for every seed, then compare them.
 
     The same command again continues: finished runs are kept, interrupted ones go on.
@@ -99,11 +111,16 @@ def run(campaign: CampaignFile, overrides: Overrides = None, retry_stopped: Retr
     from orchestrator.commands import run_campaign
 
     with _clear_errors():
-        sys.exit(run_campaign(campaign, overrides or [], retry=retry_stopped))
+        sys.exit(run_campaign(campaign, overrides or [], retry=retry_stopped, accept=accept_changed_inputs))
 
 
 @app.command()
-def prepare(campaign: CampaignFile, overrides: Overrides = None, retry_stopped: RetryStopped = False) -> None:
+def prepare(
+    campaign: CampaignFile,
+    overrides: Overrides = None,
+    retry_stopped: RetryStopped = False,
+    accept_changed_inputs: AcceptChanged = False,
+) -> None:
     """Write the folders of a campaign's runs and print those that are not done, for other launchers.
 
     `run` afterwards tracks and compares what was trained in them.
@@ -111,7 +128,7 @@ def prepare(campaign: CampaignFile, overrides: Overrides = None, retry_stopped: 
     from orchestrator.commands import prepare_campaign
 
     with _clear_errors():
-        prepare_campaign(campaign, overrides or [], retry=retry_stopped)
+        prepare_campaign(campaign, overrides or [], retry=retry_stopped, accept=accept_changed_inputs)
 
 
 @app.command()
@@ -221,6 +238,7 @@ def tune(
         int | None, typer.Option(metavar="N", help="With --best: this trial instead of the best.")
     ] = None,
     overrides: Overrides = None,
+    accept_changed_inputs: AcceptChanged = False,
 ) -> None:
     """Search for the gains of an arm: on an identified plant first, then in training.
 
@@ -232,7 +250,7 @@ def tune(
         if best or trial is not None:
             typer.echo(best_preset(study, overrides or [], trial), nl=False)
         else:
-            sys.exit(tune_study(study, overrides or []))
+            sys.exit(tune_study(study, overrides or [], accept=accept_changed_inputs))
 
 
 @app.command()

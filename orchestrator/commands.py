@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -29,8 +30,11 @@ from orchestrator.tracking.store import check, default_uri, ui_hint
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 
 
-def run_campaign(path: Path, overrides: Sequence[str], *, retry: bool = False) -> int:
-    """Check, train, compare; give the exit status.  ``retry`` is for runs that a guardrail has stopped."""
+def run_campaign(path: Path, overrides: Sequence[str], *, retry: bool = False, accept: bool = False) -> int:
+    """Check, train, compare; give the exit status.
+
+    ``retry`` is for runs that a guardrail has stopped, ``accept`` for files that have changed since runs read them.
+    """
     console = Console()
     campaign = read_campaign(path, overrides)
     check_campaign(campaign)
@@ -39,13 +43,14 @@ def run_campaign(path: Path, overrides: Sequence[str], *, retry: bool = False) -
     uri = tracking_uri(campaign)
     _check_tracking(campaign, uri)
     with exclusively(campaign):
-        return _run(campaign, uri, console, retry)
+        return _run(campaign, uri, console, retry, accept)
 
 
-def _run(campaign: Campaign, uri: str, console: Console, retry: bool) -> int:
+def _run(campaign: Campaign, uri: str, console: Console, retry: bool, accept: bool) -> int:
     from orchestrator.tracking.tracker import Tracker
 
-    folder, runs = prepare(campaign), runs_of(campaign)
+    tell = partial(console.print, markup=False, soft_wrap=True, highlight=False)
+    folder, runs = prepare(campaign, accept=accept, tell=tell), runs_of(campaign)
     if retry:
         _retry(runs, console)
     tracker = Tracker(folder, uri, warn=partial(console.print, markup=False))
@@ -85,12 +90,14 @@ def _retry(runs: Sequence[RunFolder], console: Console) -> None:
         console.print("no run of the campaign is stopped: nothing is retried", soft_wrap=True, markup=False)
 
 
-def prepare_campaign(path: Path, overrides: Sequence[str], *, retry: bool = False) -> None:
+def prepare_campaign(
+    path: Path, overrides: Sequence[str], *, retry: bool = False, accept: bool = False
+) -> None:
     """Write the folders of the runs that are not done, and print them."""
     campaign = read_campaign(path, overrides)
     check_campaign(campaign)
     with exclusively(campaign):
-        prepare(campaign)
+        prepare(campaign, accept=accept, tell=partial(print, file=sys.stderr))
         runs = runs_of(campaign)
         if retry:
             _retry(runs, Console(stderr=True))
@@ -135,11 +142,14 @@ def _print_estimates(campaign: Campaign, device_gib: float, console: Console) ->
 
 def write_report(folder: CampaignFolder, console: Console) -> None:
     """The table on the terminal and the page on disk."""
+    from orchestrator.comparison.inputs import different_inputs
     from orchestrator.report import print_table, write_page
     from orchestrator.storage.run_data import load_campaign
 
     comparison = load_campaign(folder)
     print_table(comparison, console)
+    for line in different_inputs([run.info for arm in comparison.arms for run in arm.runs]):
+        console.print(f"note: {line}", soft_wrap=True, highlight=False, markup=False)
     write_page(comparison, folder.report_path)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 BUILTIN = "builtin:tiny"
 PACKAGE = "package:"
 GGUF = ".gguf"
+HUB_SECONDS = 5.0
+"""How long the hub is waited for."""
 
 
 def local_source(source: str) -> Path | None:
@@ -34,6 +36,43 @@ def local_source(source: str) -> Path | None:
             f"write it with save_pretrained, or name a hub id, a {GGUF} file or {BUILTIN}"
         )
     return path
+
+
+def reads(source: str) -> dict[str, Path | str]:
+    """What loading ``source`` reads: itself as ``""``, and as ``base`` what its adapters are for.
+
+    A folder or a file; of a hub id the commit that it stands for.
+
+    Raises:
+        ValueError: no model is where it points to.
+    """
+    if source == BUILTIN:
+        return {}
+    path = local_source(source)
+    if path is None:
+        return {"": hub_commit(source)}
+    found: dict[str, Path | str] = {"": path}
+    try:
+        base = json.loads((path / "adapter_config.json").read_text())["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return found
+    return found | ({"base": reads(base)[""]} if isinstance(base, str) and base else {})
+
+
+def hub_commit(repository: str) -> str:
+    """The commit that a model of the hub is at: as the hub says, else as the cache has it; "" where neither knows."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    try:
+        commit = HfApi().model_info(repository, timeout=HUB_SECONDS).sha
+    except Exception:  # offline, by wish or not, or not there, in the words of whichever HTTP library
+        folder = repo_folder_name(repo_id=repository, repo_type="model")
+        try:
+            commit = Path(constants.HF_HUB_CACHE, folder, "refs", "main").read_text().strip()
+        except OSError:
+            return ""
+    return f"commit:{commit}" if commit else ""
 
 
 def has_chat_template(folder: Path) -> bool:

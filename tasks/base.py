@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, Literal, get_args
 
@@ -50,6 +51,17 @@ class Task(ABC):
     """
 
     kind: ClassVar[str]
+
+    def reads(self) -> Mapping[str, Path | str]:
+        """What it reads besides its settings, by the setting that names it.
+
+        A file or a folder, whose content counts; or under a setting with its value, ``dataset: openai/gsm8k``, a
+        text that is another where the content is another.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        return {}
 
     def prepare(self) -> None:  # noqa: B027
         """Load what grading needs.  A worker calls it once, before the clock of any response runs.

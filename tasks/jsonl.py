@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from random import Random
 from typing import ClassVar
 
@@ -65,6 +67,10 @@ class Jsonl(Task):
             raise ValueError(
                 f"answer_pattern must be a regular expression, got {self.answer_pattern!r}: {error}"
             ) from error
+
+    def reads(self) -> Mapping[str, Path | str]:
+        files = {"path": self.path, "held_out_path": self.held_out_path}
+        return {name: Path(file) for name, file in files.items() if file is not None}
 
     def problem(self, split: Split, seed: int, index: int) -> Problem:
         return walk(_sides(self), split, seed, index)

@@ -3,7 +3,7 @@ r"""Mathematics in words, from any data set of question and answer, judged by va
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from tasks.extraction import after_thinking, boxed_answer
 from tasks.math_equivalence import equivalent, prepare
 from tasks.math_layouts import LAYOUTS, Layout
 from tasks.math_prose import final_line, stated
-from tasks.problem_sets import Sides, two_sides, walk
+from tasks.problem_sets import Sides, digest, two_sides, walk
 from tasks.rows import Row, hub_rows, jsonl_rows, parquet_rows
 from tasks.splits import HELD_OUT_FRACTION
 
@@ -104,6 +104,20 @@ class MathWord(Task):
         for file in (self.path, self.held_out_path):
             if file is not None and Path(file).suffix not in (".parquet", ".jsonl"):
                 raise ValueError(f"path must end in .parquet or .jsonl, got {file!r}; convert or rename it")
+
+    def reads(self) -> Mapping[str, Path | str]:
+        """A data set of a hub counts by the problems that come of it, whatever its revision is called."""
+        found: dict[str, Path | str] = {}
+        for name in ("path", "held_out_path"):
+            if (file := getattr(self, name)) is not None:
+                found[name] = Path(file)
+        if self.dataset is not None:
+            # As `datasets.load_dataset` takes it: a folder, where there is one of that name.
+            if (folder := Path(self.dataset)).is_dir():
+                found["dataset"] = folder
+            else:
+                found[f"dataset: {self.dataset}"] = digest(_sides(self))
+        return found
 
     def prepare(self) -> None:
         prepare()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import gcd
+from pathlib import Path
 from random import Random
 from typing import ClassVar
 
@@ -70,6 +71,13 @@ class Mixture(Task):
                 )
         if any(isinstance(member.task, Mixture) for member in self.tasks):
             raise ValueError("tasks must not be mixtures themselves, got one; put its members here")
+
+    def reads(self) -> Mapping[str, Path | str]:
+        return {
+            f"tasks.{place}.task.{name}": source
+            for place, member in enumerate(self.tasks)
+            for name, source in member.task.reads().items()
+        }
 
     def prepare(self) -> None:
         for member in self.tasks:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import lru_cache
 
 from tasks.base import Problem, Split
@@ -44,6 +47,16 @@ def walk(sides: Sides, split: Split, seed: int, index: int) -> Problem:
     problems = sides[split]
     epoch, place = divmod(index, len(problems))
     return problems[_permutation(split, seed, epoch, len(problems))[place]]
+
+
+def digest(sides: Sides) -> str:
+    """A hash of all problems in their order: the same for the same content, wherever it was loaded from."""
+    found = hashlib.sha256()
+    for side in sorted(sides):
+        for problem in sides[side]:
+            line = json.dumps([side, asdict(problem)], sort_keys=True, default=repr)
+            found.update(f"{line}\n".encode())
+    return f"sha256:{found.hexdigest()}"
 
 
 @lru_cache(maxsize=8)

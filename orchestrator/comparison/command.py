@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from orchestrator.comparison.inputs import different_inputs
 from orchestrator.comparison.sources import gather
 from orchestrator.comparison.whole import Comparison, compare
 from orchestrator.configuration.errors import ConfigError
@@ -66,6 +67,8 @@ def compare_runs(
             with naming_output(output, "--output"):
                 replace_file(output, text.encode())
     notes = Console(stderr=format is not None and output is None)
+    for line in different_inputs([run.info for arm in campaign.arms for run in arm.runs]):
+        notes.print(f"note      {line}", soft_wrap=True, highlight=False, markup=False)
     if output is not None:
         notes.print(f"table     {output}", soft_wrap=True, highlight=False, markup=False)
     where = page or _page_of(names, folder, uri, filter)

@@ -85,6 +85,10 @@ class RunInfo:
     config: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     execution: dict[str, Any] = field(default_factory=dict)  # what changes no result
+    inputs: dict[str, dict[str, Any]] | None = None  # what it read when it began; None where nobody looked
+    accepted: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # what of it was another later, and was taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +165,9 @@ class RunFolder:
 
     def read_info(self) -> RunInfo:
         return _read_info(RunInfo, self.path / "run.json")
+
+    def exists(self) -> bool:
+        return (self.path / "run.json").exists()
 
     def write_status(self, status: Status) -> None:
         """Write the status as of now."""

@@ -21,7 +21,7 @@ import yaml
 from orchestrator.storage.files import read_json, write_json
 from orchestrator.storage.guardrail_files import read_events
 from orchestrator.storage.metrics_log import Kind, Record, Tail
-from orchestrator.storage.run_folder import OVER, CampaignInfo, RunFolder, RunState
+from orchestrator.storage.run_folder import OVER, CampaignInfo, RunFolder, RunInfo, RunState
 
 MAX_METRICS_PER_BATCH = 1000  # MLflow's limits
 MAX_PARAM_CHARACTERS = 6000
@@ -29,6 +29,7 @@ MAX_TAG_CHARACTERS = 8000
 MAX_KEY_CHARACTERS = 250
 RECORDS_PER_READ = 200
 KEY_FILE = "tracking.json"
+INPUTS_TAG = "entrostat.inputs"
 GUARDRAILS_TAG = "entrostat.guardrails"
 REASON_TAG = "entrostat.reason"
 STATE_TAG = "entrostat.state"
@@ -115,6 +116,7 @@ class RunDelivery:
         self._mlflow_status = run.info.status
         self._tags = dict(run.data.tags)
         self._sent = last_steps(run)
+        self._set_tag(client, run.info.run_id, INPUTS_TAG, _digests(self.info))
         return str(run.info.run_id)
 
     def _send(self, client: Any, run_id: str, records: list[Record]) -> None:
@@ -269,6 +271,16 @@ def provenance_tags(campaign: CampaignInfo) -> dict[str, str]:
 def clean_key(name: str) -> str:
     """A name with only the characters that MLflow allows in keys."""
     return re.sub(r"[^\w\-./ :]", "_", name)[:MAX_KEY_CHARACTERS]
+
+
+def _digests(info: RunInfo) -> str:
+    """What a run read when it began, and what was accepted in the place of it, a line each."""
+    began = [f"{label} {state['digest']}" for label, state in (info.inputs or {}).items()]
+    later = [
+        f"{each['input']} {(each['new'] or {}).get('digest')} from iteration {each['iteration']}"
+        for each in info.accepted
+    ]
+    return "\n".join([*began, *later])
 
 
 def _user() -> str:

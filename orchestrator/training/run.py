@@ -17,8 +17,10 @@ from pathlib import Path
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from orchestrator.configuration.inputs import files_of
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.guardrail_files import Event, forget_events, read_rollbacks
+from orchestrator.storage.inputs import changes, now, said
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import (
     RunBusyError,
@@ -50,6 +52,10 @@ EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 LOCK_WAIT_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
+
+
+class InputsChangedError(ValueError):
+    """A file that the run reads is not the one that its record names."""
 
 
 def main(path: str) -> int:
@@ -160,6 +166,8 @@ def _go_back(folder: RunFolder, config: RunConfig, event: Event, ranks: Ranks) -
 def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     """Build everything that ``run.json`` names and train from the last checkpoint to the end."""
     config = RunConfig(**info.config)
+    if ranks.is_first:
+        _require_inputs(config, info)
     settings = config.learner
     execution = info.execution
     done = checkpointed_iteration(folder.checkpoint_path)
@@ -251,6 +259,20 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     policy.save(folder.policy_path, merge=merge, write=ranks.is_first)
     if ranks.is_first:
         folder.good_checkpoint_path.unlink(missing_ok=True)
+
+
+def _require_inputs(config: RunConfig, info: RunInfo) -> None:
+    """What is read now is what was there when the run was written down, which may be long ago.
+
+    Raises:
+        InputsChangedError: it is not.
+    """
+    if info.inputs is None:
+        return
+    there = files_of(config)
+    recorded = {label: state for label, state in now(info.inputs, info.accepted).items() if "bytes" in state}
+    if found := changes(recorded, there):
+        raise InputsChangedError(f"{said(found)}; give the command again, which says what to do")
 
 
 def _measured_iterations(folder: RunFolder) -> int:

@@ -25,6 +25,7 @@ from orchestrator.tuning.records import (
     answering,
     find_for,
     find_study,
+    keep_inputs,
     open_for,
     open_study,
     store_simulation,
@@ -38,20 +39,22 @@ from orchestrator.tuning.terminal import print_simulation, print_summary
 from orchestrator.tuning.training import EXIT_DONE, TRACKING_KEY, Training
 
 
-def tune_study(path: Path, overrides: Sequence[str]) -> int:
-    """Search, train, report; give the exit status."""
+def tune_study(path: Path, overrides: Sequence[str], *, accept: bool = False) -> int:
+    """Search, train, report; give the exit status.  ``accept`` takes files that have changed since the study began."""
     study = read_study(path, overrides)
     with answering(study):
-        return _tune(study, overrides, Console())
+        return _tune(study, overrides, Console(), accept)
 
 
-def _tune(study: Study, overrides: Sequence[str], console: Console) -> int:
+def _tune(study: Study, overrides: Sequence[str], console: Console, accept: bool) -> int:
     uri, url = _tracking_uri(study), storage_url(study.config.storage, study.folder)
     _check_tracking(study, uri)
     _refuse_other_folders(study, uri, url)
     _refuse_to_begin_in_vain(study, uri, url)
     storage = open_for(study, url, uri)
     found = open_study(study, storage)
+    if study.config.budget.trials:
+        keep_inputs(study, found, accept=accept, tell=partial(console.print, markup=False, soft_wrap=True))
     folder = _prepare(study, found)
     report = folder.study_page_path
     status = EXIT_DONE

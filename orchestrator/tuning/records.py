@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from orchestrator.campaign import differences
+from orchestrator.changed_inputs import CURE, NOT_RECORDED
 from orchestrator.configuration.errors import ConfigError, one_line
+from orchestrator.storage.inputs import changes, now, said
 from orchestrator.tuning.search import experiments_welcome, pruner, quiet, sampler
 from orchestrator.tuning.storage import find_storage, open_storage
 from orchestrator.tuning.study import Study, fingerprint
 
 DEFINITION, COMPLETE = "entrostat.definition", "entrostat.complete"
 FINGERPRINT = "entrostat.fingerprint"
+INPUTS = "entrostat.inputs"
+"""What trials read when the study began, and what of it was another later and was taken."""
 WAIT_SECONDS = 120.0
 """How long stage one of another machine is given to be written."""
 
@@ -40,7 +44,7 @@ def find_for(study: Study, url: str, tracking_uri: str) -> Any:
         return find_storage(url, tracking_uri)
 
 
-def open_study(study: Study, storage: Any, worker: int = 0) -> Any:
+def open_study(study: Study, storage: Any) -> Any:
     """The Optuna study of the training trials, made where there is none.
 
     Raises:
@@ -55,7 +59,7 @@ def open_study(study: Study, storage: Any, worker: int = 0) -> Any:
             study_name=study.config.name,
             storage=storage,
             directions=[each.direction for each in study.objectives],
-            sampler=sampler(study.config.sampler, conditional=conditional, worker=worker),
+            sampler=sampler(study.config.sampler, conditional=conditional),
             pruner=pruner(study.config.pruner, study.num_iterations),
             load_if_exists=True,
         )
@@ -121,6 +125,42 @@ def store_simulation(study: Study, storage: Any, found: Any) -> Any:
         stored.add_trials(found.get_trials(deepcopy=False))
         stored.set_user_attr(COMPLETE, True)
     return stored
+
+
+def keep_inputs(
+    study: Study, found: Any, *, accept: bool = False, tell: Callable[[str], None] = lambda _: None
+) -> None:
+    """Write down what the trials of a study read, which stays the same but for what is accepted.
+
+    Raises:
+        ConfigError: something is another than when the study began.
+    """
+    inputs = study.inputs()
+    with answering(study):
+        stored, trials = found.user_attrs.get(INPUTS), found.get_trials(deepcopy=False)
+        if stored is None:
+            if trials and inputs:
+                tell(f"{study.config.name}: is a study of an earlier version; {NOT_RECORDED}")
+            found.set_user_attr(INPUTS, {"began": inputs, "accepted": []})
+            return
+        before = now(stored["began"], stored["accepted"])
+        if (changed := changes(before, inputs)) and not accept:
+            raise ConfigError(
+                f"{study.path}: name: {study.config.name!r} has trials for which there was something else to read: "
+                f"{said(changed)}; {CURE}"
+            )
+        entries = [
+            {**each, "when": time.time(), "trials": len(trials)}
+            for each in changes(before, inputs, learned=True)
+        ]
+        if entries:
+            found.set_user_attr(INPUTS, {**stored, "accepted": [*stored["accepted"], *entries]})
+
+
+def changed_inputs(study: Study, found: Any) -> list[dict[str, Any]]:
+    """What is another now than a study was begun with or has accepted."""
+    stored = found.user_attrs.get(INPUTS)
+    return changes(now(stored["began"], stored["accepted"]), study.inputs()) if stored else []
 
 
 def _new(name: str, storage: Any, directions: Any) -> Any:

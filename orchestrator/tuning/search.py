@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+from orchestrator.training.seeds import derive_seed
 from orchestrator.tuning.models import Halving, PrunerConfig, SamplerConfig, Wilcoxon
 
 
@@ -17,11 +19,20 @@ def quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def sampler(settings: SamplerConfig, *, conditional: bool, worker: int = 0) -> Any:
-    """The sampler of training trials; each worker draws with a seed of its own."""
+def sampler(settings: SamplerConfig, *, conditional: bool) -> Any:
+    """The sampler of training trials, the same in every worker: each draw has its address."""
+    from orchestrator.tuning.addressed_sampling import AddressedSampler
+
+    make = partial(_training_sampler, settings, conditional)
+    return AddressedSampler(derive_seed(settings.seed, "training"), make)
+
+
+def _training_sampler(settings: SamplerConfig, conditional: bool, seed: int, place: int) -> Any:
+    """Optuna's sampler for the trial of a place, with a seed of its own."""
     from optuna import samplers
 
-    seed = settings.seed + 1000 * worker + 1  # stage one draws with the seed itself: not its points again
+    from orchestrator.tuning.addressed_sampling import OrderedNSGAIISampler, PlacedQMCSampler
+
     startup = settings.startup_trials
     with experiments_welcome():
         if settings.kind == "tpe":
@@ -31,8 +42,11 @@ def sampler(settings: SamplerConfig, *, conditional: bool, worker: int = 0) -> A
         if settings.kind == "gp":
             return samplers.GPSampler(seed=seed, n_startup_trials=startup)
         if settings.kind == "nsga2":
-            return samplers.NSGAIISampler(seed=seed)
-        return simulation_sampler(settings.kind, seed)
+            return OrderedNSGAIISampler(seed=seed)
+        if settings.kind == "qmc":
+            sequence = derive_seed(settings.seed, "sequence") % 2**32
+            return PlacedQMCSampler(sequence, place, independent_seed=seed)
+        return samplers.RandomSampler(seed=seed)
 
 
 def simulation_sampler(kind: str, seed: int) -> Any:

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from controllers.plant import Plant
+from orchestrator.configuration.inputs import inputs_of
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.parts import to_plain
 from orchestrator.configuration.resolve import Arm, Campaign, parse
 from orchestrator.configuration.yaml_files import merge
+from orchestrator.storage.inputs import Inputs
 from orchestrator.tuning.models import StudyConfig
 from orchestrator.tuning.objectives import Objective, objective
-from orchestrator.tuning.space import overlay
+from orchestrator.tuning.space import corners, overlay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,18 @@ class Study:
     def telemetry(self) -> dict[str, float]:
         """What a simulated loop can read besides its sensor."""
         return {"learning_rate": self.arm.config.learner.learning_rate}
+
+    def inputs(self) -> Inputs:
+        """What its trials read besides their settings, wherever in the space they are.
+
+        Raises:
+            ConfigError: something of it cannot be read.
+        """
+        arms = [self.arm]
+        if any(path.startswith("policy.") for path in self.config.space):
+            arms += [self.candidate(params) for _, params in corners(self.config.space)]
+        # A label names the setting and what it is set to, so that arms with the same have the same.
+        return {label: state for arm in arms for label, state in inputs_of(arm.config).items()}
 
     def definition(self) -> dict[str, Any]:
         """All that has to be the same for two trials to belong to one study."""

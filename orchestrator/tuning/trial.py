@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.campaign import run_info
+from orchestrator.changed_inputs import continued
+from orchestrator.configuration.inputs import inputs_of
 from orchestrator.configuration.resolve import Arm
 from orchestrator.execution.base import Crew, Ending
 from orchestrator.execution.runs import Patience, Worker, is_lost, settle_run, start_run, stop_runs
+from orchestrator.storage.inputs import combined
 from orchestrator.storage.run_folder import CampaignFolder, RunFolder
 from orchestrator.tuning.constraints import violations
 from orchestrator.tuning.followed import Followed
@@ -169,12 +172,16 @@ class TrainedTrial:
 
     def _prepared(self, seed: int) -> RunFolder:
         folder = self._folder.run(self._arm.name, seed)
-        info = run_info(self._study.config.name, self._arm, seed, self._study.campaign.config.execution)
-        if (folder.path / "run.json").exists():
-            if folder.read_info().fingerprint != info.fingerprint:
+        inputs = inputs_of(self._arm.config)
+        info = run_info(
+            self._study.config.name, self._arm, seed, self._study.campaign.config.execution, inputs
+        )
+        if folder.exists():
+            stored = folder.read_info()
+            if combined(self._arm.fingerprint, stored.inputs) != stored.fingerprint:
                 raise _Stopped("failed", f"{folder.path} holds a run of other parameters; delete {self.path}")
-        else:
-            folder.write_info(info)
+            info = continued(stored, info, folder)  # the study has been asked whether that is right
+        folder.write_info(info)
         return folder
 
     def _stop(self, worker: Worker, stop: _Stopped) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.execution.base import Crew, Ending, ExecutorError
 from orchestrator.execution.runs import settle_run
+from orchestrator.storage.inputs import said
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tuning.foretold import PREDICTED
 from orchestrator.tuning.leases import Lease, Watch
@@ -35,7 +36,7 @@ from orchestrator.tuning.marks import (
     quietly,
     root,
 )
-from orchestrator.tuning.records import storage_failures, why
+from orchestrator.tuning.records import changed_inputs, storage_failures, why
 from orchestrator.tuning.retries import is_redundant, take_up
 from orchestrator.tuning.simulated import judge
 from orchestrator.tuning.space import Params, suggest
@@ -71,6 +72,7 @@ class TrialWorker:
         self._stop = threading.Event()
         self._lease: Lease | None = None
         self._failing_since: float | None = None
+        self._has_failed = False
 
     def stop(self, *_: object) -> None:
         """Save, let go of the trial and end."""
@@ -90,7 +92,7 @@ class TrialWorker:
         while not self._stop.is_set():
             try:
                 if self._go_on(crew):
-                    return EXIT_DONE
+                    return EXIT_FAILED if self._has_failed else EXIT_DONE
                 self._failing_since = None
             except storage_failures() as error:
                 if not self._stop.is_set() and not self._outlasts(error):
@@ -104,6 +106,10 @@ class TrialWorker:
             self._lease = None
         trials = self._sweep()
         if self._may_begin(trials):
+            if changed := changed_inputs(self._study, self._optuna):
+                print(f"what trials read has changed: {said(changed)}; give the command again for what to do")
+                self._has_failed = True
+                return True
             self._work(self._optuna.ask(), crew)
         elif self._is_over(trials):
             return True
@@ -223,7 +229,9 @@ def main(arguments: list[str]) -> int:
 
     parser = argparse.ArgumentParser()
     parser.add_argument("study", type=Path)
-    parser.add_argument("--index", type=int, required=True)
+    parser.add_argument(
+        "--index", type=int, required=True, help="tells processes apart; changes nothing else"
+    )
     parser.add_argument("--storage", required=True)
     parser.add_argument("--tracking", required=True)
     parser.add_argument("--until", type=float)
@@ -231,7 +239,7 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         study = read_study(given.study, given.overrides)
-        found = open_study(study, open_for(study, given.storage, given.tracking), worker=given.index)
+        found = open_study(study, open_for(study, given.storage, given.tracking))
     except ConfigError as error:
         print(error)
         return EXIT_FAILED

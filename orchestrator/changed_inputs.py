@@ -1,0 +1,77 @@
+"""What is stored goes on with what it began with: a file that is another by now is refused, or taken by a word."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.configuration.errors import ConfigError
+from orchestrator.storage.inputs import Inputs, changes, now, said
+from orchestrator.storage.run_folder import RunFolder, RunInfo
+
+ACCEPT = "--accept-changed-inputs"
+CURE = f"restore what was there, give this another name, or go on with what is there by {ACCEPT}, which is recorded"
+NOT_RECORDED = (
+    "what they read was not recorded when they began, so that nobody can tell whether it has changed"
+)
+
+Change = Mapping[str, Any]
+
+
+def refuse_changes(name: str, stored: Sequence[tuple[str, RunInfo]], inputs: Mapping[str, Inputs]) -> None:
+    """Make sure that runs go on with what they began with, and that others that join them have the same.
+
+    Args:
+        name: of the campaign or study.
+        stored: runs, and what to call them.
+        inputs: what there is to read now, by arm.  Of an arm that is not among them counts what it has in common
+            with the others.
+
+    Raises:
+        ConfigError: something is another by now; with the files, as they were and as they are.
+    """
+    everything = {label: state for each in inputs.values() for label, state in each.items()}
+    for called, info in stored:
+        found = changed(info, inputs.get(info.arm, everything))
+        if info.arm not in inputs:
+            found = [change for change in found if change["old"] and change["new"]]
+        if found:
+            raise ConfigError(
+                f"name: {name!r} has stored {called}, for which there was something else to read: {said(found)}; {CURE}"
+            )
+
+
+def changed(info: RunInfo, inputs: Inputs) -> list[dict[str, Any]]:
+    """What a stored run would read now that is not what it read; nothing where that was not recorded."""
+    return [] if info.inputs is None else changes(now(info.inputs, info.accepted), inputs)
+
+
+def continued(stored: RunInfo, info: RunInfo, folder: RunFolder) -> RunInfo:
+    """A run's record as it goes on: what it began with stays, and what is another by now is added to it.
+
+    Args:
+        stored: the record so far.
+        info: what it would be if it began now.
+        folder: of the run, which knows how far it got.
+    """
+    assert info.inputs is not None
+    began = stored.inputs
+    if began is None:
+        if folder.read_status().status in ("done", "stopped"):
+            return replace(info, inputs=None, accepted=stored.accepted, fingerprint=stored.fingerprint)
+        began = {}
+    found = changes(now(began, stored.accepted), info.inputs, learned=True)
+    status = folder.read_status()
+    entries = [{**each, "when": time.time(), "iteration": status.iteration} for each in found]
+    accepted = [*stored.accepted, *entries]
+    return replace(info, inputs=began, accepted=accepted, fingerprint=stored.fingerprint)
+
+
+def tell_unrecorded(
+    name: str, stored: Sequence[RunInfo], inputs: Inputs, tell: Callable[[str], None]
+) -> None:
+    """Say that old runs go on without anything to compare, where they read anything at all."""
+    if inputs and any(info.inputs is None for info in stored):
+        tell(f"{name}: has stored runs of an earlier version; {NOT_RECORDED}")
