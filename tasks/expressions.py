@@ -91,7 +91,7 @@ class _Reader:
 
     def atom(self, depth: int) -> Fraction:
         token = self.take()
-        if token == "(":
+        if token == "(":  # nosec B105  # no password
             return self._inside_parentheses(depth + 1)
         if not token.isdigit():
             raise ValueError(f"expression needs a number, got {token or 'its end'!r}")

@@ -44,7 +44,7 @@ def serve(connection: Connection, pickled_task: bytes, memory_limit_megabytes: i
     """Body of the worker process."""
     _outlive_signals_but_not_the_parent()
     try:
-        task: Task = pickle.loads(pickled_task)
+        task: Task = pickle.loads(pickled_task)  # nosec B301  # pickled by the process that started this one
         task.prepare()
         _limit_memory(memory_limit_megabytes)
     except BaseException as error:

@@ -25,7 +25,7 @@ class RunProcess(Job):
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
         with folder.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # nosec B603  # a list of our own, no shell
                 [sys.executable, *(command or WORKER), str(folder.path), "--with-parent"],
                 # The worker lives as long as this pipe: it stops, and saves, when this process is gone.
                 stdin=subprocess.PIPE,

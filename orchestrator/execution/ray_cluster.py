@@ -90,7 +90,7 @@ class Driver(Crew):
         self._endings: dict[str, Ending] = {}
         self._answer: dict[str, Any] | None = None
         with log_path.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # nosec B603  # a list of our own, no shell
                 [sys.executable, *DRIVER, json.dumps(settings)],
                 # When this process is gone the pipe closes, and the driver stops the tasks and leaves.
                 stdin=subprocess.PIPE,

@@ -7,7 +7,7 @@ from typing import Any
 
 SQLITE = "sqlite:///"
 DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
-THIS_MACHINE = ("", "localhost", "127.0.0.1", "::1", "0.0.0.0")
+THIS_MACHINE = ("", "localhost", "127.0.0.1", "::1", "0.0.0.0")  # nosec B104  # compared with, never bound
 _DIALECTS = {"postgres": "postgresql", "mariadb": "mysql"}
 
 

@@ -137,7 +137,7 @@ class Training:
         command += [] if self._until is None else ["--until", str(self._until)]
         command += [part for override in self._overrides for part in ("--set", override)]
         with self._log(index).open("ab") as log:
-            return subprocess.Popen(
+            return subprocess.Popen(  # nosec B603  # a list of our own, no shell
                 command,
                 # The worker lives as long as this pipe: it saves, lets go and ends when this process is gone.
                 stdin=subprocess.PIPE,
