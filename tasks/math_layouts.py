@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tasks.base import Problem
-from tasks.columns import text_at, value_at
+from tasks.columns import domain_at, text_at, value_at
 from tasks.extraction import boxed_answer, marked_answer
 from tasks.rows import Row
 
@@ -54,9 +54,7 @@ class Layout:
         return Problem(
             prompt=_question(self.question, row, place),
             answer=self._answer(row, place),
-            domain=text_at(_present(self.domain, row), row, place, "domain_key")
-            if self.domain
-            else default_domain,
+            domain=domain_at(_present(self.domain, row), row, place) if self.domain else default_domain,
             difficulty=_level(self.difficulty, row, place) if self.difficulty else 0.0,
         )
 
