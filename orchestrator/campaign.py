@@ -22,7 +22,9 @@ from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.execution.base import Crew, ExecutorError
+from orchestrator.execution.credentials import hidden, lent
 from orchestrator.execution.runs import Patience, Worker, is_lost, settle_run, start_run, stop_runs
+from orchestrator.masking import mask, masked
 from orchestrator.provenance import git_commit, versions
 from orchestrator.storage.guardrail_files import Rollback
 from orchestrator.storage.run_folder import OVER, CampaignFolder, CampaignInfo, RunFolder, RunInfo
@@ -98,8 +100,8 @@ def prepare(campaign: Campaign) -> CampaignFolder:
     folder.write_info(
         CampaignInfo(
             name=campaign.config.name,
-            description=campaign.config.description,
-            config=campaign.plain,
+            description=mask(campaign.config.description),
+            config=masked(campaign.plain),
             source=str(campaign.path.resolve()),
             versions=versions(),
             git_commit=git_commit(campaign.path.resolve().parent),
@@ -156,7 +158,7 @@ def execute(
     ended = [run for run in runs if run not in waiting]
     execution = campaign.config.execution
     schedule = Schedule(waiting=waiting, ended=ended)
-    with collected_signals() as received:
+    with collected_signals() as received, lent({arm.name: arm.plain for arm in campaign.arms}):
         try:
             with execution.executor.connect(folder.path, execution.threads_of_a_run) as crew:
                 _work_off(schedule, crew, execution, received, on_poll)
@@ -215,8 +217,9 @@ def run_info(name: str, arm: Arm, seed: int, execution: ExecutionConfig) -> RunI
         arm=arm.name,
         seed=seed,
         method=arm.method,
-        config=arm.plain,
+        config=masked(arm.plain),
         fingerprint=arm.fingerprint,
+        hidden=hidden(arm.plain),
         execution={
             "graders": execution.graders,
             "grading_timeout_seconds": execution.grading_timeout_seconds,

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from orchestrator.masking import masked
 from orchestrator.storage.files import read_json, write_json
 from orchestrator.storage.guardrail_files import read_events
 from orchestrator.storage.metrics_log import Kind, Record, Tail
@@ -217,6 +218,7 @@ def complete_run(client: Any, run: Any, config: Mapping[str, Any]) -> None:
     """Log the resolved configuration, if the run does not have all of it yet."""
     from mlflow.entities import Param
 
+    config = masked(config)  # of a folder that an older version wrote
     missing = {key: value for key, value in flat_params(config).items() if key not in run.data.params}
     if missing:
         text = yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True)
