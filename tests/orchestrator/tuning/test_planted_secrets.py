@@ -17,9 +17,10 @@ pytestmark = [
 
 
 @pytest.mark.slow
-def test_a_study_leaves_no_credential_anywhere(write_study, fake_training, tmp_path, monkeypatch):
+def test_a_study_leaves_no_credential_anywhere(
+    write_study, fake_training, confidential_database, tmp_path, monkeypatch
+):
     monkeypatch.setenv("PLANTED_TOKEN", f"{SECRET}-token")
-    uri = f"sqlite:///file:{tmp_path}/runs/mlflow.db?uri=true&token=${{oc.env:PLANTED_TOKEN}}"
     path = write_study(
         in_campaign={"description": f"http://u:{SECRET}@h"},
         description=f"with password={SECRET}",
@@ -27,12 +28,13 @@ def test_a_study_leaves_no_credential_anywhere(write_study, fake_training, tmp_p
         over={"rollout": {"engine": {"kind": "vllm_server", "urls": [f"http://u:{SECRET}@127.0.0.1:9"]}}},
         space={"loops.entropy.law.kp": {"low": 0.9, "high": 1.1}},
     )
-    code, output = call("tune", path, "--set", f"over.tracking.uri={uri}&password={SECRET}")
+    code, output = call("tune", path, "--set", f"over.tracking.uri={confidential_database}&password={SECRET}")
     assert code == 0, output
     assert (tmp_path / "runs" / "gains" / "trial-0000" / "seed-0" / "run.json").exists()
-    assert (tmp_path / "runs" / "mlflow.db").exists()
     assert_nothing_is_left(tmp_path / "runs")
-    code, preset = call("tune", path, "--set", f"over.tracking.uri={uri}&password={SECRET}", "--best")
+    code, preset = call(
+        "tune", path, "--set", f"over.tracking.uri={confidential_database}&password={SECRET}", "--best"
+    )
     assert yaml.safe_load(preset)["rollout"]["engine"]["urls"] == ["http://***@127.0.0.1:9"]
 
 
