@@ -55,10 +55,12 @@ test-vllm:  ## Run the tests that need vLLM, or say why they cannot run here
 test-fast: $(READY)  ## Run the tests that take seconds
 	$(BIN)/python -m pytest -m 'not slow'
 
-check: $(READY)  ## Lint, formatting, types
+check: $(READY)  ## Lint, formatting, types, unsafe code, known vulnerabilities of the tested set
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit -q -c pyproject.toml -r controllers tasks policies orchestrator
+	$(BIN)/python .ci/audit.py constraints.txt
 
 format: $(READY)  ## Format the code
 	$(BIN)/ruff check --fix .

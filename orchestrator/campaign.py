@@ -25,7 +25,9 @@ from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.inputs import inputs_of
 from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.execution.base import Crew, ExecutorError
+from orchestrator.execution.credentials import hidden, lent
 from orchestrator.execution.runs import Patience, Worker, is_lost, settle_run, start_run, stop_runs
+from orchestrator.masking import mask, masked
 from orchestrator.provenance import git_commit, versions
 from orchestrator.storage.guardrail_files import Rollback
 from orchestrator.storage.inputs import Inputs, combined
@@ -117,8 +119,8 @@ def prepare(
     folder.write_info(
         CampaignInfo(
             name=campaign.config.name,
-            description=campaign.config.description,
-            config=campaign.plain,
+            description=mask(campaign.config.description),
+            config=masked(campaign.plain),
             source=str(campaign.path.resolve()),
             versions=versions(),
             git_commit=git_commit(campaign.path.resolve().parent),
@@ -175,7 +177,7 @@ def execute(
     ended = [run for run in runs if run not in waiting]
     execution = campaign.config.execution
     schedule = Schedule(waiting=waiting, ended=ended)
-    with collected_signals() as received:
+    with collected_signals() as received, lent({arm.name: arm.plain for arm in campaign.arms}):
         try:
             with execution.executor.connect(folder.path, execution.threads_of_a_run) as crew:
                 _work_off(schedule, crew, execution, received, on_poll)
@@ -242,8 +244,9 @@ def run_info(name: str, arm: Arm, seed: int, execution: ExecutionConfig, inputs:
         arm=arm.name,
         seed=seed,
         method=arm.method,
-        config=arm.plain,
+        config=masked(arm.plain),
         fingerprint=combined(arm.fingerprint, inputs),
+        hidden=hidden(arm.plain),
         inputs=inputs,
         execution={
             "graders": execution.graders,
@@ -270,7 +273,7 @@ def _refuse_other_configuration(campaign: Campaign, runs: Mapping[RunFolder, Run
         run = folder.run(arm.name, seed)
         stored = runs.get(run)
         if stored is not None and combined(arm.fingerprint, stored.inputs) != stored.fingerprint:
-            keys = ", ".join(differences(stored.config, arm.plain)) or "the format of the configuration"
+            keys = ", ".join(differences(stored.config, masked(arm.plain))) or "the format of the configuration"
             raise ConfigError(
                 f"name: {campaign.config.name!r} has a stored run of the arm {arm.name!r} with another "
                 f"configuration ({keys}); give the campaign another name, or delete {run.path}"

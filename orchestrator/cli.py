@@ -64,7 +64,7 @@ class TableName(StrEnum):
     summary = "summary"
     statistics = "statistics"
     efficiency = "efficiency"
-    pass_at_k = "pass_at_k"
+    pass_at_k = "pass_at_k"  # nosec B105  # no password
     entropy_law = "entropy_law"
     tracking = "tracking"
     recovery = "recovery"

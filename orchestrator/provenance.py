@@ -24,7 +24,7 @@ def versions() -> dict[str, str]:
 def git_commit(folder: Path) -> str | None:
     """Commit checked out in ``folder``, with ``-dirty`` where files differ; None outside a repository."""
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # nosec B603 B607  # a list of our own, no shell; the program that the user's PATH names
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
             cwd=folder,
             capture_output=True,

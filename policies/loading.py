@@ -171,10 +171,10 @@ def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPo
     path = local_source(source)
     try:
         name = str((converted(path) if path.suffix == GGUF else path) if path else source)
-        model = AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(  # nosec B615  # the source that the user named
             name, dtype=torch.float32, trust_remote_code=trust_remote_code
         )
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)  # nosec B615  # the source that the user named
         if has_adapters(model):
             fold_in_adapters(model)
         check_head(model)

@@ -52,13 +52,13 @@ def character_tokenizer(alphabet: str, max_tokens: int) -> PreTrainedTokenizerFa
     from transformers import PreTrainedTokenizerFast
 
     tokens = [*SPECIAL_TOKENS, *sorted(set(alphabet))]
-    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
+    tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))  # nosec B106  # no password: a token of the tokenizer
     # "." does not match a newline, "[\s\S]" does.
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        pad_token="<pad>",
+        pad_token="<pad>",  # nosec B106  # no password: a token of the tokenizer
         bos_token="<bos>",
         eos_token="<eos>",
         unk_token="<unk>",

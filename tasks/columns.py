@@ -7,6 +7,7 @@ import math
 from decimal import Decimal
 from typing import Any
 
+from tasks.names import LONGEST_DOMAIN, escaped
 from tasks.rows import Row
 
 MAX_SHOWN = 80
@@ -39,6 +40,18 @@ def text_at(key: str, row: Row, place: str, setting: str) -> str:
     if not value.strip():
         raise ValueError(f"{place}: {key!r} must not be blank; fill it in or remove the line")
     return value
+
+
+def domain_at(key: str, row: Row, place: str) -> str:
+    """The name of a domain: a text that is short enough to be part of the names of metrics."""
+    name = text_at(key, row, place, "domain_key")
+    if len(escaped(name)) > LONGEST_DOMAIN:
+        raise ValueError(
+            f"{place}: {key!r} must be the name of a domain, of at most {LONGEST_DOMAIN} characters (one that is not "
+            f"a letter, digit, space, '.', '_' or '-' counts for several), got {name[:40]!r}…; shorten it, or set "
+            "another domain_key"
+        )
+    return name
 
 
 def number_at(key: str, row: Row, place: str, setting: str) -> float:

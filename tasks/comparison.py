@@ -74,7 +74,7 @@ class Comparison(Task):
         )
 
     def _examples(self) -> str:
-        rng = Random(stable_hash("examples"))
+        rng = Random(stable_hash("examples"))  # nosec B311  # chance of problems, not of keys
         lines = [self._line(self.questions[n % len(self.questions)], rng) for n in range(self.num_examples)]
         return "".join(f"{asked} {answer}\n" for asked, answer in lines)
 

@@ -96,7 +96,7 @@ class _Reader:
         while self.signed and self.next in ("+", "-"):
             sign = -sign if self.take() == "-" else sign
         token = self.take()
-        if token == "(":
+        if token == "(":  # nosec B105  # no password
             return sign * self._inside_parentheses(depth + 1)
         if not token.isdigit():
             raise ValueError(f"expression needs a number, got {token or 'its end'!r}")

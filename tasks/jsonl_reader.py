@@ -6,7 +6,7 @@ import json
 from typing import NamedTuple
 
 from tasks.base import Problem
-from tasks.columns import number_at, text_at
+from tasks.columns import domain_at, number_at, text_at
 from tasks.rows import Row, jsonl_rows
 
 
@@ -37,6 +37,6 @@ def _problem(row: Row, keys: Keys, place: str) -> Problem:
     return Problem(
         prompt=text_at(keys.prompt, row, place, "prompt_key"),
         answer=text_at(keys.answer, row, place, "answer_key"),
-        domain="jsonl" if domain is None else text_at(domain, row, place, "domain_key"),
+        domain="jsonl" if domain is None else domain_at(domain, row, place),
         difficulty=0.0 if difficulty is None else number_at(difficulty, row, place, "difficulty_key"),
     )

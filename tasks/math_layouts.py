@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tasks.base import Problem
-from tasks.columns import is_number, shown, text_at, value_at, written_at
+from tasks.columns import domain_at, is_number, shown, text_at, value_at, written_at
 from tasks.extraction import boxed_answer, marked_answer
 from tasks.rows import Row
 
@@ -56,9 +56,7 @@ class Layout:
             system=system,
             prompt=question,
             answer=self._answer(row, place),
-            domain=text_at(_present(self.domain, row), row, place, "domain_key")
-            if self.domain
-            else default_domain,
+            domain=domain_at(_present(self.domain, row), row, place) if self.domain else default_domain,
             difficulty=_level(self.difficulty, row, place) if self.difficulty else 0.0,
         )
 

@@ -12,8 +12,11 @@ from random import Random
 from typing import ClassVar
 
 from tasks.base import GradingNeed, Problem, Split, Task
+from tasks.names import look_alikes
 
 MAX_WEIGHT = 1000
+LONGEST_NAME = 60
+"""Characters of a member's name, which stands before that of each of its domains in the names of metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,10 @@ class Member:
             raise ValueError(f"weight must be a whole number from 1 to {MAX_WEIGHT}, got {self.weight}")
         if self.name is not None and not re.fullmatch(r"[A-Za-z0-9_-]+", self.name):
             raise ValueError(f"name must be of letters, digits, _ and -, got {self.name!r}")
+        if len(self.label) > LONGEST_NAME:
+            raise ValueError(
+                f"name must have at most {LONGEST_NAME} characters, got {len(self.label)}; shorten it"
+            )
 
     @property
     def label(self) -> str:
@@ -69,6 +76,10 @@ class Mixture(Task):
                     f"tasks must have different names, got {label!r} {labels.count(label)} times; "
                     "give each member a name of its own"
                 )
+        if twins := look_alikes(labels):
+            raise ValueError(
+                f"tasks must have names that differ by more than case, got {twins[0]!r} and {twins[1]!r}; rename one"
+            )
         if any(isinstance(member.task, Mixture) for member in self.tasks):
             raise ValueError("tasks must not be mixtures themselves, got one; put its members here")
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from functools import lru_cache
 
 from tasks.base import Problem, Split
+from tasks.names import look_alikes
 from tasks.splits import problem_rng, split_of
 
 Sides = dict[Split, list[Problem]]
@@ -23,8 +24,14 @@ def two_sides(
     Repeats of a prompt fall on one side, and a prompt that is held out is dropped from training.
 
     Raises:
-        ValueError: a side has no problem; the message starts with ``name``, the data set's.
+        ValueError: a side has no problem, or two domains cannot be told apart by a tracker; the message starts
+            with ``name``, the data set's.
     """
+    if twins := look_alikes(problem.domain for problem in [*problems, *(held_out or [])]):
+        raise ValueError(
+            f"{name}: has the domains {twins[0]!r} and {twins[1]!r}, which a tracker may take for one (they differ by "
+            "case, accents or space alone); write both alike, or give them names that differ"
+        )
     if held_out is None:
         held_out = [p for p in problems if split_of(p.prompt, held_out_fraction) == "held_out"]
     kept_back = {problem.prompt for problem in held_out}

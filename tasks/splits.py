@@ -24,7 +24,7 @@ def split_of(prompt: str, held_out_fraction: float = HELD_OUT_FRACTION) -> Split
 
 def problem_rng(split: Split, seed: int, index: int) -> Random:
     """The source of chance of one problem, so that any index is reached without its predecessors."""
-    return Random(stable_hash(f"{split}/{seed}/{index}"))
+    return Random(stable_hash(f"{split}/{seed}/{index}"))  # nosec B311  # chance of problems, not of keys
 
 
 def draw(

@@ -27,6 +27,7 @@ from policies.sensors import FILTERED, TURN
 from policies.sources import BUILTIN, GGUF, has_chat_template, local_source
 from policies.tiny import vocabulary_size
 from policies.vocabulary import VocabularyFilter
+from tasks.names import look_alikes
 
 
 def check_campaign(campaign: Campaign, *, with_problems: bool = True) -> None:
@@ -59,6 +60,11 @@ def arm_problems(arm: Arm, *, with_problems: bool = True) -> Iterator[str]:
     yield from _vocabularies(config)
     yield from _episodes(config)
     yield from _guardrails(config)
+    if alike := look_alikes(config.loops):
+        yield (
+            f"loops.{alike[1]}: differs from the loop {alike[0]!r} by case alone, and some trackers take their metrics "
+            "for one; rename one of the two"
+        )
     for name, loop in config.loops.items():
         for problem in _loop(loop, config):
             yield f"loops.{name}.{problem}"

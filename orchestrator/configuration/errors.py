@@ -5,9 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from orchestrator.masking import mask
+
 
 class ConfigError(ValueError):
-    """Bad input, found before anything was started: file, key, rule, value and remedy in one line each."""
+    """Bad input, found before anything was started: file, key, rule, value and remedy in one line each.
+
+    Values are shown without the credentials that are in them.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(mask(message))
 
 
 LONGEST_REASON = 300
@@ -28,4 +36,4 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def one_line(error: BaseException) -> str:
     """What another program's error says, on one line; its kind where it says nothing."""
-    return " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
+    return mask(" ".join(str(error).split()))[:LONGEST_REASON] or type(error).__name__

@@ -84,7 +84,7 @@ def _demonstrations(config: RunConfig, problem: Problem) -> Iterator[str]:
     if config.policy.source != BUILTIN or not config.policy.warm_start.num_steps:
         return
     try:
-        config.task.demonstrate(problem, random.Random(0), 0.0)
+        config.task.demonstrate(problem, random.Random(0), 0.0)  # nosec B311  # chance of problems, not of keys
     except ValueError as error:
         yield (
             f"policy.warm_start: this task cannot start {BUILTIN}: {error}; "
@@ -141,7 +141,7 @@ def _phase(config: RunConfig, task: Task) -> Iterator[str]:
 def _graded_alike(own: Task, other: Task, problem: Problem) -> bool:
     """Whether the run's task takes another's problem as that one does: the replies, and the score of its answer."""
     try:
-        said = demonstration(other, problem, random.Random(0), 0.0)
+        said = demonstration(other, problem, random.Random(0), 0.0)  # nosec B311  # chance of problems, not of keys
         turns, replies = said[::2], [*said[1::2], None]
         answered = [own.reply(problem, turns[: count + 1]) for count in range(len(turns))]
         return answered == replies and own.grade(problem, turns[-1]) == other.grade(problem, turns[-1])

@@ -16,6 +16,7 @@ from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.configuration.models import ArmConfig, CampaignConfig, MethodConfig, RunConfig
 from orchestrator.configuration.parts import known_keys, to_plain
 from orchestrator.configuration.yaml_files import merge, read_yaml
+from orchestrator.masking import mask, masked
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -36,7 +37,7 @@ class Arm:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The resolved configuration as YAML can hold it."""
+        """The resolved configuration as YAML can hold it, credentials and all: for use, not to be stored."""
         plain: dict[str, Any] = to_plain(self.config)
         return plain
 
@@ -46,9 +47,9 @@ class Arm:
 
         How much is in memory at once, how often is saved and how many processes share the work may change
         when a run goes on; the plant that a loop was designed for decides nothing, nor does a guardrail that
-        only warns.
+        only warns.  Credentials decide nothing: a password may be another when a run goes on.
         """
-        plain = self.plain
+        plain = masked(self.plain)
         learner = {key: value for key, value in plain["learner"].items() if key not in EXECUTION_ONLY}
         loops = {name: loop | {"plant": None} for name, loop in plain["loops"].items()}
         ignored = self.config.rollout.engine.execution_only
@@ -70,7 +71,7 @@ class Campaign:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The resolved campaign: the file's own settings, and every arm in full."""
+        """The resolved campaign: the file's own settings, and every arm in full; credentials and all."""
         own = to_plain(self.config)
         shared = {key: own[key] for key in ("name", "description", "tracking", "execution", "seeds")}
         arms = [{"name": arm.name, "method": arm.method, **arm.plain} for arm in self.arms]
@@ -215,5 +216,5 @@ def _child(content: Any, key: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = mask(repr(value))  # first, for what is left of half a URI no longer looks like one
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.configuration.models import LoopConfig
-from orchestrator.configuration.resolve import parse
+from orchestrator.configuration.resolve import parse, read_campaign
+from orchestrator.masking import hides, mask_uri
 from orchestrator.storage.run_data import Arm, Run, load_campaign
-from orchestrator.storage.run_folder import CampaignFolder
-from orchestrator.tracking.store import default_uri, mask
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
+from orchestrator.tracking.store import default_uri
 from policies.sensors import SIGNALS
 
 Array = NDArray[np.float64]
@@ -85,10 +86,31 @@ def tracking_of(folder: Path, campaign: str, uri: str | None) -> str:
         return uri
     stored = CampaignFolder(folder / campaign)
     if campaign and stored.exists():
-        tracking = stored.read_info().config.get("tracking") or {}
-        if tracking.get("uri"):
-            return str(tracking["uri"])
+        info = stored.read_info()
+        known = (info.config.get("tracking") or {}).get("uri")
+        if known:
+            return _live(str(known), info)
     return default_uri(folder)
+
+
+def _live(uri: str, info: CampaignInfo) -> str:
+    """A stored tracking URI with its credentials, which stand in the campaign's file or its environment.
+
+    Raises:
+        ConfigError: they stand there no more.
+    """
+    if not hides(uri):
+        return uri
+    try:
+        found = read_campaign(Path(info.source)).config.tracking.uri
+    except (ConfigError, OSError):
+        found = None
+    if found is None or mask_uri(found) != uri:
+        raise ConfigError(
+            f"{info.name}: tracking.uri: {uri} is stored without its credentials, and {info.source} no longer has "
+            "them; give --uri"
+        )
+    return found
 
 
 def find_runs(name: str, *, folder: Path, uri: str | None) -> Source:
@@ -109,7 +131,9 @@ def find_runs(name: str, *, folder: Path, uri: str | None) -> Source:
     except ConfigError as error:
         if not stored.exists():
             raise ConfigError(f"{error}; nor is there a campaign {name!r} in {folder.resolve()}") from error
-        note = f"MLflow ({mask(tracking)}) has not given the runs: {error}; read from {stored.path} instead"
+        note = (
+            f"MLflow ({mask_uri(tracking)}) has not given the runs: {error}; read from {stored.path} instead"
+        )
         return Source(name=name, runs=tuple(load_campaign(stored).runs), uri=tracking, notes=(note,))
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 
+from orchestrator.masking import mask_uri, scrub
 from orchestrator.provenance import versions
 from orchestrator.tracking.delivery import clean_key, flat_params
-from orchestrator.tracking.store import artifact_location, check, mask, open_client
+from orchestrator.tracking.store import artifact_location, check, open_client
 
 
 def log_run(
@@ -31,9 +32,9 @@ def log_run(
         check(uri)
         run_id = _log(uri, campaign, kind, name, runs_root, params, metrics, files)
     except Exception as error:  # whatever MLflow, its server or its database raises
-        reason = " ".join(str(error).split())[:300]
-        return f"not tracked: {mask(uri)}: {reason}; the files are there, give --uri to track them"
-    return f"tracked as run {run_id} of experiment {campaign!r} in {mask(uri)}"
+        reason = scrub(" ".join(str(error).split()), uri)[:300]
+        return f"not tracked: {mask_uri(uri)}: {reason}; the files are there, give --uri to track them"
+    return f"tracked as run {run_id} of experiment {campaign!r} in {mask_uri(uri)}"
 
 
 def _log(

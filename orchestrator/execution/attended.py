@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,13 @@ from orchestrator.storage.run_folder import RunFolder
 POLL_SECONDS = 0.2
 
 
-def attend(path: str, command: Sequence[str], threads: int, stop_signal: int | None = None) -> Ending:
+def attend(
+    path: str,
+    command: Sequence[str],
+    threads: int,
+    stop_signal: int | None = None,
+    confidential: Mapping[str, str] | None = None,
+) -> Ending:
     """Work on a run until it ends; an exception from outside, such as a cancellation, stops it in good order.
 
     Args:
@@ -29,6 +35,7 @@ def attend(path: str, command: Sequence[str], threads: int, stop_signal: int | N
         threads: CPU threads of the run.
         stop_signal: means that the run is to save and stop; on its way to this process it may reach the
             run's too, which has to stay deaf to it.
+        confidential: variables for the run's process, where the cluster does not pass on those of the command.
     """
     folder = RunFolder(Path(path))
     host = socket.gethostname()
@@ -36,7 +43,7 @@ def attend(path: str, command: Sequence[str], threads: int, stop_signal: int | N
         return Ending(how=f"the machine {host} does not see {path}; {SHARE_IT}")
     if stop_signal is not None and stop_signal != signal.SIGTERM:
         signal.signal(stop_signal, signal.SIG_IGN)  # which a process passes on to those that it starts
-    process = RunProcess(folder, threads, command)
+    process = RunProcess(folder, threads, command, confidential)
     if stop_signal is not None:
         signal.signal(stop_signal, lambda *_: process.ask())
     try:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from orchestrator.execution.base import Ending, Job
 from orchestrator.storage.run_folder import RunFolder
@@ -16,16 +16,25 @@ WORKER: tuple[str, ...] = ("-P", "-m", "orchestrator.training.worker")
 
 
 class RunProcess(Job):
-    """The worker process of a run, with all that it starts; it stops and saves when this process is gone."""
+    """The worker process of a run, with all that it starts; it stops and saves when this process is gone.
 
-    def __init__(self, folder: RunFolder, threads: int, command: Sequence[str] | None = None) -> None:
-        environment = os.environ | {
+    ``confidential`` are variables of its environment that this process does not have.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        threads: int,
+        command: Sequence[str] | None = None,
+        confidential: Mapping[str, str] | None = None,
+    ) -> None:
+        environment = {**os.environ, **(confidential or {})} | {
             "OMP_NUM_THREADS": str(threads),
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
         with folder.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # nosec B603  # a list of our own, no shell
                 [sys.executable, *(command or WORKER), str(folder.path), "--with-parent"],
                 # The worker lives as long as this pipe: it stops, and saves, when this process is gone.
                 stdin=subprocess.PIPE,

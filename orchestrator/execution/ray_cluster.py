@@ -21,6 +21,7 @@ from typing import IO, Any, ClassVar
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.execution import process
 from orchestrator.execution.base import Crew, Ending, Executor, ExecutorError, Job
+from orchestrator.masking import mask_uri
 from orchestrator.storage.run_folder import RunFolder
 
 DRIVER = ("-P", "-m", "orchestrator.execution.ray_driver")
@@ -86,18 +87,19 @@ class Driver(Crew):
 
     def __init__(self, settings: dict[str, Any], log_path: Path) -> None:
         self._log_path = log_path
-        self._address = settings["address"]
+        self._address = mask_uri(settings["address"])
         self._endings: dict[str, Ending] = {}
         self._answer: dict[str, Any] | None = None
         with log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *DRIVER, json.dumps(settings)],
+            self.process = subprocess.Popen(  # nosec B603  # a list of our own, no shell
+                [sys.executable, *DRIVER],
                 # When this process is gone the pipe closes, and the driver stops the tasks and leaves.
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
             )
+        self._send(settings)
         self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
         self._reader.start()
 
@@ -127,12 +129,7 @@ class Driver(Crew):
         Raises:
             ExecutorError: the driver is gone, and so is the cluster.
         """
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps({"order": order, "path": path}).encode() + b"\n")
-            self.process.stdin.flush()
-        except OSError as error:
-            raise self._lost() from error
+        self._send({"order": order, "path": path})
 
     def ending(self, path: str) -> Ending | None:
         """How a run ended, None while it has not.
@@ -167,6 +164,14 @@ class Driver(Crew):
                     self._endings[said["path"]] = Ending(how=said["how"], is_lost=said["is_lost"])
                 else:
                     self._answer = said
+
+    def _send(self, line: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(line).encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError as error:
+            raise self._lost() from error
 
     def _lost(self) -> ExecutorError:
         return ExecutorError(

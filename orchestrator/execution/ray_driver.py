@@ -1,6 +1,6 @@
-"""The process that joins a Ray cluster: ``python -m orchestrator.execution.ray_driver SETTINGS``.
+"""The process that joins a Ray cluster: ``python -m orchestrator.execution.ray_driver``.
 
-Orders come in on stdin and endings go out on stdout, a JSON object a line; SETTINGS is one too.  When
+The settings come in on stdin, then orders; endings go out on stdout: a JSON object a line.  When
 stdin closes, the tasks are told to save and stop, and the process leaves when they have ended.
 """
 
@@ -18,6 +18,8 @@ from typing import IO, Any
 
 from orchestrator.execution.attended import attend
 from orchestrator.execution.base import Ending
+from orchestrator.execution.credentials import VARIABLE, borrowed
+from orchestrator.masking import mask, mask_output
 
 POLL_SECONDS = 0.1
 KNOCK_SECONDS = 10.0
@@ -75,7 +77,8 @@ class Tasks:
             memory=None if memory_gib is None else memory_gib * 2**30,
             resources=self._settings["resources"] or None,
         )
-        return task.remote(path, self._settings["worker"], self._settings["threads"])
+        confidential = {name: os.environ[name] for name in _CONFIDENTIAL if name in os.environ}
+        return task.remote(path, self._settings["worker"], self._settings["threads"], None, confidential)
 
 
 def main(settings: dict[str, Any], orders: IO[bytes], say: Say) -> int:
@@ -127,8 +130,11 @@ _HOW_TO_JOIN = (
     "is it running (`ray start --head` starts one), and does RAY_AUTH_MODE say what it does here: for an address "
     "that is not 'auto', Ray shows its token only where that is set to token"
 )
-_PASSED_ON = ("PYTHONPATH", "HF_HOME", "HF_HUB_OFFLINE", "HF_TOKEN")
-"""Variables of this process that decide what a run can load."""
+_PASSED_ON = ("PYTHONPATH", "HF_HOME", "HF_HUB_OFFLINE")
+"""Variables of this process that decide what a run can load; Ray shows them to all who see its dashboard."""
+
+_CONFIDENTIAL = ("HF_TOKEN", VARIABLE)
+"""Variables that go to the run's own process alone, as an argument, which Ray does not show."""
 
 
 def _ending(task: Any) -> Ending:
@@ -190,7 +196,7 @@ def _lines(orders: IO[bytes]) -> Iterator[dict[str, Any] | None]:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+    return mask(" ".join(str(error).split()))[:300]
 
 
 def _last_line(error: BaseException) -> str:
@@ -213,7 +219,9 @@ def _run() -> int:
         protocol.write(json.dumps(message).encode() + b"\n")
         protocol.flush()
 
-    return main(json.loads(sys.argv[1]), sys.stdin.buffer, say)
+    settings = json.loads(sys.stdin.buffer.readline())
+    mask_output(settings["address"], *borrowed())
+    return main(settings, sys.stdin.buffer, say)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from orchestrator.masking import mask, masked
 from orchestrator.storage.files import read_json, replace_file, write_json
 from orchestrator.storage.metrics_log import MetricsWriter, Record, Tail, encode
 
@@ -89,6 +90,8 @@ class RunInfo:
     accepted: list[dict[str, Any]] = field(
         default_factory=list
     )  # what of it was another later, and was taken
+    hidden: list[list[str | int]] = field(default_factory=list)
+    """Keys that lead to the settings that are here without their credentials."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +164,8 @@ class RunFolder:
         return self.path / "log.txt"
 
     def write_info(self, info: RunInfo) -> None:
-        write_json(self.path / "run.json", dataclasses.asdict(info))
+        """Write what the run is, without credentials."""
+        write_json(self.path / "run.json", masked(dataclasses.asdict(info)))
 
     def read_info(self) -> RunInfo:
         return _read_info(RunInfo, self.path / "run.json")
@@ -170,8 +174,9 @@ class RunFolder:
         return (self.path / "run.json").exists()
 
     def write_status(self, status: Status) -> None:
-        """Write the status as of now."""
-        stamped = dataclasses.replace(status, updated=time.time())
+        """Write the status as of now, without credentials."""
+        reason = None if status.reason is None else mask(status.reason)
+        stamped = dataclasses.replace(status, reason=reason, updated=time.time())
         write_json(self.path / "status.json", dataclasses.asdict(stamped))
 
     def read_status(self) -> Status:
@@ -277,7 +282,8 @@ class CampaignFolder:
         return [RunFolder(path) for _, path in found]
 
     def write_info(self, info: CampaignInfo) -> None:
-        write_json(self.path / "campaign.json", dataclasses.asdict(info))
+        """Write what the campaign is, without credentials."""
+        write_json(self.path / "campaign.json", masked(dataclasses.asdict(info)))
 
     def read_info(self) -> CampaignInfo:
         return _read_info(CampaignInfo, self.path / "campaign.json")

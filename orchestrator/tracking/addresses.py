@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from orchestrator.masking import credentials
 
 SQLITE = "sqlite:///"
 DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
-THIS_MACHINE = ("", "localhost", "127.0.0.1", "::1", "0.0.0.0")
+THIS_MACHINE = ("", "localhost", "127.0.0.1", "::1", "0.0.0.0")  # nosec B104  # compared with, never bound
+ESCAPE = "with / @ : # ? % in a password as %2F %40 %3A %23 %3F %25"
 _DIALECTS = {"postgres": "postgresql", "mariadb": "mysql"}
 
 
@@ -61,6 +65,25 @@ def server(url: str) -> tuple[str, int | None, str]:
         int(port) if port else DEFAULT_PORTS.get(dialect(url)),
         (parts.database or "").rstrip("/"),
     )
+
+
+def host_and_port(uri: str, default_port: int) -> tuple[str, int]:
+    """Where a server listens.
+
+    Raises:
+        ValueError: it is no address; nothing of its password is in the message.
+    """
+    try:
+        if dialect(uri) in ("http", "https"):
+            address = urlsplit(uri)
+            host, port = address.hostname or "", address.port
+        else:
+            parts = _parsed(uri)
+            host, port = parts.host or "", parts.port
+    except ValueError as error:
+        # Which piece of an address is wrong may be said with a piece of its password.
+        raise ValueError("is no address of a server" if credentials(uri) else str(error)) from error
+    return host, port or default_port
 
 
 def _file(url: str) -> Path | None:

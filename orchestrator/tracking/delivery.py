@@ -8,8 +8,8 @@ the last step of each kind in MLflow says exactly which records it has.  The fol
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,10 +18,12 @@ from typing import Any
 
 import yaml
 
+from orchestrator.masking import masked
 from orchestrator.storage.files import read_json, write_json
 from orchestrator.storage.guardrail_files import read_events
 from orchestrator.storage.metrics_log import Kind, Record, Tail
 from orchestrator.storage.run_folder import OVER, CampaignInfo, RunFolder, RunInfo, RunState
+from tasks.names import escaped
 
 MAX_METRICS_PER_BATCH = 1000  # MLflow's limits
 MAX_PARAM_CHARACTERS = 6000
@@ -218,6 +220,7 @@ def complete_run(client: Any, run: Any, config: Mapping[str, Any]) -> None:
     """Log the resolved configuration, if the run does not have all of it yet."""
     from mlflow.entities import Param
 
+    config = masked(config)  # of a folder that an older version wrote
     missing = {key: value for key, value in flat_params(config).items() if key not in run.data.params}
     if missing:
         text = yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True)
@@ -269,8 +272,15 @@ def provenance_tags(campaign: CampaignInfo) -> dict[str, str]:
 
 
 def clean_key(name: str) -> str:
-    """A name with only the characters that MLflow allows in keys."""
-    return re.sub(r"[^\w\-./ :]", "_", name)[:MAX_KEY_CHARACTERS]
+    """A name as MLflow takes it for a key, and that of no other name; `tasks.names.unescaped` reads it back.
+
+    One that is too long keeps its beginning and has a digest for the rest.
+    """
+    key = escaped(name)
+    if len(key) <= MAX_KEY_CHARACTERS:
+        return key
+    digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+    return f"{key[: MAX_KEY_CHARACTERS - len(digest) - 2]}--{digest}"
 
 
 def _digests(info: RunInfo) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from orchestrator.masking import masked
 from orchestrator.storage.files import read_json, write_json
 from orchestrator.storage.run_folder import RunState
 from orchestrator.tracking.delivery import (
@@ -39,8 +40,8 @@ class Group:
 
 
 def write_group(folder: Path, group: Group) -> None:
-    """Say what a group is, or how it ended."""
-    write_json(folder / FILE, asdict(group))
+    """Say what a group is, or how it ended, without credentials."""
+    write_json(folder / FILE, masked(asdict(group)))
 
 
 def read_group(folder: Path) -> Group:

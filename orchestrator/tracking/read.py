@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from orchestrator.configuration.errors import ConfigError, did_you_mean, one_line
+from orchestrator.masking import mask_uri, scrub
 from orchestrator.storage.run_data import Run
 from orchestrator.tracking.addresses import SQLITE, sqlite_path
 from orchestrator.tracking.read_run import read_run
-from orchestrator.tracking.store import check, mask, open_client
+from orchestrator.tracking.store import check, open_client
 
 PAGE = 1000  # runs a request
 READERS = 4  # requests at a time where a server answers them; SQLite gains nothing
@@ -55,7 +56,9 @@ def fetch_runs(
     except ConfigError:
         raise
     except Exception as error:  # whatever MLflow, its server or its database raises half-way
-        raise ConfigError(f"{mask(uri)}: {one_line(error)}; check the tracking server") from error
+        raise ConfigError(
+            f"{mask_uri(uri)}: {scrub(one_line(error), uri)}; check the tracking server"
+        ) from error
 
 
 def open_for_reading(uri: str) -> Any:
@@ -65,7 +68,9 @@ def open_for_reading(uri: str) -> Any:
         ConfigError: the URI cannot be used.
     """
     if uri.startswith(SQLITE) and not sqlite_path(uri).exists():
-        raise ConfigError(f"{mask(uri)!r}: there is no such database; give the one that runs were tracked in")
+        raise ConfigError(
+            f"{mask_uri(uri)!r}: there is no such database; give the one that runs were tracked in"
+        )
     try:
         check(uri)
         return open_client(uri)
@@ -94,13 +99,15 @@ def _by_id(client: Any, uri: str, run_id: str) -> list[Any]:
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
-        raise ConfigError(f"{mask(uri)}: no run with id {run_id!r}; `mlflow runs list` shows ids") from error
+        raise ConfigError(
+            f"{mask_uri(uri)}: no run with id {run_id!r}; `mlflow runs list` shows ids"
+        ) from error
     if _is_training(run):
         return [run]
     below = list(_descendants(client, run))
     if not below:
         raise ConfigError(
-            f"{mask(uri)}: run {run_id!r} is no training run of Entrostat and has none below it"
+            f"{mask_uri(uri)}: run {run_id!r} is no training run of Entrostat and has none below it"
         )
     return below
 
@@ -121,7 +128,7 @@ def _by_campaign(client: Any, uri: str, campaign: str) -> list[Any]:
     runs = [run for run in found if _is_training(run)]
     if not runs:
         hint = did_you_mean(campaign, experiment_names(client))
-        raise ConfigError(f"{mask(uri)}: no runs of a campaign {campaign!r}; {hint}")
+        raise ConfigError(f"{mask_uri(uri)}: no runs of a campaign {campaign!r}; {hint}")
     return runs
 
 
@@ -145,7 +152,7 @@ def _by_filter(client: Any, uri: str, filter_string: str) -> list[Any]:
         others = f" ({len(found)} that match are not training runs of Entrostat)" if found else ""
         example = "tags.`entrostat.arm` = 'grpo'"
         raise ConfigError(
-            f'filter {filter_string!r} matches no run in {mask(uri)}{others}; write it as in "{example}"'
+            f'filter {filter_string!r} matches no run in {mask_uri(uri)}{others}; write it as in "{example}"'
         )
     return runs
 

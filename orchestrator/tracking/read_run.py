@@ -23,6 +23,7 @@ from orchestrator.storage.guardrail_files import Event, Rollback, read_events, r
 from orchestrator.storage.run_data import Run, Series
 from orchestrator.storage.run_folder import RunInfo, RunState, Status
 from orchestrator.tracking.delivery import GUARDRAILS_TAG, MLFLOW_STATUS, REASON_TAG, STATE_TAG
+from tasks.names import unescaped
 
 STATES: dict[str, RunState] = {status: state for state, status in MLFLOW_STATUS.items() if state != "stopped"}
 
@@ -31,8 +32,9 @@ Content = TypeVar("Content")
 
 def read_run(client: Any, run: Any, metrics: Sequence[str] | None) -> Run:
     """A training run with the metrics whose names match a pattern, or all of them."""
-    wanted = [name for name in sorted(run.data.metrics) if _matches(name, metrics)]
-    histories = {name: client.get_metric_history(run.info.run_id, name) for name in wanted}
+    keys = {unescaped(key): key for key in run.data.metrics}
+    wanted = [name for name in sorted(keys) if _matches(name, metrics)]
+    histories = {name: client.get_metric_history(run.info.run_id, keys[name]) for name in wanted}
     times = [point.timestamp for history in histories.values() for point in history]
     train = _series({name: points for name, points in histories.items() if not name.startswith("eval/")})
     tags, artifacts = run.data.tags, Artifacts(client, run.info.run_id)
@@ -132,7 +134,7 @@ def nested_params(params: Mapping[str, str]) -> dict[str, Any]:
     """`{"a.b": "1"}` as `{"a": {"b": 1}}`: undoes `flat_params`, except for texts that look like JSON."""
     nested: dict[str, Any] = {}
     for key, text in params.items():
-        *parents, last = key.split(".")
+        *parents, last = map(unescaped, key.split("."))
         node = nested
         for parent in parents:
             inner = node.setdefault(parent, {})

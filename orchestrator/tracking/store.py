@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import re
 import socket
 import sqlite3
 from contextlib import closing
@@ -16,7 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.tracking.addresses import DEFAULT_PORTS, SQLITE, sqlite_path
+from orchestrator.masking import mask_uri as mask
+from orchestrator.masking import scrub
+from orchestrator.tracking.addresses import DEFAULT_PORTS, ESCAPE, SQLITE, host_and_port, sqlite_path
 
 CONNECT_SECONDS = 5.0
 USE_SQLITE = "use `sqlite:////absolute/path/mlflow.db`, or leave `tracking.uri` out"
@@ -87,13 +88,8 @@ def ui_hint(uri: str) -> str:
     return f"mlflow server --backend-store-uri {mask(uri)} --host 127.0.0.1 --workers 1"
 
 
-def mask(uri: str) -> str:
-    """The URI without its password, for messages."""
-    return re.sub(r"//([^/:@]*):[^/@]*@", r"//\1:***@", uri)
-
-
 def _refused(uri: str, why: str) -> ValueError:
-    return ValueError(f"{mask(uri)!r}: {why}")
+    return ValueError(f"{mask(uri)!r}: {scrub(why, uri)}")
 
 
 def _check_sqlite(uri: str) -> None:
@@ -118,10 +114,9 @@ def _check_sqlite(uri: str) -> None:
 
 def _check_port(uri: str, scheme: str) -> None:
     try:
-        address = urlsplit(uri)
-        host, port = address.hostname or "", address.port or DEFAULT_PORTS[scheme]
+        host, port = host_and_port(uri, DEFAULT_PORTS[scheme])
     except ValueError as error:
-        raise _refused(uri, f"{error}; write it as http://host:port") from error
+        raise _refused(uri, f"{error}; write it as http://host:port, {ESCAPE}") from error
     try:
         socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
     except OSError as error:

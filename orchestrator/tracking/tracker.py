@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.configuration.errors import one_line
+from orchestrator.masking import mask_uri, scrub
 from orchestrator.storage.run_folder import OVER, CampaignFolder, RunState
 from orchestrator.tracking.delivery import (
     MLFLOW_STATUS,
@@ -29,7 +30,7 @@ from orchestrator.tracking.delivery import (
     provenance_tags,
 )
 from orchestrator.tracking.groups import GroupDelivery, groups
-from orchestrator.tracking.store import artifact_location, mask, open_client
+from orchestrator.tracking.store import artifact_location, open_client
 
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 120.0
@@ -112,13 +113,13 @@ class Tracker:
             try:
                 self._finish_parent(state)
             except Exception as error:
-                self._failure = _innermost(error)
+                self._failure = scrub(_innermost(error), self.uri)
         if not self._failure:
             return []
         counts = {run.name: run.num_undelivered() for run in self._deliveries()}
         missing = ", ".join(f"{name} ({count} records)" for name, count in counts.items() if count)
         return [
-            f"tracking: {mask(self.uri)}: {self._failure}",
+            f"tracking: {mask_uri(self.uri)}: {self._failure}",
             f"tracking: not delivered: {missing or 'status or artifacts'}. Nothing is lost: it is all in "
             f"{self.campaign.path}, and the same command again delivers it.",
         ]
@@ -211,15 +212,15 @@ class Tracker:
         client.set_terminated(run_id, status)
 
     def _report(self, failures: list[str]) -> None:
-        before, self._failure = self._failure, failures[0] if failures else ""
+        before, self._failure = self._failure, scrub(failures[0], self.uri) if failures else ""
         if self._failure and not before:
             self._warn(
-                f"tracking: {mask(self.uri)}: {self._failure}. Training goes on; the metrics stay in "
+                f"tracking: {mask_uri(self.uri)}: {self._failure}. Training goes on; the metrics stay in "
                 f"{self.campaign.path} and are sent when the server answers again."
             )
         if before and not self._failure:
             self._pause_seconds = FIRST_PAUSE_SECONDS
-            self._warn(f"tracking: {mask(self.uri)} answers again; everything so far is delivered.")
+            self._warn(f"tracking: {mask_uri(self.uri)} answers again; everything so far is delivered.")
 
 
 def _innermost(error: BaseException) -> str:

@@ -99,7 +99,7 @@ def _environments(size: int) -> Iterator[dict[str, str]]:
 def _start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     # In the process group of this one, so that whoever kills the group leaves nobody behind; and each
     # lives as long as its pipe, for when this one alone is killed.
-    return subprocess.Popen([sys.executable, *command], stdin=subprocess.PIPE, env=environment)
+    return subprocess.Popen([sys.executable, *command], stdin=subprocess.PIPE, env=environment)  # nosec B603  # a list of our own, no shell
 
 
 def _failed(ranks: Sequence[subprocess.Popen[bytes]], told: bool) -> int | None:

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from orchestrator.configuration.inputs import files_of
 from orchestrator.configuration.models import RunConfig
+from orchestrator.execution.credentials import with_credentials
 from orchestrator.storage.guardrail_files import Event, forget_events, read_rollbacks
 from orchestrator.storage.inputs import changes, now, said
 from orchestrator.storage.metrics_log import MetricsWriter
@@ -77,6 +78,7 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
     tell("running")
     ending: tuple[RunState, str | None] = ("done", None)
     try:
+        info = with_credentials(folder, info)
         with stop_on_signals(ranks):
             train(folder, info, ranks)
     except GuardrailStop as stop:

@@ -146,6 +146,6 @@ def _demonstrations(task: Task, settings: PolicyConfig, batch: int) -> list[list
     shown = []
     for index in range(batch * start.batch_size, (batch + 1) * start.batch_size):
         problem = task.problem("train", seed, index)
-        rng = random.Random(derive_seed(seed, index))
+        rng = random.Random(derive_seed(seed, index))  # nosec B311  # chance of problems, not of keys
         shown.append([problem.text, *demonstration(task, problem, rng, start.error_rate)])
     return shown

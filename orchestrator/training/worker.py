@@ -18,6 +18,8 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.execution.credentials import borrowed
+from orchestrator.masking import mask_output
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training.launcher import EXIT_FAILED, launch, num_ranks
 
@@ -49,4 +51,5 @@ def stop_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    mask_output(*borrowed())
     sys.exit(main(sys.argv[1], with_parent="--with-parent" in sys.argv[2:]))

@@ -11,10 +11,11 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.configuration.errors import ConfigError, did_you_mean
+from orchestrator.masking import mask_uri
 from orchestrator.provenance import git_commit, versions
 from orchestrator.storage.files import write_json
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
-from orchestrator.tracking.store import check, default_uri, mask, ui_hint
+from orchestrator.tracking.store import check, default_uri, ui_hint
 from orchestrator.tuning.candidates import enqueue
 from orchestrator.tuning.checks import refuse
 from orchestrator.tuning.in_vain import in_vain
@@ -47,7 +48,7 @@ def tune_study(path: Path, overrides: Sequence[str], *, accept: bool = False) ->
 
 
 def _tune(study: Study, overrides: Sequence[str], console: Console, accept: bool) -> int:
-    uri, url = _tracking_uri(study), storage_url(study.config.storage, study.folder)
+    uri, url = tracking_uri(study), storage_url(study.config.storage, study.folder)
     _check_tracking(study, uri)
     _refuse_other_folders(study, uri, url)
     _refuse_to_begin_in_vain(study, uri, url)
@@ -82,22 +83,23 @@ def best_preset(path: Path, overrides: Sequence[str], number: int | None) -> str
     study = read_study(path, overrides)
     url = storage_url(study.config.storage, study.folder)
     with answering(study):
-        storage = find_for(study, url, _tracking_uri(study))
+        storage = find_for(study, url, tracking_uri(study))
         if storage is None:
             raise ConfigError(
-                f"{path}: storage: {mask(url)} is not there yet; run `entrostat tune {path}` first"
+                f"{path}: storage: {mask_uri(url)} is not there yet; run `entrostat tune {path}` first"
             )
         found = find_study(study, storage)
         if found is None:
             name = study.config.name
             raise ConfigError(
-                f"{path}: name: {mask(url)} has no study {name!r}; {did_you_mean(name, study_names(study, storage))}"
+                f"{path}: name: {mask_uri(url)} has no study {name!r}; {did_you_mean(name, study_names(study, storage))}"
             )
         simulated = stored_simulation(study, storage) if study.config.simulation else None
         return preset_text(study, winner(study, found, simulated, number))
 
 
-def _tracking_uri(study: Study) -> str:
+def tracking_uri(study: Study) -> str:
+    """Of the campaign that the study tunes."""
     tracking = study.campaign.config.tracking
     return tracking.uri or default_uri(Path(tracking.folder).resolve())
 

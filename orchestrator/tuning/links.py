@@ -7,9 +7,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestrator.masking import mask_uri
 from orchestrator.storage.run_folder import RunState
 from orchestrator.tracking.groups import FILE, Group, read_group, write_group
-from orchestrator.tracking.store import mask
 from orchestrator.tuning.space import Params
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.trial import State, TrialEnding
@@ -35,7 +35,7 @@ class Links:
 
     def __init__(self, tracker: DeliversGroups, storage_url: str) -> None:
         self._tracker = tracker
-        self._storage = mask(storage_url)
+        self._storage = mask_uri(storage_url)
 
     def begin(self, path: Path, trial: Any, params: Params, rank: int | None) -> None:
         """Before the trial trains."""

@@ -10,6 +10,7 @@ from controllers.guardrails.collapse import Collapse
 from controllers.guardrails.explosion import Explosion
 from orchestrator.configuration.models import Name
 from orchestrator.configuration.parts import Strict
+from orchestrator.masking import masked
 from orchestrator.tuning.objectives import objective
 
 Level = TypeVar("Level", Collapse, Explosion)
@@ -46,6 +47,11 @@ class Dimension(Strict):
             raise ValueError("choices stand alone; remove low, high, log, step and integer")
         if not choices or len({(type(choice), choice) for choice in choices}) < len(choices):
             raise ValueError(f"choices must be one value or several that differ, got {list(choices)}")
+        if masked(list(choices)) != list(choices):
+            raise ValueError(
+                "choices must hold no password or token, which every trial would be stored with; let each name a "
+                "method or a server that asks for none"
+            )
 
     def _check_bounds(self, low: float, high: float) -> None:
         if not low < high:

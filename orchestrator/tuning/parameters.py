@@ -129,6 +129,6 @@ def _thinned(found: Any, trials: Sequence[Any]) -> Any:
     if len(trials) > MOST_IN_CONTOUR:
         feasible = [trial for trial in trials if is_feasible(trial)]
         shown = feasible if len(feasible) >= MOST_IN_CONTOUR // 2 else trials
-        trials = Random(0).sample(shown, min(MOST_IN_CONTOUR, len(shown)))
+        trials = Random(0).sample(shown, min(MOST_IN_CONTOUR, len(shown)))  # nosec B311  # chance of problems, not of keys
     thinned.add_trials(trials)
     return thinned

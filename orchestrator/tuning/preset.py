@@ -10,6 +10,7 @@ from orchestrator.configuration.models import MethodConfig, RunConfig
 from orchestrator.configuration.parts import to_plain
 from orchestrator.configuration.resolve import OF_METHODS, parse
 from orchestrator.engineering.plant_file import yaml_text
+from orchestrator.masking import masked
 from orchestrator.tuning.candidates import ranked_trials
 from orchestrator.tuning.space import dotted
 from orchestrator.tuning.study import Study
@@ -71,7 +72,7 @@ def _own(study: Study) -> dict[str, Any]:
 
 def preset(study: Study, trial: Any, *, was_trained: bool) -> dict[str, Any]:
     """The preset as a mapping: the loops in full, of the other sections what the campaign does not say itself."""
-    plain = study.candidate(trial.params).plain
+    plain = masked(study.candidate(trial.params).plain)
     base = _without_method(study)
     sections = {name: _changed(base[name], plain[name]) for name in OF_METHODS}
     objectives = study.objectives if was_trained else study.simulated_objectives

@@ -13,17 +13,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.configuration.errors import ConfigError, one_line
+from orchestrator.masking import mask_uri, scrub
 from orchestrator.tracking.addresses import (
     DEFAULT_PORTS,
+    ESCAPE,
     SQLITE,
     dialect,
+    host_and_port,
     is_same_database,
     is_sqlite,
     server,
     sqlite_path,
     with_path,
 )
-from orchestrator.tracking.store import CONNECT_SECONDS, mask
+from orchestrator.tracking.store import CONNECT_SECONDS
 
 LOCK_SECONDS = 60.0
 """How long a write waits for other workers at a SQLite file."""
@@ -78,7 +81,7 @@ def find_storage(url: str, tracking_uri: str) -> Any:
 def dashboard_hint(url: str) -> str:
     """What a user types to look at the study."""
     first = "" if find_spec("optuna_dashboard") else "pip install optuna-dashboard && "
-    return f"{first}optuna-dashboard {quote(mask(url))} --host 127.0.0.1"
+    return f"{first}optuna-dashboard {quote(mask_uri(url))} --host 127.0.0.1"
 
 
 def _refuse_tracking_database(url: str, tracking_uri: str) -> None:
@@ -172,10 +175,9 @@ def _check_server(url: str) -> set[str]:
         known = ", ".join(["a path", "sqlite", *sorted(ports)])
         raise _refused(url, f"unknown scheme {scheme!r}; one of {known}")
     try:
-        address = urlsplit(url)
-        host, port = address.hostname or "", address.port or ports[scheme]
+        host, port = host_and_port(url, ports[scheme])
     except ValueError as error:
-        raise _refused(url, f"{error}; write it as {scheme}://user@host:port/database") from error
+        raise _refused(url, f"{error}; write it as {scheme}://user@host:port/database, {ESCAPE}") from error
     try:
         socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
     except OSError as error:
@@ -219,4 +221,4 @@ def _unusable(url: str, error: Exception) -> ConfigError:
 
 
 def _refused(url: str, why: str) -> ConfigError:
-    return ConfigError(f"storage: {mask(url)!r}: {why}")
+    return ConfigError(f"storage: {mask_uri(url)!r}: {scrub(why, url)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -27,6 +28,8 @@ from orchestrator.tuning.terminal import Finished
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 TRACKING_KEY = "entrostat.tracking_key"
 WORKER = ("-P", "-m", "orchestrator.tuning.worker")
+OVERRIDES = "ENTROSTAT_OVERRIDES"
+"""Variable of the environment with what the command laid over the study."""
 GRACE_SECONDS = 10.0
 """Beyond what a worker gives its own run to save, before it is killed itself."""
 LOOK_SECONDS = 1.0
@@ -133,17 +136,16 @@ class Training:
 
     def _start(self, index: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, *WORKER, str(self._study.path), "--index", str(index)]
-        command += ["--storage", self._url, "--tracking", self._uri]
         command += [] if self._until is None else ["--until", str(self._until)]
-        command += [part for override in self._overrides for part in ("--set", override)]
         with self._log(index).open("ab") as log:
-            return subprocess.Popen(
+            return subprocess.Popen(  # nosec B603  # a list of our own, no shell
                 command,
                 # The worker lives as long as this pipe: it saves, lets go and ends when this process is gone.
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                # On its command line anybody on this machine could read the credentials that overrides may have.
+                env=os.environ | {"OMP_NUM_THREADS": "1", OVERRIDES: json.dumps(list(self._overrides))},
                 # A Ctrl-C reaches this process only, which tells the workers in its own time.
                 start_new_session=True,
             )

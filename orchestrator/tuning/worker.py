@@ -7,6 +7,8 @@ is taken up by another; told to stop, it saves and lets go of the trial first.
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import signal
 import sys
 import threading
@@ -17,7 +19,9 @@ from typing import Any
 
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.execution.base import Crew, Ending, ExecutorError
+from orchestrator.execution.credentials import ANY_ARM, lent
 from orchestrator.execution.runs import settle_run
+from orchestrator.masking import mask_output
 from orchestrator.storage.inputs import said
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tuning.foretold import PREDICTED
@@ -82,7 +86,10 @@ class TrialWorker:
         """Take trials until none is left; give the exit status."""
         threads = self._execution.threads or self._execution.executor.threads(self._study.config.workers)
         try:
-            with self._execution.executor.connect(self._study.folder, threads) as crew:
+            with (
+                lent({ANY_ARM: self._study.arm.plain}),
+                self._execution.executor.connect(self._study.folder, threads) as crew,
+            ):
                 return self._work_off(crew)
         except ExecutorError as error:  # what it was at is taken up by the next that comes
             print(error)
@@ -224,26 +231,31 @@ def main(arguments: list[str]) -> int:
     """Read the study again, open its storage and work."""
     from orchestrator.tracking.tracker import Tracker
     from orchestrator.training.worker import stop_with_parent
+    from orchestrator.tuning.command import tracking_uri
     from orchestrator.tuning.reading import read_study
     from orchestrator.tuning.records import open_for, open_study
+    from orchestrator.tuning.storage import storage_url
+    from orchestrator.tuning.training import OVERRIDES
 
     parser = argparse.ArgumentParser()
     parser.add_argument("study", type=Path)
     parser.add_argument(
         "--index", type=int, required=True, help="tells processes apart; changes nothing else"
     )
-    parser.add_argument("--storage", required=True)
-    parser.add_argument("--tracking", required=True)
+    parser.add_argument("--storage", help="instead of the study's")
+    parser.add_argument("--tracking", help="instead of the campaign's")
     parser.add_argument("--until", type=float)
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     given = parser.parse_args(arguments)
     try:
-        study = read_study(given.study, given.overrides)
-        found = open_study(study, open_for(study, given.storage, given.tracking))
+        study = read_study(given.study, [*json.loads(os.environ.pop(OVERRIDES, "[]")), *given.overrides])
+        url = given.storage or storage_url(study.config.storage, study.folder)
+        uri = given.tracking or tracking_uri(study)
+        found = open_study(study, open_for(study, url, uri))
     except ConfigError as error:
         print(error)
         return EXIT_FAILED
-    links = Links(Tracker(CampaignFolder(study.folder), given.tracking, warn=print), given.storage)
+    links = Links(Tracker(CampaignFolder(study.folder), uri, warn=print), url)
     worker = TrialWorker(study, found, links, until=given.until)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.stop)
@@ -252,4 +264,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    mask_output()
     sys.exit(main(sys.argv[1:]))

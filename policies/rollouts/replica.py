@@ -8,8 +8,10 @@ import logging
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from policies.rollouts.base import EngineUnavailableError
 
@@ -31,10 +33,31 @@ class RefusedRequestError(ValueError):
 class Replica:
     """A server and how patient one is with it."""
 
-    url: str
+    address: str
+    """Where it listens, with the user, password and query that it may ask for."""
     timeout_seconds: float
     retries: int
     backoff_seconds: float
+
+    @property
+    def url(self) -> str:
+        """The same without them, for messages."""
+        parts = urlsplit(self.address)
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+    def _target(self, path: str) -> str:
+        query = urlsplit(self.address).query
+        return f"{self.url}{path}{'&' if '?' in path else '?'}{query}" if query else f"{self.url}{path}"
+
+    def _headers(self) -> dict[str, str]:
+        """What a request has in its head: the address's user and password as HTTP knows them."""
+        headers = {"Content-Type": "application/json"}
+        user, at, _ = urlsplit(self.address).netloc.rpartition("@")
+        if at:
+            name, _, password = user.partition(":")
+            basic = b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
+            headers["Authorization"] = f"Basic {basic}"
+        return headers
 
     def get(self, path: str) -> Any:
         """As `post`, for what only asks."""
@@ -72,9 +95,10 @@ class Replica:
         )
 
     def _call_once(self, method: str, path: str, data: bytes | None) -> Any:
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
-        with urllib.request.urlopen(request, timeout=self.timeout_seconds) as answer:
+        request = urllib.request.Request(
+            self._target(path), data=data, headers=self._headers(), method=method
+        )
+        with urllib.request.urlopen(request, timeout=self.timeout_seconds) as answer:  # nosec B310  # settings let only http and https through
             content = answer.read()
             is_json = (
                 answer.headers.get_content_type() == "application/json"

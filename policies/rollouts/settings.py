@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 SUPPORTED_VLLM = "0.32"
 LARGEST_TEMPERATURE = 2.0
+_ADDRESS = re.compile(r"https?://([^/?#]*@)?(\[[^\]]*\]|[^:/?#@]*)(:\d*)?([/?#][^@]*)?\Z")
 CPU_HEAD_DIMS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)  # of that version
 
 
@@ -129,6 +131,10 @@ class VllmServer(EngineSettings):
         if not self.urls or wrong:
             raise ValueError(
                 f"urls must name at least one server, each with http:// or https://, got {list(self.urls)}"
+            )
+        if not all(map(_ADDRESS.match, self.urls)):
+            raise ValueError(
+                "urls must be of the form http://host:port, with / @ : # ? % in a password as %2F %40 %3A %23 %3F %25"
             )
         if len(set(self.urls)) < len(self.urls):
             raise ValueError(f"urls must differ, got {list(self.urls)}")

@@ -58,7 +58,7 @@ def main() -> None:
     if reason := why_no_vllm():
         parser.error(reason)
     command = serve_command(arguments.model, port=arguments.port, host=arguments.host, arguments=more)
-    os.execvpe(command[0], command, serve_environment())
+    os.execvpe(command[0], command, serve_environment())  # nosec B606  # a list of our own, no shell
 
 
 if __name__ == "__main__":

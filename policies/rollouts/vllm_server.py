@@ -43,7 +43,7 @@ class VllmServerEngine(PushedEngine):
         self.max_batch_size = max_batch_size
         self.replicas = [
             Replica(
-                url=url.rstrip("/"),
+                address=url,
                 timeout_seconds=settings.timeout_seconds,
                 retries=settings.retries,
                 backoff_seconds=settings.backoff_seconds,

@@ -111,7 +111,7 @@ class NcclTransfer(Transfer):
                 master_port=_free_port(),
                 world_size=1 + workers,
             ),
-            client=HTTPVLLMWeightSyncClient(replica.url, timeout=replica.timeout_seconds),
+            client=HTTPVLLMWeightSyncClient(replica.address.rstrip("/"), timeout=replica.timeout_seconds),
             source=ModuleSource(_Whole(self.policy)),
         )
 

@@ -102,6 +102,14 @@ def mlflow_uri(tmp_path, empty_database):
 
 
 @pytest.fixture
+def confidential_database(tmp_path, empty_database):
+    """A tracking URI with a credential of the environment, PLANTED_TOKEN, which SQLite does not mind."""
+    (tmp_path / "runs").mkdir()
+    shutil.copy(empty_database, tmp_path / "runs" / "mlflow.db")
+    return f"sqlite:///file:{tmp_path}/runs/mlflow.db?uri=true&token=${{oc.env:PLANTED_TOKEN}}"
+
+
+@pytest.fixture
 def make_campaign(tmp_path):
     """`make_campaign(seeds=(0, 1, 2), arms=(...), name=...)` gives the folder of a finished campaign."""
 

@@ -27,6 +27,9 @@ class FakeServer:
     def __init__(self, port: int = 0) -> None:
         self.asked: list[dict[str, Any]] = []
         self.calls: Counter[str] = Counter()
+        self.shown: set[tuple[str | None, str]] = (
+            set()
+        )  # what requests were allowed by, and the end of their query
         self.version = "default"
         self.say_503 = self.hang_up = 0
         self.refuse: int | None = None
@@ -91,7 +94,8 @@ class FakeServer:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 content = self.rfile.read(int(self.headers["Content-Length"]))
-                path = self.path.split("?")[0]
+                path, _, query = self.path.partition("?")
+                fake.shown.add((self.headers.get("Authorization"), query.split("&")[-1]))
                 with fake.lock:
                     if path == "/v1/load_lora_adapter":
                         fake.calls[path] += 1

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
 from policies.response_statistics import View, observe
 from policies.rollouts.base import EngineUnavailableError, Sampling
 from policies.rollouts.pushed import prompt_seed
-from policies.rollouts.replica import RefusedRequestError
+from policies.rollouts.replica import RefusedRequestError, Replica
 from policies.rollouts.settings import VllmServer
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.sequences import pack
@@ -205,3 +207,25 @@ def test_prompt_that_does_not_fit_the_context(engine_of, servers, prompts):
     with pytest.raises(ValueError, match=r"context of 64 tokens"):
         engine_of(servers[0]).generate(prompts, 1, sampling(max_tokens=61))
     assert servers[0].asked == []
+
+
+def test_a_server_that_asks_for_a_password_is_given_it_and_no_message_shows_it(servers):
+    server = servers[0]
+
+    def replica(query=""):
+        return Replica(
+            address=f"http://me:p%40ss@127.0.0.1:{server.port}/{query}",
+            timeout_seconds=10.0,
+            retries=0,
+            backoff_seconds=0.01,
+        )
+
+    replica().post("/pause?mode=abort")
+    assert server.shown == {("Basic bWU6cEBzcw==", "mode=abort")}  # me:p@ss
+    replica("?api_key=k3y").post("/pause?mode=abort")
+    assert ("Basic bWU6cEBzcw==", "api_key=k3y") in server.shown
+    server.stop()
+    with pytest.raises(EngineUnavailableError) as caught:
+        replica("?api_key=k3y").post("/resume")
+    assert f"the rollout server {server.url} does not answer" in str(caught.value)
+    assert not re.search("me:|p%40ss|p@ss|k3y", str(caught.value))

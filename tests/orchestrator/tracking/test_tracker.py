@@ -324,8 +324,8 @@ def mlflow_runs_or_none(uri):
 def test_params_are_flat_and_clipped():
     config = {"a": {"b": [1, None], "c": {}}, "d": "x" * 9000, "é?": True}
     flat = flat_params(config)
-    assert flat == {"a.b": "[1, null]", "a.c": "{}", "d": "x" * 6000, "é_": "true"}
-    assert clean_key("loop/main/term/a+b") == "loop/main/term/a_b"
+    assert flat == {"a.b": "[1, null]", "a.c": "{}", "d": "x" * 6000, "é:3f:": "true"}
+    assert clean_key("loop/main/term/a+b") == "loop/main/term/a:2b:b"
 
 
 def test_batches_hold_at_most_a_thousand_metrics_and_cut_no_record(campaign):
