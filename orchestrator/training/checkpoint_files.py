@@ -22,7 +22,7 @@ from orchestrator.storage.files import naming_full_disk, sync_folder
 
 _SEAL = b"\nentrostat blake2b %s\n"
 _SEAL_SIZE = len(_SEAL % bytes(64))
-_SEALED = re.compile(rb"\nentrostat blake2b ([0-9a-f]{64})\n")
+_SEALED = re.compile(rb"\nentrostat blake2b (.{64})\n", re.DOTALL)
 _CHUNK = 1 << 20
 
 

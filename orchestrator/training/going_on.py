@@ -7,7 +7,7 @@ said, and a run that no checkpoint fits any more ends, with what to do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.storage.metrics_log import Mark, damage, is_marked
@@ -43,8 +43,12 @@ def checkpoints_of(folder: RunFolder) -> list[Path]:
     return [path for path in paths if path.exists()]
 
 
-def where_to_go_on(folder: RunFolder) -> GoingOn | None:
+def where_to_go_on(folder: RunFolder, at_most: int | None = None) -> GoingOn | None:
     """The checkpoint that a run goes on from; None where there is none, and the run begins.
+
+    Args:
+        folder: of the run.
+        at_most: iterations that it may have behind it; None for any number.
 
     Raises:
         NothingToGoOnFromError: there are some, and none can be used.
@@ -57,12 +61,16 @@ def where_to_go_on(folder: RunFolder) -> GoingOn | None:
             found = usable(folder, path)
         except DamagedCheckpointError as error:
             problems.append(str(error))
-        else:
-            return GoingOn(
-                path=found.path, iteration=found.iteration, mark=found.mark, passed_over=tuple(problems)
-            )
+            continue
+        if at_most is None or found.iteration <= at_most:
+            return replace(found, passed_over=tuple(problems))
+        problems.append(f"{path}: is of iteration {found.iteration}, after {at_most}")
     if not problems:
         return None
+    if at_most is not None:
+        raise NothingToGoOnFromError(
+            f"no checkpoint can be used that has at most {at_most} iterations: {'; '.join(problems)}"
+        )
     checkpoints = folder.checkpoint_path.parent
     raise NothingToGoOnFromError(
         f"{'; '.join(problems)}; restore it from a copy, or, with all of {checkpoints}, delete it, and the run "
