@@ -24,6 +24,7 @@ from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.execution.base import Crew, ExecutorError
 from orchestrator.execution.runs import Patience, Worker, is_lost, settle_run, start_run, stop_runs
 from orchestrator.provenance import git_commit, versions
+from orchestrator.storage.files import clear_unfinished
 from orchestrator.storage.guardrail_files import Rollback
 from orchestrator.storage.run_folder import OVER, CampaignFolder, CampaignInfo, RunFolder, RunInfo
 from orchestrator.tracking.delivery import renew_key
@@ -95,6 +96,8 @@ def prepare(campaign: Campaign) -> CampaignFolder:
     infos = list(_run_infos(campaign))
     stored = _refuse_study(folder)
     _refuse_other_configuration(folder, infos)
+    for written in (folder.path, folder.report_path.parent):
+        clear_unfinished(written)
     folder.write_info(
         CampaignInfo(
             name=campaign.config.name,

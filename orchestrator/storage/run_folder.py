@@ -7,6 +7,7 @@
                                    metrics.npz   the same as columns, once the run is over
                                    initialisation.json where there was one, and what it decided
                                    guardrails.jsonl, rollbacks.json  where they fired, and what came of it
+                                   continued.json where it goes on from a run of another campaign
                                    checkpoints/last.ckpt, previous.ckpt; policy/, log.txt
     runs/<campaign>/report/index.html
 

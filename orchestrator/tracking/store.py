@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from orchestrator.storage.files import sync_folder
 from orchestrator.tracking.addresses import DEFAULT_PORTS, SQLITE, sqlite_path
 
 CONNECT_SECONDS = 5.0
@@ -157,3 +158,4 @@ def _create_database(path: Path, client_class: Any) -> None:
         with closing(sqlite3.connect(temporary)) as database:
             database.execute("PRAGMA journal_mode=WAL")  # a batch in 5 ms where it took 30
         temporary.replace(path)
+        sync_folder(path.parent)

@@ -114,7 +114,9 @@ def test_a_flipped_bit_in_the_last_checkpoint_costs_an_interval(fresh, straight,
     assert runs.main(str(folder.path)) == runs.EXIT_DONE
     assert_same(results(folder), straight)
     (note,) = folder.read_status().notes
-    assert note.startswith(f"went back to previous.ckpt of iteration 2: {folder.checkpoint_path}: is not what was")
+    assert note.startswith(
+        f"went back to previous.ckpt of iteration 2: {folder.checkpoint_path}: is not what was"
+    )
     assert note in caplog.text
 
 
@@ -406,7 +408,9 @@ def go_on_from(folder, path, at=None, **settings):
     earlier = Earlier(run=folder, arm=info.arm, seed=info.seed, at=at)
     prepare_campaign(path, overrides, earlier=earlier)
     campaign = read_campaign(path, overrides)
-    return RunFolder(Path(campaign.config.tracking.folder).resolve() / campaign.config.name / "held" / "seed-0")
+    return RunFolder(
+        Path(campaign.config.tracking.folder).resolve() / campaign.config.name / "held" / "seed-0"
+    )
 
 
 def test_a_run_goes_on_from_an_earlier_point_with_other_settings(fresh, straight, monkeypatch, tmp_path):
@@ -428,7 +432,9 @@ def test_a_run_goes_on_from_an_earlier_point_with_other_settings(fresh, straight
     assert rates == [*old[:2], *[1e-5] * 4]
     assert slower.records()[:2] == folder.records()[:2]
     (note,) = slower.read_status().notes
-    assert note.startswith(f"continued from iteration 2 of {folder.path}: learner.learning_rate: stored 0.001")
+    assert note.startswith(
+        f"continued from iteration 2 of {folder.path}: learner.learning_rate: stored 0.001"
+    )
     assert go_on_from(folder, path, at=3, **{"name": "slower", "learner.learning_rate": 1e-5}) == slower
     assert slower.read_status().status == "done"  # the same command leaves it as it is
 
