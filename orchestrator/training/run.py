@@ -16,6 +16,7 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from safetensors import SafetensorError
 
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.files import replacing_folder
@@ -40,6 +41,7 @@ from orchestrator.training.start import load_start, make_engine
 from orchestrator.training.stopping import Stopping, stop_on_signals
 from orchestrator.training.strategy import environment_of, strategy_of
 from orchestrator.training.update import TrainingDivergedError
+from policies.loading import LoadedPolicy
 from policies.rollouts.base import EngineUnavailableError
 from tasks.grading import GradingPool
 from tasks.splits import held_out_set
@@ -76,9 +78,11 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
         with stop_on_signals(ranks):
             train(folder, info, ranks)
     except GuardrailStop as stop:
-        ending = ("stopped", str(stop))
+        unsaved = folder.read_status().reason  # of a run that goes on, why its last save failed
+        ending = ("stopped", f"{stop}; {unsaved}" if unsaved else str(stop))
     except SIGTERMException:
-        tell("interrupted", _interruption(folder))
+        if ranks.is_first:
+            tell("interrupted", _interruption(folder))
         return EXIT_INTERRUPTED
     except EngineUnavailableError as error:  # nothing is wrong with the run, and it can go on
         log.error("%s", error)
@@ -86,8 +90,9 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
         return EXIT_INTERRUPTED
     except (NotFiniteError, UnsavedError) as error:  # of all ranks: the first tells, and the others let it
         log.error("%s", error)
-        way_on = f"; {how_to_go_on(folder)}" if isinstance(error, NotFiniteError) else ""
-        tell("failed", f"{TOLD_AS[type(error)]}: {error}{way_on}")
+        if ranks.is_first:
+            way_on = f"; {how_to_go_on(folder)}" if isinstance(error, NotFiniteError) else ""
+            tell("failed", f"{TOLD_AS[type(error)]}: {error}{way_on}")
         ranks.gather(None)
         return EXIT_FAILED
     except TrainingDivergedError as error:
@@ -279,11 +284,22 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             f"it is trained, and nothing of it after iteration {checkpointer.last_iteration} is saved: {saves.wanting}; "
             "mend that and give the same command again, which continues from there"
         )
-    merge = config.policy.lora is not None and config.policy.lora.merge
-    with replacing_folder(folder.policy_path) if ranks.is_first else nullcontext(folder.policy_path) as path:
-        policy.save(path, merge=merge, write=ranks.is_first)
     if ranks.is_first:
+        try:
+            with replacing_folder(folder.policy_path) as path:
+                _save(policy, path, config, ranks)
+        except SafetensorError as error:  # which names no file
+            raise OSError(
+                f"{folder.policy_path}: the policy cannot be written ({error}); mend that and give the same command again"
+            ) from error
         folder.good_checkpoint_path.unlink(missing_ok=True)
+    else:
+        _save(policy, folder.policy_path, config, ranks)
+
+
+def _save(policy: LoadedPolicy, path: Path, config: RunConfig, ranks: Ranks) -> None:
+    merge = config.policy.lora is not None and config.policy.lora.merge
+    policy.save(path, merge=merge, write=ranks.is_first)
 
 
 def _measured_iterations(folder: RunFolder) -> int:
