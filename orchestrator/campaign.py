@@ -29,6 +29,7 @@ from orchestrator.execution.credentials import hidden, lent
 from orchestrator.execution.runs import Patience, Worker, is_lost, settle_run, start_run, stop_runs
 from orchestrator.masking import mask, masked
 from orchestrator.provenance import git_commit, versions
+from orchestrator.storage.files import clear_unfinished
 from orchestrator.storage.guardrail_files import Rollback
 from orchestrator.storage.inputs import Inputs, combined
 from orchestrator.storage.run_folder import OVER, CampaignFolder, CampaignInfo, RunFolder, RunInfo
@@ -116,6 +117,8 @@ def prepare(
         refuse_changes(campaign.config.name, called, inputs)
     for arm, known in inputs.items():
         tell_unrecorded(arm, [info for info in runs.values() if info.arm == arm], known, tell)
+    for written in (folder.path, folder.report_path.parent):
+        clear_unfinished(written)
     folder.write_info(
         CampaignInfo(
             name=campaign.config.name,

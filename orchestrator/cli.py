@@ -47,6 +47,13 @@ AcceptChanged = Annotated[
         help="Go on although a data or model file is not what it was when stored runs began; the record says so.",
     ),
 ]
+ContinueFrom = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN", help="Go on from this run's folder, with other settings and name."),
+]
+AtIteration = Annotated[
+    int | None, typer.Option(metavar="N", min=0, help="With --continue-from: at this iteration or before.")
+]
 Names = Annotated[
     list[str] | None,
     typer.Argument(metavar="NAME...", help="Campaigns or studies by name, MLflow runs by id."),
@@ -103,15 +110,27 @@ def run(
     overrides: Overrides = None,
     retry_stopped: RetryStopped = False,
     accept_changed_inputs: AcceptChanged = False,
+    continue_from: ContinueFrom = None,
+    at_iteration: AtIteration = None,
 ) -> None:
     """Train every arm of a campaign for every seed, then compare them.
 
     The same command again continues: finished runs are kept, interrupted ones go on.
     """
     from orchestrator.commands import run_campaign
+    from orchestrator.continuing import earlier_run
 
     with _clear_errors():
-        sys.exit(run_campaign(campaign, overrides or [], retry=retry_stopped, accept=accept_changed_inputs))
+        earlier = earlier_run(continue_from, at_iteration)
+        sys.exit(
+            run_campaign(
+                campaign,
+                overrides or [],
+                retry=retry_stopped,
+                accept=accept_changed_inputs,
+                earlier=earlier,
+            )
+        )
 
 
 @app.command()
@@ -120,15 +139,21 @@ def prepare(
     overrides: Overrides = None,
     retry_stopped: RetryStopped = False,
     accept_changed_inputs: AcceptChanged = False,
+    continue_from: ContinueFrom = None,
+    at_iteration: AtIteration = None,
 ) -> None:
     """Write the folders of a campaign's runs and print those that are not done, for other launchers.
 
     `run` afterwards tracks and compares what was trained in them.
     """
     from orchestrator.commands import prepare_campaign
+    from orchestrator.continuing import earlier_run
 
     with _clear_errors():
-        prepare_campaign(campaign, overrides or [], retry=retry_stopped, accept=accept_changed_inputs)
+        earlier = earlier_run(continue_from, at_iteration)
+        prepare_campaign(
+            campaign, overrides or [], retry=retry_stopped, accept=accept_changed_inputs, earlier=earlier
+        )
 
 
 @app.command()

@@ -23,6 +23,7 @@ from orchestrator.configuration.engine_checks import check_installed
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Campaign, read_campaign
+from orchestrator.continuing import Earlier, continue_from, narrowed
 from orchestrator.progress import Progress
 from orchestrator.storage.run_folder import OVER, CampaignFolder, RunFolder
 from orchestrator.tracking.store import check, default_uri, ui_hint
@@ -30,27 +31,47 @@ from orchestrator.tracking.store import check, default_uri, ui_hint
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 
 
-def run_campaign(path: Path, overrides: Sequence[str], *, retry: bool = False, accept: bool = False) -> int:
+def run_campaign(
+    path: Path,
+    overrides: Sequence[str],
+    *,
+    retry: bool = False,
+    accept: bool = False,
+    earlier: Earlier | None = None,
+) -> int:
     """Check, train, compare; give the exit status.
 
-    ``retry`` is for runs that a guardrail has stopped, ``accept`` for files that have changed since runs read them.
+    Args:
+        path: of the campaign file.
+        overrides: of its keys.
+        retry: take up again the runs that a guardrail has stopped.
+        accept: take files that have changed since stored runs read them.
+        earlier: the stored run that the campaign goes on from with other settings.
     """
     console = Console()
     campaign = read_campaign(path, overrides)
+    if earlier is not None:
+        campaign = narrowed(campaign, earlier)
     check_campaign(campaign)
     campaign.config.execution.executor.check()
     check_installed(campaign)
     uri = tracking_uri(campaign)
     _check_tracking(campaign, uri)
     with exclusively(campaign):
+        if earlier is not None:
+            continue_from(campaign, earlier)
         return _run(campaign, uri, console, retry, accept)
 
 
 def _run(campaign: Campaign, uri: str, console: Console, retry: bool, accept: bool) -> int:
+    from orchestrator.storage.run_data import load_runs
     from orchestrator.tracking.tracker import Tracker
 
     tell = partial(console.print, markup=False, soft_wrap=True, highlight=False)
     folder, runs = prepare(campaign, accept=accept, tell=tell), runs_of(campaign)
+    load_runs(
+        [run for run in runs if run.read_status().status in OVER], keep=lambda _: False
+    )  # whole, or refused
     if retry:
         _retry(runs, console)
     tracker = Tracker(folder, uri, warn=partial(console.print, markup=False))
@@ -72,7 +93,9 @@ def _run(campaign: Campaign, uri: str, console: Console, retry: bool, accept: bo
         reason = run.read_status().reason or f"see {run.log_path}"
         console.print(f"[red]failed[/]: {escape(f'{run.path}: {reason}')}", soft_wrap=True)
     for run in runs:
-        if (ended := run.read_status()).status == "stopped":
+        for note in (ended := run.read_status()).notes:
+            console.print(f"[yellow]noted[/]: {escape(f'{run.path}: {note}')}", soft_wrap=True)
+        if ended.status == "stopped":
             text = escape(f"{run.path}: {ended.reason}; --retry-stopped takes it up again")
             console.print(f"[yellow]stopped[/]: {text}", soft_wrap=True)
     console.print(
@@ -91,12 +114,21 @@ def _retry(runs: Sequence[RunFolder], console: Console) -> None:
 
 
 def prepare_campaign(
-    path: Path, overrides: Sequence[str], *, retry: bool = False, accept: bool = False
+    path: Path,
+    overrides: Sequence[str],
+    *,
+    retry: bool = False,
+    accept: bool = False,
+    earlier: Earlier | None = None,
 ) -> None:
-    """Write the folders of the runs that are not done, and print them."""
+    """Write the folders of the runs that are not done, and print them; for the rest see `run_campaign`."""
     campaign = read_campaign(path, overrides)
+    if earlier is not None:
+        campaign = narrowed(campaign, earlier)
     check_campaign(campaign)
     with exclusively(campaign):
+        if earlier is not None:
+            continue_from(campaign, earlier)
         prepare(campaign, accept=accept, tell=partial(print, file=sys.stderr))
         runs = runs_of(campaign)
         if retry:

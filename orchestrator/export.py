@@ -6,7 +6,6 @@ wide   campaign, arm, seed, method, kind, step, <metric>, ...      one row a rec
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.configuration.errors import ConfigError, did_you_mean
-from orchestrator.storage.files import naming_full_disk
+from orchestrator.storage.files import replacing
 from orchestrator.storage.outputs import naming_output, require_writable
 from orchestrator.storage.run_data import Campaign, Run, Series
 
@@ -143,17 +142,12 @@ def _writer(path: Path, schema: Any) -> Iterator[Any]:
     import pyarrow as pa
     from pyarrow import csv, parquet
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     types = [field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in schema]
     plain = pa.schema(list(zip(schema.names, types, strict=True)))
-    try:
-        with naming_output(path, "--output"), naming_full_disk(path):
-            if path.suffix == ".csv":
-                with csv.CSVWriter(temporary, plain) as writer:
-                    yield lambda table: writer.write_table(table.cast(plain))
-            else:
-                with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
-                    yield writer.write_table
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with naming_output(path, "--output"), replacing(path) as file:
+        if path.suffix == ".csv":
+            with csv.CSVWriter(file, plain) as writer:
+                yield lambda table: writer.write_table(table.cast(plain))
+        else:
+            with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+                yield writer.write_table

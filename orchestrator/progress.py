@@ -15,7 +15,7 @@ from rich.table import Table
 
 from orchestrator.campaign import Schedule
 from orchestrator.storage.metrics_log import Record, Tail
-from orchestrator.storage.run_folder import RunFolder, RunInfo
+from orchestrator.storage.run_folder import RunFolder, RunInfo, Status
 
 LOG_EVERY_SECONDS = 15.0
 AVERAGED_ITERATIONS = 20
@@ -74,7 +74,7 @@ class RunProgress:
         left = self.seconds_left()
         return [
             self.name,
-            " ".join([self.folder.read_status().status, *_alarms(metrics)]),
+            " ".join([*_state(self.folder.read_status()), *_alarms(metrics)]),
             f"{self.iteration}/{self.num_iterations}",
             _number(metrics.get("pass_rate"), ".2f"),
             _number(metrics.get("entropy"), ".3f"),
@@ -132,6 +132,12 @@ class Progress:
         for run in self._runs:
             table.add_row(*run.cells())
         return table
+
+
+def _state(status: Status) -> list[str]:
+    """The state, and ``!unsaved`` while the last save of a run that goes on has failed."""
+    is_unsaved = status.status == "running" and status.reason is not None
+    return [status.status, "!unsaved"] if is_unsaved else [status.status]
 
 
 def _alarms(metrics: Mapping[str, float]) -> list[str]:

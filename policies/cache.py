@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
+
+from policies.intact import damage, seal
+
+log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
@@ -21,15 +26,22 @@ def cache_folder() -> Path:
 def made_once(key: str, make: Callable[[Path], None]) -> Path:
     """The model folder of ``key``; where there is none yet, ``make`` writes it.
 
-    ``key`` must hold everything that decides what is made.  Runs that start together make it once, and what
-    a killed one left half made is not used.
+    ``key`` must hold everything that decides what is made.  Runs that start together make it once; what a
+    killed one left half made, and what the disk has changed since, is not used but made again.
     """
     folder = cache_folder() / key
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if not (folder / "config.json").is_file():
+        if is_there := (folder / "config.json").is_file():
+            broken = damage(folder)
+            if broken is not None:
+                log.warning("%s: %s; it is made again", folder, broken)
+            is_there = broken is None
+        if not is_there:
             unfinished = folder.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
             make(unfinished)
+            seal(unfinished, "*")
+            shutil.rmtree(folder, ignore_errors=True)
             unfinished.rename(folder)
     return folder

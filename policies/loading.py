@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from policies.cache import made_once
 from policies.chat import Chat
 from policies.gguf_files import converted
+from policies.intact import SUMS, damage, seal
 from policies.response_statistics import check_head
 from policies.sharding import full, is_sharded
 from policies.sources import GGUF, local_source
@@ -135,7 +136,7 @@ class LoadedPolicy:
         return ((name, full(weight)) for name, weight in merged_weights(self.model))
 
     def save(self, folder: Path, *, merge: bool = False, write: bool = True) -> None:
-        """Write safetensors, configuration and tokenizer, as ``from_pretrained`` reads them.
+        """Write safetensors, configuration and tokenizer, as ``from_pretrained`` reads them, and the weights' checksums.
 
         Of a policy with adapters these alone are written, and where their base is, unless ``merge``.  Of
         several ranks all come here, since a sharded policy is gathered by all, and one has to ``write``.
@@ -153,6 +154,7 @@ class LoadedPolicy:
             self.model.save_pretrained(folder)
         if write:
             self.tokenizer.save_pretrained(folder)
+            seal(folder)
 
 
 def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPolicy:
@@ -169,6 +171,11 @@ def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPo
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path = local_source(source)
+    if path is not None and path.is_dir() and (broken := damage(path)) is not None:
+        raise ValueError(
+            f"model {source!r} cannot be loaded: {broken}; restore it from a copy, or remove {path / SUMS} if you have changed "
+            "the folder on purpose"
+        )
     try:
         name = str((converted(path) if path.suffix == GGUF else path) if path else source)
         model = AutoModelForCausalLM.from_pretrained(  # nosec B615  # the source that the user named

@@ -175,7 +175,7 @@ def _runs(campaign: Campaign) -> str:
             f'<span class="state {escape(run.status.status)}">{escape(run.status.status)}</span>',
             f"{run.status.iteration} of {run.status.num_iterations}",
             f"{run.seconds:.0f} s" if isfinite(run.seconds) else "–",
-            escape(run.status.reason or ""),
+            escape("; ".join([*([run.status.reason] if run.status.reason else []), *run.status.notes])),
         )
         for run in campaign.runs
     )

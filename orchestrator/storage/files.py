@@ -1,14 +1,28 @@
-"""Small files that are never half written, and a full disk that says which file it hit."""
+"""Small files that are never half written, and a full disk that says which file it hit.
+
+There is one rule for whatever is stored: it is written under another name beside its own place, brought to the
+disk, and renamed.  A reader sees the old file or the new one, and so does whoever comes after a kill or a loss
+of power.
+"""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
+import itertools
 import json
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+UNFINISHED = ".unfinished"
+"""How the names of files and folders end that are being written."""
+
+_numbers = itertools.count()
 
 
 def write_json(path: Path, content: object) -> None:
@@ -30,14 +44,84 @@ def read_json(path: Path) -> Any:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write beside the file, then rename over it; makes the folder."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of another when this block is left in good order; makes the folder."""
     with naming_full_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
+        clear_unfinished(path.parent, path.name)
+        with beside(path) as (file, temporary):
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
             temporary.replace(path)
+            sync_folder(path.parent)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A file of another name in the same folder, and the name; it is gone at the end unless it was renamed.
+
+    It is locked while it is written, which tells it from what a killed process has left.
+    """
+    file, temporary = _open_beside(path)
+    try:
+        with file:
+            yield file, temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def clear_unfinished(folder: Path, name: str | None = None) -> None:
+    """Remove what killed processes have left half written in a folder; of one file, or of all of them."""
+    pattern = "*" if name is None else glob.escape(name)
+    for path in folder.glob(f".{pattern}.*{UNFINISHED}"):
+        with suppress(OSError), path.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where somebody is at it
+            path.unlink()
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of another when this block is left in good order.
+
+    Two folders cannot be exchanged at once everywhere: for a moment there may be none.  One process at a time.
+    """
+    unfinished, old = (path.with_name(f"{path.name}{end}") for end in (UNFINISHED, f".old{UNFINISHED}"))
+    with naming_full_disk(path):
+        try:
+            clear_unfinished_folder(path)
+            unfinished.mkdir(parents=True)
+            yield unfinished
+            _sync_tree(unfinished)
+            if path.exists():
+                path.rename(old)
+            unfinished.rename(path)
+            sync_folder(path.parent)
         finally:
-            temporary.unlink(missing_ok=True)
+            clear_unfinished_folder(path)
+
+
+def clear_unfinished_folder(path: Path) -> None:
+    """Remove what a killed `replacing_folder` has left."""
+    for end in (UNFINISHED, f".old{UNFINISHED}"):
+        shutil.rmtree(path.with_name(f"{path.name}{end}"), ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, as far as its file system can."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -55,3 +139,28 @@ def naming_full_disk(path: Path) -> Iterator[None]:
 def is_full_disk(error: OSError) -> bool:
     """Whether there was no room left, on the disk or in a user's share of it."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _open_beside(path: Path) -> tuple[BinaryIO, Path]:
+    for number in _numbers:  # no name twice: who is done with one removes it
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{number}{UNFINISHED}")
+        try:
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except FileExistsError:  # of another thread, or of another machine
+            continue
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:  # else it was taken for a leftover before it was locked
+            break
+        os.close(descriptor)
+    return os.fdopen(descriptor, "wb"), temporary
+
+
+def _sync_tree(folder: Path) -> None:
+    for root, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(Path(root, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_folder(Path(root))

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from orchestrator.storage.files import read_json, replace_file, write_json
+from orchestrator.storage.metrics_log import RESTORE
+from orchestrator.storage.sealed import chained, first_broken, without_seal
 
 GOES_BACK_FOR = ("rollback", "stop")
 """Actions after which a run may go back to its last good checkpoint: at once, or when it is taken up again."""
@@ -67,18 +69,26 @@ def read_events(path: Path) -> list[Event]:
     """The events of a run, in the order found; a torn last line is left out.
 
     Raises:
-        ValueError: a complete line is not an event.
+        ValueError: a complete line is not an event, or one is changed, missing or there twice.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return []
-    events = []
-    for line in content[: content.rfind(b"\n") + 1].splitlines():
+    events, entries = [], []
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         try:
-            events.append(Event(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: not an event: {line[:80]!r} ({error}); delete this line") from error
+            entry = json.loads(line)
+            events.append(Event(**without_seal(entry)))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{path}: line {number} is not an event: {line[:80]!r} ({error}); {RESTORE}"
+            ) from error
+        entries.append(entry)
+    if (broken := first_broken(entries)) is not None:
+        raise ValueError(
+            f"{path}: line {broken + 1} is not the one that was written there, by its checksum; {RESTORE}"
+        )
     return events
 
 
@@ -96,15 +106,29 @@ def forget_events(path: Path, iteration: int, attempt: int) -> None:
 
 
 def read_rollbacks(path: Path) -> list[Rollback]:
-    """The rollbacks of a run, in their order."""
-    return [Rollback(**entry) for entry in read_json(path)] if path.exists() else []
+    """The rollbacks of a run, in their order.
+
+    Raises:
+        ValueError: the file is not what was written.
+    """
+    if not path.exists():
+        return []
+    entries = read_json(path)
+    try:
+        rollbacks = [Rollback(**without_seal(entry)) for entry in entries]
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not the rollbacks of a run ({error}); {RESTORE}") from error
+    if first_broken(entries) is not None:
+        raise ValueError(f"{path}: is not what was written, by its checksums; {RESTORE}")
+    return rollbacks
 
 
 def write_rollbacks(path: Path, rollbacks: Sequence[Rollback]) -> None:
     """Replace the list as a whole."""
-    write_json(path, [asdict(rollback) for rollback in rollbacks])
+    write_json(path, list(chained(asdict(rollback) for rollback in rollbacks)))
 
 
 def _write_events(path: Path, events: Sequence[Event]) -> None:
-    lines = [json.dumps(asdict(event), ensure_ascii=False, allow_nan=False) for event in events]
+    entries = chained(asdict(event) for event in events)
+    lines = [json.dumps(entry, ensure_ascii=False, allow_nan=False) for entry in entries]
     replace_file(path, "".join(f"{line}\n" for line in lines).encode())

@@ -2,11 +2,14 @@
 
 The writer only appends, so training pays one `write` call an iteration.  A process that is killed
 leaves at most one torn line, at the end: readers leave it for later, the next writer removes it.
+
+A checkpoint holds a `Mark` of the log: whatever has changed, come or gone before it is found by it.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -20,6 +23,8 @@ from typing import Literal
 from orchestrator.storage.files import naming_full_disk
 
 Kind = Literal["train", "eval"]
+
+RESTORE = "restore the file from a copy, or delete the run's folder, and the run starts over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,14 @@ class Record:
     metrics: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A state of a log: its first bytes."""
+
+    size: int
+    digest: str
+
+
 class MetricsWriter:
     """Appends records to `metrics.jsonl`; each is on its way to the disk when `append` returns.
 
@@ -48,7 +61,9 @@ class MetricsWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._last_step: dict[Kind, int] = {record.kind: record.step for record in Tail(path).read()}
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        self._size = _complete_size(path)
+        content = path.read_bytes()
+        self._size = content.rfind(b"\n") + 1
+        self._hash = _hash(content[: self._size])
         os.ftruncate(self._descriptor, self._size)
 
     def append(self, step: int, metrics: Mapping[str, float], kind: Kind = "train") -> None:
@@ -72,7 +87,14 @@ class MetricsWriter:
                 os.ftruncate(self._descriptor, self._size)
                 raise
         self._size += len(line)
+        self._hash.update(line)
         self._last_step[kind] = step
+
+    def mark(self) -> Mark:
+        """Bring all records to the disk; give what they are told by."""
+        with naming_full_disk(self.path):
+            os.fsync(self._descriptor)
+        return Mark(size=self._size, digest=self._hash.hexdigest())
 
     def has(self, step: int, kind: Kind) -> bool:
         """Whether the record of this step is in the file already, so that a resumed run can skip it."""
@@ -126,7 +148,7 @@ class Tail:
             return Record(**json.loads(line))
         except (ValueError, TypeError) as error:
             raise ValueError(
-                f"{self.path}: not a metrics record: {line[:80]!r} ({error}); delete this line"
+                f"{self.path}: not a metrics record: {line[:80]!r} ({error}); {RESTORE}"
             ) from error
 
 
@@ -136,6 +158,44 @@ def encode(record: Record) -> bytes:
     return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-def _complete_size(path: Path) -> int:
-    """Bytes up to and with the last newline."""
-    return path.read_bytes().rfind(b"\n") + 1
+def is_marked(path: Path, mark: Mark) -> bool:
+    """Whether a log begins as it did when the mark was made."""
+    try:
+        with path.open("rb") as file:
+            return _hash(file.read(mark.size)).hexdigest() == mark.digest
+    except FileNotFoundError:
+        return mark.size == 0
+
+
+def damage(path: Path, iteration: int | None = None) -> str | None:
+    """What is wrong with a log up to an iteration, or all of it, as far as the records show it: the first thing."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        content = b""
+    last: dict[str, int] = {"train": -1, "eval": -1}
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+        try:
+            record = Record(**json.loads(line))
+            before, last[record.kind] = last[record.kind], record.step
+        except (ValueError, TypeError, KeyError):
+            return f"line {number} is not a record"
+        if record.step <= before:
+            return f"line {number} has {record.kind} step {record.step} after {before}"
+        if record.kind == "train" and record.step > before + 1:
+            return f"{_iterations(before + 1, record.step)} before line {number}"
+    if iteration is not None and last["train"] < iteration - 1:
+        return _iterations(last["train"] + 1, iteration)
+    return None
+
+
+def _iterations(first: int, end: int) -> str:
+    return (
+        f"iteration {first} is missing"
+        if end == first + 1
+        else f"iterations {first} to {end - 1} are missing"
+    )
+
+
+def _hash(content: bytes) -> hashlib.blake2b:
+    return hashlib.blake2b(content, digest_size=16)

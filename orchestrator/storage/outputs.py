@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.configuration.errors import ConfigError
-from orchestrator.storage.files import is_full_disk
+from orchestrator.storage.files import beside, is_full_disk
 
 
 def require_writable(path: Path, option: str) -> None:
@@ -26,10 +25,8 @@ def require_writable(path: Path, option: str) -> None:
         raise ConfigError(f"{option} {path}: there is no folder {folder}; make it first")
     if path.exists() and not path.is_file():  # a device too would be replaced, by whoever may
         raise ConfigError(f"{option} {path} is {'a folder' if path.is_dir() else 'no file'}; name a file")
-    probe = path.with_name(f".{path.name}.{os.getpid()}")
-    with naming_output(path, option):
-        probe.touch()
-        probe.unlink()
+    with naming_output(path, option), beside(path):
+        pass
 
 
 @contextmanager

@@ -9,9 +9,11 @@ from functools import cached_property
 
 import numpy as np
 
+from orchestrator.configuration.errors import ConfigError
 from orchestrator.storage.column_reader import read_columns
 from orchestrator.storage.columns import Array, Keep, Series
 from orchestrator.storage.guardrail_files import Event, Rollback, read_events, read_rollbacks
+from orchestrator.storage.metrics_log import RESTORE, damage
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, Status
 
 __all__ = [
@@ -97,8 +99,24 @@ def load_campaign(folder: CampaignFolder, keep: Keep | None = None) -> Campaign:
 
 
 def load_runs(folders: Sequence[RunFolder], keep: Keep | None = None) -> list[Run]:
-    """Read run folders, in the order given."""
+    """Read run folders, in the order given.
+
+    Raises:
+        ConfigError: what a run has stored is damaged: a line is not a record, iterations are missing or there twice.
+    """
+    try:
+        return _load_runs(folders, keep)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _load_runs(folders: Sequence[RunFolder], keep: Keep | None) -> list[Run]:
     columns = read_columns([folder.metrics_path for folder in folders], keep)
+    for folder, read in zip(folders, columns, strict=True):
+        steps = read.train.steps
+        if not np.array_equal(steps, np.arange(steps.size)):
+            path = folder.metrics_path
+            raise ValueError(f"{path}: {damage(path) or 'iterations are missing'}; {RESTORE}")
     return [
         Run(
             info=folder.read_info(),

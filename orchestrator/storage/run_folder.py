@@ -8,7 +8,8 @@
                                    initialisation.json where there was one, and what it decided
                                    guardrails.jsonl, rollbacks.json  where they fired, and what came of it
                                    graders.json  what its graders were held to
-                                   checkpoints/last.ckpt, policy/, log.txt
+                                   continued.json where it goes on from a run of another campaign
+                                   checkpoints/last.ckpt, previous.ckpt; policy/, log.txt
     runs/<campaign>/report/index.html
 
 A run only ever appends to its own folder; the campaign's parent process reads along, shows progress
@@ -20,18 +21,26 @@ never sees half of one; `metrics.jsonl` may end in a torn line, which readers le
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from orchestrator.masking import mask, masked
-from orchestrator.storage.files import read_json, replace_file, write_json
+from orchestrator.storage.files import (
+    UNFINISHED,
+    clear_unfinished,
+    clear_unfinished_folder,
+    read_json,
+    replace_file,
+    write_json,
+)
 from orchestrator.storage.metrics_log import MetricsWriter, Record, Tail, encode
+from orchestrator.storage.run_lock import RunBusyError, hold
+from orchestrator.storage.sealed import read_sealed
 
 __all__ = [
     "OVER",
@@ -56,10 +65,6 @@ OVER: tuple[RunState, ...] = ("done", "stopped")
 """States that the same command again leaves as they are."""
 
 Info = TypeVar("Info", "CampaignInfo", "RunInfo", "Status")
-
-
-class RunBusyError(RuntimeError):
-    """Another process is working on this run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +105,9 @@ class Status:
 
     status: RunState = "pending"
     reason: str | None = None
+    """Why it ended so; of a run that goes on, why its last save failed."""
+    notes: list[str] = field(default_factory=list)
+    """What happened to its files and was made good, a sentence each."""
     iteration: int = 0
     num_iterations: int = 0
     updated: float = field(default_factory=time.time)  # seconds since 1970
@@ -119,6 +127,11 @@ class RunFolder:
     @property
     def checkpoint_path(self) -> Path:
         return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def previous_checkpoint_path(self) -> Path:
+        """The one before the last: where that is damaged, the run goes on from here."""
+        return self.path / "checkpoints" / "previous.ckpt"
 
     @property
     def good_checkpoint_path(self) -> Path:
@@ -203,6 +216,19 @@ class RunFolder:
         if len(kept) < len(records):
             replace_file(self.metrics_path, b"".join(encode(record) for record in kept))
 
+    def cut_records(self, size: int) -> None:
+        """Leave the first ``size`` bytes of the records."""
+        if self.metrics_path.exists() and self.metrics_path.stat().st_size > size:
+            os.truncate(self.metrics_path, size)
+
+    def clear_unfinished(self) -> None:
+        """Remove what killed processes have left half written; for the one that holds the run."""
+        for folder in (self.path, self.checkpoint_path.parent):
+            clear_unfinished(folder)
+        for path in self.checkpoint_path.parent.glob(f"*{UNFINISHED}"):
+            path.unlink(missing_ok=True)
+        clear_unfinished_folder(self.policy_path)
+
     def settled(self) -> Callable[[Record], bool] | None:
         """Which records of a run that is not over are never taken back; None where all of them are so.
 
@@ -210,28 +236,16 @@ class RunFolder:
         """
         if not self.confirmed_path.exists():
             return None
-        iteration = int(read_json(self.confirmed_path)["iteration"])
+        iteration = int(read_sealed(self.confirmed_path)["iteration"])
         return lambda record: record.step < iteration + (record.kind == "eval")
 
-    @contextmanager
-    def lock(self, wait_seconds: float = 0.0) -> Iterator[None]:
+    def lock(self, wait_seconds: float = 0.0) -> AbstractContextManager[None]:
         """Hold the run exclusively; the kernel frees it when this process ends, however it ends.
 
         Raises:
             RunBusyError: another process still holds it after `wait_seconds`.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        _held_locks.add(descriptor)
-        try:
-            self._acquire(descriptor, time.monotonic() + wait_seconds)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-            yield
-        finally:
-            if descriptor in _held_locks:  # not in a forked worker, which has closed it already
-                _held_locks.remove(descriptor)
-                os.close(descriptor)
+        return hold(self.path, wait_seconds)
 
     def is_locked(self) -> bool:
         """Whether a live process works on this run, whatever `status.json` says."""
@@ -240,18 +254,6 @@ class RunFolder:
                 return False
         except RunBusyError:
             return True
-
-    def _acquire(self, descriptor: int, deadline: float) -> None:
-        while True:
-            try:
-                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    holder = os.pread(descriptor, 32, 0).decode() or "unknown"
-                    raise RunBusyError(
-                        f"{self.path}: process {holder} is working on this run; wait for it to end, or end it"
-                    ) from None
-                time.sleep(0.05)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,15 +309,3 @@ def _arm_names(config: Mapping[str, Any]) -> list[str]:
     """Arms in the order of the configuration, whether they are a mapping or a list with names."""
     arms = config.get("arms") or {}
     return [str(arm["name"]) if isinstance(arm, Mapping) and "name" in arm else str(arm) for arm in arms]
-
-
-_held_locks: set[int] = set()
-
-
-def _drop_inherited_locks() -> None:
-    """A forked worker must not keep its parent's lock alive after the parent was killed."""
-    while _held_locks:
-        os.close(_held_locks.pop())
-
-
-os.register_at_fork(after_in_child=_drop_inherited_locks)

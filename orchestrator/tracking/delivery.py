@@ -33,6 +33,7 @@ RECORDS_PER_READ = 200
 KEY_FILE = "tracking.json"
 INPUTS_TAG = "entrostat.inputs"
 GUARDRAILS_TAG = "entrostat.guardrails"
+NOTES_TAG = "entrostat.notes"
 REASON_TAG = "entrostat.reason"
 STATE_TAG = "entrostat.state"
 """As in `status.json`; MLflow has one word for a run that was interrupted and one that a guardrail stopped."""
@@ -138,7 +139,9 @@ class RunDelivery:
     def _send_status(self, client: Any, run_id: str, state: RunState) -> None:
         status = MLFLOW_STATUS[state]
         self._set_tag(client, run_id, STATE_TAG, state)
-        self._set_tag(client, run_id, REASON_TAG, self.folder.read_status().reason or "")
+        status_now = self.folder.read_status()
+        self._set_tag(client, run_id, REASON_TAG, status_now.reason or "")
+        self._set_tag(client, run_id, NOTES_TAG, "\n".join(status_now.notes))
         if status == self._mlflow_status:
             return
         if state in ("pending", "running"):

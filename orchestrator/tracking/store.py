@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.masking import mask_uri as mask
 from orchestrator.masking import scrub
+from orchestrator.storage.files import sync_folder
 from orchestrator.tracking.addresses import DEFAULT_PORTS, ESCAPE, SQLITE, host_and_port, sqlite_path
 
 CONNECT_SECONDS = 5.0
@@ -152,3 +153,4 @@ def _create_database(path: Path, client_class: Any) -> None:
         with closing(sqlite3.connect(temporary)) as database:
             database.execute("PRAGMA journal_mode=WAL")  # a batch in 5 ms where it took 30
         temporary.replace(path)
+        sync_folder(path.parent)

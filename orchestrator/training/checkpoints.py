@@ -1,11 +1,10 @@
-"""Checkpoints of a run: written whole or not at all, and found again."""
+"""Checkpoints of a run: written whole or not at all, the last two of them."""
 
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,30 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from orchestrator.storage.files import write_json
+from orchestrator.storage.files import sync_folder
+from orchestrator.storage.metrics_log import Mark, MetricsWriter
 from orchestrator.storage.run_folder import RunFolder
+from orchestrator.storage.sealed import write_sealed
+from orchestrator.training.checkpoint_files import keep
+from orchestrator.training.finite import Finiteness
 from orchestrator.training.ranks import Ranks
+from orchestrator.training.saves import Saves
 
 log = logging.getLogger(__name__)
+
+
+class UnsavedError(OSError):
+    """The end of a run could not be saved; all ranks say so together."""
 
 
 class Checkpointer(Callback):
     """Saves ``last.ckpt`` every so many iterations and at the end, by writing beside it and renaming.
 
+    The one before becomes ``previous.ckpt``, so that one that is damaged costs an interval.  With it goes a mark of
+    the run's record, by which it is known whether that is still complete.
+
     A disk that is full costs the new checkpoint, never the old one, and the run goes on: it says so,
-    and tries again at the next turn.
+    and tries again at the next turn.  A run whose end is not saved is not done.
 
     Where a run may go back, for which there is ``is_good``, the one before the last is kept as ``good.ckpt``
     if nothing was wrong at either: a failure that begins has often left its mark in the weights and in the
@@ -33,6 +44,7 @@ class Checkpointer(Callback):
     was not; and what it may take back is noted.
 
     ``start`` is what this rank has found the run to go on from; all of ``ranks`` have to find the same.
+    ``writer`` is of the run's record, None on a rank that does not write; ``saves`` is told how it went.
     """
 
     def __init__(
@@ -45,8 +57,12 @@ class Checkpointer(Callback):
         rolls_back: bool = False,
         ranks: Ranks | None = None,
         start: object = None,
+        writer: MetricsWriter | None = None,
+        finiteness: Finiteness | None = None,
+        saves: Saves | None = None,
     ) -> None:
         self.path = folder.checkpoint_path
+        self.previous_path = folder.previous_checkpoint_path
         self.good_path = folder.good_checkpoint_path
         self.confirmed_path = folder.confirmed_path
         self.every = every
@@ -55,8 +71,12 @@ class Checkpointer(Callback):
         self.rolls_back = rolls_back
         self.ranks = ranks or Ranks()
         self.start = start
+        self.writer = writer
+        self.finiteness = finiteness
+        self.saves = saves or Saves()
         self.iteration = self.last_iteration = 0  # now, and of last.ckpt
         self.last_is_good = False  # last.ckpt, or what is being saved
+        self.record: Mark | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         # Each has looked for itself, before they could speak; on another machine it may have seen an older state.
@@ -68,7 +88,7 @@ class Checkpointer(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.rolls_back and not self.confirmed_path.exists():
-            write_json(self.confirmed_path, {"iteration": 0})
+            write_sealed(self.confirmed_path, {"iteration": 0})
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         self.iteration = int(pl_module.iteration)  # type: ignore[arg-type]
@@ -81,70 +101,71 @@ class Checkpointer(Callback):
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> bool:
-        """Write the checkpoint; False where the disk did not take it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(".unfinished")
+        """Write the checkpoint; False where the disk did not take it.  All ranks come here.
+
+        Raises:
+            NotFiniteError: of what is to be saved something is not finite.
+        """
+        if self.finiteness is not None:
+            self.finiteness.check(trainer)
         before = self.last_is_good
         self.last_is_good = self.is_good is not None and self.is_good()
-        try:
-            _write(trainer, unfinished)
-            if trainer.is_global_zero:  # alone: the ranks have met, and meet no more
-                self._put(unfinished, last_was_good=before)
-        except (OSError, RuntimeError) as error:
-            if not _is_of_the_disk(error):
-                raise
-            unfinished.unlink(missing_ok=True)
-            self.last_is_good = before
-            log.warning("checkpoint not written, the last one is kept: %s (%s)", error, self.path)
-            return False
-        return True
+        problem = self._prepare(trainer) or self._write(trainer, last_was_good=before)
+        if problem is None:
+            self.saves.succeeded(self.iteration)
+            return True
+        self.last_is_good = before
+        log.warning("checkpoint not written, the last one is kept: %s (%s)", problem, self.path)
+        self.saves.failed(self.iteration, f"{problem} ({self.path.parent})")
+        return False
 
     def state_dict(self) -> dict[str, Any]:
-        return {"good": self.last_is_good, "iteration": self.iteration}
+        record = None if self.record is None else asdict(self.record)
+        return {"good": self.last_is_good, "iteration": self.iteration, "record": record}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.last_is_good = state_dict["good"]
         self.last_iteration = state_dict["iteration"]
 
+    def _prepare(self, trainer: Trainer) -> str | None:
+        """Make room, and bring the record to the disk; what kept the first rank from it, on all of them."""
+        problem = None
+        if trainer.is_global_zero:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.record = None if self.writer is None else self.writer.mark()
+            except OSError as error:
+                problem = str(error)
+        return self.ranks.gather(problem)[0]
+
+    def _write(self, trainer: Trainer, *, last_was_good: bool) -> str | None:
+        """Lightning's own save, and the rest of it; what kept the first rank from it, on all of them.
+
+        The ranks meet at the end of Lightning's, also the one whose disk failed it.
+        """
+        unfinished = self.path.with_suffix(".unfinished")
+        problem, has_met = None, False
+        try:
+            trainer.save_checkpoint(unfinished)
+            has_met = True
+            if trainer.is_global_zero:
+                self._put(unfinished, last_was_good=last_was_good)
+        except OSError as error:
+            problem = str(error)
+            unfinished.unlink(missing_ok=True)
+            if not has_met:
+                trainer.strategy.barrier("where the ranks meet that had nothing to write")
+        return self.ranks.gather(problem)[0]
+
     def _put(self, unfinished: Path, *, last_was_good: bool) -> None:
         """The new checkpoint in the place of the last, which becomes the good one where it has proved itself."""
         is_proved = self.last_is_good and last_was_good and self.path.exists()
+        if self.path.exists():
+            keep(self.path, self.previous_path)
         if is_proved:
-            _keep(self.path, self.good_path)
+            keep(self.path, self.good_path)
         unfinished.replace(self.path)
+        sync_folder(self.path.parent)
         if is_proved and self.rolls_back:
-            write_json(self.confirmed_path, {"iteration": self.last_iteration})
+            write_sealed(self.confirmed_path, {"iteration": self.last_iteration})
         self.last_iteration = self.iteration
-
-
-def _write(trainer: Trainer, path: Path) -> None:
-    """Lightning's own, where all ranks meet at the end, also the one whose disk failed it."""
-    try:
-        trainer.save_checkpoint(path)
-    except (OSError, RuntimeError) as error:
-        if _is_of_the_disk(error):
-            trainer.strategy.barrier("where the ranks meet that had nothing to write")
-        raise
-
-
-def _is_of_the_disk(error: OSError | RuntimeError) -> bool:
-    """torch reports a full disk as a RuntimeError."""
-    return isinstance(error, OSError) or "write" in str(error).lower()
-
-
-def _keep(path: Path, good: Path) -> None:
-    """A checkpoint under a second name.
-
-    It stays under the first one too: whoever looks for the last checkpoint finds it at any moment, however the
-    run was killed, and all of its ranks the same.
-    """
-    second = good.with_suffix(".unfinished")
-    try:
-        second.unlink(missing_ok=True)
-        try:
-            os.link(path, second)
-        except OSError:  # a file system without links
-            shutil.copyfile(path, second)
-        second.replace(good)
-    finally:  # half a copy; or left, where both names have been the same file before
-        second.unlink(missing_ok=True)

@@ -77,6 +77,8 @@ class Learner(pl.LightningModule):
         self.seconds: dict[str, float] = {}
 
     def on_train_start(self) -> None:
+        for group in self.trainer.optimizers[0].param_groups:  # a checkpoint brings those of its run
+            group |= {"betas": self.settings.betas, "weight_decay": self.settings.weight_decay}
         self.engine.push(self.iteration)
 
     def training_step(self, prompts: PromptBatch, _: int) -> None:

@@ -10,17 +10,13 @@ fails the same way at the same iteration, and is rolled back then.
 from __future__ import annotations
 
 import logging
-import pickle
 import shutil
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from pathlib import Path
-from typing import Any
-
-import torch
 
 from controllers.guardrails.base import Side
 from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.storage.files import replacing
 from orchestrator.storage.guardrail_files import (
     GOES_BACK_FOR,
     Event,
@@ -30,6 +26,8 @@ from orchestrator.storage.guardrail_files import (
     write_rollbacks,
 )
 from orchestrator.storage.run_folder import RunFolder
+from orchestrator.training.checkpoint_files import DamagedCheckpointError
+from orchestrator.training.going_on import usable
 from orchestrator.training.guardrails import GuardrailStop
 
 Limits = tuple[float, float]
@@ -72,7 +70,8 @@ def _go_back(
     folder: RunFolder, config: RunConfig, event: Event, past: Sequence[Rollback], *, requested: bool
 ) -> Rollback:
     settings = config.guardrails
-    to = checkpointed_iteration(folder.good_checkpoint_path) or 0
+    good = _good_iteration(folder)
+    to = good or 0
     commands = _commands(folder, config.loops, to)
     detector = settings.detectors[event.detector]
     before = limits_of(config.loops, past)
@@ -88,7 +87,7 @@ def _go_back(
         if given and event.subject in ("", name)
     }
     changed = {name: limits for name, limits in after.items() if limits != before[name]}
-    _restore(folder)
+    _restore(folder, good=good is not None)
     rollback = Rollback(
         iteration=event.iteration,
         to=to,
@@ -143,30 +142,28 @@ def _raised(
     return max(low, wanted) if wanted > weakest else low
 
 
-def checkpointed_iteration(path: Path) -> int | None:
-    """Iterations that a checkpoint has behind it; None where there is no checkpoint.
-
-    Raises:
-        ValueError: it is not a checkpoint of a run.
-    """
-    if not path.exists():
+def _good_iteration(folder: RunFolder) -> int | None:
+    """Iterations that the good checkpoint has behind it; None where there is none to go back to."""
+    if not folder.good_checkpoint_path.exists():
         return None
     try:
-        checkpoint: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-        return int(checkpoint["learner"]["iteration"])
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{path}: not a checkpoint of a run ({error}); delete it, and the run starts over"
-        ) from error
+        return usable(folder, folder.good_checkpoint_path).iteration
+    except DamagedCheckpointError as error:
+        log.warning("the good checkpoint cannot be used, and the run starts over: %s", error)
+        return None
 
 
-def _restore(folder: RunFolder) -> None:
-    """The good checkpoint becomes the last and stays the good one; without one, there is no checkpoint any more."""
-    if folder.good_checkpoint_path.exists():
-        copy = folder.checkpoint_path.with_suffix(".unfinished")
-        shutil.copyfile(folder.good_checkpoint_path, copy)
-        copy.replace(folder.checkpoint_path)
+def _restore(folder: RunFolder, *, good: bool) -> None:
+    """The good checkpoint becomes the last and stays the good one; without one, there is no checkpoint any more.
+
+    The one before the last goes first: with it gone, there is nothing to go on from that was taken back.
+    """
+    folder.previous_checkpoint_path.unlink(missing_ok=True)
+    if good:
+        with folder.good_checkpoint_path.open("rb") as kept, replacing(folder.checkpoint_path) as copy:
+            shutil.copyfileobj(kept, copy)
     else:
+        folder.good_checkpoint_path.unlink(missing_ok=True)
         folder.checkpoint_path.unlink(missing_ok=True)
 
 

@@ -1,6 +1,6 @@
 """One run from its folder to its end; `orchestrator.training.worker` is the process that it has to itself.
 
-It reads ``run.json``, continues from ``checkpoints/last.ckpt`` where there is one, and writes nothing
+It reads ``run.json``, continues from its last checkpoint where there is one, and writes nothing
 outside its folder.  How it ended is in ``status.json``; the exit status says the same to a scheduler.
 """
 
@@ -16,10 +16,12 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from safetensors import SafetensorError
 
 from orchestrator.configuration.inputs import files_of
 from orchestrator.configuration.models import RunConfig
 from orchestrator.execution.credentials import with_credentials
+from orchestrator.storage.files import replacing_folder
 from orchestrator.storage.guardrail_files import Event, forget_events, read_rollbacks
 from orchestrator.storage.inputs import changes, now, said
 from orchestrator.storage.metrics_log import MetricsWriter
@@ -32,24 +34,32 @@ from orchestrator.storage.run_folder import (
     write_json,
 )
 from orchestrator.storage.stored_columns import store_columns
-from orchestrator.training.checkpoints import Checkpointer
+from orchestrator.training.checkpoint_files import SealedCheckpoints
+from orchestrator.training.checkpoints import Checkpointer, UnsavedError
 from orchestrator.training.entropy_control import EntropyControl
 from orchestrator.training.evaluation import Examiner
+from orchestrator.training.finite import Finiteness, NotFiniteError
+from orchestrator.training.going_on import go_on, how_to_go_on, where_to_go_on
 from orchestrator.training.guardrails import Guardrails, GuardrailStop, RollbackDue
 from orchestrator.training.learner import Learner
 from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.ranks import Ranks
-from orchestrator.training.rollback import checkpointed_iteration, limits_of, roll_back
+from orchestrator.training.rollback import limits_of, roll_back
+from orchestrator.training.saves import Saves, add_notes, told_in
 from orchestrator.training.seeds import derive_seed
 from orchestrator.training.start import load_start, make_engine
 from orchestrator.training.stopping import Stopping, stop_on_signals
 from orchestrator.training.strategy import environment_of, strategy_of
+from orchestrator.training.update import TrainingDivergedError
+from policies.loading import LoadedPolicy
 from policies.rollouts.base import EngineUnavailableError
 from tasks.grading import GradingPool
 from tasks.grading_confinement import NOT_HELD
 from tasks.splits import held_out_set
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
+TOLD_AS = {NotFiniteError: TrainingDivergedError.__name__, UnsavedError: "unsaved"}
+"""What the reason of a failure begins with; `orchestrator.tuning` knows a run that diverged by it."""
 LOCK_WAIT_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
@@ -75,6 +85,8 @@ def main(path: str) -> int:
 def _work(folder: RunFolder, ranks: Ranks) -> int:
     info = folder.read_info()
     tell = partial(_tell, folder, info) if ranks.is_first else _tell_nobody
+    if ranks.is_first:
+        folder.clear_unfinished()
     tell("running")
     ending: tuple[RunState, str | None] = ("done", None)
     try:
@@ -82,15 +94,27 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
         with stop_on_signals(ranks):
             train(folder, info, ranks)
     except GuardrailStop as stop:
-        ending = ("stopped", str(stop))
+        unsaved = folder.read_status().reason  # of a run that goes on, why its last save failed
+        ending = ("stopped", f"{stop}; {unsaved}" if unsaved else str(stop))
     except SIGTERMException:
-        iteration = checkpointed_iteration(folder.checkpoint_path) or 0
-        tell("interrupted", f"told to stop; it continues from iteration {iteration}")
+        if ranks.is_first:
+            tell("interrupted", _interruption(folder))
         return EXIT_INTERRUPTED
     except EngineUnavailableError as error:  # nothing is wrong with the run, and it can go on
         log.error("%s", error)
         _tell(folder, info, "interrupted", str(error))
         return EXIT_INTERRUPTED
+    except (NotFiniteError, UnsavedError) as error:  # of all ranks: the first tells, and the others let it
+        log.error("%s", error)
+        if ranks.is_first:
+            way_on = f"; {how_to_go_on(folder)}" if isinstance(error, NotFiniteError) else ""
+            tell("failed", f"{TOLD_AS[type(error)]}: {error}{way_on}")
+        ranks.gather(None)
+        return EXIT_FAILED
+    except TrainingDivergedError as error:
+        log.error("%s", error)
+        _tell_failure(folder, info, ranks, f"{type(error).__name__}: {error}; {how_to_go_on(folder)}")
+        return EXIT_FAILED
     except Exception as error:
         traceback.print_exc()
         _tell_failure(folder, info, ranks, f"{type(error).__name__}: {error}")
@@ -99,6 +123,17 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
     if ranks.is_first:
         _store_columns(folder)
     return EXIT_DONE
+
+
+def _interruption(folder: RunFolder) -> str:
+    """Where a run that was told to stop goes on from, and what it could not save."""
+    unsaved = folder.read_status().reason
+    try:
+        found = where_to_go_on(folder)
+    except ValueError as error:
+        return f"told to stop; {error}"
+    said = f"told to stop; it continues from iteration {found.iteration if found else 0}"
+    return f"{said}; {unsaved}" if unsaved else said
 
 
 def _store_columns(folder: RunFolder) -> None:
@@ -126,6 +161,7 @@ def _tell(folder: RunFolder, info: RunInfo, state: RunState, reason: str | None 
         Status(
             status=state,
             reason=reason,
+            notes=folder.read_status().notes,
             iteration=_measured_iterations(folder),
             num_iterations=info.config["learner"]["iterations"],
             pid=os.getpid() if state == "running" else None,
@@ -172,12 +208,16 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
         _require_inputs(config, info)
     settings = config.learner
     execution = info.execution
-    done = checkpointed_iteration(folder.checkpoint_path)
-    resuming = done is not None
+    found = where_to_go_on(folder)
+    done = found.iteration if found else None
     rollbacks = read_rollbacks(folder.rollbacks_path)
     if ranks.is_first:
-        folder.truncate(-1 if done is None else done)
+        go_on(folder, found)
         forget_events(folder.events_path, done or 0, len(rollbacks))
+        if found and found.note:
+            log.warning("%s", found.note)
+            add_notes(folder, [found.note])
+    saves = told_in(folder) if ranks.is_first else Saves()
 
     config, policy = load_start(config, info.seed, folder)
     loader = PromptLoader(
@@ -226,6 +266,7 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             writer=writer,
             ranks=ranks,
         )
+        finiteness = Finiteness(control, ranks)
         checkpointer = Checkpointer(
             folder,
             every=settings.checkpoint_every,
@@ -234,16 +275,26 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             rolls_back=guardrails.can_roll_back,
             ranks=ranks,
             start=(done, len(rollbacks)),
+            writer=writer,
+            finiteness=finiteness,
+            saves=saves,
         )
         trainer = pl.Trainer(
             accelerator=settings.accelerator,
             devices=settings.devices,
             num_nodes=settings.num_nodes,
             strategy=strategy_of(settings, ranks),
-            plugins=[environment_of(ranks)],
+            plugins=[environment_of(ranks), SealedCheckpoints()],
             precision=settings.precision,
             max_epochs=1,
-            callbacks=[control, guardrails, examiner, checkpointer, Stopping(ranks, settings.iterations)],
+            callbacks=[
+                control,
+                finiteness,
+                guardrails,
+                examiner,
+                checkpointer,
+                Stopping(ranks, settings.iterations),
+            ],
             default_root_dir=folder.path,
             logger=False,
             enable_checkpointing=False,
@@ -254,13 +305,30 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
         trainer.fit(
             learner,
             train_dataloaders=loader,
-            ckpt_path=folder.checkpoint_path if resuming else None,
-            weights_only=True if resuming else None,
+            ckpt_path=found.path if found else None,
+            weights_only=True if found else None,
         )
-    merge = config.policy.lora is not None and config.policy.lora.merge
-    policy.save(folder.policy_path, merge=merge, write=ranks.is_first)
+    if saves.wanting is not None:
+        raise UnsavedError(
+            f"it is trained, and nothing of it after iteration {checkpointer.last_iteration} is saved: {saves.wanting}; "
+            "mend that and give the same command again, which continues from there"
+        )
     if ranks.is_first:
+        try:
+            with replacing_folder(folder.policy_path) as path:
+                _save(policy, path, config, ranks)
+        except SafetensorError as error:  # which names no file
+            raise OSError(
+                f"{folder.policy_path}: the policy cannot be written ({error}); mend that and give the same command again"
+            ) from error
         folder.good_checkpoint_path.unlink(missing_ok=True)
+    else:
+        _save(policy, folder.policy_path, config, ranks)
+
+
+def _save(policy: LoadedPolicy, path: Path, config: RunConfig, ranks: Ranks) -> None:
+    merge = config.policy.lora is not None and config.policy.lora.merge
+    policy.save(path, merge=merge, write=ranks.is_first)
 
 
 def _require_inputs(config: RunConfig, info: RunInfo) -> None:

@@ -13,8 +13,8 @@ import torch
 
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.policy import PolicyConfig
-from orchestrator.storage.files import read_json, write_json
 from orchestrator.storage.run_folder import RunFolder
+from orchestrator.storage.sealed import read_sealed, write_sealed
 from orchestrator.training.experience import sample
 from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
@@ -38,7 +38,7 @@ def load_start(config: RunConfig, seed: int, folder: RunFolder) -> tuple[RunConf
         return config, load_policy(config)
     load = lru_cache(maxsize=1)(lambda seed: load_policy(_drawn_with(config, seed)))
     if folder.start_path.exists():
-        start = Start(**read_json(folder.start_path))
+        start = Start(**read_sealed(folder.start_path))
     else:
         start = choose_start(
             config.policy.initialisation,
@@ -48,7 +48,7 @@ def load_start(config: RunConfig, seed: int, folder: RunFolder) -> tuple[RunConf
                 load(draw), config, seed, temperature, folder.engine_path
             ),
         )
-        write_json(folder.start_path, asdict(start))
+        write_sealed(folder.start_path, asdict(start))
     _report(start, config)
     rollout = config.rollout.model_copy(update={"temperature": start.temperature})
     config = _drawn_with(config, start.seed).model_copy(update={"rollout": rollout})

@@ -41,6 +41,58 @@ def test_validating_a_campaign_does_not_wait_for_transformers():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+def test_a_gap_in_the_record_of_a_run_that_is_done_is_found_in_one_line(write_campaign):
+    path = write_campaign({"arms": [{"name": "grpo", "method": "grpo"}]})
+    assert call("prepare", path)[0] == 0
+    run = RunFolder(Path("runs/small/grpo/seed-0"))
+    with run.writer() as writer:
+        for step in range(6):
+            writer.append(step, {"entropy": 0.5})
+    note = "went back to previous.ckpt of iteration 2"
+    run.write_status(Status(status="done", notes=[note], iteration=6, num_iterations=6))
+    lines = run.metrics_path.read_bytes().splitlines(keepends=True)
+    for harmed, said in (
+        ([*lines[:2], *lines[4:]], "iterations 2 to 3 are missing before line 3"),
+        (lines[1:], "iteration 0 is missing before line 1"),
+        ([*lines[:2], lines[1], *lines[2:]], "line 3 has train step 1 after 1"),
+        ([lines[0], b"{\n", *lines[1:]], "not a metrics record"),
+    ):
+        run.metrics_path.write_bytes(b"".join(harmed))
+        for command in (("run", path), ("compare", "small")):
+            code, output = call(*command)
+            assert code == 2
+            assert said in output
+            assert "metrics.jsonl" in output
+            assert len(output.strip().splitlines()) == 1
+    run.metrics_path.write_bytes(b"".join(lines))
+    code, output = call("run", path)
+    assert code == 0
+    assert note in " ".join(output.split())
+    assert note in (run.path.parents[1] / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--at-iteration", "3"), "--at-iteration 3: goes with --continue-from"),
+        (("--continue-from", "nowhere"), "nowhere: is not the folder of a run"),
+        (("--continue-from", "runs/small/grpo/seed-0"), "is the run of 'small' itself"),
+        (
+            ("--continue-from", "runs/small/grpo/seed-0", "--set", "name=b"),
+            "has no checkpoint; begin a run without",
+        ),
+    ],
+)
+def test_a_run_that_cannot_be_continued_is_said_in_one_line(write_campaign, arguments, said):
+    path = write_campaign()
+    assert call("prepare", path)[0] == 0
+    for command in ("run", "prepare"):
+        code, output = call(command, path, *arguments)
+        assert code == 2
+        assert said in output
+        assert len(output.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize("family", list(Family))
 def test_list(family):
     code, output = call("list", family.value)

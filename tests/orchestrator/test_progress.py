@@ -55,6 +55,14 @@ def test_row_of_a_run(folder):
     }  # fmt: skip
 
 
+def test_a_run_whose_saves_fail_shows_it_while_it_runs(folder):
+    write(folder, range(3), **{"guard/collapse": 1.0})
+    folder.write_status(Status(status="running", reason="not saved since iteration 2: the disk is full"))
+    assert cells(folder)["status"] == "running !unsaved !collapse"
+    folder.write_status(Status(status="failed", reason="unsaved: the disk is full"))
+    assert cells(folder)["status"] == "failed !collapse"
+
+
 def test_row_of_a_run_that_has_not_begun(folder):
     assert cells(folder)["iteration"] == "0/100"
     assert cells(folder)["left"] == "–"

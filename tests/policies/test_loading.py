@@ -90,6 +90,36 @@ def test_changed_recipe_is_made_anew(count_made, change):
     assert len(count_made) == 2
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "SHA256SUMS"])
+def test_what_the_disk_has_changed_in_the_cache_is_made_again(count_made, caplog, name):
+    first = make()
+    (folder,) = [path for path in cache_folder().iterdir() if path.is_dir()]
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).unlink()  # the first policy may still be reading it
+    (folder / name).write_bytes(bytes(content))
+    assert same_weights(first, make())
+    assert len(count_made) == 2
+    assert "it is made again" in caplog.text
+
+
+def test_a_stored_weight_that_has_changed_is_found_and_other_files_may_be_edited(tmp_path):
+    folder = tmp_path / "model"
+    make().save(folder)
+    settings = folder / "tokenizer_config.json"
+    settings.write_text(settings.read_text() + "\n")
+    load_pretrained(str(folder))
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(bytes(weights))
+    with pytest.raises(
+        ValueError, match=r"cannot be loaded: model\.safetensors is not what was written.*remove"
+    ):
+        load_pretrained(str(folder))
+    (folder / "SHA256SUMS").unlink()
+    load_pretrained(str(folder))
+
+
 def test_order_of_the_alphabet_is_no_change(count_made):
     make(alphabet="01+=")
     make(alphabet="=+10")

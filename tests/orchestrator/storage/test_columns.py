@@ -91,7 +91,7 @@ def test_a_file_that_is_empty_or_not_there_has_no_records(tmp_path):
 @pytest.mark.parametrize("line", [b"what is this\n", b'{"step": 1}\n', b"[]\n"])
 def test_a_line_that_is_no_record_is_said_with_its_file(tmp_path, line):
     path = write(tmp_path / "m", RECORD % (0, b"0.25"), line)
-    with pytest.raises(ValueError, match=r"m: not a metrics record: .*delete this line"):
+    with pytest.raises(ValueError, match=r"m: not a metrics record: .*restore the file"):
         read_columns([path])
 
 

@@ -114,7 +114,7 @@ def test_a_broken_line_inside_names_the_file(run):
     write_run(run, range(3))
     with run.metrics_path.open("ab") as file:
         file.write(b"\0\0\0\n")
-    with pytest.raises(ValueError, match=r"metrics\.jsonl: not a metrics record.*delete this line"):
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: not a metrics record.*restore the file"):
         run.records()
 
 
@@ -244,11 +244,11 @@ def test_a_full_disk_names_the_file_and_leaves_it_whole(run, monkeypatch):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
 def test_a_full_disk_on_a_json_file_names_it(tmp_path, monkeypatch):
-    def full(self, data):
+    def full(_):
         with open("/dev/full", "wb", buffering=0) as file:  # noqa: PTH123
-            file.write(data)
+            file.write(b"x")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match=r"the disk is full.*status\.json"):
         RunFolder(tmp_path).write_status(Status())
     assert list(tmp_path.iterdir()) == []

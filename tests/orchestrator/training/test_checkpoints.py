@@ -15,10 +15,12 @@ import torch
 from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.metrics_log import MetricsWriter
+from orchestrator.training import checkpoint_files
 from orchestrator.training import run as runs
 from orchestrator.training.checkpoints import Checkpointer
 from orchestrator.training.ranks import Ranks, RanksDisagreeError
 
+WRITE = checkpoint_files.write_checkpoint
 LONG = {"learner.iterations": 6, "learner.checkpoint_every": 2, "evaluation.every": 100}
 
 
@@ -54,21 +56,57 @@ def after(count, function):
     return wrap
 
 
-def test_full_disk_costs_the_new_checkpoint_never_the_old_one(folder, monkeypatch, caplog):
-    def half_written(trainer, path, *_, **__):
-        path.write_bytes(b"half")
-        no_space()
+def half_written(checkpoint, path):
+    path.write_bytes(b"half")
+    no_space()
 
-    save = pl.Trainer.save_checkpoint
-    monkeypatch.setattr(pl.Trainer, "save_checkpoint", after(1, half_written)(save))
-    with caplog.at_level(logging.WARNING):
-        assert runs.main(str(folder.path)) == runs.EXIT_DONE  # the run goes on
+
+def names(folder):
+    return {path.name for path in folder.checkpoint_path.parent.iterdir()}
+
+
+def test_full_disk_costs_the_new_checkpoint_never_the_old_one(folder, monkeypatch, caplog):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_files, "write_checkpoint", after(1, half_written)(WRITE))
+        with caplog.at_level(logging.WARNING):
+            assert runs.main(str(folder.path)) == runs.EXIT_FAILED  # the run goes on, and is not done
     assert saved_iteration(folder) == 2
     assert measured(folder) == list(range(6))
     messages = [record.message for record in caplog.records if "checkpoint not written" in record.message]
     assert len(messages) == 2
     assert "No space left on device" in messages[0]
-    assert [path.name for path in folder.checkpoint_path.parent.iterdir()] == ["last.ckpt"]
+    assert names(folder) == {"last.ckpt"}
+    assert not folder.policy_path.exists()
+    status = folder.read_status()
+    assert status.status == "failed"
+    assert status.reason.startswith("unsaved: it is trained, and nothing of it after iteration 2 is saved: ")
+    assert "No space left on device" in status.reason
+    assert str(folder.checkpoint_path.parent) in status.reason
+    assert "the same command again, which continues from there" in status.reason
+    assert runs.main(str(folder.path)) == runs.EXIT_DONE
+    assert measured(folder) == list(range(6))
+    assert saved_iteration(folder) == 6
+
+
+def test_a_save_that_failed_and_was_made_good_is_a_note(folder, monkeypatch):
+    seen = []
+
+    def second_fails(checkpoint, path):
+        seen.append(folder.read_status())
+        if len(seen) == 2:
+            half_written(checkpoint, path)
+        WRITE(checkpoint, path)
+
+    monkeypatch.setattr(checkpoint_files, "write_checkpoint", second_fails)
+    assert runs.main(str(folder.path)) == runs.EXIT_DONE
+    assert [status.reason is None for status in seen] == [True, True, False]
+    assert seen[2].status == "running"
+    assert seen[2].reason.startswith("not saved since iteration 4: [Errno 28] No space left on device")
+    status = folder.read_status()
+    assert (status.status, status.reason) == ("done", None)
+    (note,) = status.notes
+    assert note.startswith("1 save failed from iteration 4 on and iteration 6 was saved: [Errno 28] ")
+    assert names(folder) == {"last.ckpt", "previous.ckpt"}
 
 
 class OfTwoRanks:
@@ -98,7 +136,7 @@ def test_the_ranks_meet_once_a_save_wherever_the_disk_fails(folder, monkeypatch)
     in_its_place = OfTwoRanks()
     assert not checkpointer.save(in_its_place)
     assert [each.num_meetings for each in (well, fails, in_its_place)] == [1, 1, 1]
-    assert [path.name for path in folder.checkpoint_path.parent.iterdir()] == ["last.ckpt"]
+    assert names(folder) == {"last.ckpt"}
 
 
 class Alone:
@@ -156,7 +194,8 @@ def test_there_is_a_last_checkpoint_at_every_moment(folder, monkeypatch, links):
     assert again.save(Alone(b"three"))
     assert folder.good_checkpoint_path.read_bytes() == b"two"
     assert folder.checkpoint_path.read_bytes() == b"three"
-    assert {path.name for path in folder.checkpoint_path.parent.iterdir()} == {"good.ckpt", "last.ckpt"}
+    assert folder.previous_checkpoint_path.read_bytes() == b"two"
+    assert names(folder) == {"good.ckpt", "last.ckpt", "previous.ckpt"}
 
 
 def test_ranks_that_do_not_see_the_same_checkpoint_do_not_train(folder, monkeypatch):
@@ -220,7 +259,7 @@ def test_broken_metrics_are_named_with_a_remedy(folder):
     assert runs.main(str(folder.path)) == runs.EXIT_FAILED
     reason = folder.read_status().reason
     assert str(folder.metrics_path) in reason
-    assert "delete this line" in reason
+    assert "restore the file" in reason
 
 
 def test_run_that_another_process_holds_is_left_alone(folder, monkeypatch):

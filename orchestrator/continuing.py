@@ -1,0 +1,202 @@
+"""Going on from a stored run with other settings, as a run of another campaign.
+
+What is stored under a name keeps its settings.  So a run that cannot go on as it is, or that is to go on
+otherwise, gives its checkpoint and its record up to it to a new one, and stays what it was.  A loop or a detector
+whose settings have changed begins afresh there; everything else goes on from where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.campaign import campaign_folder, differences
+from orchestrator.configuration.errors import ConfigError, did_you_mean
+from orchestrator.configuration.models import RunConfig
+from orchestrator.configuration.resolve import Arm, Campaign
+from orchestrator.masking import masked
+from orchestrator.storage.files import replace_file, write_json
+from orchestrator.storage.guardrail_files import read_rollbacks
+from orchestrator.storage.run_folder import RunFolder, Status, read_json
+
+FILE = "continued.json"
+"""Says in a run's folder where it comes from; written last, so that what a kill left half done is done again."""
+
+KEPT = ("policy", "task")
+"""Sections that have to stay as they are: a checkpoint fits no other policy, nor other problems."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """The stored run that another goes on from."""
+
+    run: RunFolder
+    arm: str
+    seed: int
+    at: int | None = None
+    """At most this many iterations of it."""
+
+
+def earlier_run(path: Path | None, at: int | None) -> Earlier | None:
+    """What ``--continue-from`` and ``--at-iteration`` name; None without the first.
+
+    Raises:
+        ConfigError: there is no such run, or the second stands alone.
+    """
+    if path is None:
+        if at is not None:
+            raise ConfigError(
+                f"--at-iteration {at}: goes with --continue-from RUN_FOLDER; add that, or leave it out"
+            )
+        return None
+    run = RunFolder(path.resolve())
+    try:
+        info = run.read_info()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"--continue-from {path}: is not the folder of a run (it has no run.json that can be read); name one such "
+            "as runs/CAMPAIGN/ARM/seed-0"
+        ) from error
+    return Earlier(run=run, arm=info.arm, seed=info.seed, at=at)
+
+
+def narrowed(campaign: Campaign, earlier: Earlier) -> Campaign:
+    """The campaign with nothing but the arm and the seed of that run.
+
+    Raises:
+        ConfigError: it has no such arm.
+    """
+    arms = tuple(arm for arm in campaign.arms if arm.name == earlier.arm)
+    if not arms:
+        known = did_you_mean(earlier.arm, [arm.name for arm in campaign.arms])
+        raise ConfigError(
+            f"--continue-from {earlier.run.path}: {campaign.path} has no arm {earlier.arm!r}; {known}"
+        )
+    return replace(campaign, arms=arms, config=campaign.config.model_copy(update={"seeds": [earlier.seed]}))
+
+
+def continue_from(campaign: Campaign, earlier: Earlier) -> None:
+    """Give the run of the campaign what it goes on from, unless an earlier command has.
+
+    Raises:
+        ConfigError: it cannot go on from there.
+    """
+    (arm,), source = campaign.arms, earlier.run
+    run = campaign_folder(campaign).run(arm.name, earlier.seed)
+    origin = {"run": str(source.path), "at": earlier.at}
+    if run.path == source.path:
+        raise ConfigError(
+            f"--continue-from {source.path}: is the run of {campaign.config.name!r} itself, which keeps its settings; "
+            "add --set name=NEW"
+        )
+    if (run.path / FILE).exists():
+        if {key: read_json(run.path / FILE).get(key) for key in origin} == origin:
+            return
+        raise ConfigError(
+            f"--continue-from {source.path}: {run.path} goes on from another; name it otherwise"
+        )
+    if (run.path / "run.json").exists():
+        raise ConfigError(f"--continue-from {source.path}: {run.path} is stored already; add --set name=NEW")
+    if source.is_locked():
+        raise ConfigError(f"--continue-from {source.path}: is being trained; wait for it to end, or stop it")
+    stored, plain = source.read_info().config, masked(arm.plain)
+    changed = [line for key in KEPT for line in differences(stored.get(key), plain[key], key)]
+    if changed:
+        raise ConfigError(
+            f"--continue-from {source.path}: {' and '.join(KEPT)} have to stay as they are, got {', '.join(changed)}; "
+            "leave them, or begin a run without --continue-from"
+        )
+    _hand_over(source, run, arm, stored, earlier, origin)
+
+
+def _hand_over(
+    source: RunFolder,
+    run: RunFolder,
+    arm: Arm,
+    stored: Mapping[str, Any],
+    earlier: Earlier,
+    origin: Mapping[str, Any],
+) -> None:
+    from orchestrator.training.checkpoint_files import read_checkpoint, write_checkpoint
+    from orchestrator.training.going_on import where_to_go_on
+
+    try:
+        found = where_to_go_on(source, at_most=earlier.at)
+    except ValueError as error:
+        raise ConfigError(f"--continue-from {source.path}: {error}") from error
+    if found is None:
+        raise ConfigError(
+            f"--continue-from {source.path}: has no checkpoint; begin a run without --continue-from"
+        )
+    iterations = arm.config.learner.iterations
+    if found.iteration >= iterations:
+        raise ConfigError(
+            f"--continue-from {source.path}: learner.iterations must be above the {found.iteration} that are done, "
+            f"got {iterations}; raise it, or name an earlier point by --at-iteration N"
+        )
+    records = source.metrics_path.read_bytes()
+    if found.mark is None:
+        raise ConfigError(
+            f"--continue-from {source.path}: its checkpoint is of an earlier version; give its own command once"
+        )
+    replace_file(run.metrics_path, records[: found.mark.size])
+    same = _unchanged(stored, masked(arm.plain))
+    if source.start_path.exists():
+        replace_file(run.start_path, source.start_path.read_bytes())
+    if same.loops == set(arm.plain["loops"]) == set(stored["loops"]) and read_rollbacks(
+        source.rollbacks_path
+    ):
+        replace_file(
+            run.rollbacks_path, source.rollbacks_path.read_bytes()
+        )  # with the limits that it has set
+    checkpoint = read_checkpoint(found.path)
+    _adapt(checkpoint, RunConfig(**stored), arm, same, earlier.seed)
+    run.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = run.checkpoint_path.with_suffix(".unfinished")
+    write_checkpoint(checkpoint, unfinished)
+    unfinished.replace(run.checkpoint_path)
+    changes = ", ".join(differences(dict(stored), masked(arm.plain))) or "no setting changed"
+    note = f"continued from iteration {found.iteration} of {source.path}: {changes}"
+    run.write_status(
+        Status(status="pending", notes=[note], iteration=found.iteration, num_iterations=iterations)
+    )
+    write_json(run.path / FILE, {**origin, "iteration": found.iteration})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Same:
+    """Names of the loops and detectors whose settings are what they were."""
+
+    loops: set[str]
+    detectors: set[str]
+
+
+def _unchanged(stored: Mapping[str, Any], now: Mapping[str, Any]) -> _Same:
+    def same(old: Mapping[str, Any], new: Mapping[str, Any]) -> set[str]:
+        return {name for name in new if name in old and not list(differences(old[name], new[name]))}
+
+    return _Same(
+        loops=same(stored["loops"], now["loops"]),
+        detectors=same(stored["guardrails"], now["guardrails"]),
+    )
+
+
+def _adapt(checkpoint: dict[str, Any], before: RunConfig, arm: Arm, same: _Same, seed: int) -> None:
+    """Let loops and detectors whose settings have changed begin afresh."""
+    from orchestrator.training.entropy_control import EntropyControl
+
+    callbacks = checkpoint["callbacks"]
+    control = EntropyControl(arm.config.loops, seed)
+    fresh = dict(zip(sorted(arm.config.loops), control.state_dict()["loops"], strict=True))
+    old = dict(zip(sorted(before.loops), callbacks["EntropyControl"]["loops"], strict=True))
+    callbacks["EntropyControl"] = {
+        "loops": tuple(old[name] if name in same.loops else fresh[name] for name in sorted(fresh)),
+        "commands": callbacks["EntropyControl"]["commands"] if same.loops == set(fresh) else {},
+    }
+    guardrails = callbacks["Guardrails"]
+    kept = {key for key in guardrails["states"] if key.partition("@")[0] in same.detectors}
+    guardrails["states"] = {key: state for key, state in guardrails["states"].items() if key in kept}
+    for name in ("tripped", "beyond"):
+        guardrails[name] = [key for key in guardrails[name] if key in kept]
