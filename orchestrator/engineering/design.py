@@ -32,6 +32,7 @@ from orchestrator.engineering.plant_file import PlantFile, read_plant
 from orchestrator.engineering.preset import preset, preset_text, reference_for
 from orchestrator.engineering.sources import tracking_of
 from orchestrator.engineering.tracking import log_run
+from orchestrator.storage.outputs import require_name
 
 NUM_SIGMA = 2.0
 """Standard deviations of the command that have to fit inside of the limits, as in `controllers.design`."""
@@ -88,6 +89,8 @@ def run_design(path: Path, wish: Wish, *, folder: Path, uri: str | None, console
     Raises:
         ConfigError: anything that keeps the design from being made; nothing has been written then.
     """
+    if wish.output is not None:
+        require_name(wish.output, "--output")
     specification = wish.specification
     file = read_plant(path)
     try:

@@ -31,6 +31,7 @@ from orchestrator.engineering.sources import (
     signals,
 )
 from orchestrator.engineering.tracking import log_run
+from orchestrator.storage.outputs import require_name
 from orchestrator.provenance import git_commit, versions
 
 TRANSIENT = 20
@@ -61,6 +62,7 @@ def run_identification(
     Raises:
         ConfigError: there are no such records, or they do not support a plant; nothing has been written.
     """
+    require_name(output, "--output")
     source = find_runs(name, folder=folder, uri=uri)
     chosen = choose(source, arm=arm, loop=loop)
     seen = [signals(run, chosen.loop, chosen.config) for run in chosen.runs]

@@ -31,6 +31,7 @@ from orchestrator.engineering.prediction import (
 from orchestrator.engineering.scenes import Scene, Setting, read_scene
 from orchestrator.engineering.sources import find_runs, measurements, tracking_of
 from orchestrator.engineering.tracking import log_run
+from orchestrator.storage.outputs import require_name
 
 ITERATIONS = 150
 SETTLING_TOLERANCE, SETTLING_WINDOW = 0.1, 5
@@ -43,6 +44,8 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
     Raises:
         ConfigError: there is no loop or no plant, or the loop reads what a plant does not tell.
     """
+    if setting.output is not None:
+        require_name(setting.output, "--output")
     scene = read_scene(path, setting)
     given = read_plant(setting.plant) if setting.plant else None
     plant = given.plant if given else scene.loop.plant

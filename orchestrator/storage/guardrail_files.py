@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from orchestrator.storage.files import read_json, replace_file, write_json
+from orchestrator.configuration.errors import ConfigError, named, short
+from orchestrator.storage.files import as_record, read_json, replace_file, write_json
 
 GOES_BACK_FOR = ("rollback", "stop")
 """Actions after which a run may go back to its last good checkpoint: at once, or when it is taken up again."""
@@ -76,9 +77,10 @@ def read_events(path: Path) -> list[Event]:
     events = []
     for line in content[: content.rfind(b"\n") + 1].splitlines():
         try:
-            events.append(Event(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: not an event: {line[:80]!r} ({error}); delete this line") from error
+            content = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{named(path)}: not an event: {short(line)}; delete this line") from error
+        events.append(as_record(Event, content, f"{named(path)}: not an event", "delete this line"))
     return events
 
 
@@ -97,7 +99,12 @@ def forget_events(path: Path, iteration: int, attempt: int) -> None:
 
 def read_rollbacks(path: Path) -> list[Rollback]:
     """The rollbacks of a run, in their order."""
-    return [Rollback(**entry) for entry in read_json(path)] if path.exists() else []
+    if not path.exists():
+        return []
+    content, cure = read_json(path), f"delete the folder {path.parent}"
+    if not isinstance(content, list):
+        raise ConfigError(f"{named(path)}: not a list of rollbacks ({short(content)}); {cure}")
+    return [as_record(Rollback, entry, f"{named(path)}: not a rollback", cure) for entry in content]
 
 
 def write_rollbacks(path: Path, rollbacks: Sequence[Rollback]) -> None:

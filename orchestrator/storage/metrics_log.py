@@ -17,6 +17,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import Literal
 
+from orchestrator.configuration.errors import ConfigError, named, one_line
 from orchestrator.storage.files import naming_full_disk
 
 Kind = Literal["train", "eval"]
@@ -124,9 +125,9 @@ class Tail:
     def _decode(self, line: bytes) -> Record:
         try:
             return Record(**json.loads(line))
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"{self.path}: not a metrics record: {line[:80]!r} ({error}); delete this line"
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ConfigError(
+                f"{named(self.path)}: not a metrics record: {line[:80]!r} ({one_line(error)}); delete this line"
             ) from error
 
 

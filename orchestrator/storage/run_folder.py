@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from orchestrator.storage.files import read_json, replace_file, write_json
+from orchestrator.storage.files import read_json, read_record, replace_file, write_json
 from orchestrator.storage.metrics_log import MetricsWriter, Record, Tail, encode
 
 __all__ = [
@@ -273,15 +273,8 @@ class CampaignFolder:
         return (self.path / "campaign.json").exists()
 
 
-def _read_info(cls: Callable[..., Info], path: Path) -> Info:
-    content = read_json(path)
-    try:
-        known = {fld.name for fld in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        return cls(**{key: value for key, value in content.items() if key in known})
-    except (TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path}: not written by Entrostat ({error}); delete the folder {path.parent}"
-        ) from error
+def _read_info(kind: type[Info], path: Path) -> Info:
+    return read_record(kind, path, f"delete the folder {path.parent}")
 
 
 def _arm_names(config: Mapping[str, Any]) -> list[str]:

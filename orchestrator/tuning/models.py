@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_va
 
 from controllers.guardrails.collapse import Collapse
 from controllers.guardrails.explosion import Explosion
-from orchestrator.configuration.models import Name
+from orchestrator.configuration.names import FolderName
 from orchestrator.configuration.parts import Strict
 from orchestrator.tuning.objectives import objective
 
@@ -186,7 +186,7 @@ class BudgetConfig(Strict):
 class StudyConfig(Strict):
     """A study file."""
 
-    name: Name
+    name: FolderName
     description: str = ""
     campaign: str
     """The campaign file, relative to the study's."""
