@@ -30,7 +30,6 @@ from pydantic_core.core_schema import no_info_before_validator_function
 
 from orchestrator.configuration.errors import one_line
 
-
 LARGEST_INTEGER = 2**63 - 1
 """What arrays, databases and random generators hold."""
 

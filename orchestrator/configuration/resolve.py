@@ -178,8 +178,8 @@ def twins(names: Sequence[Any]) -> list[Any]:
     return [name for place, name in enumerate(names) if name in names[:place]]
 
 
-def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
-    """The model of a mapping that was read from the file ``where``.
+def parse(model: type[Model], content: Any, where: str) -> Model:
+    """The model of what should be a mapping, and was read from the file ``where``.
 
     Raises:
         ConfigError: with path, rule, value and remedy of everything that is wrong.
@@ -192,7 +192,7 @@ def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
             raise ConfigError(lines_of(faults)) from error
 
 
-def _line(model: type[BaseModel], where: str, problem: Any, content: dict[str, Any]) -> str:
+def _line(model: type[BaseModel], where: str, problem: Any, content: Any) -> str:
     """One problem of pydantic's as path, rule, value, remedy."""
     path = _key_path(problem["loc"], content)
     inside = ".".join(path)  # "" where it is of the whole
@@ -216,7 +216,7 @@ def _key_path(location: tuple[Any, ...], content: Any) -> list[str]:
     """The keys as they stand in the file: pydantic puts the kind of a union's member between them."""
     path: list[str] = []
     for key in location:
-        if content == key:  # a kind given by its name alone
+        if isinstance(key, str) and not isinstance(content, dict):  # a kind by its name, a member of a union
             continue
         if isinstance(content, dict) and content.get("kind") == key and key not in content:
             continue

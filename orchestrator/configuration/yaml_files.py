@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from orchestrator.configuration.errors import ConfigError, named, one_line, quoted, refusing, short
-from orchestrator.configuration.interpolations import resolved
+from orchestrator.configuration.interpolations import MARK, resolved
 from orchestrator.configuration.parts import LARGEST_INTEGER
 from orchestrator.configuration.text_files import read_text
 from orchestrator.configuration.yaml_bounds import DEEPEST, check_yaml
@@ -40,6 +40,9 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
                 else "a single value"
             )
             raise ConfigError(f"must be a mapping of keys to values, got {kind}; write key: value lines")
+        if not overrides and MARK not in text:
+            _check_values(content)
+            return content
         with refusing("cannot be read", "mend it"):
             loaded = OmegaConf.create(content)
     except ConfigError as error:

@@ -24,7 +24,7 @@ from controllers.design import (
     robustness,
 )
 from controllers.design.problem import Structure
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.errors import ConfigError, named, refusing
 from orchestrator.engineering.curves import Analysis
 from orchestrator.engineering.outputs import beside, figure, print_rows, rows_text, say, write_all
 from orchestrator.engineering.pictures import design_pictures
@@ -98,7 +98,8 @@ def run_design(path: Path, wish: Wish, *, folder: Path, uri: str | None, console
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     limits = _limits(file, wish.limits, path)
-    found, region = _found(path, file, specification, wish, level, limits)
+    with refusing(named(path), "no loop can be designed for these numbers; change them"):
+        found, region = _found(path, file, specification, wish, level, limits)
     name = wish.name or f"designed_{wish.structure}_{file.channel.actuator.kind}"
     output = wish.output or Path(f"{name}.yaml")
     if output.resolve() == path.resolve():

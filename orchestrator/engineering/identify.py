@@ -31,8 +31,8 @@ from orchestrator.engineering.sources import (
     signals,
 )
 from orchestrator.engineering.tracking import log_run
-from orchestrator.storage.outputs import require_name
 from orchestrator.provenance import git_commit, versions
+from orchestrator.storage.outputs import require_name
 
 TRANSIENT = 20
 """Iterations that are left out at the start at least: the optimiser's own averages are filling up."""
