@@ -16,6 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from controllers.coordinates import COORDINATES, FLOOR_NATS, Coordinates
 
+MOST_PARAMETERS = 100
+LONGEST_DELAY = 1000
+"""[iterations]"""
+LARGEST_VARIANCE = 1e100
+ROUNDING = 1e-8
+"""Share of a matrix's largest entry by which computed ones are not quite symmetric or semi-definite."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plant:
@@ -67,8 +74,15 @@ class Plant:
         if not 0 < self.level_nats < inf:
             raise ValueError(f"level_nats must be > 0 and finite, got {self.level_nats}")
         size = len(self.parameters)
-        if self.covariance and any(len(row) != size for row in (self.covariance, *self.covariance)):
-            raise ValueError(f"covariance must be {size} × {size}, one row a parameter, got another shape")
+        if not 0 < size <= MOST_PARAMETERS or self.delay > LONGEST_DELAY:
+            raise ValueError(
+                f"a and b must have at most {MOST_PARAMETERS} coefficients and delay be at most {LONGEST_DELAY}, "
+                f"got {size - 1} and {self.delay}; identify a smaller plant"
+            )
+        if self.num_samples < 0:
+            raise ValueError(f"num_samples must be >= 0, got {self.num_samples}")
+        if self.covariance:
+            _require_covariance(self.covariance, size)
 
     @property
     def parameters(self) -> tuple[float, ...]:
@@ -143,4 +157,21 @@ class Plant:
             b=tuple(float(value) for value in drawn[na : na + nb]),
             drift=float(drawn[-1]),
             covariance=(),
+        )
+
+
+def _require_covariance(rows: Sequence[Sequence[float]], size: int) -> None:
+    """Make sure that a matrix is the covariance of ``size`` estimates, as far as rounding lets it be one."""
+    if any(len(row) != size for row in (rows, *rows)):
+        raise ValueError(f"covariance must be {size} × {size}, one row a parameter, got another shape")
+    matrix = np.array(rows)
+    largest = float(np.abs(matrix).max())
+    if not largest < LARGEST_VARIANCE:
+        raise ValueError(f"covariance must be finite and below {LARGEST_VARIANCE:g}, got {largest:g}")
+    if np.abs(matrix - matrix.T).max() > ROUNDING * largest:
+        raise ValueError("covariance must be symmetric, got another matrix; identify the plant again")
+    lowest = float(np.linalg.eigvalsh((matrix + matrix.T) / 2)[0])
+    if lowest < -ROUNDING * largest:
+        raise ValueError(
+            f"covariance must be positive semi-definite, got an eigenvalue of {lowest:.3g}; identify the plant again"
         )

@@ -276,7 +276,9 @@ def _refuse_other_configuration(campaign: Campaign, runs: Mapping[RunFolder, Run
         run = folder.run(arm.name, seed)
         stored = runs.get(run)
         if stored is not None and combined(arm.fingerprint, stored.inputs) != stored.fingerprint:
-            keys = ", ".join(differences(stored.config, masked(arm.plain))) or "the format of the configuration"
+            keys = (
+                ", ".join(differences(stored.config, masked(arm.plain))) or "the format of the configuration"
+            )
             raise ConfigError(
                 f"name: {campaign.config.name!r} has a stored run of the arm {arm.name!r} with another "
                 f"configuration ({keys}); give the campaign another name, or delete {run.path}"

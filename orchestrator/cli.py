@@ -170,7 +170,7 @@ def validate(
     """Check a campaign without training anything."""
     from orchestrator.commands import validate_campaign
 
-    with _clear_errors():
+    with _clear_errors(device_gib=device_gib):
         validate_campaign(campaign, overrides or [], device_gib=device_gib if dry_run else None)
 
 
@@ -207,7 +207,7 @@ def compare(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from orchestrator.comparison.command import compare_runs
 
-    with _clear_errors():
+    with _clear_errors(target=target):
         compare_runs(
             names or [],
             folder=folder,
@@ -271,7 +271,7 @@ def tune(
     """
     from orchestrator.tuning.command import best_preset, tune_study
 
-    with _clear_errors():
+    with _clear_errors(trial=trial):
         if best or trial is not None:
             typer.echo(best_preset(study, overrides or [], trial), nl=False)
         else:
@@ -303,22 +303,46 @@ def _register(command: Callable[..., None]) -> None:
 
     @wraps(command)
     def clear(*arguments: Any, **options: Any) -> None:
-        with _clear_errors():
+        with _clear_errors(**options):
             command(*arguments, **options)
 
     app.command()(clear)
 
 
 @contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Bad input ends with its message and status 2, not with a traceback."""
-    from orchestrator.configuration.errors import ConfigError
+def _clear_errors(**options: Any) -> Iterator[None]:
+    """Bad input ends with its message and status 2, not with a traceback; so does what the file system refuses."""
+    from orchestrator.configuration.errors import ConfigError, lines_of
+    from orchestrator.storage.files import why_refused
 
     try:
+        _require_usable(options)
         yield
     except ConfigError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(EXIT_BAD_INPUT) from None
+        message = str(error)
+    except MemoryError:
+        message = "this does not fit into memory; ask for less, or give the machine more"
+    except OSError as error:
+        if (reason := why_refused(error)) is None:
+            raise
+        message = reason
+    else:
+        return
+    typer.echo(f"error: {lines_of([message])}", err=True)
+    raise typer.Exit(EXIT_BAD_INPUT) from None
+
+
+def _require_usable(options: dict[str, Any]) -> None:
+    """Numbers on the command line are as those in a file: finite, and of 64 bits."""
+    from orchestrator.configuration.errors import ConfigError, short
+
+    for name, given in options.items():
+        for value in given if isinstance(given, tuple) else (given,):
+            if isinstance(value, int | float) and not abs(value) < 2**63:
+                option = f"--{name.replace('_', '-')}"
+                raise ConfigError(
+                    f"{option}: must be finite and of at most 64 bits, got {short(value)}; change it"
+                )
 
 
 for _command in (identify, design, simulate):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 BUILTIN = "builtin:tiny"
 PACKAGE = "package:"
@@ -24,7 +25,7 @@ def local_source(source: str) -> Path | None:
     """
     if source.startswith(PACKAGE):
         return _packaged(source.removeprefix(PACKAGE))
-    path = Path(source).expanduser()
+    path = user_path(source)
     if not (path.is_absolute() or source.startswith((".", "~")) or path.suffix == GGUF or path.exists()):
         return None
     if path.suffix == GGUF:
@@ -75,13 +76,40 @@ def hub_commit(repository: str) -> str:
     return f"commit:{commit}" if commit else ""
 
 
+def user_path(text: str) -> Path:
+    """A path as a user writes it, with ``~``.
+
+    Raises:
+        ValueError: no file can be there.
+    """
+    if not text or "\0" in text:
+        raise ValueError(f"a path must be a text without NUL, got {text!r}; name a file or a folder")
+    try:
+        path = Path(text).expanduser()
+        path.exists()  # what is too long for the file system is found here
+    except (RuntimeError, OSError) as error:
+        raise ValueError(
+            f"{text[:60]!r} cannot be looked for ({getattr(error, 'strerror', None) or error}); correct the path"
+        ) from error
+    return path
+
+
+def model_config(source: str) -> dict[str, Any]:
+    """The `config.json` of a local model folder; empty where there is none that can be read."""
+    try:
+        content = json.loads((user_path(source) / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def has_chat_template(folder: Path) -> bool:
     """Whether the tokenizer files of a model folder hold a chat template."""
     if (folder / "chat_template.jinja").is_file() or (folder / "additional_chat_templates").is_dir():
         return True
     try:
         return "chat_template" in json.loads((folder / "tokenizer_config.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return False
 
 

@@ -17,6 +17,9 @@ from tasks.jsonl_reader import Keys, read_problems
 from tasks.problem_sets import Sides, two_sides, walk
 from tasks.splits import HELD_OUT_FRACTION
 
+LONGEST_PATTERN = 1000
+"""Characters of a regular expression."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Jsonl(Task):
@@ -61,9 +64,14 @@ class Jsonl(Task):
     def __post_init__(self) -> None:
         if not 0 < self.held_out_fraction < 1:
             raise ValueError(f"held_out_fraction must be between 0 and 1, got {self.held_out_fraction}")
+        if len(self.answer_pattern or "") > LONGEST_PATTERN:
+            raise ValueError(
+                f"answer_pattern must have at most {LONGEST_PATTERN} characters, got {len(self.answer_pattern or '')}; "
+                "shorten it"
+            )
         try:
             re.compile(self.answer_pattern or "")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError, MemoryError) as error:
             raise ValueError(
                 f"answer_pattern must be a regular expression, got {self.answer_pattern!r}: {error}"
             ) from error

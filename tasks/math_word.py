@@ -89,6 +89,9 @@ class MathWord(Task):
             raise ValueError(
                 f"path must be set where dataset is not, and only there, got {self.path!r} and {self.dataset!r}"
             )
+        for name in ("dataset", "path", "held_out_path", "subset", "split", "revision", "held_out_split"):
+            if (text := getattr(self, name)) is not None and not text.strip():
+                raise ValueError(f"{name} must be a name, got {text!r}; name it, or leave the key out")
         if self.layout not in LAYOUTS:
             raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
         if not 0 < self.held_out_fraction < 1:

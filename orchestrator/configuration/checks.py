@@ -6,16 +6,14 @@ sees all of them at once and before anything is trained.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 from controllers.base import Reference
 from controllers.laws.open_loop import OpenLoop
 from controllers.references import Free
 from orchestrator.configuration.engine_checks import check_engine
-from orchestrator.configuration.errors import ConfigError, did_you_mean
+from orchestrator.configuration.errors import ConfigError, did_you_mean, lines_of, named, one_line
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.prompt_checks import check_prompts
 from orchestrator.configuration.resolve import Arm, Campaign
@@ -24,7 +22,7 @@ from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, LossActuator, UpdateFacts, command_name
 from policies.rollouts.settings import Transformers
 from policies.sensors import FILTERED, TURN
-from policies.sources import BUILTIN, GGUF, has_chat_template, local_source
+from policies.sources import BUILTIN, GGUF, has_chat_template, local_source, model_config
 from policies.tiny import vocabulary_size
 from policies.vocabulary import VocabularyFilter
 from tasks.names import look_alikes
@@ -37,17 +35,26 @@ def check_campaign(campaign: Campaign, *, with_problems: bool = True) -> None:
         ConfigError: with one line for each problem found.
     """
     problems = [
-        f"{campaign.path}: arms.{arm.name}.{problem}"
+        f"{named(campaign.path)}: arms.{arm.name}.{problem}"
         for arm in campaign.arms
         for problem in arm_problems(arm, with_problems=with_problems)
     ]
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError(lines_of(problems))
 
 
 def arm_problems(arm: Arm, *, with_problems: bool = True) -> Iterator[str]:
-    """What is wrong with an arm, one ``key: rule, value; remedy`` each."""
-    config = arm.config
+    """What is wrong with an arm, one ``key: rule, value; remedy`` each.
+
+    A task reads data and can be of the user's own making, so whatever it raises is a problem of the task.
+    """
+    try:
+        yield from _problems(arm.config, with_problems)
+    except Exception as error:
+        yield f"task: cannot be checked: {one_line(error)}; mend it"
+
+
+def _problems(config: RunConfig, with_problems: bool) -> Iterator[str]:
     yield from _policy(config)
     yield from _stops(config)
     yield from _devices(config)
@@ -295,8 +302,5 @@ def _known_vocabulary_size(config: RunConfig) -> int | None:
             return vocabulary_size(config.task.alphabet())
         except ValueError:  # the task's data cannot be read, which `check_prompts` says
             return None
-    file = Path(config.policy.source).expanduser() / "config.json"
-    try:
-        return int(json.loads(file.read_text())["vocab_size"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    size = model_config(config.policy.source).get("vocab_size")
+    return size if isinstance(size, int) and size > 0 else None

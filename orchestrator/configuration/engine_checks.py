@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.errors import ConfigError, lines_of, named
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import Campaign
 from policies.rollouts.settings import LARGEST_TEMPERATURE, Vllm, VllmServer, why_no_head
-from policies.sources import BUILTIN
+from policies.sources import BUILTIN, model_config, user_path
 
 
 def check_engine(config: RunConfig) -> Iterator[str]:
@@ -31,6 +29,11 @@ def check_engine(config: RunConfig) -> Iterator[str]:
         reason = why_no_head(_head_dim(config)) if config.learner.accelerator == "cpu" else None
         if reason is not None:
             yield f"rollout.engine: {reason}"
+    if isinstance(engine, VllmServer) and engine.folder is not None:
+        try:
+            user_path(engine.folder)
+        except ValueError as error:
+            yield f"rollout.engine.folder: {error}"
     if isinstance(engine, VllmServer) and engine.transfer == "adapter" and config.policy.lora is None:
         yield (
             "rollout.engine.transfer: 'adapter' pushes a LoRA adapter, and this policy has none; set policy.lora, "
@@ -47,22 +50,22 @@ def check_installed(campaign: Campaign) -> None:
     if campaign.config.execution.executor.kind != "local":
         return  # on another machine, which says so itself
     lacking = [
-        f"{campaign.path}: arms.{arm.name}.rollout.engine: {engine.kind!r} cannot run here: {reason}"
+        f"{named(campaign.path)}: arms.{arm.name}.rollout.engine: {engine.kind!r} cannot run here: {reason}"
         for arm in campaign.arms
         for engine in [arm.config.rollout.engine]
         for reason in [engine.why_unavailable()]
         if reason is not None
     ]
     if lacking:
-        raise ConfigError("\n".join(lacking))
+        raise ConfigError(lines_of(lacking))
 
 
 def _head_dim(config: RunConfig) -> int | None:
     """Size of an attention head, without loading the model; None where that cannot be known."""
     if config.policy.source == BUILTIN:
         return config.policy.architecture.head_dim
+    content = model_config(config.policy.source)
     try:
-        content = json.loads((Path(config.policy.source).expanduser() / "config.json").read_text())
         return int(content.get("head_dim") or content["hidden_size"] // content["num_attention_heads"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, ArithmeticError):
         return None

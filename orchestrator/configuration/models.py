@@ -22,6 +22,7 @@ from controllers.plant import Plant
 from controllers.references import REFERENCES, Free
 from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.guardrails import GuardrailsConfig
+from orchestrator.configuration.names import ArmName, FolderName, Name
 from orchestrator.configuration.parts import Strict, one_of, section
 from orchestrator.configuration.phases import AnyTask, PhaseConfig, phase_at
 from orchestrator.configuration.policy import PolicyConfig
@@ -35,7 +36,6 @@ from policies.rollouts.settings import ENGINES, EngineSettings, Transformers
 from policies.sensors import DOMAIN
 from tasks import Task
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=80)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 AnyLaw = Annotated[Law, one_of(LAWS, nested={PID: one_of({PID.kind: PID})})]
 AnyFilter = Annotated[Filter, one_of(FILTERS)]
@@ -217,7 +217,7 @@ class TrackingConfig(Strict):
 class ArmConfig(Strict):
     """One column of the comparison: a method, or a loop spelled out, with its own overrides."""
 
-    name: Name
+    name: ArmName
     method: str | None = None
     """A preset of ``configs/methods``, or a path to one."""
     loops: dict[Name, Any] | None = None
@@ -274,7 +274,7 @@ class RunConfig(Strict):
 class CampaignConfig(Strict):
     """A campaign as the user wrote it, but for the arms' sections, which `RunConfig` checks."""
 
-    name: Name
+    name: FolderName
     description: str = ""
     policy: dict[str, Any] = {}
     task: dict[str, Any]

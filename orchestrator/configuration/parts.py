@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import reduce
 from operator import or_
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -26,12 +26,66 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
+
+from orchestrator.configuration.errors import one_line
+
+LARGEST_INTEGER = 2**63 - 1
+"""What arrays, databases and random generators hold."""
+
+
+def _numbers_are_numbers(schema: Any) -> Any:
+    """The schema with a look at every number before pydantic makes one of what is none.
+
+    Pydantic's strict mode would refuse the list for a tuple and the text from an environment variable as well.
+    A union of a number with a truth value keeps both apart by itself.
+    """
+    if isinstance(schema, list | tuple):
+        return type(schema)(_numbers_are_numbers(each) for each in schema)
+    if not isinstance(schema, dict):
+        return schema
+    kind = schema.get("type")
+    if kind == "function-before" and schema["function"]["function"] in _NUMBERS.values():  # of a model inside
+        return schema
+    if kind in _NUMBERS:
+        return no_info_before_validator_function(_NUMBERS[kind], cast(CoreSchema, schema))
+    if kind == "union" and any(
+        isinstance(each, dict) and each.get("type") == "bool" for each in schema["choices"]
+    ):
+        return schema
+    return {key: value if key in _OPAQUE else _numbers_are_numbers(value) for key, value in schema.items()}
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {value}; write one")
+    return value
+
+
+def _whole_number(value: Any) -> Any:
+    if isinstance(_number(value), float) and not abs(value) <= LARGEST_INTEGER:
+        raise ValueError(f"must be a whole number of at most 64 bits, got {value:g}; lower it")
+    return value
+
+
+def _truth(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"must be true or false, got {value}; write one of them")
+    return value
+
+
+_NUMBERS: dict[Any, Any] = {"int": _whole_number, "float": _number, "bool": _truth}
+_OPAQUE = ("default", "metadata")
 
 
 class Strict(BaseModel):
-    """Unknown keys are refused; so is everything that is not finite where a number is wanted."""
+    """Unknown keys are refused; so is everything that is not finite where a number is wanted, and ``yes`` for 1."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return cast(CoreSchema, _numbers_are_numbers(handler(source)))
 
 
 @dataclass(frozen=True)
@@ -116,7 +170,15 @@ def _of_kind(value: Any) -> Any:
 
 
 def _build(model: Any) -> Any:
-    return model.part() if isinstance(model, _PartModel) else model
+    """The part itself; whatever its guards raise of a value is the value's fault, and pydantic knows its key."""
+    if not isinstance(model, _PartModel):
+        return model
+    try:
+        return model.part()
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"cannot be used: {one_line(error)}; change it") from error
 
 
 def _model(kind: str | None, part: type, nested: Mapping[type, Any]) -> type[_PartModel]:

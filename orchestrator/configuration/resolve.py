@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,20 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.configuration.errors import ConfigError, did_you_mean
+from orchestrator.configuration.errors import (
+    ConfigError,
+    did_you_mean,
+    lines_of,
+    named,
+    printable,
+    quoted,
+    refusing,
+    short,
+)
 from orchestrator.configuration.models import ArmConfig, CampaignConfig, MethodConfig, RunConfig
 from orchestrator.configuration.parts import known_keys, to_plain
 from orchestrator.configuration.yaml_files import merge, read_yaml
-from orchestrator.masking import mask, masked
+from orchestrator.masking import masked
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -84,12 +94,13 @@ def read_campaign(path: Path, overrides: Sequence[str] = ()) -> Campaign:
     Raises:
         ConfigError: anything is wrong in the campaign or in a preset it names.
     """
-    content = read_yaml(path, overrides)
+    content, where = read_yaml(path, overrides), named(path)
     if "space" in content and "campaign" in content:
-        raise ConfigError(f"{path}: this is a study, not a campaign; give it to `entrostat tune`")
-    config = parse(CampaignConfig, content, str(path))
-    _refuse_twins(f"{path}: arms", [arm.name for arm in config.arms])
-    _refuse_twins(f"{path}: seeds", config.seeds)
+        raise ConfigError(f"{where}: this is a study, not a campaign; give it to `entrostat tune`")
+    config = parse(CampaignConfig, content, where)
+    _refuse_twins(f"{where}: arms", [arm.name for arm in config.arms])
+    _refuse_one_folder(f"{where}: arms", [arm.name for arm in config.arms])
+    _refuse_twins(f"{where}: seeds", config.seeds)
     return Campaign(path=path, config=config, arms=tuple(_arm(path, config, arm) for arm in config.arms))
 
 
@@ -98,12 +109,12 @@ def read_method(name: str, campaign_path: Path | None = None) -> MethodConfig:
     folders = method_folders(campaign_path)
     if name.endswith((".yaml", ".yml")):
         base = campaign_path.parent if campaign_path else Path()
-        return parse(MethodConfig, read_yaml(base / name), str(base / name))
+        return parse(MethodConfig, read_yaml(base / name), named(base / name))
     for folder in folders:
         file = folder / f"{name}.yaml"
-        if file.is_file():
-            return parse(MethodConfig, read_yaml(file), str(file))
-    raise ConfigError(f"unknown method {name!r}; {did_you_mean(name, method_names(campaign_path))}")
+        if os.path.isfile(file):  # noqa: PTH113  pathlib's raises of a name that is too long
+            return parse(MethodConfig, read_yaml(file), named(file))
+    raise ConfigError(f"unknown method {short(name)}; {did_you_mean(name, method_names(campaign_path))}")
 
 
 def method_names(campaign_path: Path | None = None) -> list[str]:
@@ -122,7 +133,7 @@ def method_folders(campaign_path: Path | None = None) -> list[Path]:
 
 
 def _arm(path: Path, campaign: CampaignConfig, arm: ArmConfig) -> Arm:
-    where = f"{path}: arms.{arm.name}"
+    where = f"{named(path)}: arms.{arm.name}"
     sections = {name: dict(getattr(campaign, name)) for name in _SECTIONS}
     loops: dict[str, Any] = {}
     if arm.method is not None:
@@ -153,56 +164,64 @@ def _refuse_twins(where: str, names: Sequence[Any]) -> None:
         raise ConfigError(f"{where}: {name!r} is there twice; give each its own")
 
 
+def _refuse_one_folder(where: str, names: Sequence[str]) -> None:
+    """Names that are one folder where upper and lower case are the same."""
+    folded = [name.casefold() for name in names]
+    for name in twins(folded):
+        alike = [names[place] for place, each in enumerate(folded) if each == name]
+        raise ConfigError(
+            f"{where}: {' and '.join(map(repr, alike))} are one folder on some systems; let more than case differ"
+        )
+
+
 def twins(names: Sequence[Any]) -> list[Any]:
     """Those that are there a second time."""
     return [name for place, name in enumerate(names) if name in names[:place]]
 
 
-def parse(model: type[Model], content: dict[str, Any], where: str) -> Model:
-    """The model of a mapping that was read from the file ``where``.
+def parse(model: type[Model], content: Any, where: str) -> Model:
+    """The model of what should be a mapping, and was read from the file ``where``.
 
     Raises:
         ConfigError: with path, rule, value and remedy of everything that is wrong.
     """
-    try:
-        return model(**content)
-    except ValidationError as error:
-        raise ConfigError(
-            "\n".join(_line(model, where, problem, content) for problem in error.errors())
-        ) from error
-    except TypeError as error:
-        raise ConfigError(f"{where}: {error}") from error
+    with refusing(where, "mend it"):
+        try:
+            return model.model_validate(content)
+        except ValidationError as error:
+            faults = [_line(model, where, problem, content) for problem in error.errors()]
+            raise ConfigError(lines_of(faults)) from error
 
 
-def _line(model: type[BaseModel], where: str, problem: Any, content: dict[str, Any]) -> str:
+def _line(model: type[BaseModel], where: str, problem: Any, content: Any) -> str:
     """One problem of pydantic's as path, rule, value, remedy."""
     path = _key_path(problem["loc"], content)
     inside = ".".join(path)  # "" where it is of the whole
     key = f"{where}{'.' if ': ' in where else ': '}{inside}" if inside else where
     kind, given, context = problem["type"], problem["input"], problem.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"{key}: unknown key; {did_you_mean(path[-1], known_keys(model, problem['loc'][:-1]))}"
+        return f"{key}: unknown key; {did_you_mean(str(problem['loc'][-1]), known_keys(model, problem['loc'][:-1]))}"
     if kind == "missing":
         return f"{key}: is missing; add it"
     if kind == "union_tag_invalid":
         known = context["expected_tags"].replace("'", "").split(", ")
-        return f"{key}.kind: unknown kind {context['tag']!r}; {did_you_mean(context['tag'], known)}"
+        return f"{key}.kind: unknown kind {short(context['tag'])}; {did_you_mean(str(context['tag']), known)}"
     if kind == "union_tag_not_found":
-        return f"{key}: must be a mapping with a key 'kind', got {_short(given)}"
+        return f"{key}: must be a mapping with a key 'kind', got {short(given)}"
     if kind == "value_error":
-        return f"{key}: {context['error']}"
-    return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {_short(given)}"
+        return f"{key}: {printable(str(context['error']))}"
+    return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {short(given)}"
 
 
 def _key_path(location: tuple[Any, ...], content: Any) -> list[str]:
     """The keys as they stand in the file: pydantic puts the kind of a union's member between them."""
     path: list[str] = []
     for key in location:
-        if content == key:  # a kind given by its name alone
+        if isinstance(key, str) and not isinstance(content, dict):  # a kind by its name, a member of a union
             continue
         if isinstance(content, dict) and content.get("kind") == key and key not in content:
             continue
-        path.append(str(key))
+        path.append(quoted(key))
         content = _child(content, key)
     return path
 
@@ -213,8 +232,3 @@ def _child(content: Any, key: Any) -> Any:
     if isinstance(content, list | tuple) and isinstance(key, int) and key < len(content):
         return content[key]
     return None
-
-
-def _short(value: Any) -> str:
-    text = mask(repr(value))  # first, for what is left of half a URI no longer looks like one
-    return text if len(text) <= 60 else f"{text[:57]}..."

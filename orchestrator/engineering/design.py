@@ -24,7 +24,7 @@ from controllers.design import (
     robustness,
 )
 from controllers.design.problem import Structure
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.errors import ConfigError, named, refusing
 from orchestrator.engineering.curves import Analysis
 from orchestrator.engineering.outputs import beside, figure, print_rows, rows_text, say, write_all
 from orchestrator.engineering.pictures import design_pictures
@@ -32,6 +32,7 @@ from orchestrator.engineering.plant_file import PlantFile, read_plant
 from orchestrator.engineering.preset import preset, preset_text, reference_for
 from orchestrator.engineering.sources import tracking_of
 from orchestrator.engineering.tracking import log_run
+from orchestrator.storage.outputs import require_name
 
 NUM_SIGMA = 2.0
 """Standard deviations of the command that have to fit inside of the limits, as in `controllers.design`."""
@@ -88,6 +89,8 @@ def run_design(path: Path, wish: Wish, *, folder: Path, uri: str | None, console
     Raises:
         ConfigError: anything that keeps the design from being made; nothing has been written then.
     """
+    if wish.output is not None:
+        require_name(wish.output, "--output")
     specification = wish.specification
     file = read_plant(path)
     try:
@@ -95,7 +98,8 @@ def run_design(path: Path, wish: Wish, *, folder: Path, uri: str | None, console
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     limits = _limits(file, wish.limits, path)
-    found, region = _found(path, file, specification, wish, level, limits)
+    with refusing(named(path), "no loop can be designed for these numbers; change them"):
+        found, region = _found(path, file, specification, wish, level, limits)
     name = wish.name or f"designed_{wish.structure}_{file.channel.actuator.kind}"
     output = wish.output or Path(f"{name}.yaml")
     if output.resolve() == path.resolve():

@@ -32,6 +32,7 @@ from orchestrator.engineering.sources import (
 )
 from orchestrator.engineering.tracking import log_run
 from orchestrator.provenance import git_commit, versions
+from orchestrator.storage.outputs import require_name
 
 TRANSIENT = 20
 """Iterations that are left out at the start at least: the optimiser's own averages are filling up."""
@@ -61,6 +62,7 @@ def run_identification(
     Raises:
         ConfigError: there are no such records, or they do not support a plant; nothing has been written.
     """
+    require_name(output, "--output")
     source = find_runs(name, folder=folder, uri=uri)
     chosen = choose(source, arm=arm, loop=loop)
     seen = [signals(run, chosen.loop, chosen.config) for run in chosen.runs]

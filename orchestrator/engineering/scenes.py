@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.configuration.errors import ConfigError, did_you_mean
+from orchestrator.configuration.errors import ConfigError, did_you_mean, named
 from orchestrator.configuration.models import LoopConfig, MethodConfig
 from orchestrator.configuration.resolve import parse, read_campaign
 from orchestrator.configuration.yaml_files import read_yaml
@@ -50,12 +50,13 @@ def read_scene(path: Path, setting: Setting) -> Scene:
     content = read_yaml(path)
     arm, loop = setting.arm, setting.loop
     if "method" in content:
-        method = parse(MethodConfig, content, str(path))
+        method = parse(MethodConfig, content, named(path))
         name, where, learner = method.method, "the preset", dict(method.learner)
         if arm is not None and not setting.against:
             raise ConfigError(f"{path}: is a preset and has no arms; leave --arm out")
         loops = {
-            key: parse(LoopConfig, dict(value), f"{path}: loops.{key}") for key, value in method.loops.items()
+            key: parse(LoopConfig, value, f"{named(path)}: loops.{key}")
+            for key, value in method.loops.items()
         }
     elif "arms" in content:
         campaign = read_campaign(path)

@@ -14,7 +14,7 @@ from rich.console import Console
 from controllers.plant import Plant
 from controllers.quality import Quality, assess, settling_iteration
 from controllers.simulated_plants import Changed
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.errors import ConfigError, named, refusing
 from orchestrator.engineering.outputs import figure, print_rows, say, write_all
 from orchestrator.engineering.pictures import prediction_picture
 from orchestrator.engineering.plant_file import PlantFile, read_plant
@@ -31,6 +31,7 @@ from orchestrator.engineering.prediction import (
 from orchestrator.engineering.scenes import Scene, Setting, read_scene
 from orchestrator.engineering.sources import find_runs, measurements, tracking_of
 from orchestrator.engineering.tracking import log_run
+from orchestrator.storage.outputs import require_name
 
 ITERATIONS = 150
 SETTLING_TOLERANCE, SETTLING_WINDOW = 0.1, 5
@@ -43,6 +44,8 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
     Raises:
         ConfigError: there is no loop or no plant, or the loop reads what a plant does not tell.
     """
+    if setting.output is not None:
+        require_name(setting.output, "--output")
     scene = read_scene(path, setting)
     given = read_plant(setting.plant) if setting.plant else None
     plant = given.plant if given else scene.loop.plant
@@ -50,7 +53,8 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
         raise ConfigError(f"{path}: {scene.title} names no plant; give one with --plant PLANT.yaml")
     if given:
         _same_channel(given, scene, setting.plant)
-    loop = scene.loop.build()
+    with refusing(f"{named(path)}: loops.{scene.key}", "change it"):
+        loop = scene.loop.build()
     learner = dict(scene.learner)
     if given:
         learner.setdefault("learning_rate", given.channel.learning_rate)
@@ -65,27 +69,28 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
     starts = [float(run[np.isfinite(run)][0]) for run in runs]
     initial = setting.initial or (float(np.mean(starts)) if starts else None)
     initial = initial or (given.channel.initial_nats if given else None) or plant.level_nats
-    predicted = predict(
-        loop,
-        _changing(plant, setting.change, iterations),
-        iterations,
-        initial_nats=initial,
-        telemetry=constant_telemetry(loop, learner),
-        num_draws=setting.seeds,
-    )
-    qualities = [
-        assess(
-            y,
-            r,
-            u,
-            low=loop.low,
-            high=loop.high,
-            tolerance_fraction=SETTLING_TOLERANCE,
-            settling_window=SETTLING_WINDOW,
-            delay=plant.delay,
+    with refusing(f"{named(path)}: {scene.title}", "these numbers cannot be simulated; change them"):
+        predicted = predict(
+            loop,
+            _changing(plant, setting.change, iterations),
+            iterations,
+            initial_nats=initial,
+            telemetry=constant_telemetry(loop, learner),
+            num_draws=setting.seeds,
         )
-        for y, r, u in zip(predicted.y, predicted.r, predicted.u, strict=True)
-    ]
+        qualities = [
+            assess(
+                y,
+                r,
+                u,
+                low=loop.low,
+                high=loop.high,
+                tolerance_fraction=SETTLING_TOLERANCE,
+                settling_window=SETTLING_WINDOW,
+                delay=plant.delay,
+            )
+            for y, r, u in zip(predicted.y, predicted.r, predicted.u, strict=True)
+        ]
     output = setting.output or Path(f"{scene.name}-simulated.csv")
     changes = (setting.change[0],) if setting.change else ()
     title = f"{scene.title}: {setting.seeds} courses from {initial:.3g} nats/token"

@@ -16,11 +16,22 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from orchestrator.configuration.errors import ConfigError, named, one_line, printable, short
+
+Stored = TypeVar("Stored")
 
 UNFINISHED = ".unfinished"
 """How the names of files and folders end that are being written."""
+
+DISK_FULL = "the disk is full"
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 _numbers = itertools.count()
 
@@ -34,12 +45,47 @@ def read_json(path: Path) -> Any:
     """Contents of a JSON file.
 
     Raises:
-        ValueError: it is not JSON.
+        ConfigError: it is not JSON, or cannot be read.
     """
     try:
         return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: not valid JSON ({error}); delete the file or restore it") from error
+    except OSError as error:
+        raise ConfigError(f"{named(path)}: cannot be read ({error.strerror}); restore it") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise ConfigError(
+            f"{named(path)}: not valid JSON ({one_line(error)}); delete the file or restore it"
+        ) from error
+
+
+def read_record(kind: type[Stored], path: Path, cure: str) -> Stored:
+    """A dataclass that was stored as JSON; keys that it does not have, of a later version, are left out.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds something else; ``cure`` is what to do then.
+    """
+    return as_record(kind, read_json(path), f"{named(path)}: not written by Entrostat", cure)
+
+
+def as_record(kind: type[Stored], content: Any, where: str, cure: str) -> Stored:
+    """The dataclass of a mapping, each value of its type.
+
+    Raises:
+        ConfigError: ``where``, the key that is wrong, and the cure.
+    """
+    if not isinstance(content, dict):
+        raise ConfigError(f"{where} (it holds {short(content)}); {cure}")
+    known = {each.name: content[each.name] for each in fields(kind) if each.name in content}
+    try:
+        record: Stored = _adapter(kind).validate_python(known)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg'].lower()}" for each in error.errors()]
+        raise ConfigError(f"{where} ({printable(faults[0])}); {cure}") from error
+    return record
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -133,7 +179,7 @@ def naming_full_disk(path: Path) -> Iterator[None]:
         if not is_full_disk(error):
             raise
         remedy = "free some space and give the same command again; it continues from the last checkpoint"
-        raise OSError(error.errno, f"the disk is full: {remedy}", str(path)) from error
+        raise OSError(error.errno, f"{DISK_FULL}: {remedy}", str(path)) from error
 
 
 def is_full_disk(error: OSError) -> bool:
@@ -164,3 +210,18 @@ def _sync_tree(folder: Path) -> None:
             finally:
                 os.close(descriptor)
         sync_folder(Path(root))
+
+
+def why_refused(error: OSError) -> str | None:
+    """What the file system has refused, and what to do, on one line; None where it is no matter of files."""
+    if error.filename is None and not is_full_disk(error):
+        return None
+    where = f"{named(error.filename)}: " if error.filename is not None else ""
+    if is_full_disk(error):
+        said = error.strerror or ""
+        remedy = (
+            said if said.startswith(DISK_FULL) else f"{DISK_FULL}; free some space and give the command again"
+        )
+        return f"{where}{remedy}"
+    remedy = "make it writable, or name another place" if error.errno in _REFUSED else "check the path"
+    return f"{where}{error.strerror or one_line(error)}; {remedy}"

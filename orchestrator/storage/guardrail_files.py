@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from orchestrator.storage.files import read_json, replace_file, write_json
+from orchestrator.configuration.errors import ConfigError, named, short
+from orchestrator.storage.files import as_record, read_json, replace_file, write_json
 from orchestrator.storage.metrics_log import RESTORE
 from orchestrator.storage.sealed import chained, first_broken, without_seal
 
@@ -79,15 +80,16 @@ def read_events(path: Path) -> list[Event]:
     for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         try:
             entry = json.loads(line)
-            events.append(Event(**without_seal(entry)))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{path}: line {number} is not an event: {line[:80]!r} ({error}); {RESTORE}"
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(
+                f"{named(path)}: line {number} is not an event: {short(line)}; {RESTORE}"
             ) from error
+        where = f"{named(path)}: line {number} is not an event"
+        events.append(as_record(Event, without_seal(entry), where, RESTORE))
         entries.append(entry)
     if (broken := first_broken(entries)) is not None:
-        raise ValueError(
-            f"{path}: line {broken + 1} is not the one that was written there, by its checksum; {RESTORE}"
+        raise ConfigError(
+            f"{named(path)}: line {broken + 1} is not the one that was written there, by its checksum; {RESTORE}"
         )
     return events
 
@@ -109,17 +111,16 @@ def read_rollbacks(path: Path) -> list[Rollback]:
     """The rollbacks of a run, in their order.
 
     Raises:
-        ValueError: the file is not what was written.
+        ConfigError: the file is not what was written.
     """
     if not path.exists():
         return []
-    entries = read_json(path)
-    try:
-        rollbacks = [Rollback(**without_seal(entry)) for entry in entries]
-    except (TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not the rollbacks of a run ({error}); {RESTORE}") from error
+    entries, where = read_json(path), f"{named(path)}: not the rollbacks of a run"
+    if not isinstance(entries, list):
+        raise ConfigError(f"{where} ({short(entries)}); {RESTORE}")
+    rollbacks = [as_record(Rollback, without_seal(entry), where, RESTORE) for entry in entries]
     if first_broken(entries) is not None:
-        raise ValueError(f"{path}: is not what was written, by its checksums; {RESTORE}")
+        raise ConfigError(f"{named(path)}: is not what was written, by its checksums; {RESTORE}")
     return rollbacks
 
 

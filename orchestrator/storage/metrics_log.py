@@ -18,8 +18,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
+from orchestrator.configuration.errors import ConfigError, named, one_line
 from orchestrator.storage.files import naming_full_disk
 
 Kind = Literal["train", "eval"]
@@ -145,10 +146,15 @@ class Tail:
 
     def _decode(self, line: bytes) -> Record:
         try:
-            return Record(**json.loads(line))
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"{self.path}: not a metrics record: {line[:80]!r} ({error}); {RESTORE}"
+            record = Record(**json.loads(line))
+            if not (type(record.step) is int and 0 <= record.step < 2**63 and record.kind in get_args(Kind)):
+                raise ValueError(f"step and kind are {record.step!r} and {record.kind!r}")
+            if any(type(value) not in (float, int) for value in record.metrics.values()):
+                raise ValueError("a metric is no number")
+            return record
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ConfigError(
+                f"{named(self.path)}: not a metrics record: {line[:80]!r} ({one_line(error)}); {RESTORE}"
             ) from error
 
 

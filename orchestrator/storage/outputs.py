@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.configuration.errors import ConfigError, named
 from orchestrator.storage.files import beside, is_full_disk
 
 
@@ -20,13 +20,26 @@ def require_writable(path: Path, option: str) -> None:
     Raises:
         ConfigError: it cannot, or something that is no file is there.
     """
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise ConfigError(f"{option} {path}: there is no folder {folder}; make it first")
-    if path.exists() and not path.is_file():  # a device too would be replaced, by whoever may
-        raise ConfigError(f"{option} {path} is {'a folder' if path.is_dir() else 'no file'}; name a file")
-    with naming_output(path, option), beside(path):
-        pass
+    require_name(path, option)
+    with naming_output(path, option):
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise ConfigError(f"{option} {named(path)}: there is no folder {named(folder)}; make it first")
+        if path.exists() and not path.is_file():  # a device too would be replaced, by whoever may
+            what = "a folder" if path.is_dir() else "no file"
+            raise ConfigError(f"{option} {named(path)} is {what}; name a file")
+        with beside(path):
+            pass
+
+
+def require_name(path: Path, option: str) -> None:
+    """Make sure that a path names a file, whether or not that can be there.
+
+    Raises:
+        ConfigError: it is the root, empty, or of characters that no file has.
+    """
+    if not path.name or "\0" in str(path):
+        raise ConfigError(f"{option} {named(path)}: names no file; name one")
 
 
 @contextmanager
@@ -38,7 +51,13 @@ def naming_output(path: Path, option: str) -> Iterator[None]:
     """
     try:
         yield
+    except ConfigError:
+        raise
+    except ValueError as error:  # a NUL, or what the file system cannot encode
+        raise ConfigError(f"{option} {named(path)}: {error}; name a file elsewhere") from error
     except OSError as error:
         # What is said of a run's files does not fit here.
         reason = "the disk is full" if is_full_disk(error) else error.strerror or error
-        raise ConfigError(f"{option} {path}: cannot be written ({reason}); name a file elsewhere") from error
+        raise ConfigError(
+            f"{option} {named(path)}: cannot be written ({reason}); name a file elsewhere"
+        ) from error

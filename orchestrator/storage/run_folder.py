@@ -35,6 +35,7 @@ from orchestrator.storage.files import (
     clear_unfinished,
     clear_unfinished_folder,
     read_json,
+    read_record,
     replace_file,
     write_json,
 )
@@ -294,15 +295,8 @@ class CampaignFolder:
         return (self.path / "campaign.json").exists()
 
 
-def _read_info(cls: Callable[..., Info], path: Path) -> Info:
-    content = read_json(path)
-    try:
-        known = {fld.name for fld in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        return cls(**{key: value for key, value in content.items() if key in known})
-    except (TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path}: not written by Entrostat ({error}); delete the folder {path.parent}"
-        ) from error
+def _read_info(kind: type[Info], path: Path) -> Info:
+    return read_record(kind, path, f"delete the folder {path.parent}")
 
 
 def _arm_names(config: Mapping[str, Any]) -> list[str]:

@@ -33,8 +33,10 @@ def read_sealed(path: Path) -> dict[str, Any]:
     return without_seal(stored)
 
 
-def without_seal(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of an entry."""
+def without_seal(entry: Any) -> Any:
+    """The facts of an entry; what is no mapping has no seal and stays as it is."""
+    if not isinstance(entry, Mapping):
+        return entry
     return {name: value for name, value in entry.items() if name != SEAL}
 
 

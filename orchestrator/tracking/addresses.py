@@ -89,7 +89,10 @@ def host_and_port(uri: str, default_port: int) -> tuple[str, int]:
 def _file(url: str) -> Path | None:
     """The file that is named; None for a server."""
     if "://" not in url:
-        return Path(url).expanduser().resolve()
+        try:
+            return Path(url).expanduser().resolve()
+        except (RuntimeError, OSError) as error:
+            raise ValueError(f"{url[:60]!r} cannot be looked for ({error}); correct the path") from error
     return sqlite_path(url) if is_sqlite(url) else None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from controllers.references import Free
 from orchestrator.configuration.checks import arm_problems
-from orchestrator.configuration.errors import ConfigError, did_you_mean
+from orchestrator.configuration.errors import ConfigError, did_you_mean, lines_of, named
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Arm
 from orchestrator.tuning.sensitivity import why_no_sensitivity
@@ -26,7 +26,7 @@ def refuse(study: Study, problems: Iterable[str]) -> None:
     """
     found = dict.fromkeys(problems)
     if found:
-        raise ConfigError("\n".join(f"{study.path}: {problem}" for problem in found))
+        raise ConfigError(lines_of(f"{named(study.path)}: {problem}" for problem in found))
 
 
 def study_problems(study: Study) -> Iterator[str]:

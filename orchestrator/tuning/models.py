@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_va
 
 from controllers.guardrails.collapse import Collapse
 from controllers.guardrails.explosion import Explosion
-from orchestrator.configuration.models import Name
+from orchestrator.configuration.names import FolderName
 from orchestrator.configuration.parts import Strict
 from orchestrator.masking import masked
 from orchestrator.tuning.objectives import objective
@@ -16,6 +16,9 @@ from orchestrator.tuning.objectives import objective
 Level = TypeVar("Level", Collapse, Explosion)
 Choice = bool | int | float | str | None
 Names = tuple[str, ...]
+
+MOST_STEPS = 1_000_000
+"""Values of a parameter with a step, which samplers count."""
 
 
 class Dimension(Strict):
@@ -64,6 +67,11 @@ class Dimension(Strict):
             raise ValueError("step and log exclude each other; leave one out")
         if self.step is not None and self.step > high - low:
             raise ValueError(f"step must be at most high - low = {high - low:g}, got {self.step:g}")
+        if self.step is not None and (high - low) / self.step > MOST_STEPS:
+            raise ValueError(
+                f"step must leave at most {MOST_STEPS} values between low and high, got {self.step:g}; raise it, or "
+                "leave it out"
+            )
         numbers = (low, high) if self.step is None else (low, high, self.step)
         if self.integer and any(number != int(number) for number in numbers):
             raise ValueError(f"low, high and step of an integer must be whole, got {low:g} to {high:g}")
@@ -192,7 +200,7 @@ class BudgetConfig(Strict):
 class StudyConfig(Strict):
     """A study file."""
 
-    name: Name
+    name: FolderName
     description: str = ""
     campaign: str
     """The campaign file, relative to the study's."""

@@ -27,6 +27,7 @@ from orchestrator.tracking.addresses import (
     with_path,
 )
 from orchestrator.tracking.store import CONNECT_SECONDS
+from policies.sources import user_path
 
 LOCK_SECONDS = 60.0
 """How long a write waits for other workers at a SQLite file."""
@@ -42,7 +43,10 @@ def storage_url(configured: str | None, folder: Path) -> str:
     if configured is None:
         return str(folder / JOURNAL)
     if "://" not in configured:
-        return str(Path(configured).expanduser().resolve())
+        try:
+            return str(user_path(configured).resolve())
+        except ValueError as error:
+            raise ConfigError(f"storage: {error}") from error
     if configured.startswith(SQLITE) and not _names_no_file(configured):
         at_home = configured.replace(f"{SQLITE}~/", f"{SQLITE}{Path.home()}/", 1)
         return with_path(at_home, sqlite_path(at_home))

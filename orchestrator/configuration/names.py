@@ -1,0 +1,42 @@
+"""Names that become folders: of campaigns and studies among the runs, of arms inside of a campaign.
+
+A name must be one on any file system: where upper and lower case are the same, where a last dot is dropped, and
+beside what is kept in the same folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length=80)]
+
+_BESIDE_RUNS = re.compile(r"mlflow\.db.*|mlartifacts|mlruns|comparison\.html")
+_BESIDE_ARMS = re.compile(
+    r"campaign\.json|lock|tracking\.json|report|slurm|ray\.txt|journal\.log.*|trial-[0-9]+"
+)
+_DEVICES = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")
+"""What Windows takes for a device, whatever ending it has."""
+
+
+def _unlike(kept: re.Pattern[str], what: str) -> Callable[[str], str]:
+    def check(name: str) -> str:
+        if kept.fullmatch(name.casefold()):
+            raise ValueError(f"must not be {name!r}, which {what} keep for themselves; choose another")
+        if _DEVICES.fullmatch(name.casefold()):
+            raise ValueError(f"must not be {name!r}, which some systems take for a device; choose another")
+        if name.endswith("."):
+            raise ValueError(f"must not end in a dot, got {name!r}; remove it")
+        return name
+
+    return check
+
+
+FolderName = Annotated[Name, AfterValidator(_unlike(_BESIDE_RUNS, "runs and MLflow"))]
+"""Of a campaign or a study."""
+
+ArmName = Annotated[Name, AfterValidator(_unlike(_BESIDE_ARMS, "campaigns and studies"))]
+"""Of an arm."""
