@@ -26,6 +26,7 @@ from orchestrator.configuration.resolve import read_campaign
 from orchestrator.execution import process, runs
 from orchestrator.storage.guardrail_files import Event, append_event, read_events
 from orchestrator.storage.run_folder import CampaignInfo, RunFolder, Status, read_json, write_json
+from tests.elsewhere import python_path
 
 ROOT = Path(__file__).parents[2]
 FAKE_WORKER = (str(Path(__file__).with_name("fake_worker.py")),)
@@ -426,7 +427,7 @@ def entrostat(path, *arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "orchestrator.cli", "run", str(path), *arguments],
         cwd=path.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": python_path()},
     )  # fmt: skip
 
 
