@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from pathlib import Path
 
-NAME = "FORCED_READINGS"
+NAME, GO = "FORCED_READINGS", "FORCED_READINGS_GO"
 
 
 def pushed(iteration, metrics):
@@ -35,6 +37,13 @@ def raised(iteration, metrics):
 def mismatched(iteration, metrics):
     """The engine does not agree with the learner at all."""
     return {"rollout/logprob_gap": 1.0}
+
+
+def waiting(iteration, metrics):
+    """What was measured; but iteration 1 does not end before there is the file that the environment names."""
+    while iteration == 1 and not Path(os.environ[GO]).exists():
+        time.sleep(0.01)
+    return {}
 
 
 def forced(readings):
@@ -76,7 +85,7 @@ def main(path, *arguments):
         return launch(folder, worker_of_rank, size)
 
     worker.launch = launch_here
-    if worker.num_ranks(worker.RunFolder(worker.Path(path))) == 1:
+    if worker.num_ranks(worker.RunFolder(Path(path))) == 1:
         from orchestrator.training.guardrails import Guardrails
 
         Guardrails.watch = forced(globals()[os.environ[NAME]])

@@ -39,6 +39,8 @@ from tests.orchestrator.training.forced_readings import (
     raised,
 )
 
+pytestmark = pytest.mark.trains
+
 CLOCKS = ("seconds/", "rollout/tokens_per_second")
 PI = {
     "reference": {"kind": "constant", "value_nats": 0.4},

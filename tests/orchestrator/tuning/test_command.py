@@ -333,6 +333,7 @@ def test_stopped_and_continued(write_study, tune, tmp_path):
     assert yaml.safe_load(best)["loops"]["entropy"]["law"]["ki"] == found.best_trial.params[KI]
 
 
+@pytest.mark.trains
 @pytest.mark.slow
 def test_two_stages_in_real_training(write_study, tmp_path):
     """The smallest real study: two trials of one seed."""
