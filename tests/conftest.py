@@ -1,4 +1,4 @@
-"""What every test shares: few threads, and a tiny campaign that trains in seconds."""
+"""What every test shares: few threads, switches for other roundings, and a tiny campaign that trains in seconds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ import hypothesis
 import pytest
 import yaml
 
+from tests.elsewhere import STARTUP, python_path, sitecustomize
+
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("untimed")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if sitecustomize.asked_size():  # in the processes that tests start, too
+    os.environ["PYTHONPATH"] = os.pathsep.join([STARTUP, python_path()])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

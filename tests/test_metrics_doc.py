@@ -127,6 +127,7 @@ def test_everything_that_a_trial_has_in_mlflow_is_there(tmp_path):
     assert f"`{RUN_ID}`" in of_trials
 
 
+@pytest.mark.trains
 @pytest.mark.slow
 def test_every_number_that_runs_record_is_there(write_campaign):
     torch.set_num_threads(1)

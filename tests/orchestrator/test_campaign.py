@@ -26,6 +26,7 @@ from orchestrator.configuration.resolve import read_campaign
 from orchestrator.execution import process, runs
 from orchestrator.storage.guardrail_files import Event, append_event, read_events
 from orchestrator.storage.run_folder import CampaignInfo, RunFolder, Status, read_json, write_json
+from tests.elsewhere import python_path
 
 ROOT = Path(__file__).parents[2]
 FAKE_WORKER = (str(Path(__file__).with_name("fake_worker.py")),)
@@ -398,6 +399,7 @@ def wait_for(condition, seconds=240.0):
 # With real workers ------------------------------------------------------------------------------------
 
 
+@pytest.mark.trains
 def test_two_workers_train_while_a_third_run_diverges(write_campaign):
     wild = {"learning_rate": 3.0e38, "betas": [0.0, 0.0], "max_skipped_steps": 2}
     path = write_campaign(
@@ -426,7 +428,7 @@ def entrostat(path, *arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "orchestrator.cli", "run", str(path), *arguments],
         cwd=path.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": python_path()},
     )  # fmt: skip
 
 
@@ -434,6 +436,7 @@ def measured(run):
     return [record.step for record in run.records() if record.kind == "train"]
 
 
+@pytest.mark.trains
 @pytest.mark.slow
 def test_killed_worker_is_reported_and_continued(write_campaign):
     # Without retries, or the campaign would take the lost run up again by itself.
@@ -454,6 +457,7 @@ def test_killed_worker_is_reported_and_continued(write_campaign):
     assert measured(run) == list(range(40))
 
 
+@pytest.mark.trains
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_campaign_that_is_stopped_saves_and_continues(write_campaign, tmp_path, number):

@@ -11,6 +11,8 @@ from policies.chat import Chat
 from policies.loading import LoadedPolicy
 from policies.tiny import TinyModel, character_tokenizer, tiny_model
 
+pytestmark = pytest.mark.trains
+
 TEMPLATE = (
     "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }}<eos>{% endfor %}"
     "{% if add_generation_prompt %}a:{{ hint | default('') }}{% endif %}"

@@ -11,6 +11,8 @@ from policies.rollouts.episodes import EpisodeLimits, play
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.sequences import pack
 
+pytestmark = pytest.mark.trains
+
 PROMPTS = ["1+2=", "3", "4+5=", "7+"]
 TEMPERATURE = 1.3
 

@@ -21,6 +21,8 @@ from policies.rollouts.base import Completion, Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.tiny import TinyModel, character_tokenizer, tiny_model
 
+pytestmark = pytest.mark.trains
+
 
 class Measured:
     """Entropy = level of the seed · temperature, and a record of what was asked."""

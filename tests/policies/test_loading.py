@@ -26,6 +26,8 @@ from policies.response_statistics import check_head
 from policies.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.warm_start import WarmStart
 
+pytestmark = pytest.mark.trains
+
 ARCHITECTURE = TinyModel(hidden_size=32, intermediate_size=64, num_layers=1, num_heads=1, max_tokens=32)
 START = WarmStart(num_steps=2, batch_size=4)
 SMALL = {

@@ -9,6 +9,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config
 from policies.memory import FLOAT32, Training, activation_bytes_per_token, learner_memory, shape_of
 from policies.recompute import recompute_activations
 
+pytestmark = pytest.mark.trains
+
 ROWS, LENGTH = 2, 96
 
 

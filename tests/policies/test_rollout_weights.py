@@ -14,6 +14,8 @@ from policies.rollouts.undisturbed import undisturbed
 from policies.rollouts.weights import save_configuration, save_weights, whole_weights
 from policies.trainable import Lora, add_adapters
 
+pytestmark = pytest.mark.trains
+
 
 def test_every_weight_comes_once_and_tied_ones_under_their_first_name(policy):
     weights = dict(whole_weights(policy))

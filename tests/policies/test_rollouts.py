@@ -13,6 +13,8 @@ from policies.rollouts.base import Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.sequences import pack
 
+pytestmark = pytest.mark.trains
+
 PROMPTS = ["1+2=", "3", "4+5=", "7+", "8+9="]
 PAD, EOS = 0, 2
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from policies.response_statistics import View, observe, response_statistics
 from policies.sequences import pack, token_index
 
+pytestmark = pytest.mark.trains
+
 TEMPERATURE = 0.7
 ROWS = [  # (prompt, response) lengths: ragged, a single token, an empty response
     (4, 3),

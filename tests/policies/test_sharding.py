@@ -19,6 +19,8 @@ from policies.rollouts.transformers_engine import TransformersEngine
 from policies.sequences import pack
 from policies.sharding import blocks, full, is_sharded, own_class, shard, whole
 
+pytestmark = pytest.mark.trains
+
 PROMPTS = [torch.tensor([4, 5, 6]), torch.tensor([7, 8])]
 
 

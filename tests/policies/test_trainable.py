@@ -14,6 +14,8 @@ from policies.sequences import pack
 from policies.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.trainable import Lora, add_adapters, has_adapters, train_last_layers
 
+pytestmark = pytest.mark.trains
+
 ARCHITECTURE = TinyModel(hidden_size=32, intermediate_size=64, num_layers=2, num_heads=1, max_tokens=32)
 IDS = torch.arange(4, 10)[None]
 

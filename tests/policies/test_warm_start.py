@@ -12,6 +12,8 @@ from policies.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.warm_start import WarmStart, warm_start
 from tasks.arithmetic import Arithmetic
 
+pytestmark = pytest.mark.trains
+
 TASK = Arithmetic(num_digits=1)
 TOKENIZER = character_tokenizer(TASK.alphabet(), max_tokens=64)
 ARCHITECTURE = TinyModel(hidden_size=32, intermediate_size=64, num_layers=1, num_heads=1, max_tokens=64)

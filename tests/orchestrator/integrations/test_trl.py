@@ -12,7 +12,11 @@ from controllers import PID, Constant, FeedbackLoop
 from tests.orchestrator.integrations.tiny import make_policy
 
 trl = pytest.importorskip("trl", reason="the extra 'trl' is not installed")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of libraries about one another
+pytestmark = [
+    pytest.mark.trains,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),
+]  # of libraries about one another
 
 from orchestrator.integrations.trl import EntropyControl  # noqa: E402
 

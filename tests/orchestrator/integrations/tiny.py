@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.elsewhere.sitecustomize import perturb
+
 
 def make_policy(folder):
     """Write the model into a folder; gives the folder."""
@@ -21,5 +23,5 @@ def make_policy(folder):
         vocab_size=len(tokens), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
         max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=0, initializer_range=0.5,
     )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
+    perturb(LlamaForCausalLM(config)).save_pretrained(folder)
     return folder

@@ -108,13 +108,11 @@ def test_runs_are_found_compared_and_their_artifacts_shown(server, tracked, brow
     page = browser.open(
         f"{server}/#/experiments/{experiment}/runs/{runs['quickstart']}/artifacts/report/index.html"
     )
-    browser.wait(page, "!!document.querySelector('iframe')")
     drawn = "document.querySelectorAll('.plot.js-plotly-plot').length"
-    deadline = time.monotonic() + 240
-    while not (frames := browser.frames()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    browser.wait(frames[0], f"{drawn} > 0 && {drawn} === document.querySelectorAll('.plot').length")
-    assert "`" not in browser.evaluate(frames[0], "document.querySelector('h1').innerText")
+    report = browser.wait_in_frame(
+        page, f"{drawn} > 0 && {drawn} === document.querySelectorAll('.plot').length"
+    )
+    assert "`" not in browser.evaluate(report, "document.querySelector('h1').innerText")
 
 
 def test_what_a_server_has_is_read_back_through_it(server, tracked, make_campaign):

@@ -11,6 +11,8 @@ from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.training import run as worker
 
+pytestmark = pytest.mark.trains
+
 SHORT = {
     "task": {"kind": "calculator", "num_operations": 1, "num_digits": 1},
     "learner.iterations": 3,

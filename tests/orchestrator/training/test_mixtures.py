@@ -11,6 +11,8 @@ from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.training import run as worker
 
+pytestmark = pytest.mark.trains
+
 EASY = {"task": {"kind": "arithmetic", "num_digits": 1}, "weight": 2, "name": "easy"}
 HARD = {"task": {"kind": "arithmetic", "num_digits": [1, 2]}, "name": "hard"}
 MIXED = {

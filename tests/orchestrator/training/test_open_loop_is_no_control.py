@@ -11,6 +11,8 @@ from orchestrator.configuration.resolve import read_campaign
 from orchestrator.training import run as runs
 from policies.actuators import ACTUATORS
 
+pytestmark = pytest.mark.trains
+
 CLOCKS = ("seconds/", "rollout/tokens_per_second")
 OFF_POLICY = {"iterations": 2, "epochs": 2, "minibatches": 2, "prompts_per_iteration": 8}
 

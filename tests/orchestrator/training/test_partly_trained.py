@@ -16,6 +16,8 @@ from orchestrator.training import run as worker
 from orchestrator.training.start import load_policy
 from policies.loading import load_pretrained
 
+pytestmark = pytest.mark.trains
+
 CLOCKS = ("seconds/", "rollout/tokens_per_second")
 
 

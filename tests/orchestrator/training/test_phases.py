@@ -15,6 +15,8 @@ from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training import run as worker
 from orchestrator.training.entropy_control import EntropyControl
 
+pytestmark = pytest.mark.trains
+
 CLOCKS = ("seconds/", "rollout/tokens_per_second")
 SHORT = {
     "task": {"kind": "arithmetic", "num_digits": [1, 2], "operations": ["+"]},

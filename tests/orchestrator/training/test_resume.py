@@ -20,6 +20,8 @@ from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.stored_columns import stored_columns
 from orchestrator.training import run as worker
 
+pytestmark = pytest.mark.trains
+
 CLOCKS = ("seconds/", "rollout/tokens_per_second")
 LONG = {"learner.iterations": 14, "learner.checkpoint_every": 3, "evaluation.every": 5}
 

@@ -10,6 +10,8 @@ from orchestrator.configuration.resolve import read_campaign
 from orchestrator.training import run as worker
 from tests.policies.fake_vllm import FakeServer
 
+pytestmark = pytest.mark.trains
+
 CLOCKS = ("seconds/", "rollout/tokens_per_second")
 
 
@@ -73,11 +75,14 @@ def test_a_server_that_dies_interrupts_the_run_which_then_goes_on_to_the_same_en
 @pytest.mark.slow
 def test_rare_pushes_show_as_staleness_and_are_corrected(make_run, server, campaign_content):
     campaign_content["learner"]["importance"] = {"kind": "truncated", "cap": 2.0}
+    push = {"law": {"kind": "open_loop", "value": 0.5}, "actuator": {"kind": "bonus"}}
+    campaign_content["arms"][0]["loops"] = {
+        "push": push
+    }  # so that every step moves the policy, whatever the rewards
     run = make_run("stale", push_every=2)
     assert worker.main(str(run.path)) == worker.EXIT_DONE, run.read_status().reason
     assert column(run, "rollout/staleness") == column(run, "rollout/staleness/max") == [0.0, 1.0, 0.0, 1.0]
     gaps = column(run, "rollout/logprob_gap")
     assert max(gaps[0], gaps[2]) < 1e-4 < 1e-3 < min(gaps[1], gaps[3])
-    ratios = column(run, "importance/ratio")
-    assert ratios[0] == pytest.approx(1.0, abs=1e-4)
-    assert ratios[1] != pytest.approx(1.0, abs=1e-4)
+    off = [abs(ratio - 1.0) for ratio in column(run, "importance/ratio")]
+    assert max(off[0], off[2]) < 1e-4 < off[1] + off[3]  # 1 is its mean, so either may be near it by chance

@@ -14,6 +14,8 @@ from orchestrator.cli import EXIT_BAD_INPUT, app
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.training import run as worker
 
+pytestmark = pytest.mark.trains
+
 SHORT = {
     "learner.iterations": 3,
     "learner.epochs": 2,

@@ -16,8 +16,10 @@ from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training import run as worker
 from orchestrator.training import start
 
+pytestmark = pytest.mark.trains
+
 WARM_START = {"num_steps": 120, "batch_size": 32}
-FLOOR = 1.8  # above the 1.76 nats that such a policy has
+FLOOR = 2.3  # far above the 1.7 nats or so that such a policy has, and below the ln 18 = 2.9 that there are
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ from policies.response_statistics import View, observe
 from policies.sequences import pack, token_index
 from tasks.arithmetic import Arithmetic
 
+pytestmark = pytest.mark.trains
+
 VIEW = View(temperature=0.9)
 TASK = Arithmetic(num_digits=1)
 TASK_SETTINGS = {"kind": "arithmetic", "num_digits": 1}

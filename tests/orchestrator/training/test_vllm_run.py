@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,10 +15,10 @@ from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training import run as worker
+from tests.elsewhere import python_path
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-ROOT = Path(__file__).parents[3]
 CLOCKS = ("seconds/", "rollout/tokens_per_second")
 CHANGES = {
     "rollout.engine": {"kind": "vllm", "cache_gib": 0.25},
@@ -56,7 +55,7 @@ def test_a_campaign_learns_with_vllm_and_continues_to_the_same_end(write_campaig
     run = RunFolder(tmp_path / "runs" / "small" / "grpo" / "seed-0")
     command = subprocess.Popen(
         [sys.executable, "-m", "orchestrator.cli", "run", str(path)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": python_path()}, start_new_session=True,
     )  # fmt: skip
     wait_for_iteration(run, command, 2)
     command.send_signal(signal.SIGTERM)

@@ -26,6 +26,7 @@ from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tuning import command
 from orchestrator.tuning.storage import open_storage
+from tests.elsewhere import python_path
 from tests.orchestrator.tuning.conftest import FAKE_TRAINING, KI, KP, ROOT, SIMULATION
 
 STAGE_ONE = {"simulation": SIMULATION, "budget": {"trials": 0}}
@@ -332,6 +333,7 @@ def test_stopped_and_continued(write_study, tune, tmp_path):
     assert yaml.safe_load(best)["loops"]["entropy"]["law"]["ki"] == found.best_trial.params[KI]
 
 
+@pytest.mark.trains
 @pytest.mark.slow
 def test_two_stages_in_real_training(write_study, tmp_path):
     """The smallest real study: two trials of one seed."""
@@ -348,7 +350,7 @@ def test_two_stages_in_real_training(write_study, tmp_path):
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": python_path()},
         timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
