@@ -15,8 +15,8 @@ LARGEST_EXPONENT = 500.0
 class DualAscent(Law):
     """Integral action alone, used and then updated; the memory is the command really applied.
 
-    linear:  v_k = u_{k−1} + rate · e_{k−1} · dt_k
-    log:     v_k = u_{k−1} · exp(rate · e_{k−1} · dt_k),   that is  ln α ← ln α + rate·e
+    linear:  v_k = u_{k−1} + rate · e_{k−1} · seen_k
+    log:     v_k = u_{k−1} · exp(rate · e_{k−1} · seen_k),   that is  ln α ← ln α + rate·e
 
     Linear is AER (2510.10959, formula reconstructed) and SIREN's adaptive baseline, α ← max(0, α + η·e)
     by a lower limit of 0.  Log is the temperature of SAC in its common code form, whose loss is linear
@@ -56,7 +56,7 @@ class DualAscent(Law):
         last_e, started = state
         if not started:
             return (sample.e, 1.0), {"memory": self.initial, "i": 0.0}
-        i = self.rate * last_e * sample.dt
+        i = self.rate * last_e * sample.seen
         if self.space == "log":
             i = sample.u * expm1(min(i, LARGEST_EXPONENT))
         return (sample.e, 1.0), {"memory": sample.u, "i": i}
