@@ -76,6 +76,12 @@ class FeedbackLoop:
     neutral: float
     """Command in force before the first step [actuator's unit]."""
 
+    unit: float = 1.0
+    """Command that the law counts as 1 [actuator's unit]: its gains, limits and memory are in this."""
+
+    origin: float = 0.0
+    """Command that the law counts as 0 [actuator's unit]."""
+
     filter: Filter = field(default_factory=Hold)
     """What turns readings into the measurement."""
 
@@ -107,6 +113,10 @@ class FeedbackLoop:
             )
         if not isfinite(self.neutral):
             raise ValueError(f"neutral must be finite, got {self.neutral}")
+        if not 0 < self.unit < inf:
+            raise ValueError(f"unit must be > 0 and finite, got {self.unit}")
+        if not isfinite(self.origin):
+            raise ValueError(f"origin must be finite, got {self.origin}")
         if not self.slew > 0:
             raise ValueError(f"slew must be > 0, got {self.slew}")
         if not 0 <= self.dead_band_nats < inf:
@@ -159,12 +169,12 @@ class FeedbackLoop:
             dt=dt,
             y=y,
             r=self._reference_shown(y, r),
-            u=last.share,
+            u=self._in_units(last.share),
             lost=dt - self.period,
-            applied=applied / dt,
+            applied=self._in_units(applied / dt),
             telemetry=telemetry,
         )
-        law_state, terms = self.law.step(last.law, sample)
+        law_state, terms = self._law_step(last.law, sample)
         feedforward_state, added = self._added(last.feedforward, telemetry, t)
         terms = {**terms, **added}
         v = float(sum(terms.values()))
@@ -185,6 +195,16 @@ class FeedbackLoop:
             elapsed=0.0,
         )
         return spoken, Trace(t=t, y=y, r=r, e=r - y, v=v, u=u, terms=terms, saturated=u != v, held=False)
+
+    def _in_units(self, command: float) -> float:
+        return (command - self.origin) / self.unit
+
+    def _law_step(self, state: State, sample: Sample) -> tuple[State, Terms]:
+        """The law's step with its terms in the actuator's unit."""
+        state, terms = self.law.step(state, sample)
+        if self.unit != 1:
+            terms = {name: self.unit * term for name, term in terms.items()}
+        return state, terms | ({"origin": self.origin} if self.origin else {})
 
     def _hold(self, last: LoopState, t: int, *, y: float, r: float) -> tuple[LoopState, Trace]:
         """Wait with the mean of the recent commands, once a control instant is missed."""

@@ -48,7 +48,13 @@ class Authority:
 
 
 def authority(
-    plant: Plant, r_nats: float, low: float, high: float, *, command_std: float = 0.0, num_sigma: float = NUM_SIGMA
+    plant: Plant,
+    r_nats: float,
+    low: float,
+    high: float,
+    *,
+    command_std: float = 0.0,
+    num_sigma: float = NUM_SIGMA,
 ) -> Authority:
     """Whether commands in [low, high] hold the measurement at ``r_nats``.
 
@@ -119,85 +125,6 @@ def reachable_range(plant: Plant, low: float, high: float) -> tuple[float, float
     if abs(rest) <= INTEGRATES:
         return (0.0, inf) if at_limits[0] <= 0 <= at_limits[1] else None
     lowest, highest = sorted(value / rest for value in at_limits)
-    if isnan(lowest) or isnan(highest) or (plant.coordinates != "log" and highest <= 0):
-        return None
-    top = inf if highest == inf or (plant.coordinates == "log" and highest > 700) else plant.nats(highest)
-    return (0.0 if lowest == -inf else plant.nats(lowest)), top
-
-
-def able(self) -> bool:
-        """The holding command is inside of the limits, with room for the noise of the command."""
-        return self.room >= self.needed_room
-
-
-def authority(
-    plant: Plant, r_nats: float, low: float, high: float, *, command_std: float = 0.0, num_sigma: float = NUM_SIGMA
-) -> Authority:
-    """Whether commands in [low, high] hold the measurement at ``r_nats``.
-
-    ``command_std`` is what noise does to the command; ``num_sigma`` of it have to fit between the holding
-    command and the nearer limit.
-    """
-    if not low <= high:
-        raise ValueError(f"low must be <= high = {high}, got {low}")
-    if not r_nats > 0:
-        raise ValueError(f"r_nats must be > 0, got {r_nats}")
-    holding = plant.holding_command(r_nats)
-    return Authority(
-        holding_command=holding,
-        holding_command_error=_holding_error(plant, r_nats, holding),
-        low=low,
-        high=high,
-        room=min(holding - low, high - holding),
-        needed_room=num_sigma * command_std,
-    )
-
-
-def require_authority(
-    plant: Plant,
-    r_nats: float,
-    low: float,
-    high: float,
-    *,
-    command_std: float = 0.0,
-    num_sigma: float = NUM_SIGMA,
-    others: tuple[str, ...] = (),
-) -> Authority:
-    """The authority over ``r_nats``, or a DesignError that says what is missing.
-
-    ``others`` are actuators that could do it (`able`); the message names them.
-    """
-    found = authority(plant, r_nats, low, high, command_std=command_std, num_sigma=num_sigma)
-    if found.able:
-        return found
-    reachable = reachable_range(plant, low + found.needed_room, high - found.needed_room)
-    cure = f"choose a target in {_interval(*reachable)}" if reachable else "lower the learning rate"
-    cure += ", widen the limits" + (f", or use {' or '.join(others)}, which can" if others else "")
-    need = f"holding {r_nats:g} nats/token takes a command of {found.holding_command:.4g}"
-    if found.room < 0:
-        limit, side = (high, "highest") if found.holding_command > high else (low, "lowest")
-        drift = "entropy falls" if found.holding_command > high else "entropy rises"
-        change = plant.coordinate(r_nats) * (sum(plant.a) - 1.0) + plant.drift + sum(plant.b) * limit
-        raise DesignError(
-            f"{need}, and the {side} is {limit:g}, at which {drift} by {abs(change):.3g} an iteration "
-            f"({plant.coordinates} coordinates): {cure}"
-        )
-    raise DesignError(
-        f"{need} with {found.needed_room:.3g} to spare for noise, and in [{low:g}, {high:g}] there are "
-        f"{found.room:.3g}: {cure}, or ask for a calmer law"
-    )
-
-
-def reachable_range(plant: Plant, low: float, high: float) -> tuple[float, float] | None:
-    """References that commands in [low, high] hold, lowest and highest [nats/token]; None when there is none.
-
-    An integrating plant holds any level or none: what counts there is drift against push.
-    """
-    rest = 1.0 - sum(plant.a)
-    at_limits = sorted(plant.drift + sum(plant.b) * limit for limit in (low, high))
-    if rest <= INTEGRATES:
-        return (0.0, inf) if at_limits[0] <= 0 <= at_limits[1] else None
-    lowest, highest = (value / rest for value in at_limits)
     if isnan(lowest) or isnan(highest) or (plant.coordinates != "log" and highest <= 0):
         return None
     top = inf if highest == inf or (plant.coordinates == "log" and highest > 700) else plant.nats(highest)

@@ -166,7 +166,10 @@ def table(found: Identification, chosen: Chosen, skipped: int) -> list[tuple[str
         *((name, f"{value:.4g} ± {error:.2g}") for name, value, error in values),
         ("orders by BIC", _orders(found)),
         ("memory", _memory(plant)),
-        ("push of a command that stays", f"{slope:.3g} ± {slope_error:.2g} an iteration, per unit of command"),
+        (
+            "push of a command that stays",
+            f"{slope:.3g} ± {slope_error:.2g} an iteration, per unit of command",
+        ),
         ("drift at u = 0", f"{_percent(plant, _drift_at_level(plant))} of the level an iteration"),
         ("command that holds the level", f"{plant.holding_command(plant.level_nats):.3g}"),
         ("noise", f"{_percent(plant, plant.noise_std)} of the level an iteration"),

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from controllers import PID, Cascade, FeedbackLoop, IntegratingPlant, restore, simulate
 
 CASCADE = Cascade(
-    initial_nats=0.5, low_nats=0.2, high_nats=1.0, gain=2.0, relaxation=0.05, period=4, slew=0.5, significance=0.0
+    initial_nats=0.5,
+    low_nats=0.2,
+    high_nats=1.0,
+    gain=2.0,
+    relaxation=0.05,
+    period=4,
+    slew=0.5,
+    significance=0.0,
 )
 
 
@@ -128,7 +135,9 @@ def test_the_threshold_is_the_standard_error_of_the_slope():
         rates = rng.normal(size=8)
         line = linregress(range(8), rates)
         t = abs(line.slope / line.stderr)
-        cascade = replace(CASCADE, gain=1.0, relaxation=0.0, period=8, slew=99.0, low_nats=1e-9, high_nats=1e9)
+        cascade = replace(
+            CASCADE, gain=1.0, relaxation=0.0, period=8, slew=99.0, low_nats=1e-9, high_nats=1e9
+        )
         moved = [
             steps(replace(cascade, significance=significance), [*rates, 0.0])[0]
             for significance in (0.999 * t, 1.001 * t)

@@ -149,7 +149,10 @@ def test_a_first_push_of_the_wrong_sign(lab):
 def test_a_command_that_lowers_entropy(lab):
     plant = lab.plant(b=(-0.1,), drift=-0.06)
     records = [lab.closed(plant, lab.loop(kp=0.05, ki=0.0, amplitude=0.3), 300, seed=k) for k in range(2)]
-    refused(r"the command lowers entropy \(a unit of command that stays moves z by -0\.\d+ ± .*turn the actuator's sign", records)
+    refused(
+        r"the command lowers entropy \(a unit of command that stays moves z by -0\.\d+ ± .*turn the actuator's sign",
+        records,
+    )
 
 
 def test_dither_share_by_hand(lab):
@@ -182,7 +185,8 @@ def test_noise_of_the_readings_does_not_hide_in_the_push(lab):
     """The sum of b is far from the slope there, since the readings' noise takes a longer memory."""
     plant = lab.plant(a=(1.0,), b=(0.1,), drift=0.0, noise_std=0.01)
     records = [
-        lab.closed(plant, lab.loop(kp=0.1, ki=0.0, amplitude=0.3), 1500, seed=k, reading_noise=0.05) for k in range(3)
+        lab.closed(plant, lab.loop(kp=0.1, ki=0.0, amplitude=0.3), 1500, seed=k, reading_noise=0.05)
+        for k in range(3)
     ]
     fit = fit_arx(records, Order(na=6, nb=6, delay=1), coordinates="log")
     slope, error = lasting_push(fit.plant)

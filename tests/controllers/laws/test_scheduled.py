@@ -43,6 +43,22 @@ def test_the_factor_stays_within_its_limits(rate, factor):
     assert law.factor(sample(rate=rate)) == pytest.approx(factor)
 
 
+def test_the_default_limits_leave_room_for_rates_as_users_have_them():
+    law = ScheduledPID(pid=GAINS, learning_rate_reference=3e-4)
+    assert law.factor(sample(rate=1e-6)) == pytest.approx(300.0)
+    assert law.factor(sample(rate=3e-2)) == pytest.approx(0.01)
+
+
+def test_a_long_warm_up_winds_nothing_up():
+    """While the limits cut the command of large gains, the integral goes by the gains at the reference."""
+    law = ScheduledPID(pid=PID(kp=1.0, ki=0.1), learning_rate_reference=1e-3)
+    state, u = law.init(), 0.0
+    for t in range(100):
+        state, terms = law.step(state, sample(t=t, y=0.3, u=u, rate=1e-5 * max(t, 1)))
+        u = min(sum(terms.values()), 1.0)
+        assert abs(terms["i"]) < 3.0
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0.05, 3.0), min_size=1, max_size=10))
 def test_at_the_reference_it_is_the_pid_to_the_bit(ys):
