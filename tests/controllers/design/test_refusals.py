@@ -16,7 +16,7 @@ def test_limits_that_do_not_hold_the_reference_are_refused(make):
     with pytest.raises(DesignError, match="to spare for noise"):
         design(make(), restless, low=0.0, high=1.0)
     with pytest.raises(
-        DesignError, match="with 0.36 to spare for noise"
+        DesignError, match=r"with 0\.36 to spare for noise"
     ):  # two standard deviations, as it says
         design(make(), calm, low=0.0, high=1.0)
     assert design(make(), calm, low=0.0, high=1.0, num_sigma=1.0).promise.command_std <= 0.18

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from math import inf, nan, sqrt
-
 from pathlib import Path
 
 import numpy as np
