@@ -40,8 +40,8 @@ Terms = dict[str, float]
 class Sample:
     """What a law sees at one control instant.
 
-    ``u`` is the law's share of the command that was really applied over the last interval: all of it
-    but feedforward and dither, which others added.  Because a law is shown it, back-calculation
+    ``u`` is the law's share of the command that the last control instant applied: all of it but
+    feedforward and dither, which others added.  Because a law is shown it, back-calculation
     anti-windup needs no knowledge of the limits, and the published incremental rules are one line each.
     """
 
@@ -50,6 +50,10 @@ class Sample:
     y: float
     r: float
     u: float
+    lost: float = 0.0
+    """Iterations of ``dt`` that the loop held.  Nothing was read in them, so an integral leaves them out."""
+    applied: float | None = None
+    """Mean of the whole command over the last ``dt`` iterations, with what a hold kept; None: ``u``."""
     telemetry: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """All readings of the iteration, for a law that ``reads`` more than the measurement."""
 
@@ -57,6 +61,11 @@ class Sample:
     def e(self) -> float:
         """Error r - y [nats/token]."""
         return self.r - self.y
+
+    @property
+    def seen(self) -> float:
+        """Iterations that the error of the last control instant stands for: ``dt`` without what was lost."""
+        return self.dt - self.lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import exp, inf, log
+from math import exp, inf, log, sqrt
 from typing import ClassVar
 
 from controllers.base import Reference, State
@@ -14,8 +14,10 @@ from controllers.base import Reference, State
 class Cascade(Reference):
     """ln r moves, every ``period`` iterations, by   clip(gain · ΔP − relaxation, −slew, slew)
 
-    ΔP is the change of the pass rate over the period, the slope of a least-squares line through its
-    readings times the period.  r stays in [low_nats, high_nats]; where it is clipped nothing winds up.
+    ΔP is the change of the pass rate over the period: the slope of a least-squares line through its
+    readings times the period, where that slope is at least ``significance`` of its own standard errors away
+    from zero, and 0 where it is not.  Without that test r follows the noise of a flat pass rate.  r stays in
+    [low_nats, high_nats]; where it is clipped nothing winds up.
 
         pass rate rises   r goes up while gain · ΔP exceeds the relaxation: explore while it pays
         flat              r sinks by the relaxation to ``low_nats``: nothing to find, sharpen
@@ -25,8 +27,8 @@ class Cascade(Reference):
     because entropy has collapsed is answered by less entropy still, down to ``low_nats``, and the start
     of training, when everything improves, drives r up.  Let the limits be ones that you could live with.
 
-    Readings with noise of standard deviation s give ΔP one of s · √(12 / period).  Make the period long
-    enough for gain times that to be well below the relaxation, and several times the inner loop's
+    Readings with noise of standard deviation s give ΔP one of s · √(12 / period), and the test lets through what
+    is twice that.  Make the period long enough for the rises that you expect, and several times the inner loop's
     settling, or the two loops fight.
     """
 
@@ -53,6 +55,9 @@ class Cascade(Reference):
     slew: float = 0.1
     """Largest change of ln r in one period [1]; 0.1 is about 10 %."""
 
+    significance: float = 2.0
+    """Standard errors that the slope of the pass rate must be away from zero to count [1]; 0 counts every one."""
+
     reading: str = "pass_rate"
     """What has to rise for entropy to pay: a reading's name."""
 
@@ -76,6 +81,12 @@ class Cascade(Reference):
             raise ValueError(f"period must be >= 2, got {self.period}")
         if not 0 < self.slew < inf:
             raise ValueError(f"slew must be > 0 and finite, got {self.slew}")
+        if not 0 <= self.significance < inf:
+            raise ValueError(f"significance must be >= 0 and finite, got {self.significance}")
+        if self.significance and self.period < 3:
+            raise ValueError(
+                f"period must be >= 3 to tell a slope from noise (significance {self.significance}), got {self.period}"
+            )
         if not self.reading:
             raise ValueError("reading must be a name, got ''")
 
@@ -84,7 +95,7 @@ class Cascade(Reference):
         return (self.reading,)
 
     def init(self) -> State:
-        """ln r, the first iteration of the period (none yet), and the sums of 1, x, P, x² and x·P in it,
+        """ln r, the first iteration of the period (none yet), and the sums of 1, x, P, x², x·P and P² in it,
         x being iterations into the period."""
         return (log(self.initial_nats), (), _NOTHING)
 
@@ -92,7 +103,7 @@ class Cascade(Reference):
         log_r, start, sums = state
         first = start[0] if start else float(t)
         if t - first >= self.period:
-            rise = self.period * _slope(sums)
+            rise = self.period * _slope(sums, self.significance)
             moved = log_r + min(max(self.gain * rise - self.relaxation, -self.slew), self.slew)
             log_r = min(max(moved, log(self.low_nats)), log(self.high_nats))
             first, sums = float(t), _NOTHING
@@ -103,16 +114,23 @@ class Cascade(Reference):
         return self.low_nats, self.high_nats
 
 
-_NOTHING = (0.0, 0.0, 0.0, 0.0, 0.0)
+_NOTHING = (0.0,) * 6
 
 
 def _added(sums: State, x: float, value: float) -> State:
-    row = (1.0, x, value, x * x, x * value)
+    row = (1.0, x, value, x * x, x * value, value * value)
     return tuple(total + each for total, each in zip(sums, row, strict=True))
 
 
-def _slope(sums: State) -> float:
-    """Of the least-squares line [per iteration]; 0 where there are not two readings."""
-    n, x, value, xx, xv = sums
-    spread = n * xx - x * x
-    return float((n * xv - x * value) / spread) if spread > 0 else 0.0
+def _slope(sums: State, significance: float) -> float:
+    """Slope of the least-squares line [per iteration]; 0 where it is not told from zero, or has too few readings."""
+    n, x, value, xx, xv, vv = sums
+    spread = xx - x * x / n
+    if spread <= 0:
+        return 0.0
+    slope = float((xv - x * value / n) / spread)
+    if not significance:
+        return slope
+    left = max(0.0, (vv - value * value / n) - slope * slope * spread)  # sum of squared residuals
+    error = sqrt(left / (n - 2) / spread) if n > 2 else inf
+    return slope if abs(slope) >= significance * error else 0.0

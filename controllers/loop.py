@@ -4,11 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf, isfinite, nan
-from typing import Any
+from math import fsum, inf, isfinite, nan
+from typing import Any, NamedTuple
 
 from controllers.base import Dither, Feedforward, Filter, Law, Reference, Sample, State, Terms, Trace
 from controllers.filters import Hold
+
+HOLD_COMMANDS = 10
+"""Commands whose mean a hold keeps: the last one alone has the noise of one reading in it."""
+
+
+class LoopState(NamedTuple):
+    """All that changes in a loop: tuples of floats, as every state."""
+
+    filter: State
+    reference: State
+    law: State
+    feedforward: State
+    u: float
+    """Command in force [actuator's unit]."""
+    dither: float
+    """The dither's share of it."""
+    share: float
+    """The law's share of the command of the last control instant."""
+    recent: tuple[tuple[float, float], ...]
+    """The last commands that were not held, oldest first, each with the dither's share."""
+    applied: float
+    """Sum of the commands since the last control instant."""
+    elapsed: float
+    """Iterations since the last control instant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +43,16 @@ class FeedbackLoop:
                                                                 feedforward, dither ─┘
 
     A control instant is every ``period``-th iteration, the first call among them; in between the
-    filter and the reference go on and ``u`` is kept.  At a reading that is missing or not finite, the
-    sensor's or another that a part ``reads``, or a ``v`` that is not finite, the loop holds: ``u`` is
-    kept, no part changes, the trace says ``held``, and the time lost is in the ``dt`` of the next
-    control instant.  A trace that held for
-    want of a reading has nan for ``y``, ``r`` and ``e``.
+    filter and the reference go on and ``u`` is kept.
+
+    The loop holds when a reading it needs (the sensor's, or another that a part ``reads``) is missing or not
+    finite, or when ``v`` is not finite.  No part changes and the trace says ``held``; from the first control
+    instant that is missed on, ``u`` is the mean of the last 10 commands that were not held, within limits and
+    slew.  The next control instant has the time lost in its ``dt``, and says so in ``lost``.  A trace
+    that held for want of a reading has nan for ``y``, ``r`` and ``e``.
+
+    The terms of every trace add up to ``v``.  In an iteration in which the law does not speak, a loop with a
+    dither has two: ``dither``, its share of the command in force, and ``kept``, the rest.
     """
 
     sensor: str
@@ -46,6 +75,12 @@ class FeedbackLoop:
 
     neutral: float
     """Command in force before the first step [actuator's unit]."""
+
+    unit: float = 1.0
+    """Command that the law counts as 1 [actuator's unit]: its gains, limits and memory are in this."""
+
+    origin: float = 0.0
+    """Command that the law counts as 0 [actuator's unit]."""
 
     filter: Filter = field(default_factory=Hold)
     """What turns readings into the measurement."""
@@ -78,6 +113,10 @@ class FeedbackLoop:
             )
         if not isfinite(self.neutral):
             raise ValueError(f"neutral must be finite, got {self.neutral}")
+        if not 0 < self.unit < inf:
+            raise ValueError(f"unit must be > 0 and finite, got {self.unit}")
+        if not isfinite(self.origin):
+            raise ValueError(f"origin must be finite, got {self.origin}")
         if not self.slew > 0:
             raise ValueError(f"slew must be > 0, got {self.slew}")
         if not 0 <= self.dead_band_nats < inf:
@@ -91,39 +130,96 @@ class FeedbackLoop:
         further = [part.reads for part in (self.reference, self.law, self.feedforward) if part is not None]
         return (self.sensor, *(name for names in further for name in names))
 
-    def init(self) -> State:
-        """State before the first step: that of each part, ``u``, how much of it is not the law's, and
-        the iterations since an instant."""
-        feedforward = self.feedforward.init() if self.feedforward else ()
-        parts = self.filter.init(), self.reference.init(), self.law.init(), feedforward
-        return (*parts, float(self.neutral), 0.0, float(self.period - 1))
+    def init(self) -> LoopState:
+        """State before the first step."""
+        return LoopState(
+            filter=self.filter.init(),
+            reference=self.reference.init(),
+            law=self.law.init(),
+            feedforward=self.feedforward.init() if self.feedforward else (),
+            u=float(self.neutral),
+            dither=0.0,
+            share=float(self.neutral),
+            recent=(),
+            applied=float(self.neutral) * (self.period - 1),
+            elapsed=float(self.period - 1),
+        )
 
-    def step(self, state: State, telemetry: Mapping[str, float], t: int) -> tuple[State, Trace]:
+    def step(self, state: State, telemetry: Mapping[str, float], t: int) -> tuple[LoopState, Trace]:
         """Take the telemetry of iteration ``t``; give the new state and the trace, whose ``u`` counts."""
-        filter_state, reference_state, law_state, feedforward_state, last_u, last_added, elapsed = state
-        dt = elapsed + 1.0
-        waiting = (*state[:-1], dt)
-
+        last = LoopState(*state)
+        dt = last.elapsed + 1.0
+        applied = last.applied + last.u
         if not all(isfinite(telemetry.get(name, nan)) for name in self.reads):
-            return waiting, _keep(t, y=nan, r=nan, u=last_u, held=True)
-        filter_state, y = self.filter.step(filter_state, float(telemetry[self.sensor]))
-        reference_state, r = self.reference.step(reference_state, y, t, telemetry)
+            return self._hold(last, t, y=nan, r=nan)
+        filter_state, y = self.filter.step(last.filter, float(telemetry[self.sensor]))
+        reference_state, r = self.reference.step(last.reference, y, t, telemetry)
         if dt < self.period:
-            between = (filter_state, reference_state, *state[2:-1], dt)
-            return between, _keep(t, y=y, r=r, u=last_u, held=False)
+            between = last._replace(
+                filter=filter_state,
+                reference=reference_state,
+                recent=_recent(last.recent, last.u, last.dither),
+                applied=applied,
+                elapsed=dt,
+            )
+            return between, self._kept(between, t, y=y, r=r, held=False)
 
-        shown = self._reference_shown(y, r)
-        sample = Sample(t=t, dt=dt, y=y, r=shown, u=last_u - last_added, telemetry=telemetry)
-        law_state, terms = self.law.step(law_state, sample)
-        feedforward_state, added = self._added(feedforward_state, telemetry, t)
+        sample = Sample(
+            t=t,
+            dt=dt,
+            y=y,
+            r=self._reference_shown(y, r),
+            u=self._in_units(last.share),
+            lost=dt - self.period,
+            applied=self._in_units(applied / dt),
+            telemetry=telemetry,
+        )
+        law_state, terms = self._law_step(last.law, sample)
+        feedforward_state, added = self._added(last.feedforward, telemetry, t)
         terms = {**terms, **added}
         v = float(sum(terms.values()))
         if not isfinite(v):
-            return waiting, _keep(t, y=y, r=r, u=last_u, held=True)
-        u = self._applied(v, last_u)
-        trace = Trace(t=t, y=y, r=r, e=r - y, v=v, u=u, terms=terms, saturated=u != v, held=False)
-        extra = float(sum(added.values()))
-        return (filter_state, reference_state, law_state, feedforward_state, u, extra, 0.0), trace
+            return self._hold(last, t, y=y, r=r)
+        u = self._applied(v, last.u)
+        dither = added.get("dither", 0.0)
+        spoken = LoopState(
+            filter=filter_state,
+            reference=reference_state,
+            law=law_state,
+            feedforward=feedforward_state,
+            u=u,
+            dither=dither,
+            share=u - float(sum(added.values())),
+            recent=_recent(last.recent, u, dither),
+            applied=0.0,
+            elapsed=0.0,
+        )
+        return spoken, Trace(t=t, y=y, r=r, e=r - y, v=v, u=u, terms=terms, saturated=u != v, held=False)
+
+    def _in_units(self, command: float) -> float:
+        return (command - self.origin) / self.unit
+
+    def _law_step(self, state: State, sample: Sample) -> tuple[State, Terms]:
+        """The law's step with its terms in the actuator's unit."""
+        state, terms = self.law.step(state, sample)
+        if self.unit != 1:
+            terms = {name: self.unit * term for name, term in terms.items()}
+        return state, terms | ({"origin": self.origin} if self.origin else {})
+
+    def _hold(self, last: LoopState, t: int, *, y: float, r: float) -> tuple[LoopState, Trace]:
+        """Wait with the mean of the recent commands, once a control instant is missed."""
+        u, dither, dt = last.u, last.dither, last.elapsed + 1.0
+        if dt >= self.period and last.recent:
+            commands, dithers = zip(*last.recent, strict=True)
+            u, dither = self._applied(_mean(commands), last.u), _mean(dithers)
+        waiting = last._replace(u=u, dither=dither, applied=last.applied + last.u, elapsed=dt)
+        return waiting, self._kept(waiting, t, y=y, r=r, held=True)
+
+    def _kept(self, state: LoopState, t: int, *, y: float, r: float, held: bool) -> Trace:
+        """Trace of an iteration at which the law did not speak."""
+        u, dither = state.u, state.dither
+        terms = {} if self.dither is None else {"kept": u - dither, "dither": dither}
+        return Trace(t=t, y=y, r=r, e=r - y, v=u, u=u, terms=terms, saturated=False, held=held)
 
     def _added(self, state: State, telemetry: Mapping[str, float], t: int) -> tuple[State, Terms]:
         """What joins the law's command: a term for each part that is there."""
@@ -147,9 +243,15 @@ class FeedbackLoop:
         return float(min(max(wanted, last_u - self.slew), last_u + self.slew))
 
 
-def _keep(t: int, *, y: float, r: float, u: float, held: bool) -> Trace:
-    """Trace of an iteration at which the law did not speak."""
-    return Trace(t=t, y=y, r=r, e=r - y, v=u, u=u, terms={}, saturated=False, held=held)
+def _recent(
+    recent: tuple[tuple[float, float], ...], u: float, dither: float
+) -> tuple[tuple[float, float], ...]:
+    return (*recent, (u, dither))[-HOLD_COMMANDS:]
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean; exactly the value where all are the same."""
+    return values[0] + fsum(value - values[0] for value in values) / len(values)
 
 
 def restore(jsonable: Sequence[Any]) -> State:

@@ -90,6 +90,11 @@ class Plant:
         return (*self.a, *self.b, self.drift)
 
     @property
+    def dead_time(self) -> int:
+        """Iterations from a command to the first reading that it moves: ``delay``, and zeros that lead ``b``."""
+        return self.delay + next((j for j, b in enumerate(self.b) if b != 0), len(self.b))
+
+    @property
     def standard_errors(self) -> tuple[float, ...]:
         """Of the parameters, in their order; 0 where they are known exactly."""
         if not self.covariance:

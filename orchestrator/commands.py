@@ -22,6 +22,7 @@ from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.engine_checks import check_installed
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.notices import notices
 from orchestrator.configuration.resolve import Campaign, read_campaign
 from orchestrator.continuing import Earlier, continue_from, narrowed
 from orchestrator.progress import Progress
@@ -57,6 +58,7 @@ def run_campaign(
     check_installed(campaign)
     uri = tracking_uri(campaign)
     _check_tracking(campaign, uri)
+    _print_notices(campaign, console)
     with exclusively(campaign):
         if earlier is not None:
             continue_from(campaign, earlier)
@@ -152,12 +154,18 @@ def validate_campaign(path: Path, overrides: Sequence[str], *, device_gib: float
     for arm in campaign.arms:
         loops = ", ".join(f"{name} ({_loop_line(loop)})" for name, loop in arm.config.loops.items())
         console.print(f"{arm.name}: {arm.method}: {loops or 'no loop'}", highlight=False, soft_wrap=True)
+    _print_notices(campaign, console)
     num_runs = len(campaign.arms) * len(campaign.config.seeds)
     console.print(
         f"{path} is valid: {num_runs} runs of {campaign.arms[0].config.learner.iterations} iterations"
     )
     if device_gib is not None:
         _print_estimates(campaign, device_gib, console)
+
+
+def _print_notices(campaign: Campaign, console: Console) -> None:
+    for notice in notices(campaign.arms):
+        console.print(f"note: {notice}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _print_estimates(campaign: Campaign, device_gib: float, console: Console) -> None:

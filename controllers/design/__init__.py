@@ -4,7 +4,7 @@
 >>> from controllers.plant import Plant
 >>> plant = Plant(coordinates="absolute", a=(1.0,), b=(0.02,), delay=1, drift=-0.004, noise_std=0.01,
 ...               level_nats=0.5)
->>> found = design(plant, SensitivityPeak(ms=1.4), r_nats=0.5, low=-1.0, high=1.0)
+>>> found = design(plant, SensitivityPeak(ms=1.4), r_nats=0.5, low=-2.0, high=2.0)
 >>> round(found.law.bias, 3), found.margins.stable, found.margins.extra_iterations > 0
 (0.2, True, True)
 """

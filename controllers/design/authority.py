@@ -12,7 +12,11 @@ from controllers.design.errors import DesignError
 from controllers.plant import Plant
 
 INTEGRATES = 1e-9
-"""A plant whose memory adds up to 1 less than this has no level of its own."""
+"""A plant whose memory adds up to 1 within this has no level of its own."""
+
+NUM_SIGMA = 2.0
+"""Standard deviations of the command's noise between the holding command and a limit: with 2, noise takes the
+command to a limit one time in twenty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +48,18 @@ class Authority:
 
 
 def authority(
-    plant: Plant, r_nats: float, low: float, high: float, *, command_std: float = 0.0, num_sigma: float = 2.0
+    plant: Plant,
+    r_nats: float,
+    low: float,
+    high: float,
+    *,
+    command_std: float = 0.0,
+    num_sigma: float = NUM_SIGMA,
 ) -> Authority:
     """Whether commands in [low, high] hold the measurement at ``r_nats``.
 
     ``command_std`` is what noise does to the command; ``num_sigma`` of it have to fit between the holding
-    command and the nearer limit (2: a command at a limit one time in twenty).
+    command and the nearer limit.
     """
     if not low <= high:
         raise ValueError(f"low must be <= high = {high}, got {low}")
@@ -73,7 +83,7 @@ def require_authority(
     high: float,
     *,
     command_std: float = 0.0,
-    num_sigma: float = 2.0,
+    num_sigma: float = NUM_SIGMA,
     others: tuple[str, ...] = (),
 ) -> Authority:
     """The authority over ``r_nats``, or a DesignError that says what is missing.
@@ -83,8 +93,8 @@ def require_authority(
     found = authority(plant, r_nats, low, high, command_std=command_std, num_sigma=num_sigma)
     if found.able:
         return found
-    reachable = reachable_range(plant, low, high)
-    cure = f"choose a target in {_interval(reachable)}" if reachable else "lower the learning rate"
+    reachable = reachable_range(plant, low + found.needed_room, high - found.needed_room)
+    cure = f"choose a target in {_interval(*reachable)}" if reachable else "lower the learning rate"
     cure += ", widen the limits" + (f", or use {' or '.join(others)}, which can" if others else "")
     need = f"holding {r_nats:g} nats/token takes a command of {found.holding_command:.4g}"
     if found.room < 0:
@@ -104,13 +114,17 @@ def require_authority(
 def reachable_range(plant: Plant, low: float, high: float) -> tuple[float, float] | None:
     """References that commands in [low, high] hold, lowest and highest [nats/token]; None when there is none.
 
-    An integrating plant holds any level or none: what counts there is drift against push.
+    They are those whose ``Plant.holding_command`` is in [low, high], also for an estimate whose memory adds
+    up to a little more than 1.  A plant that integrates exactly holds any level or none: what counts
+    there is drift against push.
     """
-    rest = 1.0 - sum(plant.a)
-    at_limits = sorted(plant.drift + sum(plant.b) * limit for limit in (low, high))
-    if rest <= INTEGRATES:
+    rest, push = 1.0 - sum(plant.a), sum(plant.b)
+    if not low <= high:
+        return None
+    at_limits = sorted(plant.drift + push * limit for limit in (low, high))
+    if abs(rest) <= INTEGRATES:
         return (0.0, inf) if at_limits[0] <= 0 <= at_limits[1] else None
-    lowest, highest = (value / rest for value in at_limits)
+    lowest, highest = sorted(value / rest for value in at_limits)
     if isnan(lowest) or isnan(highest) or (plant.coordinates != "log" and highest <= 0):
         return None
     top = inf if highest == inf or (plant.coordinates == "log" and highest > 700) else plant.nats(highest)
@@ -123,7 +137,7 @@ def able(
     r_nats: float,
     *,
     command_std: Mapping[str, float] | None = None,
-    num_sigma: float = 2.0,
+    num_sigma: float = NUM_SIGMA,
 ) -> tuple[str, ...]:
     """Names of the actuators that can hold ``r_nats``, most room in units of their range first."""
     deviations = command_std or {}
@@ -150,5 +164,5 @@ def _holding_error(plant: Plant, r_nats: float, holding: float) -> float:
     return sqrt(float(slopes @ np.array(plant.covariance) @ slopes))
 
 
-def _interval(reachable: tuple[float, float]) -> str:
-    return f"[{reachable[0]:.3g}, {reachable[1]:.3g}] nats/token"
+def _interval(lowest: float, highest: float) -> str:
+    return f"[{lowest:.3g}, {highest:.3g}] nats/token"

@@ -8,7 +8,7 @@ from math import inf, isfinite, nan, sqrt
 import numpy as np
 
 from controllers.base import Filter
-from controllers.design.authority import require_authority
+from controllers.design.authority import NUM_SIGMA, require_authority
 from controllers.design.margins import Margins, loop_margins
 from controllers.design.problem import Gains, Problem, Structure
 from controllers.design.response import horizon, minimum_variance, noise_variances, spectral_radius, steps
@@ -76,15 +76,17 @@ def design(
     r_nats: float | None = None,
     low: float = -inf,
     high: float = inf,
-    num_sigma: float = 1.0,
+    num_sigma: float = NUM_SIGMA,
 ) -> Design:
     """The law that answers a specification on a plant, every iteration a control instant (period 1).
 
     ``r_nats`` is the reference it is for, the level of the plant unless given.  The law starts from the
     command that holds it there, and integral action learns the rest.  ``low`` and ``high`` are the limits
     of the command; ``num_sigma`` standard deviations of what noise makes of it have to fit between them and
-    the holding command (1: at a limit one time in six).  Raises DesignError, with the cure, when the specification cannot be met or the limits
-    do not hold the reference.
+    the holding command.
+
+    Raises:
+        DesignError: the specification cannot be met, or the limits do not hold the reference; with the cure.
     """
     r_nats = plant.level_nats if r_nats is None else r_nats
     problem = Problem(plant=plant, structure=structure, filter=filter)
@@ -120,7 +122,6 @@ def promise(plant: Plant, loop: Loop, r_nats: float) -> Promise:
         return Promise(**dict.fromkeys(Promise.__dataclass_fields__, nan))
     answer = steps(loop, horizon(radius))
     output, command = (float(variance) for variance in noise_variances(loop))
-    delay = plant.delay + next(i for i, b in enumerate(plant.b) if b != 0)
     std = plant.noise_std * sqrt(output)
     nats_per_z = {"absolute": 1.0, "relative": plant.level_nats, "log": r_nats}[plant.coordinates]
     return Promise(
@@ -130,7 +131,7 @@ def promise(plant: Plant, loop: Loop, r_nats: float) -> Promise:
         output_std=std,
         output_std_nats=std * nats_per_z,
         command_std=plant.noise_std * sqrt(command),
-        harris_index=output / float(minimum_variance(loop.memory, delay)),
+        harris_index=output / float(minimum_variance(loop.memory, plant.dead_time)),
     )
 
 

@@ -134,13 +134,13 @@ def check_phase(plant: Plant) -> None:
     first, last = sure_sign(plant.b[0], plant.standard_errors[len(plant.a)]), sure_sign(*lasting_push(plant))
     if last < 0:
         raise IdentificationError(
-            f"the command lowers entropy (sum of b is {sum(plant.b):.3g} ± {lasting_push(plant)[1]:.2g}), but a "
-            f"rising command must raise it: turn the actuator's sign, or identify where it acts as it should"
+            f"the command lowers entropy ({described_push(plant)}), but a rising command must raise it: turn "
+            f"the actuator's sign, or identify where it acts as it should"
         )
     if first * last < 0:
         raise IdentificationError(
             f"the estimate is non-minimum-phase: the first push has the wrong sign (b = {plant.b[0]:.3g} ± "
-            f"{plant.standard_errors[len(plant.a)]:.2g} after {plant.delay} iterations, {sum(plant.b):.3g} in all): "
+            f"{plant.standard_errors[len(plant.a)]:.2g} after {plant.delay} iterations, but {described_push(plant)}): "
             f"give the loop a period of {plant.delay + len(plant.b)} iterations, so that it acts on the lasting "
             f"effect, or take another actuator"
         )
@@ -183,10 +183,29 @@ def chow_test(rows: Rows, label: NDArray[np.int64], own_drift: bool) -> float:
 
 
 def lasting_push(plant: Plant) -> tuple[float, float]:
-    """Sum of b and its standard error [unit of z per actuator's unit]."""
-    na, nb = len(plant.a), len(plant.b)
-    block = np.array(plant.covariance)[na : na + nb, na : na + nb]
-    return sum(plant.b), float(np.sqrt(block.sum()))
+    """Slope of z under a unit of command that stays, and its standard error by the delta method.
+
+    slope = Σ_j b_j / Σ_i i·a_i   [unit of z per actuator's unit per iteration]
+
+    On a plant that integrates, a ramp has z_t − z_{t−i} = i·slope, which gives the equation.  Σ b alone is
+    several times as much where noise of the readings is modelled by further a.  A plant with natural
+    regulation begins with about this slope and ends at `Plant.static_gain`; one without memory has Σ b.
+    """
+    a, b = np.array(plant.a), np.array(plant.b)
+    ages = np.arange(1.0, a.size + 1)
+    length = float(ages @ a) if a.size else 1.0
+    slope = float(b.sum()) / length
+    if not plant.covariance:
+        return slope, 0.0
+    gradient = np.concatenate([-slope / length * ages, np.full(b.size, 1 / length)])
+    block = np.array(plant.covariance)[:-1, :-1]
+    return slope, float(np.sqrt(gradient @ block @ gradient))
+
+
+def described_push(plant: Plant) -> str:
+    """``lasting_push`` in words."""
+    slope, error = lasting_push(plant)
+    return f"a unit of command that stays moves z by {slope:.3g} ± {error:.2g} an iteration"
 
 
 def dominant_pole(plant: Plant) -> tuple[float, float]:
@@ -198,6 +217,8 @@ def dominant_pole(plant: Plant) -> tuple[float, float]:
     if abs(slope) < 1e-12 or abs(pole) == 0:
         return float(abs(pole)), float("inf")  # a double pole: no first order
     gradient: Array = np.real(np.conj(pole) * pole ** np.arange(n - 1, -1, -1) / slope) / abs(pole)
+    if not plant.covariance:
+        return float(abs(pole)), 0.0
     block = np.array(plant.covariance)[:n, :n]
     return float(abs(pole)), float(np.sqrt(gradient @ block @ gradient))
 

@@ -39,7 +39,7 @@ class InstrumentCheck:
     """Instruments minus least squares on the same rows, for a then b [standard errors of the difference]."""
 
     push_difference: float
-    """The same for the sum of b, the push of a command that stays."""
+    """The same for the sum of b."""
 
     p_value: float
     """Of all differences together being chance (Hausman)."""

@@ -202,7 +202,7 @@ def _warnings(found: Identification) -> list[str]:
         )
     elif checks.sure_sign(push, error) == 0:
         told.append(
-            f"a command that stays has no effect told from none (sum of b is {push:.3g} ± {error:.2g}): what the "
+            f"a command that stays has no detectable effect ({checks.described_push(plant)}): what the "
             f"actuator does passes, so do not expect it to hold a target against drift"
         )
     if found.whiteness_p < WHITE:

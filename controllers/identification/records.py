@@ -31,7 +31,8 @@ class Record:
     """Command really applied, given once y of the same iteration was read [actuator's unit]."""
 
     dither: Array | None = None
-    """The part of the command known to come from outside of the loop [actuator's unit]; None: none."""
+    """The part of the command known to come from outside of the loop [actuator's unit]; None: none.
+    Where it is nan the loop did not speak, so its last command, and the dither in it, stayed in force."""
 
     iterations: Array | None = None
     """Training iteration of each entry, rising; None counts from 0."""
@@ -41,7 +42,7 @@ class Record:
             raise ValueError("name must not be empty, got ''")
         signals = {"y": _signal("y", self.y), "u": _signal("u", self.u)}
         dither = np.zeros_like(signals["y"]) if self.dither is None else _signal("dither", self.dither)
-        signals["dither"] = np.where(np.isfinite(dither), dither, 0.0)  # held: the loop added none
+        signals["dither"] = _in_force(dither)
         num = signals["y"].size
         own = np.arange(num) if self.iterations is None else self.iterations
         iterations = _signal("iterations", own)
@@ -97,6 +98,13 @@ def mean_level(records: list[Record]) -> float:
     """Mean of all readings [nats/token]."""
     readings = np.concatenate([record.y for record in records])
     return float(np.nanmean(readings))
+
+
+def _in_force(dither: Array) -> Array:
+    """The last known value of each entry; 0 before the first."""
+    last = np.maximum.accumulate(np.where(np.isfinite(dither), np.arange(dither.size), -1))
+    kept: Array = np.where(last >= 0, dither[np.maximum(last, 0)], 0.0)
+    return kept
 
 
 def _signal(name: str, values: ArrayLike) -> Array:

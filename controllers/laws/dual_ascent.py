@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import expm1, inf, isfinite
+from math import expm1, inf, isfinite, sqrt
 from typing import ClassVar, Literal
 
 from controllers.base import Law, Sample, State, Terms
 
 LARGEST_EXPONENT = 500.0
 
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+"""Adam's own, which the common code of SAC leaves as they are."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DualAscent(Law):
     """Integral action alone, used and then updated; the memory is the command really applied.
 
-    linear:  v_k = u_{k−1} + rate · e_{k−1} · dt_k
-    log:     v_k = u_{k−1} · exp(rate · e_{k−1} · dt_k),   that is  ln α ← ln α + rate·e
+    linear:  v_k = u_{k−1} + rate · e_{k−1} · seen_k
+    log:     v_k = u_{k−1} · exp(rate · e_{k−1} · seen_k),   that is  ln α ← ln α + rate·e
 
     Linear is AER (2510.10959, formula reconstructed) and SIREN's adaptive baseline, α ← max(0, α + η·e)
     by a lower limit of 0.  Log is the temperature of SAC in its common code form, whose loss is linear
     in ln α; differentiating α = exp(ln α) exactly would put a further factor α into the step.  Because
     the memory is the applied command, a limit cannot wind it up; published SAC has no limit.
+
+    With ``optimizer`` adam, as in SAC's common code, e is replaced by Adam's direction (1412.6980, algorithm 1)
+
+        m ← β₁ m + (1 − β₁) e,   s ← β₂ s + (1 − β₂) e²,   (m / (1 − β₁ⁿ)) / (√(s / (1 − β₂ⁿ)) + ε)
+
+    whose size is about 1 whatever that of the error: under a constant error of 0.1 a rate of 3e-4 raises the
+    command by 9 % in 300 iterations, a plain step by 1 %.
 
     On a plant that integrates it grows without end (z² − 2z + 1 + c·rate = 0): it needs natural
     regulation stronger than c·rate, or a proportional term, which is ``pid``.
@@ -31,7 +41,7 @@ class DualAscent(Law):
     kind: ClassVar[str] = "dual_ascent"
 
     rate: float
-    """Learning rate of the multiplier [command, or ln command, per nat per iteration]."""
+    """Learning rate of the multiplier [command, or ln command, per nat per iteration; of adam, per iteration]."""
 
     initial: float
     """The command at the first control instant [actuator's unit]."""
@@ -39,7 +49,12 @@ class DualAscent(Law):
     space: Literal["log", "linear"] = "log"
     """``log``: steps multiply, the command stays positive; ``linear``: steps add."""
 
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """``sgd``: steps in proportion to the error; ``adam``: of one size, by the error's recent sign."""
+
     def __post_init__(self) -> None:
+        if self.optimizer not in ("sgd", "adam"):
+            raise ValueError(f"optimizer must be 'sgd' or 'adam', got {self.optimizer!r}")
         if not 0 < self.rate < inf:
             raise ValueError(f"rate must be > 0 and finite, got {self.rate}")
         if self.space not in ("log", "linear"):
@@ -50,13 +65,21 @@ class DualAscent(Law):
             raise ValueError(f"initial must be > 0 in log space, got {self.initial}")
 
     def init(self) -> State:
-        return (0.0, 0.0)
+        """The last direction, whether there was one, and Adam's two moments and steps."""
+        return (0.0, 0.0, 0.0, 0.0, 0.0)
 
     def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
-        last_e, started = state
+        last_direction, started, mean, square, num = state
+        direction = sample.e
+        if self.optimizer == "adam":
+            num += 1.0
+            mean = BETA_1 * mean + (1 - BETA_1) * sample.e
+            square = BETA_2 * square + (1 - BETA_2) * sample.e**2
+            direction = (mean / (1 - BETA_1**num)) / (sqrt(square / (1 - BETA_2**num)) + EPSILON)
+        after = (direction, 1.0, mean, square, num)
         if not started:
-            return (sample.e, 1.0), {"memory": self.initial, "i": 0.0}
-        i = self.rate * last_e * sample.dt
+            return after, {"memory": self.initial, "i": 0.0}
+        i = self.rate * last_direction * sample.seen
         if self.space == "log":
             i = sample.u * expm1(min(i, LARGEST_EXPONENT))
-        return (sample.e, 1.0), {"memory": sample.u, "i": i}
+        return after, {"memory": sample.u, "i": i}

@@ -14,7 +14,9 @@ from controllers.coordinates import COORDINATES, Coordinates, error_in
 class PID(Law):
     """v_k = bias + kp·e_k + I_k − kd·(y_k − y_{k−1}) / dt_k
 
-    I_0 = 0,   I_k = I_{k−1} + ki·e_{k−1}·dt_k + tracking·(u_{k−1} − v_{k−1})
+    I_0 = 0,   I_k = I_{k−1} + ki·e_{k−1}·seen_k + tracking·(u_{k−1} − v_{k−1})
+
+    seen_k is dt_k without the iterations that the loop held: one reading says nothing about a gap.
 
     EntroPIC (2511.15248) is kp = 1, ki = 0.01, tracking = 0, limits [−1, 1]; as in its code the
     integral is advanced after use, so I_k holds the errors up to k − 1.  Its error has the opposite
@@ -85,7 +87,7 @@ class PID(Law):
             before = error_in(self.error, r=sample.r, y=last_y)
             d = self.kd * (e - before) / sample.dt
             if self.ki > 0:
-                integral += self.ki * last_e * sample.dt + self.tracking * (sample.u - last_v)
+                integral += self.ki * last_e * sample.seen + self.tracking * (sample.u - last_v)
         elif self.bumpless:
             integral = sample.u - self.bias - p
         terms = {"bias": self.bias, "p": p, "i": integral, "d": d}

@@ -29,9 +29,9 @@ class ScheduledPID(Law):
     ``log``, which has it built in and wants β = 0.  y is noisy, and so are gains that follow it: filter
     the sensor, or prefer ``log``.
 
-    Of what the limits cut off, the integral is only relieved of as much as there would be at the reference
-    gains: in the warm-up of a learning rate gains are large, the limits cut most of p, and an integral
-    that took all of it would still fight the error when the gains have come down.
+    While a limit cuts the command, the integral goes by the reference gains, in what it gathers and in what
+    anti-windup takes out of it: in the warm-up of a learning rate gains are large and the limits cut most
+    of p, and an integral scaled with them would be far off when the gains have come down.
 
     What the schedule knows it knows beforehand; ``self_tuning`` finds out.
     """
@@ -53,11 +53,11 @@ class ScheduledPID(Law):
     level_exponent: float = 0.0
     """β: −1 for gains inversely proportional to entropy, 0 for gains that do not look at it."""
 
-    factor_low: float = 0.1
+    factor_low: float = 1e-3
     """Least factor on the gains, above 0 and at most 1."""
 
-    factor_high: float = 10.0
-    """Largest factor on the gains, 1 at least."""
+    factor_high: float = 1e3
+    """Largest factor on the gains, 1 at least.  A rate of 1e-6 under gains found at 3e-4 takes 300."""
 
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate_reference < inf:
@@ -85,10 +85,12 @@ class ScheduledPID(Law):
 
     def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
         (own, last_factor), factor, pid = state, self.factor(sample), self.pid
+        _, last_e, _, last_v, _ = own
+        cut = last_factor > 1.0 and (last_v - sample.u) * last_e > 0
         scaled = replace(
             pid,
             kp=pid.kp * factor,
-            ki=pid.ki * factor,
+            ki=pid.ki if cut else pid.ki * factor,
             kd=pid.kd * factor,
             tracking=pid.tracking / max(1.0, last_factor),
         )

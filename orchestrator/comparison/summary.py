@@ -18,6 +18,7 @@ import numpy as np
 
 from controllers.entropy_law import predict_rest
 from controllers.harris import harris_index
+from controllers.plant import Plant
 from controllers.quality import hold_error, mean, rmse_nats, settling_iteration, tail
 from orchestrator.storage.run_data import (
     Arm,
@@ -79,6 +80,7 @@ class Summary:
     settling: Estimate  # iterations until the measurement stays within 10 % of the setpoint
     saturation: Estimate  # share of iterations with the command at a limit of the loop or of its law
     harris: Estimate  # mean square error over the least that noise and delay allow, last half
+    dead_time: int | None  # iterations, of the plant that the main loop names; None: 1 was assumed for harris
     band: tuple[float, float] | None  # nats/token, where the reference is a range and no setpoint
     inside: Estimate  # share of the last quarter's readings in the band
     change_correlation: Estimate  # between the predicted and the measured change of entropy, over iterations
@@ -115,6 +117,7 @@ def summarise(arm: Arm) -> Summary:
         settling=over_seeds(settling),
         saturation=over_seeds(saturation),
         harris=over_seeds(harris),
+        dead_time=dead_time(arm.runs[0]) if arm.runs else None,
         band=band(arm.runs[0]) if arm.runs else None,
         inside=over_seeds(inside_band),
         change_correlation=over_seeds(change_correlation),
@@ -146,11 +149,16 @@ def saturation(run: Run) -> float:
 
 
 def harris(run: Run) -> float:
-    """Harris index about the setpoint, with the delay of the loop's plant where it names one, else 1."""
+    """Harris index about the setpoint, with the dead time of the loop's plant where it names one, else 1."""
     if band(run) is not None or not np.isfinite(setpoint(run)).any():
         return nan
-    plant = _main_settings(run).get("plant") or {}
-    return harris_index(sensed(run), setpoint(run), int(plant.get("delay", 1)))
+    return harris_index(sensed(run), setpoint(run), dead_time(run) or 1)
+
+
+def dead_time(run: Run) -> int | None:
+    """Iterations from a command to its first effect, by the plant that the main loop was designed for."""
+    plant = _main_settings(run).get("plant")
+    return Plant(**plant).dead_time if plant else None
 
 
 def band(run: Run) -> tuple[float, float] | None:

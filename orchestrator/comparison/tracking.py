@@ -34,6 +34,7 @@ class Tracking:
     effort: Estimate  # path length of the command [actuator's unit]
     saturation: Estimate  # share of iterations
     harris: Estimate  # mean square error over the least that noise and delay allow, last half
+    dead_time: int | None  # iterations, that harris goes by; None: 1 was assumed
 
 
 def tracking(arm: Arm, summary: Summary) -> Tracking:
@@ -50,6 +51,7 @@ def tracking(arm: Arm, summary: Summary) -> Tracking:
         effort=Estimate(tuple(effort(run.train.get(f"loop/{run.main_loop}/u")) for run in arm.done)),
         saturation=summary.saturation,
         harris=summary.harris,
+        dead_time=summary.dead_time,
     )
 
 

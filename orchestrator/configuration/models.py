@@ -16,6 +16,7 @@ from controllers.dither import DITHERS
 from controllers.feedforward import FEEDFORWARDS
 from controllers.filters import FILTERS, Hold
 from controllers.laws import LAWS
+from controllers.laws.open_loop import OpenLoop
 from controllers.laws.pid import PID
 from controllers.loop import FeedbackLoop
 from controllers.plant import Plant
@@ -168,6 +169,10 @@ class LoopConfig(Strict):
     """A known movement added to the command, from which `entrostat identify` learns the plant."""
     limits: tuple[float, float] | None = None
     """Lowest and highest command; null takes the actuator's whole range."""
+    gains_range: PositiveFloat | None = None
+    """Range that the law's settings are for: the larger distance from neutral to a limit [actuator's unit].  On
+    limits with another range, or another actuator, the law's command is scaled to it, so that its settings keep
+    their meaning.  null: they are in the actuator's unit, as the value of an open loop always is."""
     slew: PositiveFloat | None = None
     """Largest change of the command in one iteration; null is unlimited."""
     dead_band_nats: Annotated[float, Field(ge=0)] = 0.0
@@ -175,6 +180,14 @@ class LoopConfig(Strict):
     """Iterations between two commands."""
     plant: Annotated[Plant, section(Plant)] | None = None
     """What the gains were designed for; changes no result, the report predicts with it."""
+
+    @model_validator(mode="after")
+    def _range_has_gains(self) -> LoopConfig:
+        if self.gains_range is not None and self.plant is not None:
+            raise ValueError(
+                "gains_range: gains designed for a plant are in the actuator's unit, as the plant is; leave it out"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -184,10 +197,23 @@ class LoopConfig(Strict):
         sensor = loop.get("sensor", "entropy")
         return loop | {"sensor": f"{DOMAIN}{loop['domain']}" if sensor == "entropy" else sensor}
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest command [actuator's unit]."""
+        return self.limits or (self.actuator.command.low, self.actuator.command.high)
+
+    @property
+    def unit(self) -> float:
+        """Command that the law counts as 1 [actuator's unit]."""
+        if self.gains_range is None or isinstance(self.law, OpenLoop):
+            return 1.0
+        (low, high), neutral = self.bounds, self.actuator.command.neutral
+        return max(high - neutral, neutral - low) / self.gains_range
+
     def build(self) -> FeedbackLoop:
         """The loop on plain floats that the controller layer runs."""
         command = self.actuator.command
-        low, high = self.limits or (command.low, command.high)
+        low, high = self.bounds
         return FeedbackLoop(
             sensor=self.sensor,
             filter=self.filter,
@@ -197,6 +223,8 @@ class LoopConfig(Strict):
             low=low,
             high=high,
             neutral=command.neutral,
+            unit=self.unit,
+            origin=0.0 if self.gains_range is None or isinstance(self.law, OpenLoop) else command.neutral,
             feedforward=self.feedforward,
             dither=self.dither,
             slew=self.slew or float("inf"),

@@ -23,6 +23,7 @@ from controllers.design import (
     robust_design,
     robustness,
 )
+from controllers.design.authority import NUM_SIGMA
 from controllers.design.problem import Structure
 from orchestrator.configuration.errors import ConfigError, named, refusing
 from orchestrator.engineering.curves import Analysis
@@ -33,9 +34,6 @@ from orchestrator.engineering.preset import preset, preset_text, reference_for
 from orchestrator.engineering.sources import tracking_of
 from orchestrator.engineering.tracking import log_run
 from orchestrator.storage.outputs import require_name
-
-NUM_SIGMA = 2.0
-"""Standard deviations of the command that have to fit inside of the limits, as in `controllers.design`."""
 
 GOALS = "--settling N, --ms X, --time-constant T or --minimum-variance"
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from controllers.coordinates import Coordinates
 from controllers.identification import Identification, IdentificationError, Record, prediction
 from controllers.identification import identify as identify_plant
-from controllers.identification.checks import dominant_pole
+from controllers.identification.checks import dominant_pole, lasting_push
 from controllers.plant import Plant
 from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.parts import to_plain
@@ -156,6 +156,7 @@ def plant_file(plant: Plant, chosen: Chosen, seen: Sequence[Signals], skipped: i
 def table(found: Identification, chosen: Chosen, skipped: int) -> list[tuple[str, str]]:
     """What was found and how far it can be trusted, in that order."""
     plant = found.plant
+    slope, slope_error = lasting_push(plant)
     names = [f"a_{i + 1}" for i in range(len(plant.a))] + [f"b_{j}" for j in range(len(plant.b))] + ["drift"]
     values = zip(names, plant.parameters, plant.standard_errors, strict=True)
     return [
@@ -167,6 +168,10 @@ def table(found: Identification, chosen: Chosen, skipped: int) -> list[tuple[str
         *((name, f"{value:.4g} ± {error:.2g}") for name, value, error in values),
         ("orders by BIC", _orders(found)),
         ("memory", _memory(plant)),
+        (
+            "push of a command that stays",
+            f"{slope:.3g} ± {slope_error:.2g} an iteration, per unit of command",
+        ),
         ("drift at u = 0", f"{_percent(plant, _drift_at_level(plant))} of the level an iteration"),
         ("command that holds the level", f"{plant.holding_command(plant.level_nats):.3g}"),
         ("noise", f"{_percent(plant, plant.noise_std)} of the level an iteration"),
@@ -190,6 +195,8 @@ def metrics(found: Identification) -> dict[str, float]:
     values |= {f"b_{j}": value for j, value in enumerate(plant.b)}
     return {
         **{f"plant/{name}": value for name, value in values.items()},
+        "plant/lasting_push": lasting_push(plant)[0],
+        "plant/lasting_push_error": lasting_push(plant)[1],
         "plant/drift": plant.drift,
         "plant/noise_std": plant.noise_std,
         "plant/level_nats": plant.level_nats,

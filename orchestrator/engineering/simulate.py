@@ -87,7 +87,7 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
                 high=loop.high,
                 tolerance_fraction=SETTLING_TOLERANCE,
                 settling_window=SETTLING_WINDOW,
-                delay=plant.delay,
+                delay=plant.dead_time,
             )
             for y, r, u in zip(predicted.y, predicted.r, predicted.u, strict=True)
         ]

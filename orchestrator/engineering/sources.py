@@ -77,7 +77,7 @@ class Signals:
     r: Array
     """Reference [nats/token]."""
     dither: Array
-    """The dither's share of the command; 0 where the loop has none [actuator's unit]."""
+    """The dither's share of the command; 0 where the loop has none, nan where it said none [actuator's unit]."""
 
 
 def tracking_of(folder: Path, campaign: str, uri: str | None) -> str:
@@ -201,7 +201,7 @@ def signals(run: Run, loop: str, config: LoopConfig) -> Signals:
         y=y,
         u=column(f"loop/{loop}/u"),
         r=column(f"loop/{loop}/r"),
-        dither=_held(dither) if config.dither is not None else np.zeros(steps.shape),
+        dither=dither if config.dither is not None else np.zeros(steps.shape),
     )
 
 
@@ -217,13 +217,6 @@ def first_change(config: Mapping[str, Any]) -> int | None:
     """The iteration at which a phase of the run makes it another plant; None where none does."""
     starts = [int(phase.get("start", 0)) for phase in config.get("phases") or ()]
     return min((start for start in starts if start > 0), default=None)
-
-
-def _held(term: Array) -> Array:
-    """Between control instants and while the loop holds, the command and its dither stay."""
-    last = np.maximum.accumulate(np.where(np.isfinite(term), np.arange(term.size), -1))
-    held: Array = np.where(last >= 0, term[np.maximum(last, 0)], 0.0)
-    return held
 
 
 def _only_dithered_arm(name: str, arms: Mapping[str, Arm]) -> str:

@@ -11,6 +11,11 @@ from orchestrator.storage.run_data import Run
 
 NONE = "–"
 
+HARRIS = (
+    "mean square error of the last half over the least that any law could leave, given noise and the delay in "
+    "brackets, which is that of the plant that the loop names; 1 is perfect"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -72,11 +77,19 @@ def columns(summaries: Sequence[Summary]) -> list[Column]:
         ),
         Column(
             "Harris index",
-            "mean square error of the last half over the least that any law could leave, given noise and delay; 1 is perfect",
-            lambda s: number(s.harris, 2 if s.harris.mean < 100 else 0),
+            HARRIS,
+            lambda s: harris(s.harris, s.dead_time),
             lambda s: s.harris,
         ),
     ]
+
+
+def harris(estimate: Estimate, dead_time: int | None) -> str:
+    """The index with the delay that it goes by."""
+    if not estimate.num:
+        return NONE
+    text = number(estimate, 2 if estimate.mean < 100 else 0)
+    return f"{text} (delay {dead_time})" if dead_time else f"{text} (delay 1 assumed)"
 
 
 def number(estimate: Estimate, digits: int = 3, *, spread: bool = True) -> str:

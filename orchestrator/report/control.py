@@ -106,7 +106,8 @@ def table(loops: Sequence[Designed]) -> list[tuple[str, list[str]]]:
     for name, field in _AGREEMENT:
         rows.append((name, [_as_promised(each.agreement, field) for each in loops]))
     measured = [
-        [quality(run, each.loop, each.config, each.plant.delay) for run in each.arm.shown] for each in loops
+        [quality(run, each.loop, each.config, each.plant.dead_time) for run in each.arm.shown]
+        for each in loops
     ]
     predicted = [_predicted_quality(each) for each in loops]
     for name, field, digits in _QUALITY:
@@ -225,7 +226,7 @@ def _predicted_quality(each: Designed) -> list[Quality]:
             high=built.high,
             tolerance_fraction=SETTLING_TOLERANCE,
             settling_window=SETTLING_WINDOW,
-            delay=each.plant.delay,
+            delay=each.plant.dead_time,
         )
         for y, r, u in zip(each.prediction.y, each.prediction.r, each.prediction.u, strict=True)
     ]

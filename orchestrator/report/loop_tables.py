@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.comparison import Estimate
 from orchestrator.comparison.whole import Comparison
-from orchestrator.report.cells import NONE, number, percent
+from orchestrator.report.cells import HARRIS, NONE, harris, number, percent
 from orchestrator.report.table import Cell, Head, Table
 
 
@@ -22,7 +22,7 @@ def tracking(comparison: Comparison) -> Table:
                 Cell(_of_seeds(each.settling, "never"), each.settling.mean),
                 Cell(number(each.effort, 1), each.effort.mean),
                 Cell(percent(each.saturation), each.saturation.mean),
-                Cell(number(each.harris, 2 if each.harris.mean < 10 else 0), each.harris.mean),
+                Cell(harris(each.harris, each.dead_time), each.harris.mean),
             ),
         )
         for each in comparison.tracking
@@ -37,7 +37,7 @@ def tracking(comparison: Comparison) -> Table:
         Head("settling", "iterations until the mean of five readings stays within 10 %"),
         Head("effort", "path length of the command, in the actuator’s unit"),
         Head("at limit", "saturation: share of iterations with the command at a limit"),
-        Head("Harris index", "mean square error of the last half over the least that noise and delay allow"),
+        Head("Harris index", HARRIS),
     )
     return Table(
         name="tracking",

@@ -61,7 +61,8 @@ class EntropyControl(Callback):
         return traces
 
     def state_dict(self) -> dict[str, Any]:
-        return {"loops": self._state, "commands": self._commands}
+        # plain tuples: a checkpoint is read without running code, so it must name no class of ours
+        return {"loops": restore(self._state), "commands": self._commands}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._state = restore(state_dict["loops"])

@@ -12,10 +12,11 @@ from orchestrator.tuning.objectives import SeedRecord
 class Followed:
     """Reads along in the folder of a run, which another process writes, truncates or has not made yet."""
 
-    def __init__(self, folder: RunFolder, loop: str, sensor: str) -> None:
+    def __init__(self, folder: RunFolder, loop: str, sensor: str, dead_time: int = 1) -> None:
         self._tail = Tail(folder.metrics_path)
         self._loop = loop
         self._sensor = sensor
+        self._dead_time = dead_time
         self._train: list[Record] = []
         self._exams: list[Record] = []
 
@@ -43,6 +44,7 @@ class Followed:
             reading=_column(train, self._sensor),
             r=_column(train, f"loop/{self._loop}/r"),
             u=_column(train, f"loop/{self._loop}/u"),
+            dead_time=self._dead_time,
             reward=_column(train, "reward"),
             exams={name: _points(exams, name) for name in names},
         )

@@ -35,6 +35,8 @@ class SeedRecord:
     """Setpoint [nats/token]."""
     u: Array
     """Command [actuator's unit]."""
+    dead_time: int = 1
+    """Iterations from a command to its first effect, of the plant that the loop names; 1 without one."""
     reward: Array = field(default_factory=lambda: np.array([]))
     """Mean reward of the training responses; empty for a simulated run."""
     exams: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
@@ -160,8 +162,9 @@ _FIXED: dict[str, Objective] = {
         _tracking(
             "harris_index",
             "–",
-            "mean squared error of the last half over the least that noise and delay allow; 1 is best",
-            lambda record: harris_index(record.reading, record.r),
+            "mean squared error of the last half over the least that noise and the plant's delay allow (delay 1 where "
+            "the loop names no plant); 1 is best",
+            lambda record: harris_index(record.reading, record.r, record.dead_time),
         ),
         Objective(
             name="effort",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from controllers.laws.pid import PID
 from controllers.plant import Plant
 from orchestrator.configuration.models import LoopConfig
@@ -22,4 +24,5 @@ def sensitivity(loop: LoopConfig, plant: Plant) -> float:
     from controllers.design.transfer import close_law
 
     assert isinstance(loop.law, PID)
+    plant = replace(plant, b=tuple(b * loop.unit for b in plant.b))  # per what the law counts as 1
     return float(sensitivity_peak(close_law(plant, loop.law, loop.filter)).max())

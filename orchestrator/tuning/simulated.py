@@ -38,7 +38,12 @@ def judge(study: Study, candidates: Sequence[Params]) -> list[Verdict]:
     verdicts = []
     for c, loop in enumerate(loops):
         records = [
-            SeedRecord(reading=simulated.y[c, s], r=simulated.r[c, s], u=simulated.u[c, s])
+            SeedRecord(
+                reading=simulated.y[c, s],
+                r=simulated.r[c, s],
+                u=simulated.u[c, s],
+                dead_time=start.plant.dead_time,
+            )
             for s in range(settings.seeds)
         ]
         found = verdict(records, study.simulated_objectives, constraints)

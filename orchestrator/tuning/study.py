@@ -45,6 +45,14 @@ class Study:
     """None where no plant is known."""
 
     @property
+    def dead_time(self) -> int:
+        """Iterations from a command to its first effect, of the plant that is known; 1 without one."""
+        loop = self.arm.config.loops.get(self.loop)
+        plant = loop.plant if loop is not None else None
+        plant = plant or (self.start.plant if self.start else None)
+        return plant.dead_time if plant else 1
+
+    @property
     def objectives(self) -> tuple[Objective, ...]:
         """What trained trials are judged by."""
         return tuple(objective(name) for name in self.config.objectives)

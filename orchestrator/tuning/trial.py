@@ -130,7 +130,8 @@ class TrainedTrial:
     def _follow(self, seed: int) -> Followed:
         loop = self._arm.config.loops.get(self._study.loop)
         sensor = loop.sensor if loop is not None else "entropy"
-        return Followed(self._folder.run(self._arm.name, seed), self._study.loop, sensor)
+        folder = self._folder.run(self._arm.name, seed)
+        return Followed(folder, self._study.loop, sensor, self._study.dead_time)
 
     def _train(self, seed: int, followed: Followed) -> None:
         """One seed, in a process of its own; what is done already is not done again."""

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from controllers import PID, Cascade, FeedbackLoop, IntegratingPlant, restore, simulate
 
 CASCADE = Cascade(
-    initial_nats=0.5, low_nats=0.2, high_nats=1.0, gain=2.0, relaxation=0.05, period=4, slew=0.5
+    initial_nats=0.5,
+    low_nats=0.2,
+    high_nats=1.0,
+    gain=2.0,
+    relaxation=0.05,
+    period=4,
+    slew=0.5,
+    significance=0.0,
 )
 
 
@@ -94,6 +101,58 @@ def test_noise_of_the_move_is_what_the_docstring_says():
     assert moves.std() == pytest.approx(0.03 * (12 / 20) ** 0.5, rel=0.1)
 
 
+def test_the_noise_of_a_flat_pass_rate_moves_nothing():
+    """The fault: with nothing to gain the setpoint wandered from 0.2 to between 0.03 and 0.24."""
+    wandering = Cascade(
+        initial_nats=0.2, low_nats=0.01, high_nats=2.0, gain=5.0, relaxation=0.0, period=20, significance=0.0
+    )
+    tested = replace(wandering, significance=2.0)
+    rng = np.random.default_rng(1)
+    flat = 0.5 + 0.03 * rng.normal(size=(40, 400))
+    before, after = (
+        np.array([np.log(setpoints(cascade, rates)[-1] / 0.2) for rates in flat])
+        for cascade in (wandering, tested)
+    )
+    assert before.std() > 0.35
+    assert after.std() < before.std() / 1.8
+    moved = np.concatenate([steps(tested, rates) for rates in flat])
+    assert np.mean(moved != 0) < 0.1  # of two standard errors with 18 degrees of freedom: 0.06
+
+
+def test_a_rise_above_the_noise_moves_it_as_before():
+    rng = np.random.default_rng(2)
+    cascade = replace(CASCADE, gain=1.0, relaxation=0.0, period=20, slew=9.0, high_nats=1e9)
+    rates = 0.02 * np.arange(21) + 0.01 * rng.normal(size=21)
+    assert steps(replace(cascade, significance=2.0), rates) == pytest.approx(steps(cascade, rates))
+    assert steps(cascade, rates) == pytest.approx([0.4], abs=0.03)
+
+
+def test_the_threshold_is_the_standard_error_of_the_slope():
+    from scipy.stats import linregress
+
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        rates = rng.normal(size=8)
+        line = linregress(range(8), rates)
+        t = abs(line.slope / line.stderr)
+        cascade = replace(
+            CASCADE, gain=1.0, relaxation=0.0, period=8, slew=99.0, low_nats=1e-9, high_nats=1e9
+        )
+        moved = [
+            steps(replace(cascade, significance=significance), [*rates, 0.0])[0]
+            for significance in (0.999 * t, 1.001 * t)
+        ]
+        assert moved == pytest.approx([8 * line.slope, 0.0])
+
+
+def test_a_perfect_line_and_two_readings():
+    assert steps(replace(CASCADE, significance=2.0), [0.1, 0.12, 0.14, 0.16, 0.5]) == pytest.approx([0.11])
+    # two readings of a period that was held otherwise are no evidence
+    assert setpoints(replace(CASCADE, significance=2.0), [0.1, 0.9, 0.9], [0, 3, 4])[-1] == pytest.approx(
+        0.5 * np.exp(-0.05)
+    )
+
+
 def test_state_survives_json_in_the_middle_of_a_period():
     rates = [0.1, 0.3, 0.2, 0.5, 0.4, 0.1, 0.6]
     state = CASCADE.init()
@@ -149,6 +208,11 @@ def test_without_its_reading_the_loop_holds():
         ({"gain": -1.0}, "gain must be >= 0 and finite, got -1.0"),
         ({"relaxation": nan}, "relaxation must be >= 0 and finite, got nan"),
         ({"period": 1}, "period must be >= 2, got 1"),
+        ({"significance": -1.0}, "significance must be >= 0 and finite, got -1.0"),
+        (
+            {"significance": 2.0, "period": 2},
+            "period must be >= 3 to tell a slope from noise (significance 2.0), got 2",
+        ),
         ({"slew": 0.0}, "slew must be > 0 and finite, got 0.0"),
         ({"reading": ""}, "reading must be a name, got ''"),
     ],

@@ -1,5 +1,6 @@
 import json
-from dataclasses import replace
+import random
+from dataclasses import fields, replace
 from math import inf, isfinite, isnan, nan
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from controllers import (
     EMA,
     PID,
+    PRBS,
     Constant,
     DualAscent,
     FeedbackLoop,
@@ -99,12 +101,89 @@ def test_before_the_first_good_reading_the_neutral_command_stands():
     assert commands(loop, [None, nan]) == [0.7, 0.7]
 
 
-def test_a_gap_counts_in_the_next_dt():
-    # e = 0.2 stood through the two lost readings: i = 0.1·0.2·3
-    traces = run(LOOP, [0.3, None, nan, 0.5])
-    assert traces[-1].terms["i"] == pytest.approx(0.06)
-    # and no more than once
-    assert run(LOOP, [0.3, None, nan, 0.5, 0.5])[-1].terms["i"] == pytest.approx(0.06)
+def test_a_gap_is_not_integrated():
+    # e = 0.2 was read once, so it counts once, however long nothing was read: i = 0.1·0.2
+    for gap in (1, 2, 10, 1000):
+        traces = run(LOOP, [0.3, *[None] * gap, 0.5, 0.5])
+        assert traces[-2].terms["i"] == traces[-1].terms["i"] == pytest.approx(0.02)
+
+
+def test_a_hold_keeps_the_mean_of_the_last_ten_commands():
+    loop = replace(LOOP, law=PID(kp=1.0, ki=0.0))
+    # twelve readings with noise around 0.3: commands 0.2 ± 0.1, ending with the largest
+    noise = [0.1, -0.1, 0.05, -0.05, 0.02, -0.02, 0.08, -0.08, 0.04, -0.04, -0.1, 0.1]
+    traces = run(loop, [*(0.3 - n for n in noise), *[None] * 5, 0.3])
+    assert traces[11].u == pytest.approx(0.3)
+    mean = 0.2 + sum(noise[2:]) / 10
+    assert [trace.u for trace in traces[12:17]] == pytest.approx([mean] * 5)
+    assert all(trace.held and trace.v == trace.u and not trace.saturated for trace in traces[12:17])
+    assert traces[17].u == pytest.approx(0.2)
+
+
+def test_a_hold_after_three_commands_keeps_their_mean_and_goes_there_no_faster_than_the_slew():
+    loop = replace(LOOP, law=PID(kp=1.0, ki=0.0))
+    assert commands(loop, [0.4, 0.3, 0.1, None, None]) == pytest.approx([0.1, 0.2, 0.4, 0.7 / 3, 0.7 / 3])
+    slow = replace(loop, slew=0.1)
+    assert commands(slow, [0.4, 0.3, 0.1, None, nan]) == pytest.approx([0.1, 0.2, 0.3, 0.2, 0.2])
+
+
+def test_a_hold_before_an_instant_changes_no_command():
+    loop = replace(LOOP, law=PID(kp=1.0, ki=0.0), period=3)
+    traces = run(loop, [0.4, 0.3, None, 0.1, None, 0.3, None, 0.3])
+    # the instant at t = 6 is missed: the mean of 0.1, 0.1, 0.4 and 0.4 is kept until the next reading
+    assert [trace.u for trace in traces] == pytest.approx([0.1, 0.1, 0.1, 0.4, 0.4, 0.4, 0.25, 0.2])
+    assert [trace.held for trace in traces] == [False, False, True, False, True, False, True, False]
+
+
+def test_after_a_long_hold_a_pi_goes_on_where_it_was():
+    # An integrator that drift pulls down by 0.01 an iteration: the command that holds it is 0.2.  Readings
+    # have noise, and the last one before the gap has much of it.
+    loop = replace(LOOP, law=PID(kp=2.0, ki=0.05))
+    rng, z, state, us = random.Random(0), 0.5, loop.init(), []
+    for t in range(160):
+        noise = -0.15 if t == 139 else rng.gauss(0, 0.02)
+        state, trace = loop.step(state, {} if 140 <= t < 150 else {"entropy": z + noise}, t)
+        z += 0.05 * trace.u - 0.01
+        us.append(trace.u)
+    settled = sum(us[100:139]) / 39
+    assert settled == pytest.approx(0.2, abs=0.02)
+    assert us[139] > 0.45
+    assert us[140:150] == pytest.approx([us[140]] * 10)
+    assert us[145] == pytest.approx(0.2, abs=0.06)  # a tenth of the outlier's 0.3, and noise
+    assert us[150] == pytest.approx(0.2, abs=0.12)  # one error over the whole gap made it 0.3 more
+
+
+@pytest.mark.parametrize("law", [PID(kp=1.0, ki=0.1), DualAscent(rate=0.1, space="linear", initial=0.2)])
+def test_a_law_is_shown_what_was_lost_and_what_was_applied(law):
+    seen = []
+
+    class Spy(type(law)):
+        def step(self, state, sample):
+            seen.append(sample)
+            return super().step(state, sample)
+
+    loop = replace(LOOP, law=Spy(**{field.name: getattr(law, field.name) for field in fields(law)}), period=2)
+    traces = run(loop, [0.3, 0.3, None, None, 0.4, 0.4, 0.4])
+    assert [(sample.t, sample.dt, sample.lost, sample.seen) for sample in seen] == [
+        (0, 2.0, 0.0, 2.0),
+        (4, 4.0, 2.0, 2.0),
+        (6, 2.0, 0.0, 2.0),
+    ]
+    us = [trace.u for trace in traces]
+    assert [sample.applied for sample in seen] == pytest.approx([0.0, sum(us[:4]) / 4, sum(us[4:6]) / 2])
+    assert [sample.u for sample in seen] == pytest.approx([0.0, us[0], us[4]])
+
+
+def test_the_dither_in_force_is_in_every_trace():
+    dither = PRBS(amplitude=0.1, hold=1)
+    loop = replace(LOOP, law=OpenLoop(value=0.3), period=2, dither=dither)
+    traces = run(loop, [0.5, 0.5, 0.5, 0.5, None, 0.5])
+    assert [trace.held for trace in traces] == [False] * 4 + [True, False]
+    first, second = dither.value(0), dither.value(2)
+    expected = [first, first, second, second, (2 * first + 2 * second) / 4, dither.value(5)]
+    assert [trace.terms["dither"] for trace in traces] == pytest.approx(expected)
+    assert all(sum(trace.terms.values()) == pytest.approx(trace.u) for trace in traces)
+    assert [trace.u - trace.terms["dither"] for trace in traces] == pytest.approx([0.3] * 6)
 
 
 def test_a_command_that_is_not_finite_holds():
@@ -131,7 +210,7 @@ def test_a_control_instant_without_reading_is_made_up_for():
     loop = replace(LOOP, period=2)
     traces = run(loop, [0.4, 0.4, None, 0.4, 0.4, 0.4])
     assert [bool(trace.terms) for trace in traces] == [True, False, False, True, False, True]
-    assert traces[3].terms["i"] == pytest.approx(0.03)  # 0.1·0.1 over 3 iterations
+    assert traces[3].terms["i"] == pytest.approx(0.02)  # 0.1·0.1 over the period; the third is lost
 
 
 def test_bumpless_start_has_no_kick():

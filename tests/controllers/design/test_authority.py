@@ -46,6 +46,38 @@ def test_noise_needs_room(make):
         require_authority(make(), 0.5, 0.0, 1.0, command_std=0.11)
 
 
+@pytest.mark.parametrize("memory", [0.9, 0.99, 1.012, 1.2])
+@pytest.mark.parametrize("command_std", [0.0, 0.1, 0.3])
+def test_the_range_that_a_refusal_names_is_what_would_be_taken(make, memory, command_std):
+    """Also of an estimate whose pole is a little above 1, and with the room that noise needs."""
+    plant = make(a=(memory,), drift=-0.02)
+    targets = np.exp(np.linspace(-8, 8, 33))
+    margin = 2 * command_std
+    inside = reachable_range(plant, -1.0 + margin, 1.0 - margin)
+    for target in targets:
+        able = authority(plant, target, -1.0, 1.0, command_std=command_std).able
+        assert able == (inside is not None and inside[0] <= target <= inside[1]), target
+        if not able:
+            with pytest.raises(DesignError) as refusal:
+                require_authority(plant, target, -1.0, 1.0, command_std=command_std)
+            if inside is not None:
+                assert f"choose a target in [{inside[0]:.3g}, {inside[1]:.3g}] nats/token" in str(
+                    refusal.value
+                )
+
+
+def test_one_number_says_how_much_room_noise_needs():
+    from inspect import signature
+
+    from controllers.design import design
+    from controllers.design.authority import NUM_SIGMA
+    from orchestrator.engineering import design as command
+
+    assert command.NUM_SIGMA is NUM_SIGMA
+    for function in (authority, require_authority, able, design):
+        assert signature(function).parameters["num_sigma"].default == NUM_SIGMA == 2.0
+
+
 def test_names_the_actuators_that_could(make):
     plants = {
         "bonus": make(drift=-0.2),

@@ -15,7 +15,11 @@ def test_limits_that_do_not_hold_the_reference_are_refused(make):
     assert design(make(), restless).promise.command_std > 0.2  # the room between 0 and 0.2
     with pytest.raises(DesignError, match="to spare for noise"):
         design(make(), restless, low=0.0, high=1.0)
-    assert design(make(), calm, low=0.0, high=1.0).promise.command_std <= 0.18
+    with pytest.raises(
+        DesignError, match=r"with 0\.36 to spare for noise"
+    ):  # two standard deviations, as it says
+        design(make(), calm, low=0.0, high=1.0)
+    assert design(make(), calm, low=0.0, high=1.0, num_sigma=1.0).promise.command_std <= 0.18
     with pytest.raises(DesignError, match="to spare for noise"):
         design(make(), calm, low=0.0, high=1.0, num_sigma=2.0)
 

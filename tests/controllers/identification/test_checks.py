@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import inf, nan, sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,7 +148,10 @@ def test_a_first_push_of_the_wrong_sign(lab):
 def test_a_command_that_lowers_entropy(lab):
     plant = lab.plant(b=(-0.1,), drift=-0.06)
     records = [lab.closed(plant, lab.loop(kp=0.05, ki=0.0, amplitude=0.3), 300, seed=k) for k in range(2)]
-    refused(r"the command lowers entropy \(sum of b is -0\.\d+ ± .*turn the actuator's sign", records)
+    refused(
+        r"the command lowers entropy \(a unit of command that stays moves z by -0\.\d+ ± .*turn the actuator's sign",
+        records,
+    )
 
 
 def test_dither_share_by_hand(lab):
@@ -157,9 +161,41 @@ def test_dither_share_by_hand(lab):
     assert dither_share([Record(name="b", y=np.ones(4), u=u)]) == 0.0
 
 
-def test_lasting_push_adds_up_with_its_error(lab):
-    fit = fit_arx([lab.closed(lab.plant(), lab.loop(), 300, seed=0)], Order(na=1, nb=2, delay=1))
-    total, error = lasting_push(fit.plant)
-    assert total == pytest.approx(sum(fit.plant.b))
+def test_lasting_push_is_the_slope_of_a_command_that_stays(lab):
+    """Σ b / Σ i·a_i, from a ramp that the plant itself makes."""
+    for a in ((1.0,), (0.7, 0.3), (0.5, 0.2, 0.3), (1.6, -0.6)):
+        plant = lab.plant(a=a, b=(0.05, 0.1), delay=2)
+        ramp = lab.step_response(plant, 400)
+        assert lasting_push(plant) == (pytest.approx(ramp[-1] - ramp[-2], rel=1e-9), 0.0)
+    assert lasting_push(lab.plant(a=(0.7, 0.3), b=(0.05, 0.1)))[0] == pytest.approx(0.15 / 1.3)
+    assert lasting_push(lab.plant(a=(), b=(0.3, -0.1)))[0] == pytest.approx(0.2)
+
+
+def test_lasting_push_has_the_error_of_drawn_plants(lab):
+    fit = fit_arx([lab.closed(lab.plant(), lab.loop(), 300, seed=0)], Order(na=2, nb=2, delay=1))
+    slope, error = lasting_push(fit.plant)
     rng = np.random.default_rng(0)
-    assert error == pytest.approx(np.std([sum(fit.plant.drawn(rng).b) for _ in range(800)]), rel=0.1)
+    drawn = [lasting_push(fit.plant.drawn(rng))[0] for _ in range(2000)]
+    assert slope == pytest.approx(np.mean(drawn), abs=3 * error / 2000**0.5 + 0.02 * slope)
+    assert error == pytest.approx(np.std(drawn), rel=0.1)
+
+
+def test_noise_of_the_readings_does_not_hide_in_the_push(lab):
+    """The sum of b is far from the slope there, since the readings' noise takes a longer memory."""
+    plant = lab.plant(a=(1.0,), b=(0.1,), drift=0.0, noise_std=0.01)
+    records = [
+        lab.closed(plant, lab.loop(kp=0.1, ki=0.0, amplitude=0.3), 1500, seed=k, reading_noise=0.05)
+        for k in range(3)
+    ]
+    fit = fit_arx(records, Order(na=6, nb=6, delay=1), coordinates="log")
+    slope, error = lasting_push(fit.plant)
+    assert abs(slope - 0.1) < 3 * error
+    assert sum(fit.plant.b) > 1.8 * slope
+
+
+def test_the_shipped_plant_of_the_bonus():
+    from orchestrator.engineering.plant_file import read_plant
+
+    plant = read_plant(Path(__file__).parents[3] / "configs/control/bonus_plant.yaml").plant
+    assert sum(plant.b) == pytest.approx(0.219, abs=5e-4)
+    assert lasting_push(plant)[0] == pytest.approx(0.171, abs=5e-4)

@@ -41,6 +41,7 @@ def test_an_absurd_rate_does_not_raise():
     ("fields", "message"),
     [
         ({"rate": 0.0}, "rate must be > 0 and finite, got 0.0"),
+        ({"optimizer": "lion"}, "optimizer must be 'sgd' or 'adam', got 'lion'"),
         ({"space": "sqrt"}, "space must be 'log' or 'linear', got 'sqrt'"),
         ({"initial": float("inf")}, "initial must be finite, got inf"),
         ({"initial": 0.0}, "initial must be > 0 in log space, got 0.0"),
@@ -54,3 +55,42 @@ def test_refusals_name_field_rule_and_value(fields, message):
 
 def test_linear_may_start_at_zero():
     assert DualAscent(rate=0.1, space="linear", initial=0.0).initial == 0.0
+
+
+def test_adam_is_that_of_the_common_code():
+    """torch's own Adam on the loss -log α · e, as SAC's code has it; 300 iterations at e = 0.1 make 1.094."""
+    import torch
+
+    errors = [0.1] * 300
+    errors_2 = [0.3, -0.2, 0.0, 0.5, -0.7, 0.1, 0.1, -0.05] * 6
+    for es, expected in ((errors, 1.094), (errors_2, None)):
+        log_alpha = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.Adam([log_alpha], lr=3e-4)
+        law = DualAscent(rate=3e-4, initial=1.0, optimizer="adam")
+        state, v = law.init(), 1.0
+        for e in es:
+            state, v = step(law, state, y=0.5 - e, u=v)
+            assert v == pytest.approx(float(log_alpha.detach().exp()), rel=1e-9)
+            optimizer.zero_grad()
+            (-log_alpha * e).backward()
+            optimizer.step()
+        if expected:
+            assert float(log_alpha.detach().exp()) == pytest.approx(expected, abs=5e-4)
+            assert v == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_plain_step_moves_by_one_per_cent_there():
+    law = DualAscent(rate=3e-4, initial=1.0)
+    state, v = law.init(), 1.0
+    for _ in range(301):
+        state, v = step(law, state, y=0.4, u=v)
+    assert v == pytest.approx(1.009, abs=1e-4)
+
+
+def test_the_preset_of_sac_is_adams():
+    from pathlib import Path
+
+    import yaml
+
+    preset = yaml.safe_load((Path(__file__).parents[3] / "configs/methods/sac.yaml").read_text())
+    assert preset["loops"]["entropy"]["law"]["optimizer"] == "adam"

@@ -34,13 +34,29 @@ def test_level_by_hand():
     law = replace(LAW, level_nats=0.8, level_exponent=-1.0)
     assert law.factor(sample(y=0.4)) == pytest.approx(2.0)
     assert law.factor(sample(y=0.4, rate=4e-3)) == pytest.approx(0.5)
-    assert law.factor(sample(y=0.0)) == pytest.approx(10.0)  # at its limit
+    assert law.factor(sample(y=0.0)) == pytest.approx(1000.0)  # at its limit
 
 
 @pytest.mark.parametrize(("rate", "factor"), [(0.0, 4.0), (1e-9, 4.0), (1.0, 0.2), (1e-3, 1.0)])
 def test_the_factor_stays_within_its_limits(rate, factor):
     law = replace(LAW, factor_low=0.2, factor_high=4.0)
     assert law.factor(sample(rate=rate)) == pytest.approx(factor)
+
+
+def test_the_default_limits_leave_room_for_rates_as_users_have_them():
+    law = ScheduledPID(pid=GAINS, learning_rate_reference=3e-4)
+    assert law.factor(sample(rate=1e-6)) == pytest.approx(300.0)
+    assert law.factor(sample(rate=3e-2)) == pytest.approx(0.01)
+
+
+def test_a_long_warm_up_winds_nothing_up():
+    """While the limits cut the command of large gains, the integral goes by the gains at the reference."""
+    law = ScheduledPID(pid=PID(kp=1.0, ki=0.1), learning_rate_reference=1e-3)
+    state, u = law.init(), 0.0
+    for t in range(100):
+        state, terms = law.step(state, sample(t=t, y=0.3, u=u, rate=1e-5 * max(t, 1)))
+        u = min(sum(terms.values()), 1.0)
+        assert abs(terms["i"]) < 3.0
 
 
 @settings(max_examples=30, deadline=None)

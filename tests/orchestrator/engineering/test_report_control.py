@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from controllers.design import margins
+from controllers.harris import harris_index
 from controllers.quality import assess
 from orchestrator.comparison import summarise
 from orchestrator.configuration.models import LoopConfig
@@ -230,5 +231,24 @@ def test_a_held_setpoint_has_its_harris_index_in_the_table(make_simulated):
     campaign = load(make_simulated, num_iterations=120)
     found = summary(campaign)
     column = next(column for column in columns([found]) if column.title == "Harris index")
-    assert re.fullmatch(r"\d\.\d\d ± \d\.\d\d", column.text(found))
+    assert re.fullmatch(r"\d\.\d\d ± \d\.\d\d \(delay 1 assumed\)", column.text(found))
     assert 0.8 < found.harris.mean < 3
+
+
+def test_the_harris_index_goes_by_the_dead_time_of_the_plant_that_the_loop_names(make_simulated):
+    """A delay of 3, of which the plant file has two as a delay and one as a leading zero."""
+    plant = replace(PLANT, delay=2, b=(0.0, *PLANT.b))
+    content = loop_content(dither=False, plant=plant)
+    campaign = load(make_simulated, {"late": content}, plant=plant, num_iterations=120)
+    found = summary(campaign)
+    assert found.dead_time == plant.dead_time == 3
+    column = next(column for column in columns([found]) if column.title == "Harris index")
+    assert column.text(found).endswith("(delay 3)")
+    expected = [
+        harris_index(run.train.get("entropy"), run.train.get("loop/entropy/r"), 3) for run in campaign.runs
+    ]
+    assert found.harris.values == pytest.approx(expected)
+    assumed = [
+        harris_index(run.train.get("entropy"), run.train.get("loop/entropy/r")) for run in campaign.runs
+    ]
+    assert np.mean(assumed) > 1.2 * found.harris.mean

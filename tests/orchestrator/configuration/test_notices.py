@@ -1,0 +1,75 @@
+"""What is said of a campaign and not refused."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator import cli
+from orchestrator.configuration.notices import notices
+from orchestrator.configuration.resolve import read_campaign
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+
+
+def said(write_campaign, **loop):
+    arm = {
+        "name": "held",
+        "loops": {
+            "entropy": {
+                "reference": {"kind": "constant", "value_nats": 0.4},
+                "law": {"kind": "pid", "kp": 1.0, "ki": 0.1},
+                "actuator": {"kind": "bonus"},
+            }
+            | loop
+        },
+    }
+    return notices(read_campaign(write_campaign({"arms": [arm]})).arms)
+
+
+@pytest.mark.parametrize(
+    ("loop", "message"),
+    [
+        (
+            {"limits": [0.0, 1.0]},
+            "arms.held.loops.entropy.limits: [0, 1] end at the neutral command, so the loop cannot push entropy "
+            "down; the range of 'bonus' is [-1, 1]: take both sides unless one is meant",
+        ),
+        ({"limits": [-0.5, 0.0]}, "cannot push entropy up; the range of 'bonus' is [-1, 1]"),
+        (
+            {"limits": [1.0, 2.0], "actuator": {"kind": "temperature"}},
+            "the range of 'temperature' is [0.2, 5]",
+        ),
+    ],
+)
+def test_a_loop_that_can_push_from_one_side_only(write_campaign, loop, message):
+    (notice,) = said(write_campaign, **loop)
+    assert message in notice
+
+
+@pytest.mark.parametrize(
+    "loop",
+    [
+        {"limits": [-0.1, 1.0]},
+        {},
+        {"limits": [0.0, 1.0], "law": {"kind": "open_loop", "value": 0.1}},
+        {"limits": [0.0, 1.0], "reference": {"kind": "band", "low_nats": 0.1, "high_nats": 0.4}},
+        {"actuator": {"kind": "positive_weight"}},  # has one side
+    ],
+)
+def test_loops_that_nothing_is_said_of(write_campaign, loop):
+    assert said(write_campaign, **loop) == []
+
+
+def test_validate_prints_them(write_campaign, capsys, monkeypatch):
+    path = write_campaign({"arms": [{"name": "aer", "method": "aer"}]})
+    monkeypatch.setattr(sys, "argv", ["entrostat", "validate", str(path)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert not exit_.value.code
+    assert "note: arms.aer.loops.entropy.limits: [0, 1] end at the neutral command" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["quickstart", "smollm2", "episodes", "failures"])
+def test_our_own_campaigns_hold_from_both_sides(name):
+    assert notices(read_campaign(CONFIGS / f"{name}.yaml").arms) == []
