@@ -48,6 +48,8 @@ class TokenBatch:
 
     turn: Tensor | None = None  # [T] int64, from 1: the turn of an episode that a token is of
 
+    old_entropy: Tensor | None = None  # [T] at the start of the update [nats]; None: that is ``entropy``
+
     # Only where an actuator asks for them:
     filtered_logprobs: Tensor | None = None  # [T] of the vocabulary cut, at the start of the update
     filtered_entropy: Tensor | None = None  # [T] of the vocabulary cut, under the current policy [nats]

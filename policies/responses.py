@@ -13,7 +13,8 @@ TOP_SHARE = 0.2
 """Share of a response's tokens that counts as its top: of ERA (2510.08549) and SIREN (2509.25133) alike."""
 
 ROUNDING = 1e-9
-"""Added before a share of a length is rounded down: 0.29 · 100 is 28.999999999999996."""
+"""Added before a share of a length is rounded down, taken before it is rounded up: 0.29 · 100 is
+28.999999999999996."""
 
 
 def response_sums(values: Tensor, response: Tensor, num_responses: int) -> Tensor:

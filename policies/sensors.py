@@ -69,7 +69,7 @@ SIGNALS: dict[str, Signal] = {
     "entropy/response": _signal("nats/token", "mean over responses of the mean over their tokens (EGSW)"),
     "entropy/top": _signal("nats/token", "mean over responses of the mean of their top 20 % tokens (ERA)"),
     FILTERED: _signal("nats/token", "entropy within an actuator's vocabulary, mean over tokens (AEnt)"),
-    f"{FILTERED}/top": _signal("nats/token", "the same, mean over the top 20 % of each response (SIREN)"),
+    f"{FILTERED}/top": _signal("nats/token", "the same, mean over responses of the mean of their top 20 % (SIREN)"),
     "entropy/predicted_change": _signal(
         "nats per unit step", "first-order change that the coming update makes, without any actuator's push"
     ),
@@ -143,7 +143,7 @@ def sums(batch: TokenBatch, domains: Sequence[str] | None = None) -> Sums:
     if batch.filtered_entropy is not None:
         filtered = _values(batch.filtered_entropy)
         result[FILTERED] = _sum(filtered)
-        result[f"{FILTERED}/top"] = _sum(filtered[top_tokens(filtered, response, N)])
+        result[f"{FILTERED}/top"] = _sum(top_means(filtered, response, N)[spoken])
     if batch.turn is not None:
         turn = batch.turn.cpu()
         for k in range(1, int(turn.max()) + 1 if len(turn) else 1):

@@ -86,7 +86,10 @@ class Updater:
             return batch
         seen = self._observe(sequences, batch, view)
         return replace(
-            _seen(batch, seen), old_logprobs=seen.logprobs, filtered_logprobs=seen.filtered_logprobs
+            _seen(batch, seen),
+            old_logprobs=seen.logprobs,
+            old_entropy=None,
+            filtered_logprobs=seen.filtered_logprobs,
         )
 
     def accumulate(
@@ -159,7 +162,11 @@ class Updater:
 def _seen(batch: TokenBatch, seen: Statistics) -> TokenBatch:
     """The batch with what the policy gives it now; what belongs to the start of the update stays."""
     return replace(
-        batch, logprobs=seen.logprobs, entropy=seen.entropy, filtered_entropy=seen.filtered_entropy
+        batch,
+        logprobs=seen.logprobs,
+        entropy=seen.entropy,
+        old_entropy=batch.entropy if batch.old_entropy is None else batch.old_entropy,
+        filtered_entropy=seen.filtered_entropy,
     )
 
 

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from policies.actuators.base import Command, UpdateFacts, WeightActuator
 from policies.batch import TokenBatch
+from policies.responses import ROUNDING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,6 @@ def segment_quantile(values: Tensor, segment: Tensor, u: float) -> Tensor:
     order = torch.argsort(values, stable=True)
     order = order[torch.argsort(segment[order], stable=True)]
     sizes = torch.bincount(segment)
-    rank = torch.ceil(u * (sizes - 1)).long()
+    rank = torch.ceil(u * (sizes - 1).double() - ROUNDING).clamp(min=0).long()
     place = sizes.cumsum(dim=0) - sizes + rank
     return values[order[place.clamp(0, len(values) - 1)]]  # a segment without values gives any, unread

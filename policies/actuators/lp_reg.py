@@ -35,7 +35,7 @@ class LpReg(LossActuator):
     As CarlanLark/Lp-Reg-dev @33b27e2 (core_algos.py, dp_actor.py), of which these are the traps:
     - it *replaces* the PPO loss of a selected token by -A r + β k3; here k3 is added.  Under the recipe's
       bounds (clip_low 1.0, clip_high 9.0) a token with A < 0 has the loss -A r anyway, so the two are the
-      same except where r > 10, which the recipe's dual clip of 10 caps and ours would too;
+      same.  The recipe's dual clip of 10 is dead: at r > 10 a token keeps its gradient, so leave it out here;
     - means, n and K are per micro-batch there, over the whole minibatch here;
     - positives run through the same code with a fraction of 0; they are left out here;
     - the paper calls it a forward KL(π_prox, π); it is k3 at the sampled token, not the sum over V.

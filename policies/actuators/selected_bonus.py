@@ -9,7 +9,7 @@ from torch import Tensor
 
 from policies.actuators.base import Command, LossActuator, Plan
 from policies.batch import TokenBatch
-from policies.responses import TOP_SHARE, top_tokens
+from policies.responses import TOP_SHARE, response_sums, top_tokens
 from policies.vocabulary import TopP, VocabularyFilter
 
 
@@ -23,7 +23,8 @@ class SelectedBonus(LossActuator):
     a loss, and has a P controller's offset.  Exactly so on the first optimiser step of a batch; later
     ones keep the command of the batch, where the penalty would read H_sel again.
 
-    H_sel is the plain mean over the selected tokens of the minibatch, whatever the objective's aggregation.
+    H_sel is the mean over responses of the mean over their selected tokens, whatever the objective's
+    aggregation: the script leaves ``entropy_agg_mode`` at its default, seq-mean-token-mean.
 
     The reference [code: Linn3a/siren, verl/workers/actor/dp_actor.py] differs, by reading:
     - its mean is over one micro-batch, and the square of a mean is not the mean of squares, so its result
@@ -59,7 +60,10 @@ class SelectedBonus(LossActuator):
     def plan(self, batch: TokenBatch, u: float) -> Plan:
         assert batch.filtered_entropy is not None, "selected_bonus needs the entropy of its vocabulary"
         chosen = top_tokens(batch.filtered_entropy, batch.response, batch.num_responses, self.share)
-        return {"weights": chosen.to(batch.weights) / chosen.sum().clamp(min=1)}
+        chosen = chosen.to(batch.weights)
+        per_response = response_sums(chosen, batch.response, batch.num_responses).clamp(min=1)
+        num_spoken = (batch.lengths > 0).sum().clamp(min=1)
+        return {"weights": chosen / per_response[batch.response] / num_spoken}
 
     def loss(self, tokens: TokenBatch, plan: Plan, u: float) -> Tensor:
         assert tokens.filtered_entropy is not None, "selected_bonus needs the entropy of its vocabulary"

@@ -16,12 +16,13 @@ from policies.batch import TokenBatch
 class Steer(WeightActuator):
     """Weights between 1 - u and 1, lower where a token's push on entropy is larger.  STEER, 2510.10150.
 
-        Ω = (A / π_old) · π (1 - π) (log π + H) = A · r · (1 - π) (log π + H)
+        Ω = (A / π_old) · π (1 - π) (log π + H_old) = A · r · (1 - π) (log π + H_old)
         exponential:  w = exp(-k |Ω|),  k = -ln(1 - u) / max(max |Ω|, omega_floor)
         linear:       w = (1 + u) - 2u (|Ω| - min |Ω|) / (max |Ω| - min |Ω|);  1 where all |Ω| are equal
 
     Published: w_min 0.8, so u = 0.2, in both forms [code: zz-haooo/STEER, ``compute_token_weights``; its
     default is linear, its main script exponential].  Ω > 0 lowers entropy to first order, Ω < 0 raises it.
+    H_old is the entropy at the start of the update, which the code stores and uses for all its steps.
     Minimum and maximum are over the minibatch; there over a micro-batch, and one outlier sets the scale of
     all.  The code's clamp of π_old at 1e-8 is left out: r is taken from the logarithms.
 
@@ -67,4 +68,5 @@ def entropy_push(batch: TokenBatch) -> Tensor:
     """Ω [T] = A · r · (1 - π) (log π + H): above 0 where the update of that token lowers its entropy."""
     ratio = torch.exp(batch.logprobs - batch.old_logprobs)
     unlikely = 1.0 - batch.logprobs.exp()
-    return batch.advantages * ratio * unlikely * (batch.logprobs + batch.entropy)
+    entropy = batch.entropy if batch.old_entropy is None else batch.old_entropy
+    return batch.advantages * ratio * unlikely * (batch.logprobs + entropy)
