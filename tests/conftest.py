@@ -41,8 +41,11 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Policies that tests make are shared among them and with nobody else."""
-    os.environ["ENTROSTAT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """Policies that tests make are shared among them, workers of xdist included, and with nobody else."""
+    of_session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        of_session = of_session.parent
+    os.environ["ENTROSTAT_CACHE"] = str(of_session / "cache")
 
 
 @pytest.fixture

@@ -43,7 +43,8 @@ SETTINGS = {
     "learner.checkpoint_every": 100,
     "evaluation.every": 2,
     "evaluation.num_problems": 5,
-    # A loop that regulates, and a selection over the whole minibatch.
+    # A loop that regulates and is at no limit whatever the entropy, and a selection over the whole minibatch.
+    "arms.1.loops.entropy.law": {"kind": "pid", "kp": 0.3, "ki": 0.05},
     "arms.1.loops.entropy.actuator": {"kind": "bonus"},
     "arms.1.loops.entropy.limits": [0.0, 1.0],
     "arms.1.loops.entropy.reference.value_nats": 2.0,
