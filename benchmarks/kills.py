@@ -43,6 +43,8 @@ PROCESSES = {
     "run": "orchestrator.training.worker",
 }
 """What can be killed, and by what its command line is known."""
+AT_WORK = 0.75
+"""Share of the moments that are counted from when a run is there; the others from when the command was given."""
 CLOCKS = ("seconds/", "rollout/tokens_per_second")
 POLICY = {
     "source": "builtin:tiny",
@@ -165,9 +167,8 @@ def soak(
         )  # none where it was too fast
         yield from _to_the_end(kind.begin(folder, kind.executor), folder, 1800.0)
         yield from _differences(peace, folder, is_study=kind.name == "study")
-        left = [pid for pid in _processes(kind.mark) if _what(pid) is not None]
-        if left:
-            yield f"processes are left in {folder.name}: {', '.join(str(_what(pid)) for pid in left)}"
+        if left := _alive(kind.mark):
+            yield f"processes are left in {folder.name}: {', '.join(sorted(left))}"
     print(f"{kind.name}: {done} kills in {rounds} rounds, {time.monotonic() - began:.0f} s", flush=True)
     if done == 0:
         yield "nothing was killed; give it more minutes"
@@ -179,11 +180,13 @@ def _under_fire(
     """Kill until the command ends by itself, at most so often; how often it was."""
     done, command = 0, kind.begin(folder, kind.executor)
     while done < kills and time.monotonic() < deadline:
+        if rng.random() < AT_WORK:
+            with suppress(TimeoutError):
+                _until(lambda at=command: at.poll() is not None or "run" in _alive(kind.mark), 300.0)
         with suppress(subprocess.TimeoutExpired):
             command.wait(rng.uniform(0.0, longest))
             break
-        victims = sorted({what for pid in _processes(kind.mark) if (what := _what(pid)) is not None})
-        chosen = rng.choice([*victims, "all"])
+        chosen = rng.choice([*sorted(_alive(kind.mark)), "all"])
         for pid in _processes(kind.mark):
             if chosen in (_what(pid), "all") and _what(pid) is not None:
                 with suppress(ProcessLookupError):
@@ -296,6 +299,7 @@ def _drawn(folder: Path) -> Iterator[str]:
     places = [place_of(study, trial) for trial in complete]
     if len(set(places)) < len(places):
         yield f"{folder.name}: trials of the places {places} were trained"
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     fresh = optuna.create_study(sampler=sampler(SamplerConfig(kind="random"), conditional=False))
     expected = []
     for _ in range(max(places, default=-1) + 1):
@@ -318,6 +322,11 @@ def _processes(mark: str) -> Iterator[int]:
         with suppress(OSError):
             if wanted in (path / "environ").read_bytes().split(b"\0"):
                 yield int(path.name)
+
+
+def _alive(mark: str) -> set[str]:
+    """What there is to kill."""
+    return {what for pid in _processes(mark) if (what := _what(pid)) is not None}
 
 
 def _what(pid: int) -> str | None:
@@ -389,7 +398,7 @@ def _until(condition: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError("the cluster did not come up")
+            raise TimeoutError(f"nothing came of it in {seconds:g} s")
         time.sleep(0.2)
 
 
