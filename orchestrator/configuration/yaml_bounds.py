@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 
@@ -22,7 +23,7 @@ MOST_NODES = 10_000
 LONGEST_NUMBER = 60
 """Characters of a number; 25 tell any that a computer calculates with from its neighbours."""
 
-_Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE_TAGS = frozenset(
     f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq")
 )
@@ -68,7 +69,7 @@ class _Check:
         self.anchored: dict[str, tuple[int, int]] = {}
         self.documents = 0
 
-    def all(self, loader: yaml.SafeLoader) -> None:
+    def all(self, loader: Any) -> None:
         while loader.check_event():
             event = loader.get_event()
             if isinstance(event, yaml.NodeEvent) and self.is_key:
@@ -136,7 +137,7 @@ class _Check:
             self.anchored[ended.anchor] = (ended.size, ended.height)
         self.add(event, ended.size, ended.height)
 
-    def key(self, event: yaml.NodeEvent, loader: yaml.SafeLoader) -> None:
+    def key(self, event: yaml.NodeEvent, loader: Any) -> None:
         """Make sure that a key is a text, and not there yet."""
         if not isinstance(event, yaml.ScalarEvent):
             raise self.refused(
@@ -173,7 +174,7 @@ class _Check:
         else:
             holder.key = None
 
-    def check_tag(self, event: yaml.Event) -> None:
+    def check_tag(self, event: Any) -> None:
         tag = event.tag
         if tag is not None and tag != "!" and tag not in _CORE_TAGS:
             raise self.refused(event, f"the tag {short(tag)} is not accepted; leave it out")
@@ -181,7 +182,7 @@ class _Check:
     def too_deep(self, event: yaml.Event) -> ConfigError:
         return self.refused(event, f"must be nested at most {DEEPEST} deep, got more; flatten it")
 
-    def refused(self, event: yaml.Event, why: str) -> ConfigError:
+    def refused(self, event: Any, why: str) -> ConfigError:
         keys = [each.key if each.is_mapping else each.place for each in self.open]
         path = ".".join(quoted(key) for key in keys if key is not None)
         return ConfigError(f"line {event.start_mark.line + 1}: {path}{': ' if path else ''}{why}")

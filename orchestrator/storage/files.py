@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -74,9 +74,9 @@ def as_record(kind: type[Stored], content: Any, where: str, cure: str) -> Stored
     """
     if not isinstance(content, dict):
         raise ConfigError(f"{where} (it holds {short(content)}); {cure}")
-    known = {each.name: content[each.name] for each in fields(kind) if each.name in content}
+    known = {each.name: content[each.name] for each in fields(cast(Any, kind)) if each.name in content}
     try:
-        record: Stored = _adapter(kind).validate_python(known)
+        record: Stored = _adapter(cast(Any, kind)).validate_python(known)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, each['loc']))}: {each['msg'].lower()}" for each in error.errors()]
         raise ConfigError(f"{where} ({printable(faults[0])}); {cure}") from error
@@ -84,7 +84,7 @@ def as_record(kind: type[Stored], content: Any, where: str, cure: str) -> Stored
 
 
 @cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
