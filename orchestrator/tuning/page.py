@@ -10,6 +10,7 @@ from string import Template
 from typing import Any
 
 from orchestrator.configuration.errors import ConfigError
+from orchestrator.masking import mask
 from orchestrator.provenance import git_commit, versions
 from orchestrator.report.html_parts import json_for_script, sort_head
 from orchestrator.storage.files import replace_file
@@ -64,7 +65,7 @@ def render(study: Study, found: Any, simulated: Any) -> str:
         plotly=(files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"),
         figures=json_for_script(drawn),
         name=escape(study.config.name),
-        description=escape(study.config.description),
+        description=escape(mask(study.config.description)),
         title=escape(_title(ranked, objectives, was_trained=was_trained)),
         facts="".join(f"<li>{escape(fact)}</li>" for fact in _facts(study, found, simulated)),
         findings="".join(f"<li>{escape(sentence)}</li>" for sentence in said),

@@ -85,7 +85,7 @@ def preset(study: Study, trial: Any, *, was_trained: bool) -> dict[str, Any]:
         else "simulated on the plant, not trained"
     )
     paths = ", ".join(f"{path} {value!r}" for path, value in trial.params.items())
-    over = ", ".join(dotted(study.config.over))
+    over = ", ".join(dotted(masked(study.config.over)))
     laid = f" The study laid {over} over the campaign, which is not part of this preset." if over else ""
     return {
         "method": f"{study.config.name}_best",
