@@ -23,7 +23,7 @@ from torch import Tensor
 
 from policies.batch import TokenBatch
 from policies.entropy_dynamics import bonus_effect, discriminator, predicted_change
-from policies.responses import response_means, top_means, top_tokens
+from policies.responses import response_means, top_means
 
 Sums = dict[str, tuple[float, float]]
 """Name to (total, count)."""

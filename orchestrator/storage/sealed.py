@@ -30,7 +30,8 @@ def read_sealed(path: Path) -> dict[str, Any]:
     stored = read_json(path)
     if not isinstance(stored, dict) or first_broken([stored]) is not None:
         raise ValueError(f"{path}: is not what was written, by its checksum; restore it from a copy")
-    return without_seal(stored)
+    facts: dict[str, Any] = without_seal(stored)
+    return facts
 
 
 def without_seal(entry: Any) -> Any:

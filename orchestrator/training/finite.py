@@ -59,10 +59,10 @@ def _of_model(module: LightningModule, optimizers: Sequence[torch.optim.Optimize
         if not _is_finite(weight):
             yield f"the weights {name}"
     for optimizer in optimizers:
-        for weight, state in optimizer.state.items():
+        for owner, state in optimizer.state.items():
             for key, value in state.items():
                 if isinstance(value, Tensor) and not _is_finite(value):
-                    yield f"{key} of the optimiser for {names.get(weight, 'a weight')}"
+                    yield f"{key} of the optimiser for {names.get(owner, 'a weight')}"
 
 
 def _of_loops(state: dict[str, Any]) -> Iterator[str]:

@@ -275,8 +275,10 @@ def test_selected_bonus_by_hand():
     actuator = SelectedBonus()
     loss = actuator.loss(batch, actuator.plan(batch, 0.4), 0.4)
     assert loss.tolist() == pytest.approx([0, -0.4 * 0.9 / 2, 0, 0, 0, -0.4 * 0.2 / 2])
-    half = SelectedBonus(share=0.5)  # two of five, (0.9 + 0.9 + 0.2) / 3
-    assert half.loss(batch, half.plan(batch, 1.0), 1.0).sum().item() == pytest.approx(-2.0 / 3)
+    # two of five, ((0.9 + 0.9) / 2 + 0.2) / 2: a mean over responses of their means, whatever their lengths
+    half = SelectedBonus(share=0.5)
+    weighed = half.loss(batch, half.plan(batch, 1.0), 1.0)
+    assert weighed.tolist() == pytest.approx([0, -0.9 / 4, 0, -0.9 / 4, 0, -0.2 / 2])
 
 
 def siren_statistic(logits, share, mass):
@@ -288,12 +290,12 @@ def siren_statistic(logits, share, mass):
         cut = ranked[:size] / ranked[:size].sum()
         entropies.append(-(cut * cut.log()).sum())
     entropy = torch.stack(entropies)
-    chosen = [
-        part.sort(descending=True).values[: max(1, int(share * len(part)))]
+    means = [
+        part.sort(descending=True).values[: max(1, int(share * len(part)))].mean()
         for part in entropy.split(LENGTHS.tolist())
         if len(part)
     ]
-    return torch.cat(chosen).mean()
+    return torch.stack(means).mean()  # verl's seq-mean-token-mean
 
 
 @pytest.mark.parametrize("mode", ["token_mean", "sequence_mean", "fixed_length"])

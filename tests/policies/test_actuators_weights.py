@@ -265,6 +265,35 @@ def test_steer_by_hand():
     assert weigh(Steer(), 1.0, small) == [0, 1, 1]
 
 
+def test_steer_goes_by_the_entropy_at_the_start_of_the_update():
+    """compute_token_weights is handed the stored entropies, in every step of a batch."""
+    half = LOG(0.5)
+    batch = tokens_of([2], logprobs=[half, half], old=[half, half], entropy=[0.1, 3.0], advantages=[1, 1])
+    started = replace(batch, old_entropy=torch.tensor([1 + LOG(2), LOG(2)], dtype=torch.float64))
+    # Ω: 0.5 · 1 and 0.5 · 0, whatever the entropies are now
+    assert weigh(Steer(), 0.2, started) == pytest.approx([0.8, 1])
+    assert weigh(Steer(), 0.2, batch) != pytest.approx([0.8, 1])
+
+
+@pytest.mark.parametrize(
+    ("share", "num", "kept"),
+    [(0.6, 46, 19), (0.6, 6, 3), (0.8, 46, 10), (0.07, 101, 94), (0.29, 101, 72), (1.0, 9, 1), (0.0, 9, 9)],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_high_entropy_counts_exactly(share, num, kept, dtype):
+    """Those ranked ceil(share · (num - 1)) or above, in decimal arithmetic: 0.6 of 46 keeps 19, not 18."""
+    from decimal import ROUND_CEILING, Decimal
+
+    rank = (Decimal(str(share)) * (num - 1)).to_integral_value(ROUND_CEILING)
+    assert num - int(rank) == kept
+    batch = tokens_of(
+        [num], logprobs=[-1.0] * num, entropy=[0.01 * k for k in range(num)], advantages=[1.0] * num
+    )
+    batch = replace(batch, entropy=batch.entropy.to(dtype))
+    for scope in ("minibatch", "response"):
+        assert sum(weigh(HighEntropyTokens(scope=scope), share, batch)) == kept
+
+
 def test_discriminator_clip_by_hand():
     # S = π (H + log π): 0.5 (log 2 + log 0.5) = 0 nine times, and 0.5 (log 2 - 2 + log 0.5) = -1
     entropy = [LOG(2)] * 9 + [LOG(2) - 2]

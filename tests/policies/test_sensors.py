@@ -222,12 +222,12 @@ def test_filtered_readings_by_hand():
     batch = replace(small(), filtered_entropy=torch.tensor([0.5, 0.25, 0.0, 1.25]))
     measured = measure(batch, vocabulary_size=64)
     assert measured["entropy/filtered"] == 0.5  # (0.5 + 0.25 + 0 + 1.25) / 4
-    # a response's top token each: (0.5 + 1.25) / 2, over tokens and not over responses
+    # a response's top token each: (0.5 + 1.25) / 2
     assert measured["entropy/filtered/top"] == 0.875
     long = make_batch([10, 1], [0.0] * 11, [-1.0] * 11, [0.0, 0.0], [0.0, 0.0])
     long = replace(long, filtered_entropy=torch.tensor([*range(10), 20.0]))
-    # two of ten, 8 and 9, and the one of one: (8 + 9 + 20) / 3
-    assert measure(long, vocabulary_size=64)["entropy/filtered/top"] == pytest.approx(37 / 3)
+    # two of ten, 8 and 9, and the one of one: (8.5 + 20) / 2, as SIREN's seq-mean-token-mean
+    assert measure(long, vocabulary_size=64)["entropy/filtered/top"] == pytest.approx(14.25)
 
 
 def test_filtered_readings_are_absent_where_nothing_is_filtered():

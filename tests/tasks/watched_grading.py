@@ -10,7 +10,6 @@ works in ``FOLDER`` and prints JSON: findings, each with the grader, the respons
 import builtins
 import json
 import os
-import re
 import sys
 from copy import deepcopy
 from pathlib import Path
@@ -34,41 +33,22 @@ WATCHED += (
     "builtins",
 )
 
-HARMLESS = re.compile(
-    r"""
-    def\ monomial_\w+\([AB,\ k]+\):\n[\w\ (),=+*<>:\n-]+   # sympy writes its own code, from a number of variables
-    | from\ sympy\ import\ \*                            # sympy's parser makes its names known to itself
-    | (?:(?:Integer|Float)\ \('?[\d.]+'?\ \)|[-+*/()\ \d.])+  # and reads a numeral, or a sum of numerals
-    """,
-    re.VERBOSE,
-)
-"""Code in which no name comes from a response."""
-
 seen = []
 is_watching = False
-is_harmless = False
 
 
 def watch(event, args):
-    """Note every event of the kinds above, and whether what is compiled and then executed has any name."""
-    global is_harmless
+    """Note every event of the kinds above."""
     if not is_watching or event.split(".")[0] not in WATCHED or event in ("sys._getframe", "builtins.id"):
         return
-    if event == "compile" and isinstance(args[0], bytes | str):
-        source = args[0].decode() if isinstance(args[0], bytes) else args[0]
-        is_harmless = HARMLESS.fullmatch(source) is not None
-    if is_harmless and event in ("compile", "exec"):
-        return
-    if str(args[0]).startswith("sympy.") or ".pyc" in str(args[0]) or event == "marshal.loads":
-        return  # sympy imports some of itself when it is first needed
     seen.append(f"{event} {args!r}"[:200])
 
 
 def watched(grade, *arguments):
     """The score, or the error that came out, and the events until then."""
-    global is_watching, is_harmless
+    global is_watching
     seen.clear()
-    is_watching, is_harmless = True, False
+    is_watching = True
     try:
         score = grade(*arguments)
     except BaseException as error:
