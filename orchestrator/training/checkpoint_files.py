@@ -13,7 +13,7 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -49,7 +49,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
     with naming_full_disk(path), path.open("wb") as file:
         stream = _Stream(file)
         try:
-            torch.save(checkpoint, stream)
+            torch.save(checkpoint, cast(IO[bytes], stream))
         except Exception as error:
             if stream.failure is not None:  # torch says of it only that its position is unexpected
                 raise stream.failure from error

@@ -54,7 +54,9 @@ class Finiteness(Callback):
 
 def _of_model(module: LightningModule, optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[str]:
     """Names of what is not finite of this rank's share of the weights, and of what the optimiser keeps of them."""
-    names = {weight: name for name, weight in module.named_parameters() if weight.requires_grad}
+    names: dict[Tensor, str] = {
+        weight: name for name, weight in module.named_parameters() if weight.requires_grad
+    }
     for weight, name in names.items():
         if not _is_finite(weight):
             yield f"the weights {name}"

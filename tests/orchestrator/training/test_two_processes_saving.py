@@ -24,32 +24,35 @@ SETTINGS = {
 RANK = """
 import errno, os, sys
 
-sys.path.insert(0, sys.argv[3])
-import torch
-from orchestrator.training import checkpoint_files, learner
-from orchestrator.training import run as runs
+def main():  # a grader that is spawned imports this file again, and needs none of it
+    sys.path.insert(0, sys.argv[3])
+    import torch
+    from orchestrator.training import checkpoint_files, learner
+    from orchestrator.training import run as runs
 
-what, path = sys.argv[1:3]
-update, write = learner.Learner._update, checkpoint_files.write_checkpoint
+    what, path = sys.argv[1:3]
+    update, write = learner.Learner._update, checkpoint_files.write_checkpoint
 
-def spoils(self, *args):
-    result = update(self, *args)
-    if what == "spoil" and self.iteration == 2 and os.environ["RANK"] == "1":
-        weight = next(p for p in self.model.parameters() if p.requires_grad and p.numel() > 64)
-        own = weight.to_local() if hasattr(weight, "to_local") else weight
-        with torch.no_grad():
-            own.view(-1)[3] = float("nan")
-    return result
+    def spoils(self, *args):
+        result = update(self, *args)
+        if what == "spoil" and self.iteration == 2 and os.environ["RANK"] == "1":
+            weight = next(p for p in self.model.parameters() if p.requires_grad and p.numel() > 64)
+            own = weight.to_local() if hasattr(weight, "to_local") else weight
+            with torch.no_grad():
+                own.view(-1)[3] = float("nan")
+        return result
 
-def fails(checkpoint, path):
-    write(checkpoint, path)
-    if what == "full" and checkpoint["learner"]["iteration"] == 4:
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+    def fails(checkpoint, path):
+        write(checkpoint, path)
+        if what == "full" and checkpoint["learner"]["iteration"] == 4:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-if __name__ == "__main__":
     learner.Learner._update = spoils
     checkpoint_files.write_checkpoint = fails
-    sys.exit(runs.main(path))
+    return runs.main(path)
+
+if __name__ == "__main__":
+    sys.exit(main())
 """
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
