@@ -69,7 +69,9 @@ SIGNALS: dict[str, Signal] = {
     "entropy/response": _signal("nats/token", "mean over responses of the mean over their tokens (EGSW)"),
     "entropy/top": _signal("nats/token", "mean over responses of the mean of their top 20 % tokens (ERA)"),
     FILTERED: _signal("nats/token", "entropy within an actuator's vocabulary, mean over tokens (AEnt)"),
-    f"{FILTERED}/top": _signal("nats/token", "the same, mean over responses of the mean of their top 20 % (SIREN)"),
+    f"{FILTERED}/top": _signal(
+        "nats/token", "the same, mean over responses of the mean of their top 20 % (SIREN)"
+    ),
     "entropy/predicted_change": _signal(
         "nats per unit step", "first-order change that the coming update makes, without any actuator's push"
     ),
