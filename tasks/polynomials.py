@@ -131,7 +131,7 @@ class _Reader:
 
     def atom(self, depth: int) -> Polynomial:
         token = self.take()
-        if token == "(":
+        if token == "(":  # nosec B105  # no password
             if depth >= MAX_DEPTH:
                 raise ValueError(f"polynomial must be at most {MAX_DEPTH} deep")
             value = self.sum(depth + 1)

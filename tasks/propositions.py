@@ -90,7 +90,7 @@ class _Reader:
             self.take()
             flip ^= self.everywhere
         token = self.take()
-        if token == "(":
+        if token == "(":  # nosec B105  # no password
             if depth >= MAX_DEPTH:
                 raise ValueError(f"statement must be at most {MAX_DEPTH} parentheses deep")
             value = self.operation(0, depth + 1)

@@ -218,6 +218,7 @@ def _key_path(location: tuple[Any, ...], content: Any) -> list[str]:
     path: list[str] = []
     for key in location:
         if isinstance(key, str) and not isinstance(content, dict):  # a kind by its name, a member of a union
+            content = {} if content == key else content
             continue
         if isinstance(content, dict) and content.get("kind") == key and key not in content:
             continue

@@ -20,7 +20,6 @@ def require_writable(path: Path, option: str) -> None:
     Raises:
         ConfigError: it cannot, or something that is no file is there.
     """
-    require_name(path, option)
     with naming_output(path, option):
         folder = path.absolute().parent
         if not folder.is_dir():
@@ -28,6 +27,7 @@ def require_writable(path: Path, option: str) -> None:
         if path.exists() and not path.is_file():  # a device too would be replaced, by whoever may
             what = "a folder" if path.is_dir() else "no file"
             raise ConfigError(f"{option} {named(path)} is {what}; name a file")
+        require_name(path, option)
         with beside(path):
             pass
 
