@@ -61,7 +61,7 @@ def short(value: object) -> str:
 
 def quoted(key: object) -> str:
     """A key as it stands in a path: as it is, but for one that would make the path unreadable."""
-    text = str(key) if isinstance(key, str | int) else short(key)
+    text = mask(str(key)) if isinstance(key, str | int) else short(key)
     plain = text.isprintable() and 0 < len(text) <= LONGEST_VALUE and not text.isspace()
     return text if plain else short(text)
 
@@ -80,7 +80,7 @@ def printable(text: str) -> str:
 
 def lines_of(faults: Iterable[str]) -> str:
     """The message of several faults, a line each; of very many the first."""
-    found = [printable(line)[:LONGEST_LINE] for fault in faults for line in fault.split("\n")]
+    found = [printable(mask(line))[:LONGEST_LINE] for fault in faults for line in fault.split("\n")]
     more = [f"and {len(found) - MOST_FAULTS} more"] if len(found) > MOST_FAULTS else []
     return "\n".join(found[:MOST_FAULTS] + more)
 

@@ -58,7 +58,16 @@ def check_yaml(text: str) -> None:
     try:
         _Check().all(_Loader(text))
     except (yaml.YAMLError, UnicodeError) as error:
-        raise ConfigError(f"not valid YAML: {one_line(error)}; mend that line") from error
+        raise ConfigError(f"not valid YAML: {_without_snippet(error)}; mend that line") from error
+
+
+def _without_snippet(error: Exception) -> str:
+    """What is wrong and where; the line itself, which PyYAML shows a part of, may hold half of a credential."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return one_line(error)
+    mark = error.problem_mark or error.context_mark
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return where + ", ".join(part for part in (error.context, error.problem) if part)
 
 
 class _Check:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import traceback
 from contextlib import closing, nullcontext
 from functools import partial
@@ -18,20 +17,16 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors import SafetensorError
 
-from orchestrator.configuration.inputs import files_of
 from orchestrator.configuration.models import RunConfig
 from orchestrator.execution.credentials import with_credentials
 from orchestrator.storage.files import replacing_folder
 from orchestrator.storage.guardrail_files import Event, forget_events, read_rollbacks
-from orchestrator.storage.inputs import changes, now, said
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import (
     RunBusyError,
     RunFolder,
     RunInfo,
     RunState,
-    Status,
-    write_json,
 )
 from orchestrator.storage.stored_columns import store_columns
 from orchestrator.training.checkpoint_files import SealedCheckpoints
@@ -41,6 +36,7 @@ from orchestrator.training.evaluation import Examiner
 from orchestrator.training.finite import Finiteness, NotFiniteError
 from orchestrator.training.going_on import go_on, how_to_go_on, where_to_go_on
 from orchestrator.training.guardrails import Guardrails, GuardrailStop, RollbackDue
+from orchestrator.training.inputs import require_inputs
 from orchestrator.training.learner import Learner
 from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.ranks import Ranks
@@ -50,11 +46,17 @@ from orchestrator.training.seeds import derive_seed
 from orchestrator.training.start import load_start, make_engine
 from orchestrator.training.stopping import Stopping, stop_on_signals
 from orchestrator.training.strategy import environment_of, strategy_of
+from orchestrator.training.telling import (
+    interruption,
+    record_confinement,
+    tell_failure,
+    tell_nobody,
+    tell_state,
+)
 from orchestrator.training.update import TrainingDivergedError
 from policies.loading import LoadedPolicy
 from policies.rollouts.base import EngineUnavailableError
 from tasks.grading import GradingPool
-from tasks.grading_confinement import NOT_HELD
 from tasks.splits import held_out_set
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
@@ -63,10 +65,6 @@ TOLD_AS = {NotFiniteError: TrainingDivergedError.__name__, UnsavedError: "unsave
 LOCK_WAIT_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
-
-
-class InputsChangedError(ValueError):
-    """A file that the run reads is not the one that its record names."""
 
 
 def main(path: str) -> int:
@@ -84,7 +82,7 @@ def main(path: str) -> int:
 
 def _work(folder: RunFolder, ranks: Ranks) -> int:
     info = folder.read_info()
-    tell = partial(_tell, folder, info) if ranks.is_first else _tell_nobody
+    tell = partial(tell_state, folder, info) if ranks.is_first else tell_nobody
     if ranks.is_first:
         folder.clear_unfinished()
     tell("running")
@@ -98,11 +96,11 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
         ending = ("stopped", f"{stop}; {unsaved}" if unsaved else str(stop))
     except SIGTERMException:
         if ranks.is_first:
-            tell("interrupted", _interruption(folder))
+            tell("interrupted", interruption(folder))
         return EXIT_INTERRUPTED
     except EngineUnavailableError as error:  # nothing is wrong with the run, and it can go on
         log.error("%s", error)
-        _tell(folder, info, "interrupted", str(error))
+        tell_state(folder, info, "interrupted", str(error))
         return EXIT_INTERRUPTED
     except (NotFiniteError, UnsavedError) as error:  # of all ranks: the first tells, and the others let it
         log.error("%s", error)
@@ -113,27 +111,16 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
         return EXIT_FAILED
     except TrainingDivergedError as error:
         log.error("%s", error)
-        _tell_failure(folder, info, ranks, f"{type(error).__name__}: {error}; {how_to_go_on(folder)}")
+        tell_failure(folder, info, ranks, f"{type(error).__name__}: {error}; {how_to_go_on(folder)}")
         return EXIT_FAILED
     except Exception as error:
         traceback.print_exc()
-        _tell_failure(folder, info, ranks, f"{type(error).__name__}: {error}")
+        tell_failure(folder, info, ranks, f"{type(error).__name__}: {error}")
         return EXIT_FAILED
     tell(*ending)
     if ranks.is_first:
         _store_columns(folder)
     return EXIT_DONE
-
-
-def _interruption(folder: RunFolder) -> str:
-    """Where a run that was told to stop goes on from, and what it could not save."""
-    unsaved = folder.read_status().reason
-    try:
-        found = where_to_go_on(folder)
-    except ValueError as error:
-        return f"told to stop; {error}"
-    said = f"told to stop; it continues from iteration {found.iteration if found else 0}"
-    return f"{said}; {unsaved}" if unsaved else said
 
 
 def _store_columns(folder: RunFolder) -> None:
@@ -142,39 +129,6 @@ def _store_columns(folder: RunFolder) -> None:
         store_columns(folder.metrics_path)
     except OSError as error:
         log.warning("the columns of the records are not stored: %s", error)
-
-
-def _tell_failure(folder: RunFolder, info: RunInfo, ranks: Ranks, reason: str) -> None:
-    """The rank that fails first says why; the others only miss it, and that after it has said so."""
-    if ranks.size == 1:
-        _tell(folder, info, "failed", reason)
-    elif folder.read_status().status not in ("failed", "interrupted"):
-        _tell(folder, info, "failed", f"rank {ranks.rank} of {ranks.size}: {reason}")
-
-
-def _tell_nobody(_: RunState, __: str | None = None) -> None:
-    """The first rank tells."""
-
-
-def _tell(folder: RunFolder, info: RunInfo, state: RunState, reason: str | None = None) -> None:
-    folder.write_status(
-        Status(
-            status=state,
-            reason=reason,
-            notes=folder.read_status().notes,
-            iteration=_measured_iterations(folder),
-            num_iterations=info.config["learner"]["iterations"],
-            pid=os.getpid() if state == "running" else None,
-        )
-    )
-
-
-def _record_confinement(folder: RunFolder, confinement: dict[str, str]) -> None:
-    """Say what graders are held to, and above all what this system does not hold them to."""
-    write_json(folder.graders_path, confinement)
-    log.info("graders: %s", "; ".join(f"{rule}: {held}" for rule, held in confinement.items()))
-    if lacking := [rule for rule, held in confinement.items() if NOT_HELD in held]:
-        log.warning("this system does not hold graders to: %s; see docs/security.md", ", ".join(lacking))
 
 
 def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
@@ -205,7 +159,7 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     """Build everything that ``run.json`` names and train from the last checkpoint to the end."""
     config = RunConfig(**info.config)
     if ranks.is_first:
-        _require_inputs(config, info)
+        require_inputs(config, info)
     settings = config.learner
     execution = info.execution
     found = where_to_go_on(folder)
@@ -238,7 +192,7 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
         closing(make_engine(policy, config, folder.engine_path)) as engine,
     ):
         if ranks.is_first:
-            _record_confinement(folder, graders.confinement)
+            record_confinement(folder, graders.confinement)
         limits = limits_of(config.loops, rollbacks) if rollbacks else None
         control = EntropyControl(config.loops, info.seed, limits)
         guardrails = Guardrails(config, control, folder if ranks.is_first else None, attempt=len(rollbacks))
@@ -329,24 +283,3 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
 def _save(policy: LoadedPolicy, path: Path, config: RunConfig, ranks: Ranks) -> None:
     merge = config.policy.lora is not None and config.policy.lora.merge
     policy.save(path, merge=merge, write=ranks.is_first)
-
-
-def _require_inputs(config: RunConfig, info: RunInfo) -> None:
-    """What is read now is what was there when the run was written down, which may be long ago.
-
-    Raises:
-        InputsChangedError: it is not.
-    """
-    if info.inputs is None:
-        return
-    there = files_of(config)
-    recorded = {label: state for label, state in now(info.inputs, info.accepted).items() if "bytes" in state}
-    if found := changes(recorded, there):
-        raise InputsChangedError(f"{said(found)}; give the command again, which says what to do")
-
-
-def _measured_iterations(folder: RunFolder) -> int:
-    try:
-        return max((record.step + 1 for record in folder.records() if record.kind == "train"), default=0)
-    except ValueError:  # a broken metrics file fails the run with a reason of its own
-        return 0
