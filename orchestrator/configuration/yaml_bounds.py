@@ -66,8 +66,8 @@ def _without_snippet(error: Exception) -> str:
     if not isinstance(error, yaml.MarkedYAMLError):
         return one_line(error)
     mark = error.problem_mark or error.context_mark
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return where + ", ".join(part for part in (error.context, error.problem) if part)
+    where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else None
+    return ", ".join(part for part in (error.context, error.problem, where) if part)
 
 
 class _Check:
