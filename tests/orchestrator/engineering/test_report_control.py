@@ -231,13 +231,22 @@ def test_a_held_setpoint_has_its_harris_index_in_the_table(make_simulated):
     campaign = load(make_simulated, num_iterations=120)
     found = summary(campaign)
     column = next(column for column in columns([found]) if column.title == "Harris index")
-    assert re.fullmatch(r"\d\.\d\d ± \d\.\d\d \(delay 1 assumed\)", column.text(found))
+    assert re.fullmatch(r"\d\.\d\d ± \d\.\d\d \(delay 1\)", column.text(found))
     assert 0.8 < found.harris.mean < 3
+
+
+def test_a_loop_without_a_plant_says_that_a_delay_of_1_was_assumed(make_simulated):
+    found = summary(
+        load(make_simulated, {"held": loop_content(dither=False, kp=3.0, ki=0.4)}, num_iterations=120)
+    )
+    assert found.dead_time is None
+    column = next(column for column in columns([found]) if column.title == "Harris index")
+    assert column.text(found).endswith("(delay 1 assumed)")
 
 
 def test_the_harris_index_goes_by_the_dead_time_of_the_plant_that_the_loop_names(make_simulated):
     """A delay of 3, of which the plant file has two as a delay and one as a leading zero."""
-    plant = replace(PLANT, delay=2, b=(0.0, *PLANT.b))
+    plant = replace(PLANT, delay=2, b=(0.0, *PLANT.b), covariance=())
     content = loop_content(dither=False, plant=plant)
     campaign = load(make_simulated, {"late": content}, plant=plant, num_iterations=120)
     found = summary(campaign)
