@@ -12,7 +12,7 @@ READY    := .venv/.ready
 VLLM     := .venv-vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-vllm run test test-vllm test-fast test-elsewhere check format bench tree lock clean
+.PHONY: help install install-vllm run test test-vllm test-fast test-elsewhere soak check format bench tree lock clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 20
@@ -59,6 +59,9 @@ test-elsewhere: $(READY)  ## Run the tests that train as other machines would, s
 	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m trains
 	ENTROSTAT_TEST_PERTURB=1e-6 OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m trains
 	ENTROSTAT_TEST_PERTURB=1e-3 ENTROSTAT_TEST_PERTURB_SEED=1 $(BIN)/python -m pytest -m trains
+
+soak: $(READY)  ## Kill studies, Ray and SLURM runs at random moments, for half an hour
+	$(BIN)/python -m pytest -m soak
 
 check: $(READY)  ## Lint, formatting, types, unsafe code, known vulnerabilities of the tested set
 	$(BIN)/ruff check .

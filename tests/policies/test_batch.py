@@ -68,6 +68,7 @@ def test_to_moves_every_field():
         batch,
         domain=batch.group,
         turn=batch.response,
+        old_entropy=batch.entropy,
         filtered_logprobs=batch.logprobs,
         filtered_entropy=batch.entropy,
         scale=batch.entropy,

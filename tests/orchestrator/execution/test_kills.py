@@ -14,6 +14,7 @@ NEEDS = {"study": "optuna", "ray": "ray", "slurm": "submitit"}
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", NEEDS)
 def test_what_is_killed_comes_to_what_it_comes_to_in_peace(kind):
