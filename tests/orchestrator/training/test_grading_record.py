@@ -10,6 +10,7 @@ from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.run_folder import RunFolder, read_json
 from orchestrator.training import run as worker
+from orchestrator.training import telling
 from tasks.grading import GradingPool
 
 RULES = {
@@ -55,7 +56,7 @@ def test_a_run_records_what_its_graders_were_held_to(write_campaign, monkeypatch
 def test_what_a_system_does_not_hold_is_in_the_log(tmp_path, caplog, confinement, warning):
     folder = RunFolder(tmp_path)
     with caplog.at_level(logging.INFO):
-        worker._record_confinement(folder, confinement)
+        telling.record_confinement(folder, confinement)
     told = [entry.getMessage() for entry in caplog.records]
     assert read_json(folder.graders_path) == confinement
     assert all(f"{rule}: {held}" in told[0] for rule, held in confinement.items())
