@@ -238,8 +238,10 @@ def test_a_preset_that_has_changed_is_refused_by_what_it_says(write_campaign, tm
 
 
 def test_a_data_set_of_a_hub_is_what_comes_of_it(write_campaign, monkeypatch):
+    from datasets import Dataset
+
     content = rows()
-    monkeypatch.setattr("tasks.rows._load", lambda *_: content)
+    monkeypatch.setattr("tasks.rows._load", lambda *_: Dataset.from_list(content))
     path = write_campaign({"task": {"kind": "math_word", "dataset": "some/set"}, "arms": [{"name": "grpo"}]})
     folder = prepare(read_campaign(path))
     math_word._sides.cache_clear()
