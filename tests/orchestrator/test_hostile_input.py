@@ -339,10 +339,10 @@ def test_a_damaged_folder_stops_a_command_that_writes_into_it(write_campaign):
 def test_what_the_file_system_refuses_is_one_message(write_campaign, monkeypatch, number, expected):
     path = write_campaign()
 
-    def refuse(self, *_):
-        raise OSError(number, os.strerror(number), str(self))
+    def refuse(place):
+        raise OSError(number, os.strerror(number), str(place))
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr("orchestrator.storage.files._open_beside", refuse)
     message = refused("prepare", path)
     assert expected in message
     assert "runs/small" in message
