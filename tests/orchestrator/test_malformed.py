@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import datasets
+import huggingface_hub
 import pytest
 
 import orchestrator.engineering.design as design
@@ -47,7 +49,8 @@ def configs(tmp_path_factory):
 def beside(configs, monkeypatch):
     """The folder as working directory; what comes after a file has been read is left out where it is slow."""
     monkeypatch.chdir(configs)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for library in (huggingface_hub.constants, datasets.config):  # which have read the environment already
+        monkeypatch.setattr(library, "HF_HUB_OFFLINE", True)
     for module in (design, simulate):
         monkeypatch.setattr(module, "log_run", lambda *_, **__: "not tracked")
     monkeypatch.setattr(simulate, "prediction_picture", lambda *_, **__: b"")
