@@ -65,7 +65,13 @@ class EntropyControl(Callback):
         return {"loops": restore(self._state), "commands": self._commands}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._state = restore(state_dict["loops"])
+        state = restore(state_dict["loops"])
+        if [len(each) for each in state] != [len(each) for each in self._bank.init()]:
+            raise ValueError(
+                "the loops of this checkpoint are another version's; go on with that version, or begin the run again "
+                "under another name"
+            )
+        self._state = state
         self._commands = dict(state_dict["commands"])
 
 

@@ -112,3 +112,14 @@ def test_runs_of_other_seeds_dither_from_another_place():
     third = EntropyControl({"one": LoopConfig(**moved)}, seed=3)
     assert play(third, READINGS) == play(EntropyControl({"one": LoopConfig(**same)}), READINGS)
     assert play(third, READINGS) != play(EntropyControl({"one": LoopConfig(**moved)}), READINGS)
+
+
+def test_the_state_of_another_version_is_refused_in_one_line():
+    control = control_of(entropy=PI)
+    state = control.state_dict()
+    older = {"loops": [each[:7] for each in state["loops"]], "commands": {}}
+    with pytest.raises(
+        ValueError, match=r"^the loops of this checkpoint are another version's; go on with that"
+    ):
+        control_of(entropy=PI).load_state_dict(older)
+    control_of(entropy=PI).load_state_dict(state)
