@@ -25,6 +25,7 @@ LATEX = {
     "−": r"\ensuremath{-}",
     "±": r"\ensuremath{\pm}",
     "≥": r"\ensuremath{\geq}",
+    "×": r"\ensuremath{\times}",
     "·": r"\ensuremath{\cdot}",
     "δ": r"\ensuremath{\delta}",
     "²": r"\ensuremath{^2}",

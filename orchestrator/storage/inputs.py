@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.configuration.errors import ConfigError
+from orchestrator.masking import mask
 from orchestrator.storage.files import read_json, write_json
 from policies.cache import cache_folder
 
 Inputs = dict[str, dict[str, Any]]
-"""Label, such as ``task.path: data.jsonl``, to ``digest``, and of a file ``bytes`` and ``modified`` too."""
+"""Label without credentials, such as ``task.path: data.jsonl``, to ``digest``, and of a file ``bytes`` and ``modified`` too."""
 
 REMEMBERED_BYTES = 2**20
 """Files of this size and more are read once and then known by their place, size and times."""
@@ -38,11 +39,11 @@ def read_inputs(sources: Mapping[str, Path | str]) -> Inputs:
     digests = _Digests(cache_folder().parent / "digests.json")
     for key, source in sources.items():
         if isinstance(source, str):
-            found[key] = {"digest": source}
+            found[mask(key)] = {"digest": source}
             continue
         try:
             for shown, file in _files(source):
-                found[f"{key}: {shown}"] = _state(file, digests)
+                found[mask(f"{key}: {shown}")] = _state(file, digests)
         except OSError as error:
             raise ConfigError(
                 f"{key}: {source} cannot be read ({error.strerror}); looked for {source.expanduser().absolute()}, "
