@@ -102,7 +102,7 @@ class Kind:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of the commands: few threads, a cache of their own, and the mark."""
+        """Environment of the commands: few threads, a cache of their own, and the mark."""
         own = {MARK: self.mark, "PYTHONPATH": str(ROOT), "ENTROSTAT_CACHE": str(self.home / "cache")}
         return os.environ | own | {"OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
 
@@ -330,7 +330,7 @@ def _alive(mark: str) -> set[str]:
 
 
 def _what(pid: int) -> str | None:
-    """Which of the processes that can be killed this is."""
+    """Kind of a process among those that can be killed."""
     try:
         line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:

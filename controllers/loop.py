@@ -149,7 +149,6 @@ class FeedbackLoop:
         """Take the telemetry of iteration ``t``; give the new state and the trace, whose ``u`` counts."""
         last = LoopState(*state)
         dt = last.elapsed + 1.0
-        applied = last.applied + last.u
         if not all(isfinite(telemetry.get(name, nan)) for name in self.reads):
             return self._hold(last, t, y=nan, r=nan)
         filter_state, y = self.filter.step(last.filter, float(telemetry[self.sensor]))
@@ -159,7 +158,7 @@ class FeedbackLoop:
                 filter=filter_state,
                 reference=reference_state,
                 recent=_recent(last.recent, last.u, last.dither),
-                applied=applied,
+                applied=last.applied + last.u,
                 elapsed=dt,
             )
             return between, self._kept(between, t, y=y, r=r, held=False)
@@ -171,7 +170,7 @@ class FeedbackLoop:
             r=self._reference_shown(y, r),
             u=self._in_units(last.share),
             lost=dt - self.period,
-            applied=self._in_units(applied / dt),
+            applied=self._in_units((last.applied + last.u) / dt),
             telemetry=telemetry,
         )
         law_state, terms = self._law_step(last.law, sample)

@@ -32,7 +32,7 @@ class Record:
 
     dither: Array | None = None
     """The part of the command known to come from outside of the loop [actuator's unit]; None: none.
-    Where it is nan the loop did not speak, so its last command, and the dither in it, stayed in force."""
+    It is nan where the loop did not speak; its last command, and the dither in it, stayed in force there."""
 
     iterations: Array | None = None
     """Training iteration of each entry, rising; None counts from 0."""

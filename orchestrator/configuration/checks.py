@@ -268,7 +268,7 @@ def _loop(loop: LoopConfig, config: RunConfig) -> Iterator[str]:
 
 def _limits(loop: LoopConfig) -> Iterator[str]:
     command = loop.actuator.command
-    low, high = loop.limits or (command.low, command.high)
+    low, high = loop.bounds
     if not command.low <= low < high <= command.high:
         yield (
             f"limits: must be [low, high] inside the range [{command.low:g}, {command.high:g}] of "

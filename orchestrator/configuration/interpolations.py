@@ -23,7 +23,7 @@ LONGEST_TEXT = 500
 MOST_READ = 30_000
 """Characters of such texts that are read, some of them several times: what refers to a later one is read again."""
 MOST_CHARACTERS = 1 << 20
-"""Of all that interpolations come to."""
+"""Characters of all that interpolations come to."""
 NODE_CHARACTERS = MOST_CHARACTERS // 4000
 """What a key, a value or a collection counts besides its text."""
 

@@ -36,7 +36,7 @@ def _unlike(kept: re.Pattern[str], what: str) -> Callable[[str], str]:
 
 
 FolderName = Annotated[Name, AfterValidator(_unlike(_BESIDE_RUNS, "runs and MLflow"))]
-"""Of a campaign or a study."""
+"""Name of a campaign or a study."""
 
 ArmName = Annotated[Name, AfterValidator(_unlike(_BESIDE_ARMS, "campaigns and studies"))]
-"""Of an arm."""
+"""Name of an arm."""

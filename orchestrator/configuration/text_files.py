@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator.configuration.errors import ConfigError, named
 
 MOST_BYTES = 1 << 20
-"""Of a file that is written by hand; the largest that is shipped has a hundredth of it."""
+"""Largest file that is written by hand; the largest that is shipped has a hundredth of it."""
 
 
 def read_text(path: Path) -> str:

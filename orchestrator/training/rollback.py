@@ -102,10 +102,7 @@ def _go_back(
 
 def limits_of(loops: Mapping[str, LoopConfig], rollbacks: Sequence[Rollback]) -> dict[str, Limits]:
     """Lowest and highest command of each loop after some rollbacks."""
-    limits = {
-        name: loop.limits or (loop.actuator.command.low, loop.actuator.command.high)
-        for name, loop in loops.items()
-    }
+    limits = {name: loop.bounds for name, loop in loops.items()}
     for rollback in rollbacks:
         limits |= {name: (low, high) for name, (low, high) in rollback.limits.items()}
     return limits
