@@ -101,6 +101,11 @@ class GroupDelivery:
             client.set_terminated(run.info.run_id, status)
 
 
+def is_group(folder: Path) -> bool:
+    """Whether the runs of a folder are those of a group."""
+    return (folder / FILE).exists()
+
+
 def groups(campaign: Path) -> list[Path]:
     """Folders of a campaign that are groups."""
     return sorted(path.parent for path in campaign.glob(f"*/{FILE}"))

@@ -29,7 +29,7 @@ from orchestrator.tracking.delivery import (
     find_or_create_run,
     provenance_tags,
 )
-from orchestrator.tracking.groups import GroupDelivery, groups
+from orchestrator.tracking.groups import GroupDelivery, groups, is_group
 from orchestrator.tracking.store import artifact_location, open_client
 
 FIRST_PAUSE_SECONDS = 5.0
@@ -183,7 +183,7 @@ class Tracker:
 
         path = delivery.folder.path.parent
         try:
-            if path in self._groups:
+            if is_group(path):  # asked now: it may have come since this pass began
                 parent = self._deliver_group(path, client, experiment)
                 experiment = replace(experiment, parent_run_id=parent)
             delivery.forward(client, experiment)

@@ -369,7 +369,7 @@ class Intruder(Task):
 
     def forge(self, facts, what):
         """Write into the pipe to the parent."""
-        for descriptor in range(3, 200):
+        for descriptor in range(3, 10_000):  # it has the number that it had in the parent
             with suppress(OSError):
                 if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                     os.write(descriptor, bytes.fromhex(what))

@@ -60,6 +60,14 @@ def test_runs_are_below_their_group_and_that_below_the_study(study):
     assert runs["trial 0"].info.status == "RUNNING"
 
 
+def test_runs_of_a_group_that_came_since_the_pass_began_are_below_it_too(study, monkeypatch):
+    folder, uri, client = study
+    monkeypatch.setattr("orchestrator.tracking.tracker.groups", lambda campaign: [])
+    Tracker(folder, uri).forward()
+    runs = by_name(client)
+    assert {parent(runs[f"trial-0000 seed-{seed}"]) for seed in (0, 1)} == {runs["trial 0"].info.run_id}
+
+
 def test_how_it_ended_is_brought_up_to_date_by_whoever_comes_next(study):
     folder, uri, client = study
     first = Tracker(folder, uri)
