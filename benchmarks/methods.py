@@ -44,8 +44,8 @@ from orchestrator.storage.run_folder import RunFolder  # noqa: E402
 from orchestrator.training import run as worker  # noqa: E402
 from orchestrator.training.learner import Learner  # noqa: E402
 from orchestrator.training.ranks import Ranks  # noqa: E402
-from policies import hidden_states  # noqa: E402
-from tasks.grading import GradingPool  # noqa: E402
+from policies.statistics import hidden_states  # noqa: E402
+from tasks.grading.pool import GradingPool  # noqa: E402
 
 GOAL = 1.15
 BASELINE = "grpo"

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from policies.token_statistics import token_statistics
+from policies.statistics.token_statistics import token_statistics
 
 Statistics = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 

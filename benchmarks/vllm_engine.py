@@ -19,10 +19,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-from policies.loading import load_pretrained  # noqa: E402
+from policies.model.loading import load_pretrained  # noqa: E402
 from policies.rollouts.base import RolloutEngine, Sampling  # noqa: E402
-from policies.rollouts.settings import Vllm, why_no_vllm  # noqa: E402
+from policies.rollouts.settings import Vllm  # noqa: E402
 from policies.rollouts.transformers_engine import TransformersEngine  # noqa: E402
+from policies.rollouts.vllm_support import why_no_vllm  # noqa: E402
 
 NUM_PROMPTS, NUM_SAMPLES = 8, 8
 PROMPT = "Question: What is {} plus {}?\nAnswer: it is"

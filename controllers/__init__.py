@@ -15,12 +15,6 @@ A ``FeedbackLoop`` joins a sensor's name, a filter, a reference, a law and an ac
 
 from controllers.bank import Bank
 from controllers.base import Dither, Feedforward, Filter, Law, Reference, Sample, State, Terms, Trace
-from controllers.cascade import Cascade
-from controllers.dither import DITHERS, PRBS, Multisine
-from controllers.entropy_law import EntropyLaw, Prediction, fit_entropy_law, predict_rest
-from controllers.feedforward import FEEDFORWARDS, CovarianceFeedforward
-from controllers.filters import EMA, FILTERS, Hold, Median
-from controllers.harris import harris_index
 from controllers.laws import LAWS
 from controllers.laws.dual_ascent import DualAscent
 from controllers.laws.increment import Increment
@@ -30,9 +24,11 @@ from controllers.laws.pid import PID
 from controllers.laws.scheduled import ScheduledPID
 from controllers.laws.self_tuning import SelfTuning
 from controllers.loop import FeedbackLoop, replay, restore
-from controllers.plant import Plant
-from controllers.quality import Quality, assess, recovery_iterations
-from controllers.references import (
+from controllers.parts.cascade import Cascade
+from controllers.parts.dither import DITHERS, PRBS, Multisine
+from controllers.parts.feedforward import FEEDFORWARDS, CovarianceFeedforward
+from controllers.parts.filters import EMA, FILTERS, Hold, Median
+from controllers.parts.references import (
     REFERENCES,
     Annealed,
     Band,
@@ -41,8 +37,12 @@ from controllers.references import (
     InitialAnchored,
     Schedule,
 )
-from controllers.simulated_plants import Changed, IntegratingPlant
-from controllers.simulation import Simulated, simulate, simulate_many
+from controllers.plants.plant import Plant
+from controllers.plants.simulated_plants import Changed, IntegratingPlant
+from controllers.plants.simulation import Simulated, simulate, simulate_many
+from controllers.quality.entropy_law import EntropyLaw, Prediction, fit_entropy_law, predict_rest
+from controllers.quality.harris import harris_index
+from controllers.quality.quality import Quality, assess, recovery_iterations
 
 __all__ = [
     "DITHERS",

@@ -8,7 +8,7 @@ from math import fsum, inf, isfinite, nan
 from typing import Any, NamedTuple
 
 from controllers.base import Dither, Feedforward, Filter, Law, Reference, Sample, State, Terms, Trace
-from controllers.filters import Hold
+from controllers.parts.filters import Hold
 
 HOLD_COMMANDS = 10
 """Commands whose mean a hold keeps: the last one alone has the noise of one reading in it."""

@@ -20,10 +20,10 @@ from filelock import FileLock, Timeout
 
 from orchestrator.changed_inputs import continued, refuse_changes, tell_unrecorded
 from orchestrator.collected_signals import collected_signals
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.inputs import inputs_of
 from orchestrator.configuration.resolve import Arm, Campaign
+from orchestrator.errors import ConfigError
 from orchestrator.execution.base import Crew, ExecutorError
 from orchestrator.execution.credentials import hidden, lent
 from orchestrator.execution.runs import Patience, Worker, is_lost, settle_run, start_run, stop_runs

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.storage.inputs import Inputs, changes, now, said
 from orchestrator.storage.run_folder import RunFolder, RunInfo
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.engineering.cli import design, identify, simulate
+from orchestrator.commands.engineering import design, identify, simulate
 from orchestrator.options import (
     AcceptChanged,
     AtIteration,
@@ -57,7 +57,7 @@ def run(
 
     The same command again continues: finished runs are kept, interrupted ones go on.
     """
-    from orchestrator.commands import run_campaign
+    from orchestrator.commands.run import run_campaign
     from orchestrator.continuing import earlier_run
 
     with _clear_errors():
@@ -86,7 +86,7 @@ def prepare(
 
     `run` afterwards tracks and compares what was trained in them.
     """
-    from orchestrator.commands import prepare_campaign
+    from orchestrator.commands.run import prepare_campaign
     from orchestrator.continuing import earlier_run
 
     with _clear_errors():
@@ -108,7 +108,7 @@ def validate(
     ] = 80.0,
 ) -> None:
     """Check a campaign without training anything."""
-    from orchestrator.commands import validate_campaign
+    from orchestrator.commands.run import validate_campaign
 
     with _clear_errors(device_gib=device_gib):
         validate_campaign(campaign, overrides or [], device_gib=device_gib if dry_run else None)
@@ -145,7 +145,7 @@ def compare(
     """
     # Matrices here are small: threads of BLAS would wait for one another longer than they work.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from orchestrator.comparison.command import compare_runs
+    from orchestrator.commands.compare import compare_runs
 
     with _clear_errors(target=target):
         compare_runs(
@@ -179,7 +179,7 @@ def export(
     ] = False,
 ) -> None:
     """Write the records of runs as one table, to Parquet or CSV."""
-    from orchestrator.comparison.command import export_runs
+    from orchestrator.commands.compare import export_runs
 
     with _clear_errors():
         export_runs(
@@ -209,7 +209,7 @@ def tune(
 
     The same command again continues; on another machine it helps, where the storage is a shared one.
     """
-    from orchestrator.tuning.command import best_preset, tune_study
+    from orchestrator.commands.tune import best_preset, tune_study
 
     with _clear_errors(trial=trial):
         if best or trial is not None:
@@ -223,7 +223,7 @@ def schema(
     of: Annotated[str, typer.Argument(help="campaign, method or study")] = "campaign",
 ) -> None:
     """Print the JSON Schema of campaign, method or study files, for editors."""
-    from orchestrator.configuration.schema import json_schema
+    from orchestrator.commands.schema import json_schema
 
     with _clear_errors():
         typer.echo(json.dumps(json_schema(of), indent=2))
@@ -232,7 +232,7 @@ def schema(
 @app.command(name="list")
 def list_(family: Annotated[Family, typer.Argument(help="What to list.")]) -> None:
     """List what a campaign or a study can name."""
-    from orchestrator.configuration.catalogue import describe
+    from orchestrator.commands.catalogue import describe
 
     for name, summary in describe(family.value):
         typer.echo(f"{name:24} {summary}")
@@ -252,7 +252,7 @@ def _register(command: Callable[..., None]) -> None:
 @contextmanager
 def _clear_errors(**options: Any) -> Iterator[None]:
     """Bad input ends with its message and status 2, not with a traceback; so does what the file system refuses."""
-    from orchestrator.configuration.errors import ConfigError, lines_of
+    from orchestrator.errors import ConfigError, lines_of
     from orchestrator.storage.files import why_refused
 
     try:
@@ -274,7 +274,7 @@ def _clear_errors(**options: Any) -> Iterator[None]:
 
 def _require_usable(options: dict[str, Any]) -> None:
     """Numbers on the command line are as those in a file: finite, and of 64 bits."""
-    from orchestrator.configuration.errors import ConfigError, short
+    from orchestrator.errors import ConfigError, short
 
     for name, given in options.items():
         for value in given if isinstance(given, tuple) else (given,):

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.campaign import campaign_folder, differences
-from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import Arm, Campaign
+from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import masked
 from orchestrator.storage.files import replace_file, write_json
 from orchestrator.storage.guardrail_files import read_rollbacks

@@ -20,7 +20,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from policies.responses import response_sums
+from policies.statistics.responses import response_sums
 
 Level = Literal["token", "sequence"]
 

@@ -15,10 +15,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from policies.loading import LoadedPolicy
-from policies.response_statistics import View, observe
+from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import Completion
-from policies.sequences import pack
+from policies.statistics.response_statistics import View, observe
+from policies.statistics.sequences import pack
 
 LARGEST_FACTOR = 4.0
 """On the temperature: samples of what is hotter than that are noise, whatever their entropy."""

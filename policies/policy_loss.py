@@ -21,9 +21,9 @@ from policies.actuators.base import (
     WeightActuator,
     command_name,
 )
-from policies.batch import TokenBatch
 from policies.objectives import Bounds, Metrics, Objective
-from policies.vocabulary import VocabularyFilter
+from policies.statistics.batch import TokenBatch
+from policies.statistics.vocabulary import VocabularyFilter
 
 Stage = TypeVar("Stage", bound=Actuator)
 

@@ -1,15 +1,10 @@
-"""Problems with verifiable rewards.  Dropping a file here that defines a ``Task`` registers it.
+"""Problems with verifiable rewards; every kind is a file in ``tasks.kinds``.
 
 Importing this package is cheap: a task that needs a library imports it when it is first used.
 """
 
-from importlib import import_module
-from pkgutil import iter_modules
-
+import tasks.kinds  # noqa: F401 - registers them
 from tasks.base import Problem, Split, Task
-
-for _module in iter_modules(__path__, prefix=f"{__name__}."):
-    import_module(_module.name)
 
 TASKS: dict[str, type[Task]] = {task.kind: task for task in Task.__subclasses__()}
 

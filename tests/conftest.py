@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     marked = [item for item in items if item.get_closest_marker("vllm")]
     if not marked:
         return
-    from policies.rollouts.settings import why_no_vllm  # torch, which other tests do without
+    from policies.rollouts.vllm_support import why_no_vllm  # torch, which other tests do without
 
     if reason := why_no_vllm():
         for item in marked:

@@ -12,7 +12,7 @@ import torch
 
 from controllers.guardrails import DETECTORS
 from orchestrator.campaign import prepare
-from orchestrator.configuration.catalogue import describe
+from orchestrator.commands.catalogue import describe
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.tracking.groups import read_group
 from orchestrator.training import run as worker

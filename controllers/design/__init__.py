@@ -1,7 +1,7 @@
 """Gains for an identified plant, with the margins they have and what they promise.
 
 >>> from controllers.design import SensitivityPeak, design
->>> from controllers.plant import Plant
+>>> from controllers.plants.plant import Plant
 >>> plant = Plant(coordinates="absolute", a=(1.0,), b=(0.02,), delay=1, drift=-0.004, noise_std=0.01,
 ...               level_nats=0.5)
 >>> found = design(plant, SensitivityPeak(ms=1.4), r_nats=0.5, low=-2.0, high=2.0)

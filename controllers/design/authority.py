@@ -9,7 +9,7 @@ from math import inf, isnan, sqrt
 import numpy as np
 
 from controllers.design.errors import DesignError
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 INTEGRATES = 1e-9
 """A plant whose memory adds up to 1 within this has no level of its own."""

@@ -15,7 +15,7 @@ from controllers.design.response import horizon, minimum_variance, noise_varianc
 from controllers.design.specifications import Specification
 from controllers.design.transfer import Loop, gain_in_z
 from controllers.laws.pid import PID
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from controllers.design.frequency import grid
 from controllers.design.response import spectral_radius
 from controllers.design.transfer import Array, Loop, close_law, evaluate, multiply
 from controllers.laws.pid import PID
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 MOST_EXTRA_ITERATIONS = 50
 """Further delay that is looked at, pole by pole."""

@@ -20,7 +20,7 @@ from controllers.design.frequency import grid, largest_sensitivity, sensitivity_
 from controllers.design.response import spectral_radius
 from controllers.design.transfer import Array, Loop, close
 from controllers.identification.checks import SIGNIFICANT, dominant_pole
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 Structure = Literal["p", "pi", "pid"]
 

@@ -8,7 +8,7 @@ from math import inf, log
 import numpy as np
 
 from controllers.design.errors import DesignError
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from controllers.design.gains import Design, design
 from controllers.design.specifications import Specification
 from controllers.design.transfer import close_law
 from controllers.laws.pid import PID
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 BISECTIONS = 6
 """Steps towards the Ms of the nominal plant that leaves the worst case within bounds."""

@@ -15,7 +15,7 @@ from controllers.design.problem import Gains, Problem
 from controllers.design.reduction import reduce
 from controllers.design.response import LONGEST, noise_variances, steps
 from controllers.design.transfer import Array, Loop
-from controllers.filters import EMA
+from controllers.parts.filters import EMA
 
 LARGEST_MS = 2.5
 """A rule whose loop peaks higher does not fit the plant."""

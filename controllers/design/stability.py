@@ -11,7 +11,7 @@ from controllers.base import Filter
 from controllers.design.frequency import sensitivity_peak
 from controllers.design.response import spectral_radius
 from controllers.design.transfer import Array, close
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from controllers.base import Filter
-from controllers.coordinates import Coordinates
 from controllers.design.errors import DesignError
-from controllers.filters import EMA, Hold
 from controllers.laws.pid import PID
-from controllers.plant import Plant
+from controllers.parts.coordinates import Coordinates
+from controllers.parts.filters import EMA, Hold
+from controllers.plants.plant import Plant
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controllers.coordinates import Coordinates
 from controllers.identification.records import Array, Record, mean_level
 from controllers.identification.regression import Rows, condition_number, rows_of, solve
-from controllers.plant import Plant
+from controllers.parts.coordinates import Coordinates
+from controllers.plants.plant import Plant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

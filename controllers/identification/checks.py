@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.coordinates import Coordinates
 from controllers.identification.arx import Fit, Order
 from controllers.identification.errors import IdentificationError, dither_advice
 from controllers.identification.records import Array, Record, mean_level
 from controllers.identification.regression import Rows, rows_of, solve
-from controllers.plant import Plant
+from controllers.parts.coordinates import Coordinates
+from controllers.plants.plant import Plant
 
 LEAST_ITERATIONS = 200
 """What advice asks for: two such runs of a tiny policy gave the push to a tenth."""

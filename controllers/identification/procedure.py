@@ -8,7 +8,6 @@ from math import nan
 
 import numpy as np
 
-from controllers.coordinates import COORDINATES, Coordinates
 from controllers.identification import checks
 from controllers.identification.arx import Fit, Order, fit_arx
 from controllers.identification.errors import IdentificationError, dither_advice
@@ -16,7 +15,8 @@ from controllers.identification.instruments import InstrumentCheck, instrument_c
 from controllers.identification.records import Record
 from controllers.identification.selection import WHITE, Candidate, Criterion, chosen_order, order_candidates
 from controllers.identification.validation import fit_share, free_run, input_test, ljung_box, prediction
-from controllers.plant import Plant
+from controllers.parts.coordinates import COORDINATES, Coordinates
+from controllers.plants.plant import Plant
 
 FAR = 10
 """Iterations ahead that a loop has to look, about one closed-loop time constant."""

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from controllers.coordinates import FLOOR_NATS, Coordinates
+from controllers.parts.coordinates import FLOOR_NATS, Coordinates
 
 Array = NDArray[np.float64]
 

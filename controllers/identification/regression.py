@@ -9,8 +9,8 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.coordinates import Coordinates
 from controllers.identification.records import Array, Record
+from controllers.parts.coordinates import Coordinates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

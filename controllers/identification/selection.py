@@ -16,10 +16,10 @@ from typing import Literal
 
 import numpy as np
 
-from controllers.coordinates import Coordinates
 from controllers.identification.arx import Order
 from controllers.identification.records import Record, mean_level
 from controllers.identification.regression import rows_of, solve
+from controllers.parts.coordinates import Coordinates
 
 Criterion = Literal["bic", "aic"]
 

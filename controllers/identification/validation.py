@@ -9,7 +9,7 @@ import numpy as np
 from controllers.identification.arx import Fit
 from controllers.identification.records import Array, Record
 from controllers.identification.regression import Rows, rows_of, solve
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 NUM_LAGS = 20
 """Iterations that the tests of the residuals look back, fewer in a short record."""

@@ -7,7 +7,7 @@ from math import inf, isfinite
 from typing import ClassVar
 
 from controllers.base import Law, Sample, State, Terms
-from controllers.coordinates import COORDINATES, Coordinates, error_in
+from controllers.parts.coordinates import COORDINATES, Coordinates, error_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from math import exp, inf, isfinite, log
 from typing import ClassVar
 
 from controllers.base import Law, Sample, State, Terms
-from controllers.coordinates import FLOOR_NATS
 from controllers.laws.pid import PID
+from controllers.parts.coordinates import FLOOR_NATS
 
 LEARNING_RATE = "learning_rate"
 

@@ -8,9 +8,9 @@ from math import inf, log
 from typing import ClassVar, Literal
 
 from controllers.base import Law, Sample, State, Terms
-from controllers.coordinates import FLOOR_NATS
 from controllers.identification.recursive import RLS
 from controllers.laws.pid import PID
+from controllers.parts.coordinates import FLOOR_NATS
 
 CALM = 0.9
 """Weight kept from row to row in the mean command that excitation is measured from."""

@@ -18,7 +18,7 @@ from orchestrator.comparison.differences import (
     smallest_p,
 )
 from orchestrator.comparison.summary import Estimate, final, last
-from orchestrator.configuration.errors import ConfigError, did_you_mean
+from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.storage.run_data import Arm, Run
 
 DEFAULT_METRIC = "eval/pass_at_1"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from controllers.quality import iae_nats, largest_excursion, recovery_iterations, relative_rmse
+from controllers.quality.quality import iae_nats, largest_excursion, recovery_iterations, relative_rmse
 from orchestrator.comparison.summary import SETTLING_TOLERANCE, Estimate
 from orchestrator.storage.run_data import Arm, Array, Run, loop_names
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.configuration.errors import ConfigError, did_you_mean
+from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.storage.columns import Keep
 from orchestrator.storage.run_data import Arm, Campaign, Run, group_by_arm, load_campaign
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo

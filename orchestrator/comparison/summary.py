@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from controllers.entropy_law import predict_rest
-from controllers.harris import harris_index
-from controllers.plant import Plant
-from controllers.quality import hold_error, mean, rmse_nats, settling_iteration, tail
+from controllers.plants.plant import Plant
+from controllers.quality.entropy_law import predict_rest
+from controllers.quality.harris import harris_index
+from controllers.quality.quality import hold_error, mean, rmse_nats, settling_iteration, tail
 from orchestrator.storage.run_data import (
     Arm,
     Array,
@@ -189,7 +189,7 @@ def changes(run: Run) -> tuple[Array, Array]:
     """Predicted change of entropy by each iteration's update, and the measured one: the next reading minus this.
 
     The prediction is in nats for a step of unit size and leaves out any actuator's push (see
-    `policies.entropy_dynamics`), so that only its sign and its course can be compared.
+    `policies.statistics.entropy_dynamics`), so that only its sign and its course can be compared.
     """
     predicted, entropy = run.train.get("entropy/predicted_change"), run.train.get("entropy")
     followed = np.diff(run.train.steps) == 1

@@ -1,11 +1,11 @@
-"""How well the main loop of each arm did: the figures of `controllers.quality`, one a run."""
+"""How well the main loop of each arm did: the figures of `controllers.quality.quality`, one a run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import nan
 
-from controllers.quality import (
+from controllers.quality.quality import (
     effort,
     iae_nats,
     mean,

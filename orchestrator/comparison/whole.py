@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
-from controllers.entropy_law import EntropyLaw, fit_entropy_law
+from controllers.quality.entropy_law import EntropyLaw, fit_entropy_law
 from orchestrator.comparison.bootstrap import Interval
 from orchestrator.comparison.contrasts import (
     DEFAULT_METRIC,

@@ -11,20 +11,20 @@ from collections.abc import Iterator
 
 from controllers.base import Reference
 from controllers.laws.open_loop import OpenLoop
-from controllers.references import Free
+from controllers.parts.references import Free
 from orchestrator.configuration.engine_checks import check_engine
-from orchestrator.configuration.errors import ConfigError, did_you_mean, lines_of, named, one_line
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.prompt_checks import check_prompts
 from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.configuration.signals import ALL_SIGNALS, is_signal, signals_read
+from orchestrator.errors import ConfigError, did_you_mean, lines_of, named, one_line
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, LossActuator, UpdateFacts, command_name
+from policies.model.sources import BUILTIN, GGUF, has_chat_template, local_source, model_config
+from policies.model.tiny import vocabulary_size
 from policies.rollouts.settings import Transformers
-from policies.sensors import FILTERED, TURN
-from policies.sources import BUILTIN, GGUF, has_chat_template, local_source, model_config
-from policies.tiny import vocabulary_size
-from policies.vocabulary import VocabularyFilter
+from policies.statistics.sensors import FILTERED, TURN
+from policies.statistics.vocabulary import VocabularyFilter
 from tasks.names import look_alikes
 
 

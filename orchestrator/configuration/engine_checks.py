@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestrator.configuration.errors import ConfigError, lines_of, named
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import Campaign
-from policies.rollouts.settings import LARGEST_TEMPERATURE, Vllm, VllmServer, why_no_head
-from policies.sources import BUILTIN, model_config, user_path
+from orchestrator.errors import ConfigError, lines_of, named
+from policies.model.sources import BUILTIN, model_config, user_path
+from policies.rollouts.settings import Vllm, VllmServer
+from policies.rollouts.vllm_support import LARGEST_TEMPERATURE, why_no_head
 
 
 def check_engine(config: RunConfig) -> Iterator[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.models import RunConfig
+from orchestrator.errors import ConfigError
 from orchestrator.storage.inputs import Inputs, read_inputs
-from policies import sources
+from policies.model import sources
 
 
 def inputs_of(config: RunConfig) -> Inputs:

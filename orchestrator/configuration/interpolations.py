@@ -13,8 +13,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
-from orchestrator.configuration.errors import ConfigError, one_line, quoted
 from orchestrator.configuration.yaml_bounds import DEEPEST
+from orchestrator.errors import ConfigError, one_line, quoted
 
 MARK = "${"
 MISSING = "???"  # as OmegaConf writes it

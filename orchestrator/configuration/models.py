@@ -12,15 +12,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from controllers.base import Dither, Feedforward, Filter, Law, Reference
-from controllers.dither import DITHERS
-from controllers.feedforward import FEEDFORWARDS
-from controllers.filters import FILTERS, Hold
 from controllers.laws import LAWS
 from controllers.laws.open_loop import OpenLoop
 from controllers.laws.pid import PID
 from controllers.loop import FeedbackLoop
-from controllers.plant import Plant
-from controllers.references import REFERENCES, Free
+from controllers.parts.dither import DITHERS
+from controllers.parts.feedforward import FEEDFORWARDS
+from controllers.parts.filters import FILTERS, Hold
+from controllers.parts.references import REFERENCES, Free
+from controllers.plants.plant import Plant
 from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.guardrails import GuardrailsConfig
 from orchestrator.configuration.names import ArmName, FolderName, Name
@@ -34,7 +34,7 @@ from policies.importance import IMPORTANCES, Importance, NoImportance
 from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
 from policies.rollouts.episodes import EpisodeLimits
 from policies.rollouts.settings import ENGINES, EngineSettings, Transformers
-from policies.sensors import DOMAIN
+from policies.statistics.sensors import DOMAIN
 from tasks import Task
 
 Decay = Annotated[float, Field(ge=0, lt=1)]

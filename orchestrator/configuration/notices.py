@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from controllers.laws.open_loop import OpenLoop
-from controllers.references import Band
+from controllers.parts.references import Band
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Arm
 

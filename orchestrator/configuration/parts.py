@@ -28,7 +28,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function
 
-from orchestrator.configuration.errors import one_line
+from orchestrator.errors import one_line
 
 LARGEST_INTEGER = 2**63 - 1
 """What arrays, databases and random generators hold."""

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat
 
 from orchestrator.configuration.parts import Strict, one_of, section
 from tasks import TASKS, Task
-from tasks.mixture import Member, Mixture
+from tasks.kinds.mixture import Member, Mixture
 
 _plain_task = one_of({kind: task for kind, task in TASKS.items() if task is not Mixture})
 AnyTask = Annotated[Task, one_of(TASKS, nested={Member: section(Member, nested={Task: _plain_task})})]

@@ -7,12 +7,12 @@ from typing import Annotated
 from pydantic import PositiveInt, model_validator
 
 from orchestrator.configuration.parts import Strict, section
-from policies.chat import Chat
 from policies.initialisation import Initialisation
-from policies.sources import BUILTIN
-from policies.tiny import TinyModel
-from policies.trainable import Lora
-from policies.warm_start import WarmStart
+from policies.model.chat import Chat
+from policies.model.sources import BUILTIN
+from policies.model.tiny import TinyModel
+from policies.model.trainable import Lora
+from policies.model.warm_start import WarmStart
 
 
 class PolicyConfig(Strict):

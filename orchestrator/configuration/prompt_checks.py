@@ -8,14 +8,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
-from orchestrator.configuration.errors import did_you_mean
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.signals import signals_read
-from policies.sensors import DOMAIN
-from policies.sources import BUILTIN
+from orchestrator.errors import did_you_mean
+from policies.model.sources import BUILTIN
+from policies.statistics.sensors import DOMAIN
 from tasks import Problem, Task
 from tasks.demonstrations import demonstration
-from tasks.mixture import Mixture
+from tasks.kinds.mixture import Mixture
 from tasks.splits import held_out_set
 
 NUM_SHOWN = 32

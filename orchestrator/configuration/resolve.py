@@ -13,7 +13,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.configuration.errors import (
+from orchestrator.configuration.models import ArmConfig, CampaignConfig, MethodConfig, RunConfig
+from orchestrator.configuration.parts import known_keys, to_plain
+from orchestrator.configuration.yaml_files import merge, read_yaml
+from orchestrator.errors import (
     ConfigError,
     did_you_mean,
     lines_of,
@@ -23,10 +26,8 @@ from orchestrator.configuration.errors import (
     refusing,
     short,
 )
-from orchestrator.configuration.models import ArmConfig, CampaignConfig, MethodConfig, RunConfig
-from orchestrator.configuration.parts import known_keys, to_plain
-from orchestrator.configuration.yaml_files import merge, read_yaml
 from orchestrator.masking import masked
+from orchestrator.tracking.store import default_uri
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -78,6 +79,11 @@ class Campaign:
     path: Path
     config: CampaignConfig
     arms: tuple[Arm, ...]
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where runs are tracked: the campaign's own URI, or an SQLite file beside the runs; credentials and all."""
+        return self.config.tracking.uri or default_uri(Path(self.config.tracking.folder))
 
     @property
     def plain(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.configuration.models import LoopConfig
-from policies.sensors import SIGNALS, Signal, signal
+from policies.statistics.sensors import SIGNALS, Signal, signal
 
 LEARNER_SIGNALS: dict[str, Signal] = {
     "learning_rate": Signal(unit="per step", description="of the coming update, after warm-up and phase"),

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from orchestrator.configuration.errors import ConfigError, named
+from orchestrator.errors import ConfigError, named
 
 MOST_BYTES = 1 << 20
 """Largest file that is written by hand; the largest that is shipped has a hundredth of it."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from orchestrator.configuration.errors import ConfigError, one_line, quoted, short
+from orchestrator.errors import ConfigError, one_line, quoted, short
 
 DEEPEST = 32
 """Collections inside of each other, aliases written out; what is shipped has 9."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from orchestrator.configuration.errors import ConfigError, named, one_line, quoted, refusing, short
 from orchestrator.configuration.interpolations import MARK, resolved
 from orchestrator.configuration.parts import LARGEST_INTEGER
 from orchestrator.configuration.text_files import read_text
 from orchestrator.configuration.yaml_bounds import DEEPEST, check_yaml
+from orchestrator.errors import ConfigError, named, one_line, quoted, refusing, short
 
 LONGEST_OVERRIDE = 10_000
 """Characters of an override."""
@@ -155,3 +156,12 @@ def _check_text(path: str, text: str) -> None:
         raise ConfigError(f"{path}: must have no NUL character, got {short(text)}; remove it")
     if any("\ud800" <= each <= "\udfff" for each in text):
         raise ConfigError(f"{path}: must be Unicode, and has half a surrogate pair, {short(text)}; remove it")
+
+
+def dotted(over: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """``{"a": {"b": 1}}`` as ``a.b=1``, the form of overrides; JSON is YAML on one line."""
+    for key, value in over.items():
+        if isinstance(value, Mapping) and value:
+            yield from dotted(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}={json.dumps(value)}"

@@ -15,7 +15,7 @@ from controllers.design.margins import Margins
 from controllers.design.response import step
 from controllers.design.transfer import Loop, close_law, gain_in_z
 from controllers.laws.pid import PID
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, PositiveFloat, model_validator
 
-from controllers.plant import Plant
-from orchestrator.configuration.errors import ConfigError
+from controllers.plants.plant import Plant
 from orchestrator.configuration.models import AnyActuator
 from orchestrator.configuration.parts import Strict, section, to_plain
 from orchestrator.configuration.resolve import parse
 from orchestrator.configuration.yaml_files import read_yaml
+from orchestrator.errors import ConfigError
 
 HEADER = """\
 # An entropy plant, written by `entrostat identify`; `entrostat design` takes it as it is.

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.loop import FeedbackLoop
-from controllers.plant import Plant
-from controllers.simulated_plants import Changed
-from controllers.simulation import Telemetry, simulate_many
+from controllers.plants.plant import Plant
+from controllers.plants.simulated_plants import Changed
+from controllers.plants.simulation import Telemetry, simulate_many
 
 Array = NDArray[np.float64]
 

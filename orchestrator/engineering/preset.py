@@ -7,13 +7,13 @@ from typing import Any
 
 from controllers.base import Filter, Reference
 from controllers.design import Design, Robustness
-from controllers.filters import Hold
-from controllers.references import Constant, InitialAnchored
-from orchestrator.configuration.errors import ConfigError
+from controllers.parts.filters import Hold
+from controllers.parts.references import Constant, InitialAnchored
 from orchestrator.configuration.models import LoopConfig, MethodConfig
 from orchestrator.configuration.parts import to_plain
 from orchestrator.configuration.resolve import parse
 from orchestrator.engineering.plant_file import PlantFile, yaml_text
+from orchestrator.errors import ConfigError
 
 HEADER = """\
 # A method preset, written by `entrostat design`.  In a campaign:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.configuration.errors import ConfigError, did_you_mean, named
 from orchestrator.configuration.models import LoopConfig, MethodConfig
 from orchestrator.configuration.resolve import parse, read_campaign
 from orchestrator.configuration.yaml_files import read_yaml
+from orchestrator.errors import ConfigError, did_you_mean, named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import parse, read_campaign
+from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import hides, mask_uri
 from orchestrator.storage.run_data import Arm, Run, load_campaign
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tracking.store import default_uri
-from policies.sensors import SIGNALS
+from policies.statistics.sensors import SIGNALS
 
 Array = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.execution import process
 from orchestrator.execution.base import Crew, Ending, Executor, ExecutorError, Job
 from orchestrator.masking import mask_uri

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.execution import process
 from orchestrator.execution.attended import SHARE_IT, attend
 from orchestrator.execution.base import Crew, Ending, Executor, ExecutorError, Job

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from controllers.loop import FeedbackLoop
-from orchestrator.configuration.errors import ConfigError, did_you_mean
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import parse, read_method
+from orchestrator.errors import ConfigError, did_you_mean
 
 
 def loop_from_preset(preset: str | Path, name: str | None = None) -> FeedbackLoop:

@@ -13,11 +13,10 @@ import numpy as np
 from controllers.design import DesignError
 from controllers.laws.pid import PID
 from controllers.laws.scheduled import ScheduledPID
-from controllers.plant import Plant
-from controllers.quality import Quality, assess
-from controllers.references import Constant
+from controllers.parts.references import Constant
+from controllers.plants.plant import Plant
+from controllers.quality.quality import Quality, assess
 from orchestrator.comparison import Estimate
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import parse
 from orchestrator.engineering.curves import Analysis
@@ -31,6 +30,7 @@ from orchestrator.engineering.prediction import (
     unknown_readings,
 )
 from orchestrator.engineering.sources import measurements
+from orchestrator.errors import ConfigError
 from orchestrator.storage.run_data import Arm, Array, Campaign, Run
 
 SETTLING_TOLERANCE, SETTLING_WINDOW = 0.1, 5

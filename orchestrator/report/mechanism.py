@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from controllers.entropy_law import EARLY_FRACTION, EntropyLaw
+from controllers.quality.entropy_law import EARLY_FRACTION, EntropyLaw
 from orchestrator.comparison import Summary, changes, entropy_and_reward
 from orchestrator.comparison.whole import Comparison
 from orchestrator.report.cells import number

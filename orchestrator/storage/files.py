@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from orchestrator.configuration.errors import ConfigError, named, one_line, printable, short
+from orchestrator.errors import ConfigError, named, one_line, printable, short
 
 Stored = TypeVar("Stored")
 

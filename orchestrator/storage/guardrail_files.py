@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from orchestrator.configuration.errors import ConfigError, named, short
+from orchestrator.errors import ConfigError, named, short
 from orchestrator.storage.files import as_record, read_json, replace_file, write_json
 from orchestrator.storage.metrics_log import RESTORE
 from orchestrator.storage.sealed import chained, first_broken, without_seal

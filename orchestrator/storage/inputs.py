@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.masking import mask
 from orchestrator.storage.files import read_json, write_json
-from policies.cache import cache_folder
+from policies.model.cache import cache_folder
 
 Inputs = dict[str, dict[str, Any]]
 """Label without credentials, such as ``task.path: data.jsonl``, to ``digest``, and of a file ``bytes`` and ``modified`` too."""

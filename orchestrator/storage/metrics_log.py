@@ -20,7 +20,7 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import Literal, get_args
 
-from orchestrator.configuration.errors import ConfigError, named, one_line
+from orchestrator.errors import ConfigError, named, one_line
 from orchestrator.storage.files import naming_full_disk
 
 Kind = Literal["train", "eval"]

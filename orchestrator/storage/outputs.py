@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.configuration.errors import ConfigError, named
+from orchestrator.errors import ConfigError, named
 from orchestrator.storage.files import beside, is_full_disk
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.storage.column_reader import read_columns
 from orchestrator.storage.columns import Array, Keep, Series
 from orchestrator.storage.guardrail_files import Event, Rollback, read_events, read_rollbacks

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from orchestrator.configuration.errors import ConfigError, did_you_mean, one_line
+from orchestrator.errors import ConfigError, did_you_mean, one_line
 from orchestrator.masking import mask_uri, scrub
 from orchestrator.storage.run_data import Run
 from orchestrator.tracking.addresses import SQLITE, sqlite_path

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.configuration.errors import one_line
+from orchestrator.errors import one_line
 from orchestrator.masking import mask_uri, scrub
 from orchestrator.storage.run_folder import OVER, CampaignFolder, RunState
 from orchestrator.tracking.delivery import (

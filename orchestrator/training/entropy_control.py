@@ -14,7 +14,7 @@ from controllers.loop import FeedbackLoop, restore
 from orchestrator.configuration.models import LoopConfig
 from policies.actuators.base import Actuator
 from policies.policy_loss import Actuation, vocabulary_of
-from policies.vocabulary import VocabularyFilter
+from policies.statistics.vocabulary import VocabularyFilter
 
 
 class EntropyControl(Callback):

@@ -14,10 +14,10 @@ from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training.experience import collect
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.seeds import derive_seed
-from policies.loading import LoadedPolicy
+from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import RolloutEngine, Sampling
 from tasks import Problem
-from tasks.grading import GradingPool
+from tasks.grading.pool import GradingPool
 
 PASS_SCORE = 1.0
 """A response passes when its score is this high."""

@@ -12,15 +12,15 @@ from torch import Tensor
 from orchestrator.configuration.models import LearnerConfig
 from orchestrator.training.ranks import Ranks
 from policies.advantages import uniform_share
-from policies.batch import TokenBatch, domain_code
-from policies.loading import LoadedPolicy
-from policies.repetition import repeated_share
-from policies.response_statistics import View
+from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
 from policies.rollouts.episodes import EpisodeLimits, play
-from policies.sequences import Sequences, token_index
+from policies.statistics.batch import TokenBatch, domain_code
+from policies.statistics.repetition import repeated_share
+from policies.statistics.response_statistics import View
+from policies.statistics.sequences import Sequences, token_index
 from tasks import Problem, Task
-from tasks.grading import Grades, GradingPool
+from tasks.grading.pool import Grades, GradingPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

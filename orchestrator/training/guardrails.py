@@ -12,12 +12,12 @@ from lightning.pytorch.callbacks import Callback
 from controllers.guardrails.base import ENTROPY, SETPOINT, Verdict
 from controllers.guardrails.watch import Post, Watch
 from controllers.loop import restore
-from controllers.references import Free
+from controllers.parts.references import Free
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.storage.guardrail_files import GOES_BACK_FOR, Event, append_event
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training.entropy_control import EntropyControl
-from policies.sensors import signal
+from policies.statistics.sensors import signal
 
 log = logging.getLogger(__name__)
 

@@ -22,15 +22,15 @@ from orchestrator.training.prompts import PromptBatch
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.seeds import derive_seed
 from orchestrator.training.update import TrainingDivergedError, Update, Updater
-from policies.batch import TokenBatch
-from policies.loading import LoadedPolicy
-from policies.response_statistics import View, token_values
+from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import RolloutEngine, Sampling
-from policies.sensors import measure
-from policies.sequences import Sequences, pack
 from policies.sharding import full, is_sharded, shard
+from policies.statistics.batch import TokenBatch
+from policies.statistics.response_statistics import View, token_values
+from policies.statistics.sensors import measure
+from policies.statistics.sequences import Sequences, pack
 from tasks import Problem
-from tasks.grading import GradingPool
+from tasks.grading.pool import GradingPool
 
 
 class Learner(pl.LightningModule):

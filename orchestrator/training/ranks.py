@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from policies.loading import LoadedPolicy
-from policies.response_statistics import Statistics, View, observe
-from policies.sequences import Sequences
+from policies.model.loading import LoadedPolicy
+from policies.statistics.response_statistics import Statistics, View, observe
+from policies.statistics.sequences import Sequences
 
 PATIENCE = timedelta(hours=6)
 """How long a rank waits for the rollouts of the others; one that died is noticed at once."""
@@ -100,7 +100,7 @@ class Ranks:
         micro_batch_size: int,
         scale: Tensor | None = None,
     ) -> Statistics:
-        """`policies.response_statistics.observe`, each rank its share, and all of it on every rank."""
+        """`policies.statistics.response_statistics.observe`, each rank its share, and all of it on every rank."""
         if self.size == 1:
             return observe(policy.model, sequences, view, micro_batch_size=micro_batch_size, scale=scale)
         shares = self.deal(sequences)

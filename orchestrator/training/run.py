@@ -18,7 +18,6 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors import SafetensorError
 
 from orchestrator.configuration.models import RunConfig
-from orchestrator.execution.credentials import with_credentials
 from orchestrator.storage.files import replacing_folder
 from orchestrator.storage.guardrail_files import Event, forget_events, read_rollbacks
 from orchestrator.storage.metrics_log import MetricsWriter
@@ -31,6 +30,7 @@ from orchestrator.storage.run_folder import (
 from orchestrator.storage.stored_columns import store_columns
 from orchestrator.training.checkpoint_files import SealedCheckpoints
 from orchestrator.training.checkpoints import Checkpointer, UnsavedError
+from orchestrator.training.credentials import with_credentials
 from orchestrator.training.entropy_control import EntropyControl
 from orchestrator.training.evaluation import Examiner
 from orchestrator.training.finite import Finiteness, NotFiniteError
@@ -54,9 +54,9 @@ from orchestrator.training.telling import (
     tell_state,
 )
 from orchestrator.training.update import TrainingDivergedError
-from policies.loading import LoadedPolicy
+from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import EngineUnavailableError
-from tasks.grading import GradingPool
+from tasks.grading.pool import GradingPool
 from tasks.splits import held_out_set
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143

@@ -18,11 +18,11 @@ from orchestrator.storage.sealed import read_sealed, write_sealed
 from orchestrator.training.experience import sample
 from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
-from policies.loading import LoadedPolicy, built_in, load_pretrained
-from policies.recompute import recompute_activations
+from policies.model.loading import LoadedPolicy, built_in, load_pretrained
+from policies.model.recompute import recompute_activations
+from policies.model.sources import BUILTIN
+from policies.model.trainable import add_adapters, train_last_layers
 from policies.rollouts.base import RolloutEngine, Sampling
-from policies.sources import BUILTIN
-from policies.trainable import add_adapters, train_last_layers
 from tasks import Task
 from tasks.demonstrations import demonstration
 

@@ -9,7 +9,7 @@ from orchestrator.storage.files import write_json
 from orchestrator.storage.run_folder import RunFolder, RunInfo, RunState, Status
 from orchestrator.training.going_on import where_to_go_on
 from orchestrator.training.ranks import Ranks
-from tasks.grading_confinement import NOT_HELD
+from tasks.grading.confinement import NOT_HELD
 
 log = logging.getLogger(__name__)
 

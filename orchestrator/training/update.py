@@ -13,12 +13,12 @@ from torch import Tensor
 from orchestrator.configuration.models import LearnerConfig
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.seeds import derive_seed
-from policies.batch import TokenBatch
-from policies.loading import LoadedPolicy
+from policies.model.loading import LoadedPolicy
 from policies.objectives import Metrics, reduce_metrics, token_weights
 from policies.policy_loss import Actuation, policy_loss
-from policies.response_statistics import Statistics, View, response_statistics
-from policies.sequences import Sequences
+from policies.statistics.batch import TokenBatch
+from policies.statistics.response_statistics import Statistics, View, response_statistics
+from policies.statistics.sequences import Sequences
 
 
 class TrainingDivergedError(RuntimeError):

@@ -26,7 +26,7 @@ from orchestrator.training.launcher import EXIT_FAILED, launch, num_ranks
 
 def main(path: str, *, with_parent: bool) -> int:
     """Work on a run; give the exit status.  ``with_parent``: stop when the other end of stdin is gone."""
-    # On purpose, see policies.loading.load_pretrained.
+    # On purpose, see policies.model.loading.load_pretrained.
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     if with_parent:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from controllers.references import Free
+from controllers.parts.references import Free
 from orchestrator.configuration.checks import arm_problems
-from orchestrator.configuration.errors import ConfigError, did_you_mean, lines_of, named
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Arm
+from orchestrator.errors import ConfigError, did_you_mean, lines_of, named
 from orchestrator.tuning.sensitivity import why_no_sensitivity
 from orchestrator.tuning.space import corners
 from orchestrator.tuning.study import Study

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.harris import harris_index
-from controllers.quality import effort, hold_error, iae_nats, mean, relative_rmse, rmse_nats
-from orchestrator.configuration.errors import did_you_mean
+from controllers.quality.harris import harris_index
+from controllers.quality.quality import effort, hold_error, iae_nats, mean, relative_rmse, rmse_nats
+from orchestrator.errors import did_you_mean
 
 Array = NDArray[np.float64]
 Direction = Literal["minimize", "maximize"]

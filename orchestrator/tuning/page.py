@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.masking import mask
 from orchestrator.provenance import git_commit, versions
 from orchestrator.report.html_parts import json_for_script, sort_head

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.models import MethodConfig, RunConfig
 from orchestrator.configuration.parts import to_plain
 from orchestrator.configuration.resolve import OF_METHODS, parse
+from orchestrator.configuration.yaml_files import dotted
 from orchestrator.engineering.plant_file import yaml_text
+from orchestrator.errors import ConfigError
 from orchestrator.masking import masked
 from orchestrator.tuning.candidates import ranked_trials
-from orchestrator.tuning.space import dotted
 from orchestrator.tuning.study import Study
 
 HEADER = "A method preset, written by `entrostat tune --best`.  In a campaign:"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from controllers.references import Free
-from orchestrator.configuration.errors import ConfigError, did_you_mean
+from controllers.parts.references import Free
 from orchestrator.configuration.resolve import Arm, Campaign, parse, read_campaign
-from orchestrator.configuration.yaml_files import read_yaml
+from orchestrator.configuration.yaml_files import dotted, read_yaml
 from orchestrator.engineering.plant_file import read_plant
+from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.tuning.checks import refuse, space_problems, study_problems
 from orchestrator.tuning.models import StudyConfig
-from orchestrator.tuning.space import dotted, in_order
+from orchestrator.tuning.space import in_order
 from orchestrator.tuning.study import Start, Study
 
 

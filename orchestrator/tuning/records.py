@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.campaign import differences
 from orchestrator.changed_inputs import CURE, NOT_RECORDED
-from orchestrator.configuration.errors import ConfigError, one_line
+from orchestrator.errors import ConfigError, one_line
 from orchestrator.storage.inputs import changes, now, said
 from orchestrator.tuning.search import experiments_welcome, pruner, quiet, sampler
 from orchestrator.tuning.storage import find_storage, open_storage

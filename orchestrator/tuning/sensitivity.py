@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from controllers.laws.pid import PID
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 from orchestrator.configuration.models import LoopConfig
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from controllers.base import State, Trace
-from controllers.filters import Hold
 from controllers.loop import FeedbackLoop
-from controllers.simulation import simulate_many
+from controllers.parts.filters import Hold
+from controllers.plants.simulation import simulate_many
 from orchestrator.tuning.objectives import SeedRecord
 from orchestrator.tuning.search import quiet, simulation_sampler
 from orchestrator.tuning.space import Params, suggest

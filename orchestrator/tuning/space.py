@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from math import log
 from typing import Any, Protocol
 
-from orchestrator.configuration.errors import did_you_mean
 from orchestrator.configuration.yaml_files import merge
+from orchestrator.errors import did_you_mean
 from orchestrator.tuning.models import Choice, Dimension
 
 Params = dict[str, Any]
@@ -109,15 +108,6 @@ def _laid(over: Any, below: Any) -> Any:
     """``over`` in the place of ``below``, of which it may say a part."""
     whole = _with_lists(over, below)
     return merge(below, whole) if isinstance(below, dict) and isinstance(whole, dict) else whole
-
-
-def dotted(over: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """``{"a": {"b": 1}}`` as ``a.b=1``, the form of overrides; JSON is YAML on one line."""
-    for key, value in over.items():
-        if isinstance(value, Mapping) and value:
-            yield from dotted(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}={json.dumps(value)}"
 
 
 def corners(space: Mapping[str, Dimension]) -> Iterator[tuple[str, Params]]:

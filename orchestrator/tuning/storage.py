@@ -12,7 +12,7 @@ from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.configuration.errors import ConfigError, one_line
+from orchestrator.errors import ConfigError, one_line
 from orchestrator.masking import mask_uri, scrub
 from orchestrator.tracking.addresses import (
     DEFAULT_PORTS,
@@ -27,7 +27,7 @@ from orchestrator.tracking.addresses import (
     with_path,
 )
 from orchestrator.tracking.store import CONNECT_SECONDS
-from policies.sources import user_path
+from policies.model.sources import user_path
 
 LOCK_SECONDS = 60.0
 """How long a write waits for other workers at a SQLite file."""

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 from orchestrator.configuration.inputs import inputs_of
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.parts import to_plain

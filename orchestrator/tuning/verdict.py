@@ -8,7 +8,7 @@ from math import isfinite
 
 import numpy as np
 
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.tuning.constraints import violations
 from orchestrator.tuning.models import ConstraintsConfig

@@ -17,7 +17,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.execution.base import Crew, Ending, ExecutorError
 from orchestrator.execution.credentials import ANY_ARM, lent
 from orchestrator.execution.runs import settle_run
@@ -231,7 +231,6 @@ def main(arguments: list[str]) -> int:
     """Read the study again, open its storage and work."""
     from orchestrator.tracking.tracker import Tracker
     from orchestrator.training.worker import stop_with_parent
-    from orchestrator.tuning.command import tracking_uri
     from orchestrator.tuning.reading import read_study
     from orchestrator.tuning.records import open_for, open_study
     from orchestrator.tuning.storage import storage_url
@@ -250,7 +249,7 @@ def main(arguments: list[str]) -> int:
     try:
         study = read_study(given.study, [*json.loads(os.environ.pop(OVERRIDES, "[]")), *given.overrides])
         url = given.storage or storage_url(study.config.storage, study.folder)
-        uri = given.tracking or tracking_uri(study)
+        uri = given.tracking or study.campaign.tracking_uri
         found = open_study(study, open_for(study, url, uri))
     except ConfigError as error:
         print(error)

@@ -33,8 +33,8 @@ from typing import ClassVar
 
 from torch import Generator, Tensor
 
-from policies.batch import TokenBatch
-from policies.vocabulary import VocabularyFilter
+from policies.statistics.batch import TokenBatch
+from policies.statistics.vocabulary import VocabularyFilter
 
 Plan = dict[str, Tensor]
 """Constant tensors, one value a token [T], cut into micro-batches together with the tokens."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from policies.actuators.base import Command, LossActuator, Plan
-from policies.batch import TokenBatch
+from policies.statistics.batch import TokenBatch
 
 
 @dataclass(frozen=True, kw_only=True)

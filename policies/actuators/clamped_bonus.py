@@ -8,8 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from policies.actuators.base import Command, LossActuator, Plan
-from policies.batch import TokenBatch
-from policies.vocabulary import DropLowest, VocabularyFilter
+from policies.statistics.batch import TokenBatch
+from policies.statistics.vocabulary import DropLowest, VocabularyFilter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 from torch import Generator, Tensor
 
 from policies.actuators.base import Command, UpdateFacts, WeightActuator
-from policies.batch import TokenBatch
-from policies.entropy_dynamics import discriminator
+from policies.statistics.batch import TokenBatch
+from policies.statistics.entropy_dynamics import discriminator
 
 
 @dataclass(frozen=True, kw_only=True)

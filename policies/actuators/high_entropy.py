@@ -9,8 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from policies.actuators.base import Command, UpdateFacts, WeightActuator
-from policies.batch import TokenBatch
-from policies.responses import ROUNDING
+from policies.statistics.batch import TokenBatch
+from policies.statistics.responses import ROUNDING
 
 
 @dataclass(frozen=True, kw_only=True)

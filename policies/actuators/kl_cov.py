@@ -10,7 +10,7 @@ from torch import Tensor
 
 from policies.actuators.base import Command, LossActuator, Plan, UpdateFacts
 from policies.actuators.clip_cov import covariance
-from policies.batch import TokenBatch
+from policies.statistics.batch import TokenBatch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from policies.actuators.base import Command, LogitActuator, UpdateFacts
-from policies.batch import TokenBatch
-from policies.responses import top_means
+from policies.statistics.batch import TokenBatch
+from policies.statistics.responses import top_means
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from policies.actuators.base import Command, LossActuator, Plan, UpdateFacts
-from policies.batch import TokenBatch
-from policies.vocabulary import MinP, VocabularyFilter
+from policies.statistics.batch import TokenBatch
+from policies.statistics.vocabulary import MinP, VocabularyFilter
 
 LARGEST_PENALTY = 10.0
 """Bound on k3.  Past it, where π_prox > 13.6 π, there is no gradient any more."""

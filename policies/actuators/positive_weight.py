@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Generator, Tensor
 
 from policies.actuators.base import Command, UpdateFacts, WeightActuator
-from policies.batch import TokenBatch
+from policies.statistics.batch import TokenBatch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from policies.actuators.base import Command, LossActuator, Plan
-from policies.batch import TokenBatch
-from policies.responses import TOP_SHARE, response_sums, top_tokens
-from policies.vocabulary import TopP, VocabularyFilter
+from policies.statistics.batch import TokenBatch
+from policies.statistics.responses import TOP_SHARE, response_sums, top_tokens
+from policies.statistics.vocabulary import TopP, VocabularyFilter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class SelectedBonus(LossActuator):
     - its top-p set leaves out the entry that crosses p, and is empty where the likeliest entry has p of the
       mass or more.  Here, as the paper has it, that entry is in.  Either way such a token has entropy 0;
     - it selects those above the interpolated 0.8-quantile of a response, padding not excluded; for the count
-      here see ``policies.responses.top_tokens``;
+      here see ``policies.statistics.responses.top_tokens``;
     - it looks for the top-p set among the 10000 likeliest entries, which changes nothing at p = 0.8.
     """
 

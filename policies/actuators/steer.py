@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from policies.actuators.base import Command, UpdateFacts, WeightActuator
-from policies.batch import TokenBatch
+from policies.statistics.batch import TokenBatch
 
 
 @dataclass(frozen=True, kw_only=True)

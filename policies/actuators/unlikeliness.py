@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from policies.actuators.base import Command, RewardActuator, UpdateFacts
-from policies.batch import TokenBatch
-from policies.responses import response_means, response_sums
+from policies.statistics.batch import TokenBatch
+from policies.statistics.responses import response_means, response_sums
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from policies.objectives.base import (
     clip_metrics,
     ratio_metrics,
 )
-from policies.responses import response_means
+from policies.statistics.responses import response_means
 
 
 def gspo(

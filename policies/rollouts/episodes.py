@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from policies.loading import LoadedPolicy
+from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
 from policies.rollouts.chance import turn_seed
 

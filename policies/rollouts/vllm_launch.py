@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from policies.rollouts.settings import why_no_vllm
+from policies.rollouts.vllm_support import why_no_vllm
 from policies.rollouts.vllm_worker import EXTENSION
 
 ENVIRONMENT = {

@@ -18,7 +18,7 @@ from policies.rollouts.replica import Replica
 from policies.rollouts.weight_transfer import TRANSFERS, rank
 
 if TYPE_CHECKING:
-    from policies.loading import LoadedPolicy
+    from policies.model.loading import LoadedPolicy
     from policies.rollouts.settings import VllmServer
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from policies.rollouts.replica import Replica
 from policies.rollouts.weights import save_weights, whole_weights
 
 if TYPE_CHECKING:
-    from policies.loading import LoadedPolicy
+    from policies.model.loading import LoadedPolicy
 
 ADAPTER = "policy"
 """Name of the adapter in a server."""

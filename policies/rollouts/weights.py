@@ -15,7 +15,7 @@ from policies.sharding import full
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from policies.loading import LoadedPolicy
+    from policies.model.loading import LoadedPolicy
 
 
 def whole_weights(policy: LoadedPolicy) -> Iterator[tuple[str, Tensor]]:

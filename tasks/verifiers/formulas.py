@@ -6,9 +6,9 @@ from fractions import Fraction
 from functools import reduce
 from operator import and_
 
-from tasks.expressions import evaluate
-from tasks.polynomials import derivative, polynomial
-from tasks.propositions import is_variable, truth_table
+from tasks.answers.expressions import evaluate
+from tasks.answers.polynomials import derivative, polynomial
+from tasks.answers.propositions import is_variable, truth_table
 from tasks.verifiers.reading import Facts
 
 TWENTY_FOUR = 24

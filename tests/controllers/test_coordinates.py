@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controllers.coordinates import COORDINATES, error_in
+from controllers.parts.coordinates import COORDINATES, error_in
 
 nats = st.floats(0.0, 12.0)
 

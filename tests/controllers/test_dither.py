@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from controllers.dither import DITHERS, PRBS, Multisine
+from controllers.parts.dither import DITHERS, PRBS, Multisine
 
 EXAMPLES = [PRBS(amplitude=0.3), Multisine(amplitude=0.3)]
 KINDS = [dither.kind for dither in EXAMPLES]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
-from controllers.entropy_law import EntropyLaw, fit_entropy_law, predict_rest
+from controllers.quality.entropy_law import EntropyLaw, fit_entropy_law, predict_rest
 
 A, B = 0.3, 1.1
 

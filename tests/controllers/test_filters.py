@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controllers.filters import EMA, FILTERS, Hold, Median
 from controllers.loop import restore
+from controllers.parts.filters import EMA, FILTERS, Hold, Median
 
 nats = st.floats(0.0, 12.0)
 EXAMPLES = [Hold(), EMA(decay=0.0), EMA(decay=0.9), Median(window=1), Median(window=5)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 PLANT = Plant(
     coordinates="log", a=(0.7, 0.2), b=(0.1, 0.05), delay=2, drift=-0.02, noise_std=0.05, level_nats=0.3

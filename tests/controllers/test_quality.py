@@ -4,8 +4,8 @@ from math import isnan, nan, sqrt
 import numpy as np
 import pytest
 
-from controllers.harris import harris_index
-from controllers.quality import (
+from controllers.quality.harris import harris_index
+from controllers.quality.quality import (
     assess,
     effort,
     hold_error,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controllers.loop import restore
-from controllers.references import (
+from controllers.parts.references import (
     REFERENCES,
     Annealed,
     Band,

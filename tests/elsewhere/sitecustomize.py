@@ -13,7 +13,7 @@ import os
 import sys
 
 SIZE, SEED = "ENTROSTAT_TEST_PERTURB", "ENTROSTAT_TEST_PERTURB_SEED"
-MODULE = "policies.tiny"
+MODULE = "policies.model.tiny"
 
 
 def asked_size():

@@ -21,8 +21,8 @@ from orchestrator.campaign import (
     retry_stopped,
     runs_of,
 )
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.errors import ConfigError
 from orchestrator.execution import process, runs
 from orchestrator.storage.guardrail_files import Event, append_event, read_events
 from orchestrator.storage.run_folder import CampaignInfo, RunFolder, Status, read_json, write_json

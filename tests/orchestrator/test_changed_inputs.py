@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from orchestrator.campaign import prepare
 from orchestrator.cli import app
 from orchestrator.comparison.inputs import different_inputs
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.inputs import inputs_of
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.errors import ConfigError
 from orchestrator.training.run import EXIT_FAILED
 from orchestrator.training.run import main as work
-from tasks import math_word
+from tasks.kinds import math_word
 
 ACCEPT = "--accept-changed-inputs"
 
@@ -241,7 +241,7 @@ def test_a_data_set_of_a_hub_is_what_comes_of_it(write_campaign, monkeypatch):
     from datasets import Dataset
 
     content = rows()
-    monkeypatch.setattr("tasks.rows._load", lambda *_: Dataset.from_list(content))
+    monkeypatch.setattr("tasks.data.rows._load", lambda *_: Dataset.from_list(content))
     path = write_campaign({"task": {"kind": "math_word", "dataset": "some/set"}, "arms": [{"name": "grpo"}]})
     folder = prepare(read_campaign(path))
     math_word._sides.cache_clear()
@@ -256,7 +256,7 @@ def test_a_data_set_of_a_hub_is_what_comes_of_it(write_campaign, monkeypatch):
 
 def test_a_model_of_a_hub_is_the_commit_that_it_is_at(write_campaign, monkeypatch):
     commits = iter(["", "commit:aaa", "commit:aaa", "commit:bbb"])
-    monkeypatch.setattr("policies.sources.hub_commit", lambda _: next(commits))
+    monkeypatch.setattr("policies.model.sources.hub_commit", lambda _: next(commits))
     path = write_campaign({"policy": {"source": "some/model"}, "arms": [{"name": "grpo"}]})
     for _ in range(3):  # at first neither hub nor cache knew
         prepare(read_campaign(path))
@@ -267,7 +267,7 @@ def test_a_model_of_a_hub_is_the_commit_that_it_is_at(write_campaign, monkeypatc
 def test_a_hub_that_cannot_be_asked_is_read_from_its_cache(tmp_path, monkeypatch):
     from huggingface_hub import HfApi, constants
 
-    from policies.sources import hub_commit
+    from policies.model.sources import hub_commit
 
     def offline(*_, **__):
         raise ConnectionError("no network")

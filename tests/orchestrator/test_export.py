@@ -6,8 +6,8 @@ import math
 import pytest
 from pyarrow import parquet
 
-from orchestrator.configuration.errors import ConfigError
-from orchestrator.export import check_output, export
+from orchestrator.comparison.export import check_output, export
+from orchestrator.errors import ConfigError
 from orchestrator.storage.run_data import load_campaign
 
 
@@ -69,7 +69,7 @@ def test_a_pattern_that_matches_nothing_leaves_no_file(campaign, tmp_path):
 @pytest.mark.parametrize("name", ["x.csv", "x.parquet"])
 def test_a_failure_half_way_leaves_the_old_file(campaign, tmp_path, monkeypatch, name):
     (tmp_path / name).write_text("old")
-    monkeypatch.setattr("orchestrator.export._long", lambda *_: 1 / 0)
+    monkeypatch.setattr("orchestrator.comparison.export._long", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export(campaign, tmp_path / name)
     assert (tmp_path / name).read_text() == "old"

@@ -12,14 +12,14 @@ import yaml
 from typer.testing import CliRunner
 
 import orchestrator.report
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 from orchestrator.cli import EXIT_BAD_INPUT, app
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.models import CampaignConfig, LearnerConfig, LoopConfig
 from orchestrator.configuration.resolve import parse
+from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tuning.models import Dimension, StudyConfig
-from policies.sources import local_source, model_config
+from policies.model.sources import local_source, model_config
 from tasks import TASKS
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -9,8 +9,8 @@ import datasets
 import huggingface_hub
 import pytest
 
-import orchestrator.engineering.design as design
-import orchestrator.engineering.simulate as simulate
+import orchestrator.commands.design as design
+import orchestrator.commands.simulate as simulate
 from tests.orchestrator.malformed import mutants, verdict
 
 CONFIGS = Path(__file__).parents[2] / "configs"

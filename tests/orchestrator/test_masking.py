@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.configuration.errors import ConfigError, one_line
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.errors import ConfigError, one_line
 from orchestrator.masking import MaskedStream, credentials, mask, mask_uri, masked, scrub
 
 HARD = st.text(alphabet=st.sampled_from("sS3/@:#?%&=.-_+~!$;"), min_size=1, max_size=12)

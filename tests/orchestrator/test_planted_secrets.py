@@ -16,10 +16,11 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
-from orchestrator.configuration.errors import ConfigError
-from orchestrator.execution.credentials import VARIABLE, with_credentials
+from orchestrator.errors import ConfigError
+from orchestrator.execution.credentials import VARIABLE
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.training import run as training
+from orchestrator.training.credentials import with_credentials
 from tests.policies.fake_vllm import FakeServer
 
 pytestmark = [

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.campaign import Schedule
-from orchestrator.progress import COLUMNS, Progress, RunProgress
+from orchestrator.commands.progress import COLUMNS, Progress, RunProgress
 from orchestrator.storage.metrics_log import Record, encode
 from orchestrator.storage.run_folder import RunFolder, RunInfo, Status
 

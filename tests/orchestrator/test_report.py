@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from controllers.entropy_law import fit_entropy_law
+from controllers.quality.entropy_law import fit_entropy_law
 from orchestrator.comparison import Estimate, entropy_and_reward, summarise
 from orchestrator.report import print_table, write_page
 from orchestrator.report.cells import number, percent, settling

@@ -9,10 +9,10 @@ from random import Random
 import pytest
 import torch
 
-from policies.loading import LoadedPolicy, built_in
-from policies.tiny import TinyModel
-from policies.warm_start import Demonstrations, WarmStart
-from tasks.arithmetic import Arithmetic
+from policies.model.loading import LoadedPolicy, built_in
+from policies.model.tiny import TinyModel
+from policies.model.warm_start import Demonstrations, WarmStart
+from tasks.kinds.arithmetic import Arithmetic
 
 ARCHITECTURE = TinyModel(hidden_size=32, intermediate_size=64, num_layers=1, num_heads=1, max_tokens=64)
 START = WarmStart(num_steps=30, batch_size=32)

@@ -26,10 +26,10 @@ from policies.actuators.clip_range import ClipRange
 from policies.actuators.sign_weights import SignWeights
 from policies.actuators.temperature import Temperature
 from policies.advantages import grpo
-from policies.batch import TokenBatch, domain_code
 from policies.objectives import OBJECTIVES, Objective, token_weights
 from policies.policy_loss import Actuation, policy_loss, vocabulary_of
-from policies.token_statistics import token_statistics
+from policies.statistics.batch import TokenBatch, domain_code
+from policies.statistics.token_statistics import token_statistics
 
 CONTEXTS, VOCABULARY, GROUP_SIZE = 24, 6, 4
 LENGTHS = torch.tensor([5, 3, 1, 4, 2, 6, 0, 3, 4, 4, 4, 4, 3, 7, 2, 5, 8, 1, 6, 2])

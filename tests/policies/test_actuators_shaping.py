@@ -13,10 +13,10 @@ from policies.actuators.entropy_advantage import EntropyAdvantage
 from policies.actuators.logit_activation import LogitActivation
 from policies.actuators.unlikeliness import Unlikeliness
 from policies.advantages import grpo
-from policies.batch import TokenBatch
 from policies.objectives import ClippedSurrogate, token_weights
 from policies.policy_loss import Actuation, policy_loss
-from policies.token_statistics import token_statistics
+from policies.statistics.batch import TokenBatch
+from policies.statistics.token_statistics import token_statistics
 
 LOG = math.log
 ONE_EACH = UpdateFacts(steps_per_batch=1, objective="clipped_surrogate", group_size=1)

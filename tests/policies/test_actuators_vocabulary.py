@@ -19,11 +19,11 @@ from policies.actuators.clamped_bonus import ClampedBonus
 from policies.actuators.lp_reg import LpReg
 from policies.actuators.selected_bonus import SelectedBonus
 from policies.advantages import grpo
-from policies.batch import TokenBatch
 from policies.objectives import ClippedSurrogate, token_weights
 from policies.policy_loss import Actuation, policy_loss
-from policies.sensors import measure
-from policies.token_statistics import token_statistics
+from policies.statistics.batch import TokenBatch
+from policies.statistics.sensors import measure
+from policies.statistics.token_statistics import token_statistics
 
 LOG = math.log
 V, G = 9, 4

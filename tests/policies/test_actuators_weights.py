@@ -19,9 +19,9 @@ from policies.actuators.positive_weight import PositiveWeight
 from policies.actuators.sequence_weights import SequenceWeights
 from policies.actuators.steer import Steer
 from policies.advantages import grpo
-from policies.batch import TokenBatch
 from policies.objectives import ClippedSurrogate, token_weights
 from policies.policy_loss import Actuation, policy_loss
+from policies.statistics.batch import TokenBatch
 
 LOG = math.log
 VOCABULARY = 8

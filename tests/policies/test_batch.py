@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from policies.batch import TokenBatch, domain_code
+from policies.statistics.batch import TokenBatch, domain_code
 
 
 def example() -> TokenBatch:

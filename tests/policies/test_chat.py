@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from policies.chat import Chat
-from policies.loading import LoadedPolicy
-from policies.tiny import TinyModel, character_tokenizer, tiny_model
+from policies.model.chat import Chat
+from policies.model.loading import LoadedPolicy
+from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 
 pytestmark = pytest.mark.trains
 

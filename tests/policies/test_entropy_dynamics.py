@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from policies.batch import TokenBatch
-from policies.entropy_dynamics import bonus_effect, discriminator, predicted_change
-from policies.sensors import add, measure, readings, sums
+from policies.statistics.batch import TokenBatch
+from policies.statistics.entropy_dynamics import bonus_effect, discriminator, predicted_change
+from policies.statistics.sensors import add, measure, readings, sums
 
 STEP = 1e-5
 SEEDS = range(20)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from policies.response_statistics import View, observe
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
 from policies.rollouts.episodes import EpisodeLimits, play
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.sequences import pack
+from policies.statistics.response_statistics import View, observe
+from policies.statistics.sequences import pack
 
 pytestmark = pytest.mark.trains
 

@@ -8,9 +8,9 @@ import gguf
 import pytest
 import torch
 
-from policies import gguf_files
-from policies.loading import load_pretrained
-from policies.tiny import TinyModel, character_tokenizer, tiny_model
+from policies.model import gguf_files
+from policies.model.loading import load_pretrained
+from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 
 LETTERS = "0123456789+="
 TOKENS = ["<|endoftext|>", "<s>", "<end>", *LETTERS, "12"]

@@ -12,12 +12,12 @@ from torch import distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen3Config
 
-from policies.hidden_states import hidden_states
-from policies.recompute import recompute_activations
-from policies.response_statistics import View, observe, response_statistics, token_values
-from policies.sequences import pack
+from policies.model.recompute import recompute_activations
+from policies.model.trainable import Lora, add_adapters
 from policies.sharding import FORWARD, full, shard
-from policies.trainable import Lora, add_adapters
+from policies.statistics.hidden_states import hidden_states
+from policies.statistics.response_statistics import View, observe, response_statistics, token_values
+from policies.statistics.sequences import pack
 
 SMALL = {
     "vocab_size": 40,

@@ -16,10 +16,10 @@ from policies.initialisation import (
     choose_start,
     rollout_entropy,
 )
-from policies.loading import LoadedPolicy
+from policies.model.loading import LoadedPolicy
+from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.rollouts.base import Completion, Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.tiny import TinyModel, character_tokenizer, tiny_model
 
 pytestmark = pytest.mark.trains
 

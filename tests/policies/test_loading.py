@@ -19,12 +19,12 @@ from transformers import (
     Qwen3Config,
 )
 
-from policies import loading
-from policies.cache import cache_folder
-from policies.loading import LoadedPolicy, built_in, load_pretrained
-from policies.response_statistics import check_head
-from policies.tiny import TinyModel, character_tokenizer, tiny_model
-from policies.warm_start import WarmStart
+from policies.model import loading
+from policies.model.cache import cache_folder
+from policies.model.loading import LoadedPolicy, built_in, load_pretrained
+from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
+from policies.model.warm_start import WarmStart
+from policies.statistics.response_statistics import check_head
 
 pytestmark = pytest.mark.trains
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config
 
-from policies.memory import FLOAT32, Training, activation_bytes_per_token, learner_memory, shape_of
-from policies.recompute import recompute_activations
+from policies.model.memory import FLOAT32, Training, activation_bytes_per_token, learner_memory, shape_of
+from policies.model.recompute import recompute_activations
 
 pytestmark = pytest.mark.trains
 

@@ -12,9 +12,9 @@ from policies.actuators.bonus import Bonus
 from policies.actuators.clip_range import ClipRange
 from policies.actuators.sign_weights import SignWeights
 from policies.actuators.temperature import Temperature
-from policies.batch import TokenBatch, domain_code
 from policies.objectives import ClippedSurrogate, PolicyGradient
 from policies.policy_loss import Actuation, policy_loss
+from policies.statistics.batch import TokenBatch, domain_code
 
 
 @pytest.fixture

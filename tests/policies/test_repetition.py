@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from policies.advantages import uniform_share
-from policies.repetition import repeated_share
+from policies.statistics.repetition import repeated_share
 
 
 def tensors(*responses):

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from policies.responses import response_means, response_sums, top_means, top_tokens
+from policies.statistics.responses import response_means, response_sums, top_means, top_tokens
 
 LENGTHS = [3, 0, 1, 11, 4]
 RESPONSE = torch.repeat_interleave(torch.tensor(LENGTHS))

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, Qwen3Config
 
-from policies.loading import LoadedPolicy
+from policies.model.loading import LoadedPolicy
+from policies.model.trainable import Lora, add_adapters
 from policies.rollouts.undisturbed import undisturbed
 from policies.rollouts.weights import save_configuration, save_weights, whole_weights
-from policies.trainable import Lora, add_adapters
 
 pytestmark = pytest.mark.trains
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config
 
-from policies.response_statistics import View, observe
 from policies.rollouts.base import Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.sequences import pack
+from policies.statistics.response_statistics import View, observe
+from policies.statistics.sequences import pack
 
 pytestmark = pytest.mark.trains
 

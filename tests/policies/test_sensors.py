@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from policies.batch import TokenBatch
-from policies.sensors import FILTERED, SIGNALS, add, check, measure, readings, signal, sums
+from policies.statistics.batch import TokenBatch
+from policies.statistics.sensors import FILTERED, SIGNALS, add, check, measure, readings, signal, sums
 
 
 def make_batch(lengths, entropy, logprobs, advantages, rewards) -> TokenBatch:

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.response_statistics import View, observe, response_statistics
-from policies.sequences import pack, token_index
+from policies.statistics.response_statistics import View, observe, response_statistics
+from policies.statistics.sequences import pack, token_index
 
 pytestmark = pytest.mark.trains
 

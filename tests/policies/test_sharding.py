@@ -12,12 +12,12 @@ import torch
 from torch import distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 
-from policies.loading import LoadedPolicy
-from policies.response_statistics import View, response_statistics, token_values
+from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.sequences import pack
 from policies.sharding import blocks, full, is_sharded, own_class, shard, whole
+from policies.statistics.response_statistics import View, response_statistics, token_values
+from policies.statistics.sequences import pack
 
 pytestmark = pytest.mark.trains
 

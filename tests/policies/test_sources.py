@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from policies.sources import has_chat_template, local_source
+from policies.model.sources import has_chat_template, local_source
 
 
 @pytest.mark.parametrize("source", ["./nowhere", "~/no/where", "/no/where"])

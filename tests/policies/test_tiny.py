@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.tiny import SPECIAL_TOKENS, TinyModel, character_tokenizer, tiny_model, vocabulary_size
+from policies.model.tiny import SPECIAL_TOKENS, TinyModel, character_tokenizer, tiny_model, vocabulary_size
 
 ALPHABET = "ab \n+"
 

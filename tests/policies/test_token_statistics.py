@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from policies.token_statistics import token_statistics
+from policies.statistics.token_statistics import token_statistics
 
 T, V, D = 37, 23, 8
 
@@ -351,7 +351,9 @@ class LargestTensor(TorchDispatchMode):
 @pytest.mark.parametrize("entropy_gradient", [True, False])
 @pytest.mark.parametrize("chunk_tokens", [32, None])
 def test_no_tensor_is_larger_than_a_chunk_of_logits(monkeypatch, entropy_gradient, chunk_tokens):
-    monkeypatch.setattr("policies.token_statistics.CHUNK_BYTES", 32 * 300 * 4 + 1)  # 32 rows of float32
+    monkeypatch.setattr(
+        "policies.statistics.token_statistics.CHUNK_BYTES", 32 * 300 * 4 + 1
+    )  # 32 rows of float32
     hidden = torch.randn(512, 4, requires_grad=True)
     weight = torch.randn(300, 4, requires_grad=True)
     targets = torch.randint(300, (512,))

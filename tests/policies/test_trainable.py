@@ -6,13 +6,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from policies.loading import LoadedPolicy, load_pretrained
-from policies.response_statistics import View, observe, response_statistics
+from policies.model.loading import LoadedPolicy, load_pretrained
+from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
+from policies.model.trainable import Lora, add_adapters, has_adapters, train_last_layers
 from policies.rollouts.base import Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.sequences import pack
-from policies.tiny import TinyModel, character_tokenizer, tiny_model
-from policies.trainable import Lora, add_adapters, has_adapters, train_last_layers
+from policies.statistics.response_statistics import View, observe, response_statistics
+from policies.statistics.sequences import pack
 
 pytestmark = pytest.mark.trains
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Qwen3Config
 
-from policies.loading import LoadedPolicy
-from policies.response_statistics import View, observe
+from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import Sampling
 from policies.rollouts.settings import Vllm
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.sequences import pack
+from policies.statistics.response_statistics import View, observe
+from policies.statistics.sequences import pack
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 

@@ -7,12 +7,12 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from policies.loading import load_pretrained
-from policies.response_statistics import View, observe
+from policies.model.loading import load_pretrained
 from policies.rollouts.base import Sampling
 from policies.rollouts.settings import Vllm
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.sequences import pack
+from policies.statistics.response_statistics import View, observe
+from policies.statistics.sequences import pack
 
 pytestmark = [
     pytest.mark.vllm,

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from policies.response_statistics import View, observe
+from policies.model.trainable import Lora, add_adapters
 from policies.rollouts.base import EngineUnavailableError, Sampling
 from policies.rollouts.settings import VllmServer
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.rollouts.vllm_launch import serve_command, serve_environment
-from policies.sequences import pack
-from policies.trainable import Lora, add_adapters
+from policies.statistics.response_statistics import View, observe
+from policies.statistics.sequences import pack
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1800)]
 

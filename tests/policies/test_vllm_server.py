@@ -7,14 +7,14 @@ import re
 import pytest
 import torch
 
-from policies.response_statistics import View, observe
+from policies.model.trainable import Lora, add_adapters
 from policies.rollouts.base import EngineUnavailableError, Sampling
 from policies.rollouts.pushed import prompt_seed
 from policies.rollouts.replica import RefusedRequestError, Replica
 from policies.rollouts.settings import VllmServer
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.sequences import pack
-from policies.trainable import Lora, add_adapters
+from policies.statistics.response_statistics import View, observe
+from policies.statistics.sequences import pack
 from tests.policies.fake_vllm import FakeServer
 
 PROMPTS = ["1+2=", "3", "4+5=", "7+", "8+9="]

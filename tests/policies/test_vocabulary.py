@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from policies.token_statistics import NEGLIGIBLE, token_statistics
-from policies.vocabulary import DropLowest, MinP, TopP
+from policies.statistics.token_statistics import NEGLIGIBLE, token_statistics
+from policies.statistics.vocabulary import DropLowest, MinP, TopP
 
 T, V, D = 31, 17, 6
 FILTERS = [MinP(threshold=0.2), TopP(mass=0.8), DropLowest(share=0.3)]

@@ -8,9 +8,9 @@ from random import Random
 import pytest
 import torch
 
-from policies.tiny import TinyModel, character_tokenizer, tiny_model
-from policies.warm_start import WarmStart, warm_start
-from tasks.arithmetic import Arithmetic
+from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
+from policies.model.warm_start import WarmStart, warm_start
+from tasks.kinds.arithmetic import Arithmetic
 
 pytestmark = pytest.mark.trains
 

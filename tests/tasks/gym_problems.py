@@ -4,7 +4,7 @@ import json
 from copy import deepcopy
 from functools import cache
 
-from tasks.reasoning_gym import ReasoningGym
+from tasks.kinds.reasoning_gym import ReasoningGym
 from tasks.verifiers.catalogue import VERIFIERS
 
 DATASETS = sorted(VERIFIERS)

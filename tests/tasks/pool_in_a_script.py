@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 def main():
     from hostile_graders import PROBLEM, Obedient
 
-    from tasks.grading import GradingPool
+    from tasks.grading.pool import GradingPool
 
     pool = GradingPool(Obedient(), num_workers=2, timeout_seconds=600)
     print(*(worker._process.pid for worker in pool._workers), flush=True)

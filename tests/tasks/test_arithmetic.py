@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.arithmetic import Arithmetic
 from tasks.base import Problem
+from tasks.kinds.arithmetic import Arithmetic
 
 MIXED = Arithmetic(num_digits=(1, 6), operations=("+", "-", "*"))
 

@@ -2,10 +2,10 @@ from random import Random
 
 import pytest
 
+from tasks.answers.expressions import evaluate
 from tasks.base import Problem
-from tasks.calculator import Calculator
 from tasks.demonstrations import demonstration
-from tasks.expressions import evaluate
+from tasks.kinds.calculator import Calculator
 
 PROBLEM = Problem(
     prompt="38*27+5?",

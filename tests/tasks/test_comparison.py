@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.comparison import Comparison
+from tasks.kinds.larger_number import Comparison
 
 
 def pair(problem):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tasks import TASKS, Task
 from tasks.demonstrations import demonstration
-from tasks.grading import GradingPool
-from tasks.mixture import Member
+from tasks.grading.pool import GradingPool
+from tasks.kinds.mixture import Member
 from tasks.splits import held_out_set
 
 HOSTILE = [

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.answers.expressions import evaluate
 from tasks.base import Problem
-from tasks.countdown import Countdown, _join, _Term
-from tasks.expressions import evaluate
+from tasks.kinds.countdown import Countdown, _join, _Term
 
 TASK = Countdown(num_numbers=(2, 6), max_number=12)
 PROBLEM = Problem(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.expressions import MAX_DEPTH, MAX_LENGTH, evaluate
+from tasks.answers.expressions import MAX_DEPTH, MAX_LENGTH, evaluate
 
 
 @pytest.mark.parametrize(

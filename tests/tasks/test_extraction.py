@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.extraction import (
+from tasks.answers.extraction import (
     after_thinking,
     boxed_answer,
     marked_answer,

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hostile_graders import PROBLEM, Obedient
 
-from tasks.grading import GradingPool
-from tasks.grading_batch import Batch, Fate
-from tasks.grading_messages import Verdict
+from tasks.grading.batch import Batch, Fate
+from tasks.grading.messages import Verdict
+from tasks.grading.pool import GradingPool
 
 LIMIT = 2.0
 """Seconds of processor time, and of the clock: what hangs costs so much, and what is right has so much."""

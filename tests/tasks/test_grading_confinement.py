@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from hostile_graders import Intruder
 
-from tasks.arithmetic import Arithmetic
 from tasks.base import Problem
-from tasks.grading import GradingPool
-from tasks.grading_confinement import MAX_FILE_MEGABYTES, MAX_OPEN_FILES, NOT_HELD, confine
-from tasks.grading_seccomp import ATTRIBUTES, MACHINES, NETWORK, PROCESSES, SHARED_MEMORY, filter_code
-from tasks.mixture import Member, Mixture
+from tasks.grading.confinement import MAX_FILE_MEGABYTES, MAX_OPEN_FILES, NOT_HELD, confine
+from tasks.grading.pool import GradingPool
+from tasks.grading.seccomp import ATTRIBUTES, MACHINES, NETWORK, PROCESSES, SHARED_MEMORY, filter_code
+from tasks.kinds.arithmetic import Arithmetic
+from tasks.kinds.mixture import Member, Mixture
 
 ROOT = Path(__file__).parents[2]
 NAME = "entrostat-intruder-was-here"
@@ -178,7 +178,9 @@ def report_where(patches, tmp_path):
     code = f"""
 import errno, json, sys
 sys.path.insert(0, {str(ROOT)!r})
-from tasks import grading_confinement, grading_landlock, grading_seccomp
+from tasks.grading import confinement as grading_confinement
+from tasks.grading import landlock as grading_landlock
+from tasks.grading import seccomp as grading_seccomp
 def refuse(*_, **__): raise OSError(errno.ENOSYS, "not here")
 {patches}
 report = grading_confinement.confine((), scratch={str(tmp_path)!r}, memory_limit_megabytes=2048)

@@ -12,13 +12,13 @@ import psutil
 import pytest
 from hostile_graders import PROBLEM, Intruder
 
-import tasks.grading
-import tasks.grading_process
+import tasks.grading.pool
+import tasks.grading.process
 from tasks.base import Problem
-from tasks.grading import GradingPool
-from tasks.grading_batch import MAX_GRADINGS, Batch, Grades
-from tasks.grading_messages import Started, Verdict
-from tasks.grading_process import LOOK_SECONDS, SLACK_SECONDS, GradingProcess, Phase
+from tasks.grading.batch import MAX_GRADINGS, Batch, Grades
+from tasks.grading.messages import Started, Verdict
+from tasks.grading.pool import GradingPool
+from tasks.grading.process import LOOK_SECONDS, SLACK_SECONDS, GradingProcess, Phase
 
 FAR = 600.0
 """A limit that nothing here comes near."""
@@ -71,7 +71,7 @@ class Clock:
 
     def __init__(self, monkeypatch, *, limit, wall_limit):
         self.wall, self.spent = 1000.0, 7.0
-        monkeypatch.setattr(tasks.grading_process, "monotonic", lambda: self.wall)
+        monkeypatch.setattr(tasks.grading.process, "monotonic", lambda: self.wall)
         monkeypatch.setattr(
             GradingProcess, "_spent_seconds", lambda worker: self.spent - worker._spent_before
         )
@@ -245,7 +245,7 @@ def test_joined_grades_add_up_what_was_graded_again():
 
 @pytest.fixture
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(tasks.grading, "sleep", lambda _: None)
+    monkeypatch.setattr(tasks.grading.pool, "sleep", lambda _: None)
 
 
 def failing_starts(monkeypatch, times):
@@ -305,10 +305,10 @@ def test_a_worker_killed_while_it_starts_is_started_again(monkeypatch, no_pauses
 
 def test_a_worker_that_is_slow_to_start_has_a_limit_of_its_own(monkeypatch, no_pauses):
     """It has nothing to do with that of a response, and what is too long is tried again before it is an error."""
-    assert tasks.grading_process.START_SECONDS >= 300
+    assert tasks.grading.process.START_SECONDS >= 300
     with GradingPool(Intruder(), timeout_seconds=0.01, wall_limit_seconds=FAR) as pool:
         assert pool.grade([PROBLEM], ["burn 0"]).scores == [1.0]
-    monkeypatch.setattr(tasks.grading_process, "START_SECONDS", 0.0)
+    monkeypatch.setattr(tasks.grading.process, "START_SECONDS", 0.0)
     with pytest.raises(RuntimeError, match="did not start within 300 s, 3 times in a row"):
         GradingPool(Intruder())
 

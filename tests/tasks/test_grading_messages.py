@@ -8,8 +8,7 @@ from hostile_graders import PROBLEM, Intruder, Obedient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.grading import GradingPool
-from tasks.grading_messages import (
+from tasks.grading.messages import (
     MAX_LINE_BYTES,
     Ready,
     Started,
@@ -19,6 +18,7 @@ from tasks.grading_messages import (
     described,
     encode,
 )
+from tasks.grading.pool import GradingPool
 
 MESSAGES = [
     Ready({"network": "none, by seccomp"}),

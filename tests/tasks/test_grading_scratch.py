@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hostile_graders import PROBLEM, Intruder
 
-from tasks.grading import GradingPool
-from tasks.grading_scratch import PREFIX, Scratch, empty, remove_left_over
+from tasks.grading.pool import GradingPool
+from tasks.grading.scratch import PREFIX, Scratch, empty, remove_left_over
 
 
 @pytest.fixture(autouse=True)

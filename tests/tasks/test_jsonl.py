@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.jsonl import Jsonl
+from tasks.kinds.jsonl import Jsonl
 from tasks.splits import held_out_set, split_of
 
 

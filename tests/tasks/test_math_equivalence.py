@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 import tasks
-from tasks import extraction
+from tasks.answers import extraction
 from tasks.base import Problem
-from tasks.math_equivalence import equivalent, plain_number, tidied
-from tasks.math_word import MathWord
+from tasks.kinds.math_word import MathWord
+from tasks.mathematics.equivalence import equivalent, plain_number, tidied
 
 
 @pytest.mark.parametrize(

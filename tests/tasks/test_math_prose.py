@@ -3,8 +3,8 @@
 import pytest
 
 from tasks.base import Problem
-from tasks.math_prose import final_line, stated
-from tasks.math_word import MathWord
+from tasks.kinds.math_word import MathWord
+from tasks.mathematics.prose import final_line, stated
 
 RIGHT = [
     ("5", "The answer is **5**"),

@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from tasks.math_equivalence import equivalent
-from tasks.math_exact import exact
-from tasks.math_parser import term_of
-from tasks.math_size import MAX_BITS, is_tame
-from tasks.math_tokens import tokens_of
+from tasks.mathematics.equivalence import equivalent
+from tasks.mathematics.exact import exact
+from tasks.mathematics.parser import term_of
+from tasks.mathematics.size import MAX_BITS, is_tame
+from tasks.mathematics.tokens import tokens_of
 
 MAX_CALLS = 250_000
 """A small part of a second; a set of 16 different powers takes most."""

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.grading import GradingPool
-from tasks.math_word import MathWord
+from tasks.grading.pool import GradingPool
+from tasks.kinds.math_word import MathWord
 from tasks.splits import held_out_set
 
 GSM8K = {

@@ -3,10 +3,10 @@ from random import Random
 
 import pytest
 
-from tasks.arithmetic import Arithmetic
-from tasks.countdown import Countdown
-from tasks.jsonl import Jsonl
-from tasks.mixture import Member, Mixture
+from tasks.kinds.arithmetic import Arithmetic
+from tasks.kinds.countdown import Countdown
+from tasks.kinds.jsonl import Jsonl
+from tasks.kinds.mixture import Member, Mixture
 from tasks.splits import held_out_set
 
 SUMS = Member(task=Arithmetic(num_digits=2), weight=2, name="sums")

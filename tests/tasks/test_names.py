@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.arithmetic import Arithmetic
-from tasks.jsonl import Jsonl
-from tasks.math_word import MathWord
-from tasks.mixture import Member, Mixture
+from tasks.kinds.arithmetic import Arithmetic
+from tasks.kinds.jsonl import Jsonl
+from tasks.kinds.math_word import MathWord
+from tasks.kinds.mixture import Member, Mixture
 from tasks.names import escaped, look_alikes, unescaped
 
 HARD = st.text(alphabet=st.sampled_from("a.:/@_ -é4{"), max_size=8)

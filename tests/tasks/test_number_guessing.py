@@ -4,7 +4,7 @@ import pytest
 
 from tasks.base import Problem
 from tasks.demonstrations import demonstration
-from tasks.number_guessing import NumberGuessing
+from tasks.kinds.number_guessing import NumberGuessing
 
 
 def problem_with(low, high, number):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.polynomials import MAX_DEPTH, MAX_LENGTH, derivative, polynomial
+from tasks.answers.polynomials import MAX_DEPTH, MAX_LENGTH, derivative, polynomial
 
 X, C = (("X", 1),), (("C", 1),)
 

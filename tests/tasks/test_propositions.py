@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.propositions import MAX_DEPTH, MAX_LENGTH, is_variable, truth_table
+from tasks.answers.propositions import MAX_DEPTH, MAX_LENGTH, is_variable, truth_table
 
 NAMES = ("P", "Q", "R")
 

@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from tasks.grading import GradingPool
-from tasks.reasoning_gym import ReasoningGym
-from tasks.reasoning_gym_catalogue import BROKEN, VERIFIER_ONLY, WITH_EXPRESSION
+from tasks.grading.pool import GradingPool
+from tasks.kinds.reasoning_gym import ReasoningGym
+from tasks.kinds.reasoning_gym_catalogue import BROKEN, VERIFIER_ONLY, WITH_EXPRESSION
 
 ONE_DIGIT = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
 SUM = ReasoningGym(dataset="chain_sum", config=ONE_DIGIT, prompt="expression")
@@ -199,8 +199,8 @@ def test_difficulty_is_0_where_the_library_reports_none():
 IN_ANOTHER_PROCESS = """
 import random, sys
 from reasoning_gym.factory import DATASETS
-from tasks.reasoning_gym import ReasoningGym
-from tasks.reasoning_gym_catalogue import BROKEN
+from tasks.kinds.reasoning_gym import ReasoningGym
+from tasks.kinds.reasoning_gym_catalogue import BROKEN
 random.seed(sys.argv[1])
 for name in sorted(set(DATASETS) - set(BROKEN)):
     task = ReasoningGym(dataset=name, size=500)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.rows import hub_rows, jsonl_rows, parquet_rows
+from tasks.data.rows import hub_rows, jsonl_rows, parquet_rows
 
 
 @pytest.fixture

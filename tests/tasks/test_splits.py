@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.arithmetic import Arithmetic
 from tasks.base import Problem
+from tasks.kinds.arithmetic import Arithmetic
 from tasks.splits import draw, held_out_set, problem_rng, split_of, stable_hash
 
 

@@ -9,8 +9,8 @@ from random import Random
 import pytest
 from gym_problems import DATASETS, entry, is_right, library_says_right, settings, solution, verifying
 
-from tasks.reasoning_gym import ReasoningGym
-from tasks.reasoning_gym_catalogue import BROKEN, VERIFIER_ONLY
+from tasks.kinds.reasoning_gym import ReasoningGym
+from tasks.kinds.reasoning_gym_catalogue import BROKEN, VERIFIER_ONLY
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"  # the library leaves files of its own open

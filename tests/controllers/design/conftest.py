@@ -1,6 +1,6 @@
 import pytest
 
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 
 @pytest.fixture

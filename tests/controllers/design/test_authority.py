@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from controllers.design import DesignError, able, authority, reachable_range, require_authority
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 
 def test_an_integrator_is_held_against_its_drift_anywhere(make):
@@ -71,7 +71,7 @@ def test_one_number_says_how_much_room_noise_needs():
 
     from controllers.design import design
     from controllers.design.authority import NUM_SIGMA
-    from orchestrator.engineering import design as command
+    from orchestrator.commands import design as command
 
     assert command.NUM_SIGMA is NUM_SIGMA
     for function in (authority, require_authority, able, design):

@@ -19,7 +19,7 @@ from controllers.design import (
     promise,
 )
 from controllers.design.transfer import close
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 TARGET = 0.5
 

@@ -8,7 +8,7 @@ from controllers.design import margins
 from controllers.design.frequency import grid, grid_margins, sensitivity_peak
 from controllers.design.response import spectral_radius
 from controllers.design.transfer import close
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 
 def law(kp, ki=0.0, kd=0.0):

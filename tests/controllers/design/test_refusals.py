@@ -5,7 +5,7 @@ import pytest
 
 from controllers.design import SIMC, DesignError, MinimumVariance, SensitivityPeak, Settling, design
 from controllers.design.problem import Problem
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 
 def test_limits_that_do_not_hold_the_reference_are_refused(make):

@@ -47,7 +47,7 @@ def test_the_law_as_coded_has_this_transfer(make):
 @pytest.mark.parametrize("error", ["absolute", "relative", "log"])
 def test_gains_convert_at_the_level(make, coordinates, error, y):
     """Against the slope of the law's own error, by differences."""
-    from controllers.coordinates import error_in
+    from controllers.parts.coordinates import error_in
 
     plant = make(coordinates=coordinates)
     dz = 1e-6

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from controllers import PID, Constant, FeedbackLoop
-from controllers.dither import PRBS
 from controllers.identification import Record
-from controllers.plant import Plant
+from controllers.parts.dither import PRBS
+from controllers.plants.plant import Plant
 
 
 def known_plant(*, a=(0.95,), b=(0.1,), delay=1, drift=-0.06, noise_std=0.03, coordinates="log"):

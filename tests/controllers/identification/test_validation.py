@@ -16,7 +16,7 @@ from controllers.identification import (
     ljung_box,
     prediction,
 )
-from controllers.plant import Plant
+from controllers.plants.plant import Plant
 
 BY_HAND = Plant(coordinates="absolute", a=(0.5,), b=(2.0,), delay=1, drift=1.0, noise_std=0.0, level_nats=1.0)
 SMALL = Order(na=1, nb=1, delay=1)

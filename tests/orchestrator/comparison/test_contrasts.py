@@ -5,7 +5,7 @@ import math
 import pytest
 
 from orchestrator.comparison.contrasts import baseline_of, contrasts, final_value, require_metric
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.storage.run_data import Arm
 
 PASS = "eval/pass_at_1"

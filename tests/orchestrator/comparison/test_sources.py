@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.comparison.sources import gather, merge
 from orchestrator.comparison.whole import compare
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import Status
 from orchestrator.tracking.store import open_client

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from orchestrator.configuration.errors import ConfigError, lines_of, named, quoted, short
 from orchestrator.configuration.text_files import MOST_BYTES
 from orchestrator.configuration.yaml_files import read_yaml
+from orchestrator.errors import ConfigError, lines_of, named, quoted, short
 
 DOUBLED = "\n".join(["x0: aaaaaaaaaa", *(f"x{i}: ${{x{i - 1}}}${{x{i - 1}}}" for i in range(1, 60))])
 LISTS = "\n".join(["x0: [1]", *(f"x{i}: ['${{x{i - 1}}}', '${{x{i - 1}}}']" for i in range(1, 60))])

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.configuration.checks import check_campaign
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.resolve import method_names, read_campaign, read_method
+from orchestrator.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 CAMPAIGNS = sorted(path for path in CONFIGS.glob("*.yaml"))

@@ -7,11 +7,11 @@ import json
 import jsonschema
 import pytest
 
+from orchestrator.commands.schema import json_schema
 from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.engine_checks import check_installed
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.resolve import read_campaign
-from orchestrator.configuration.schema import json_schema
+from orchestrator.errors import ConfigError
 from policies.importance import NoImportance, Truncated
 from policies.rollouts import settings
 from policies.rollouts.settings import Transformers, Vllm, VllmServer

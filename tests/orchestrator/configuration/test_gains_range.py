@@ -100,7 +100,7 @@ def test_anti_windup_works_in_the_laws_unit():
 
 
 def test_linear_theory_counts_in_the_laws_unit_too():
-    from controllers.plant import Plant
+    from controllers.plants.plant import Plant
 
     def loop(**changes):
         return LoopConfig(

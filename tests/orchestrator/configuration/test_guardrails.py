@@ -8,10 +8,10 @@ from controllers.guardrails import DETECTORS
 from controllers.guardrails.base import Detector
 from controllers.guardrails.collapse import Collapse
 from orchestrator.configuration.checks import check_campaign
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.guardrails import GuardrailsConfig
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.errors import ConfigError
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 
 from orchestrator.configuration.checks import check_campaign
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.errors import ConfigError
 
 
 def test_loops_that_differ_by_case_alone_are_refused(write_campaign, campaign_content):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from controllers.cascade import Cascade
-from controllers.feedforward import CovarianceFeedforward
 from controllers.laws.pid import PID
 from controllers.laws.scheduled import ScheduledPID
 from controllers.laws.self_tuning import SelfTuning
+from controllers.parts.cascade import Cascade
+from controllers.parts.feedforward import CovarianceFeedforward
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.parts import to_plain
 from orchestrator.configuration.signals import is_signal, signals_read

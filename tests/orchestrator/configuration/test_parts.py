@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from controllers.base import Law
 from controllers.laws import LAWS
 from controllers.laws.pid import PID
-from controllers.references import Constant
+from controllers.parts.references import Constant
 from orchestrator.configuration.models import LearnerConfig, LoopConfig, RunConfig
 from orchestrator.configuration.parts import Strict, known_keys, one_of, section, to_plain
-from policies.tiny import TinyModel
+from policies.model.tiny import TinyModel
 
 LOOP = {
     "reference": {"kind": "constant", "value_nats": 0.4},

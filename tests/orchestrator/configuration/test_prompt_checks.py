@@ -9,10 +9,10 @@ import pytest
 
 from controllers.laws.open_loop import OpenLoop
 from orchestrator.configuration.checks import check_campaign
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.configuration.signals import is_signal
+from orchestrator.errors import ConfigError
 
 MIXED = {"task": {"kind": "arithmetic", "num_digits": 1, "operations": ["+", "-"]}}
 FIXED = {"law": {"kind": "open_loop", "value": 0.0}}

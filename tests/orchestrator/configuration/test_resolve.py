@@ -9,11 +9,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.parts import to_plain
 from orchestrator.configuration.resolve import method_names, read_campaign, read_method
 from orchestrator.configuration.yaml_files import merge, read_yaml
+from orchestrator.errors import ConfigError
 
 # Merging ----------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from controllers.laws import LAWS
-from orchestrator.configuration.errors import ConfigError
-from orchestrator.configuration.schema import json_schema
+from orchestrator.commands.schema import json_schema
+from orchestrator.errors import ConfigError
 
 
 def definitions(schema):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controllers.plant import Plant
-from controllers.simulation import simulate
+from controllers.plants.plant import Plant
+from controllers.plants.simulation import simulate
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.parts import to_plain
 from orchestrator.engineering.plant_file import PlantFile, plant_text

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from controllers.design import margins, stability_map
-from controllers.simulation import simulate_many
+from controllers.plants.simulation import simulate_many
 from orchestrator.cli import app
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import read_campaign, read_method
@@ -38,7 +38,7 @@ def call(*arguments, uri=UNREACHABLE):
 def here(tmp_path, monkeypatch):
     """The working directory, where the preset goes; pictures, a second each time, are drawn in one test."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("orchestrator.engineering.design.design_pictures", lambda _: {"bode": b"png"})
+    monkeypatch.setattr("orchestrator.commands.design.design_pictures", lambda _: {"bode": b"png"})
     return tmp_path
 
 

@@ -30,7 +30,7 @@ UNREACHABLE = "http://127.0.0.1:9"
 def here(tmp_path, monkeypatch):
     """The working directory; the picture, half a second each time, is drawn in one test."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("orchestrator.engineering.identify.identification_picture", lambda *_: b"png")
+    monkeypatch.setattr("orchestrator.commands.identify.identification_picture", lambda *_: b"png")
     return tmp_path
 
 

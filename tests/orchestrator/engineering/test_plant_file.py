@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.plant import Plant
-from orchestrator.configuration.errors import ConfigError
+from controllers.plants.plant import Plant
 from orchestrator.configuration.parts import to_plain
 from orchestrator.engineering.plant_file import PlantFile, plant_text, read_plant, yaml_text
+from orchestrator.errors import ConfigError
 from tests.orchestrator.engineering.conftest import PLANT, plant_file
 
 numbers = st.floats(allow_nan=False, allow_infinity=False, width=64)

@@ -8,8 +8,8 @@ from math import isnan, nan
 import numpy as np
 import pytest
 
-from controllers.simulated_plants import Changed
-from controllers.simulation import simulate_many
+from controllers.plants.simulated_plants import Changed
+from controllers.plants.simulation import simulate_many
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.engineering.prediction import (
     Prediction,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from controllers.design import margins
-from controllers.harris import harris_index
-from controllers.quality import assess
+from controllers.quality.harris import harris_index
+from controllers.quality.quality import assess
 from orchestrator.comparison import summarise
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.engineering.prediction import agreement, predict

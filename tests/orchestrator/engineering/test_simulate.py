@@ -11,7 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from controllers.simulation import simulate_many
+from controllers.plants.simulation import simulate_many
 from orchestrator.cli import app
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.engineering.pictures import prediction_picture
@@ -38,7 +38,7 @@ def call(*arguments, uri=UNREACHABLE):
 def here(tmp_path, monkeypatch):
     """The working directory; the picture, half a second each time, is drawn in one test."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("orchestrator.engineering.simulate.prediction_picture", lambda *_: b"png")
+    monkeypatch.setattr("orchestrator.commands.simulate.prediction_picture", lambda *_: b"png")
     return tmp_path
 
 

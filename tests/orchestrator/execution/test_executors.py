@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.errors import ConfigError
 from orchestrator.execution import EXECUTORS
 from orchestrator.execution import ray_cluster as rays
 from orchestrator.execution import slurm as slurms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controllers import PID, Constant
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.integrations.presets import loop_from_preset
 
 

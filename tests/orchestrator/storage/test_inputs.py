@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.storage import inputs
 from orchestrator.storage.inputs import changes, combined, now, read_inputs, said
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.storage.files import replace_file
 from orchestrator.storage.outputs import naming_output
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.storage.guardrail_files import Event, Rollback, append_event, write_rollbacks
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import Status

@@ -7,8 +7,8 @@ import torch
 
 from orchestrator.campaign import prepare
 from orchestrator.configuration.checks import check_campaign
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.errors import ConfigError
 from orchestrator.training import run as worker
 
 pytestmark = pytest.mark.trains

@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import load_file
 
 from orchestrator.campaign import prepare
-from orchestrator.commands import prepare_campaign
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.commands.run import prepare_campaign
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.continuing import Earlier
+from orchestrator.errors import ConfigError
 from orchestrator.storage import files
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training import checkpoint_files, going_on
@@ -221,7 +221,7 @@ def test_a_record_that_no_checkpoint_fits_is_said(fresh, monkeypatch):
 
 
 def test_a_policy_with_a_flipped_bit_is_not_read(fresh):
-    from policies.loading import load_pretrained
+    from policies.model.loading import load_pretrained
 
     folder = fresh("read", **{"learner.iterations": 1})
     assert runs.main(str(folder.path)) == runs.EXIT_DONE

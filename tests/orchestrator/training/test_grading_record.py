@@ -11,7 +11,7 @@ from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.run_folder import RunFolder, read_json
 from orchestrator.training import run as worker
 from orchestrator.training import telling
-from tasks.grading import GradingPool
+from tasks.grading.pool import GradingPool
 
 RULES = {
     *("privileges", "network", "processes", "writing", "signals"),

@@ -8,13 +8,13 @@ from safetensors.torch import load_file
 
 from orchestrator.campaign import prepare
 from orchestrator.configuration.checks import check_campaign
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.errors import ConfigError
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training import run as worker
 from orchestrator.training.start import load_policy
-from policies.loading import load_pretrained
+from policies.model.loading import load_pretrained
 
 pytestmark = pytest.mark.trains
 

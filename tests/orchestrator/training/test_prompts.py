@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from orchestrator.training.prompts import PromptLoader
-from tasks.arithmetic import Arithmetic
+from tasks.kinds.arithmetic import Arithmetic
 
 TASK = Arithmetic(num_digits=2)
 

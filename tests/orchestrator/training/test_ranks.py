@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from orchestrator.training.ranks import Ranks, RanksDisagreeError, _assemble
-from policies.response_statistics import Statistics
-from policies.sequences import pack
-from tasks.grading import Grades
+from policies.statistics.response_statistics import Statistics
+from policies.statistics.sequences import pack
+from tasks.grading.pool import Grades
 
 LENGTHS = (3, 1, 5, 2, 4)
 

@@ -20,11 +20,11 @@ from orchestrator.training.update import TrainingDivergedError, Update, Updater
 from policies.actuators.bonus import Bonus
 from policies.actuators.sign_weights import SignWeights
 from policies.advantages import grpo
-from policies.batch import TokenBatch, domain_code
 from policies.policy_loss import Actuation
-from policies.response_statistics import View, observe
-from policies.sequences import pack, token_index
-from tasks.arithmetic import Arithmetic
+from policies.statistics.batch import TokenBatch, domain_code
+from policies.statistics.response_statistics import View, observe
+from policies.statistics.sequences import pack, token_index
+from tasks.kinds.arithmetic import Arithmetic
 
 pytestmark = pytest.mark.trains
 

@@ -21,10 +21,10 @@ from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
+from orchestrator.commands import tune as command
 from orchestrator.configuration.models import MethodConfig
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
-from orchestrator.tuning import command
 from orchestrator.tuning.storage import open_storage
 from tests.elsewhere import python_path
 from tests.orchestrator.tuning.conftest import FAKE_TRAINING, KI, KP, ROOT, SIMULATION

@@ -6,8 +6,8 @@ import optuna
 import pytest
 import yaml
 
-from orchestrator.configuration.errors import ConfigError
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.errors import ConfigError
 from orchestrator.tuning.preset import preset_text, winner
 from orchestrator.tuning.records import open_study
 from tests.orchestrator.tuning.conftest import KI, KP, SIMULATION

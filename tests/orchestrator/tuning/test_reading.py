@@ -11,8 +11,8 @@ import yaml
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
-from orchestrator.configuration.errors import ConfigError
-from orchestrator.configuration.schema import json_schema
+from orchestrator.commands.schema import json_schema
+from orchestrator.errors import ConfigError
 from orchestrator.tuning.reading import read_study
 from tests.orchestrator.tuning.conftest import KI, KP, PLANT, SIMULATION
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import optuna
 import pytest
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.tuning import records
 from orchestrator.tuning.records import open_study, store_simulation, stored_simulation
 from orchestrator.tuning.simulated import search

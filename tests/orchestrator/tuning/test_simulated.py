@@ -6,8 +6,8 @@ import numpy as np
 import optuna
 import pytest
 
-from controllers.quality import iae_nats
-from controllers.simulation import simulate
+from controllers.plants.simulation import simulate
+from controllers.quality.quality import iae_nats
 from orchestrator.tuning.candidates import best_of_simulation, ranked_trials
 from orchestrator.tuning.foretold import agreement, sentences
 from orchestrator.tuning.marks import RANK

@@ -11,7 +11,7 @@ import optuna
 import pytest
 import sqlalchemy
 
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.tuning import storage
 from orchestrator.tuning.storage import dashboard_hint, find_storage, open_storage, storage_url
 

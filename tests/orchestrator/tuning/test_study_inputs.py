@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
-from orchestrator.configuration.errors import ConfigError
+from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tuning import worker as workers
 from orchestrator.tuning.links import Links

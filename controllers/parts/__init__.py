@@ -1,0 +1,1 @@
+"""Parts of a loop beside its law: filters, references, feedforward, dither, cascades."""

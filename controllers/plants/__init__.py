@@ -1,0 +1,1 @@
+"""Plants, linear and simulated, and the simulation of a loop around one."""

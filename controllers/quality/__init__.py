@@ -1,0 +1,1 @@
+"""How well a loop held its setpoint, and what entropy costs in reward."""

@@ -1,0 +1,134 @@
+"""What `entrostat compare` and `entrostat export` do, read from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from orchestrator.comparison.inputs import different_inputs
+from orchestrator.comparison.sources import gather
+from orchestrator.comparison.whole import Comparison, compare
+from orchestrator.errors import ConfigError
+from orchestrator.storage.files import replace_file
+from orchestrator.storage.outputs import naming_output, require_writable
+from orchestrator.storage.run_folder import CampaignFolder
+
+SUFFIXES = {".csv": "csv", ".md": "markdown", ".tex": "latex"}
+DEFAULT_TABLES = {"csv": ("summary",)}  # one table a file; elsewhere the two below
+USUAL_TABLES = ("summary", "statistics")
+
+
+def compare_runs(
+    names: Sequence[str],
+    *,
+    folder: Path,
+    uri: str | None,
+    filter: str | None,
+    baseline: str | None,
+    metric: str | None,
+    target: float | None,
+    wanted: Sequence[str],
+    format: str | None,
+    output: Path | None,
+    page: Path | None,
+) -> None:
+    """Print or write the tables of what is named, and write the page.
+
+    Where nobody has said where the page goes and it cannot be written to its usual place, that is only told.
+    """
+    from orchestrator.report import print_table, write_page
+    from orchestrator.report.tables import TABLES
+    from orchestrator.report.terminal import print_one
+
+    format = format or _format_of(output)
+    if format == "csv" and len(wanted) > 1:
+        raise ConfigError(f"--format csv holds one table, got {', '.join(wanted)}; give --table once")
+    for option, path in (("--output", output), ("--page", page)):
+        if path is not None:
+            require_writable(path, option)
+    campaign = gather(names, folder=folder, uri=uri, filter=filter)
+    comparison = compare(campaign, metric=metric, baseline=baseline, target=target)
+    if format is None:
+        console = Console()
+        if wanted:
+            for name in wanted:
+                print_one(TABLES[name](comparison), console)
+        else:
+            print_table(campaign, console, comparison)
+    else:
+        text = _text(comparison, format, wanted or DEFAULT_TABLES.get(format, USUAL_TABLES))
+        if output is None:
+            typer.echo(text, nl=False)
+        else:
+            with naming_output(output, "--output"):
+                replace_file(output, text.encode())
+    notes = Console(stderr=format is not None and output is None)
+    for line in different_inputs([run.info for arm in campaign.arms for run in arm.runs]):
+        notes.print(f"note      {line}", soft_wrap=True, highlight=False, markup=False)
+    if output is not None:
+        notes.print(f"table     {output}", soft_wrap=True, highlight=False, markup=False)
+    where = page or _page_of(names, folder, uri, filter)
+    try:
+        with nullcontext() if page is None else naming_output(page, "--page"):
+            write_page(campaign, where, comparison)
+        note = f"report    {where}"
+    except OSError as error:  # of the usual place
+        note = f"page not written: {where}: {error.strerror or error}; give --page FILE"
+    notes.print(note, soft_wrap=True, highlight=False, markup=False)
+
+
+def export_runs(
+    names: Sequence[str],
+    *,
+    folder: Path,
+    uri: str | None,
+    filter: str | None,
+    output: Path,
+    metrics: Sequence[str],
+    wide: bool,
+) -> None:
+    """Write the records of what is named as one table."""
+    from orchestrator.comparison.export import check_output, export
+
+    check_output(output)
+    campaign = gather(names, folder=folder, uri=uri, filter=filter)
+    num_rows = export(campaign, output, metrics=metrics, wide=wide)
+    Console().print(
+        f"{output}: {num_rows} rows of {len(campaign.runs)} runs", soft_wrap=True, highlight=False
+    )
+
+
+def _text(comparison: Comparison, format: str, wanted: Sequence[str]) -> str:
+    from orchestrator.report.table_formats import FORMATS
+    from orchestrator.report.tables import TABLES
+
+    return "\n".join(FORMATS[format](TABLES[name](comparison)) for name in wanted)
+
+
+def _format_of(output: Path | None) -> str | None:
+    """By the ending of the file; None for the terminal.
+
+    Raises:
+        ConfigError: an ending that says nothing.
+    """
+    if output is None:
+        return None
+    if output.suffix not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
+        raise ConfigError(
+            f"--output {output}: the ending does not say the format; use {known}, or give --format"
+        )
+    return SUFFIXES[output.suffix]
+
+
+def _page_of(names: Sequence[str], folder: Path, uri: str | None, filter: str | None) -> Path:
+    """The report of the one campaign in the folder that is compared, or a page for what is not one."""
+    if len(names) == 1 and uri is None and filter is None:
+        for path in (folder / names[0], Path(names[0])):
+            if CampaignFolder(path).exists():
+                return CampaignFolder(path).report_path
+    return folder / "comparison.html"

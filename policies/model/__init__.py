@@ -1,0 +1,1 @@
+"""From a policy's source to a model that trains: loading, chat templates, adapters, memory."""

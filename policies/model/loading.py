@@ -1,0 +1,238 @@
+"""Policies from a local folder, a hub id, a GGUF file, or nothing at all (``builtin:tiny``)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+
+from policies.model.cache import made_once
+from policies.model.chat import Chat
+from policies.model.gguf_files import converted
+from policies.model.intact import SUMS, damage, seal
+from policies.model.sources import GGUF, local_source
+from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
+from policies.model.trainable import (
+    adapters_off,
+    fold_in_adapters,
+    has_adapters,
+    merged_weights,
+    save_weights,
+)
+from policies.model.warm_start import Demonstrations, WarmStart, warm_start
+from policies.sharding import full, is_sharded
+from policies.statistics.response_statistics import check_head
+
+_BROKEN = (SafetensorError, struct.error)
+
+if TYPE_CHECKING:  # transformers takes seconds to import, and reading a campaign comes through here
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPolicy:
+    """A causal language model that can be trained, and how it is spoken to.
+
+    Adapters sit inside ``model``, which is a plain transformers model with or without them.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    chat: Chat | None = None
+    extra_stop_ids: tuple[int, ...] = ()
+
+    def encode(self, prompt: str, system: str = "") -> torch.Tensor:
+        """Token ids [L] of a prompt: as a user's turn under ``chat``, otherwise as it stands, nothing added.
+
+        ``system`` is the message that the prompt's data set puts before it: the system's turn under ``chat``,
+        in place of its own, otherwise a paragraph.
+
+        Raises:
+            ValueError: it has no token, so nothing predicts the first one of a response; or there is no chat
+                template where one is asked for.
+        """
+        if self.chat:
+            ids = self.chat.opening(self.tokenizer, prompt, system)
+        else:
+            ids = self._ids(f"{system}\n\n{prompt}" if system else prompt)
+        if not ids:
+            raise ValueError(f"a prompt must have at least one token, got {prompt!r}; mend the task's data")
+        return torch.tensor(ids, dtype=torch.int64)
+
+    def encode_reply(self, text: str, response: torch.Tensor) -> torch.Tensor:
+        """Token ids [L] that come between a response [L], which they answer, and the policy's next one."""
+        if self.chat is None:
+            return torch.tensor(self._ids(text), dtype=torch.int64)
+        last = int(response[-1]) if len(response) else None
+        ended_with = last if last in self.stop_ids else None
+        return torch.tensor(self.chat.reply(self.tokenizer, text, ended_with), dtype=torch.int64)
+
+    def decode(self, responses: Sequence[torch.Tensor]) -> list[str]:
+        """Texts of responses, without special tokens and without the token that ended them."""
+        ids = [tokens.tolist() for tokens in responses]
+        ids = [row[:-1] if row and row[-1] in self.stop_ids else row for row in ids]
+        return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
+
+    def stopping_at(self, texts: Sequence[str]) -> LoadedPolicy:
+        """The same policy, whose responses end at these texts too.
+
+        Raises:
+            ValueError: one of them is not exactly one token.
+        """
+        return replace(self, extra_stop_ids=tuple(self._stop_id(text) for text in texts))
+
+    def _stop_id(self, text: str) -> int:
+        ids = self._ids(text)
+        if len(ids) != 1 or ids[0] == self.tokenizer.unk_token_id:
+            raise ValueError(
+                f"rollout.stop: {text!r} must be one token of the policy's tokenizer, and is {len(ids)} "
+                f"({', '.join(map(repr, self.tokenizer.convert_ids_to_tokens(ids)))}); choose another text"
+            )
+        return int(ids[0])
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    @property
+    def pad_id(self) -> int:
+        return int(self.tokenizer.pad_token_id)
+
+    @property
+    def eos_id(self) -> int:
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Tokens that end a response: the tokenizer's end, those of the checkpoint, and what was asked for."""
+        own = self.model.generation_config.eos_token_id
+        own = [] if own is None else [own] if isinstance(own, int) else own
+        return tuple(dict.fromkeys([self.eos_id, *own, *self.extra_stop_ids]))
+
+    @property
+    def context(self) -> int | None:
+        """Tokens that a prompt and what follows it may have together; None where the model does not say."""
+        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of logits, which bounds entropy by ln V."""
+        return int(self.model.get_output_embeddings().weight.shape[0])
+
+    def reference(self) -> AbstractContextManager[None]:
+        """The policy without what its adapters have learned, for a while.
+
+        Raises:
+            ValueError: it has none, so what it started from is not there any more.
+        """
+        if not has_adapters(self.model):
+            raise ValueError("a policy without adapters has no reference inside it; set policy.lora")
+        return adapters_off(self.model)
+
+    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Names and weights of the whole policy, adapters merged in, as a checkpoint without any has them."""
+        return ((name, full(weight)) for name, weight in merged_weights(self.model))
+
+    def save(self, folder: Path, *, merge: bool = False, write: bool = True) -> None:
+        """Write safetensors, configuration and tokenizer, as ``from_pretrained`` reads them, and the weights' checksums.
+
+        Of a policy with adapters these alone are written, and where their base is, unless ``merge``.  Of
+        several ranks all come here, since a sharded policy is gathered by all, and one has to ``write``.
+        """
+        if is_sharded(self.model):
+            gathered = {}
+            for name, weight in self.weights():  # by all; kept by the one that writes
+                if write:
+                    gathered[name] = weight.cpu()
+            if write:
+                save_weights(self.model, gathered, folder)
+        elif write and merge and has_adapters(self.model):
+            save_weights(self.model, dict(self.weights()), folder)
+        elif write:
+            self.model.save_pretrained(folder)
+        if write:
+            self.tokenizer.save_pretrained(folder)
+            seal(folder)
+
+
+def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPolicy:
+    """Load a local folder, a GGUF file, the model of a package or a hub id, in float32.
+
+    Where adapters lie they are added to their base, and what is loaded has none any more.
+
+    The model is in evaluation mode, and training leaves it there: with dropout, the policy that learns
+    and whose entropy is measured would not be the one that was sampled from.
+
+    Raises:
+        ValueError: nothing loadable is there; the message says what to do.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = local_source(source)
+    if path is not None and path.is_dir() and (broken := damage(path)) is not None:
+        raise ValueError(
+            f"model {source!r} cannot be loaded: {broken}; restore it from a copy, or remove {path / SUMS} if you have changed "
+            "the folder on purpose"
+        )
+    try:
+        name = str((converted(path) if path.suffix == GGUF else path) if path else source)
+        model = AutoModelForCausalLM.from_pretrained(  # nosec B615  # the source that the user named
+            name, dtype=torch.float32, trust_remote_code=trust_remote_code
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)  # nosec B615  # the source that the user named
+        if has_adapters(model):
+            fold_in_adapters(model)
+        check_head(model)
+    # What transformers lets through: files that are not there or broken, a package that is missing.
+    except (OSError, ValueError, RuntimeError, ImportError, LookupError, *_BROKEN) as error:
+        raise ValueError(f"model {source!r} cannot be loaded: {error}") from error
+    if tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"the tokenizer of {source!r} has no end-of-sequence token; set one and save it again"
+        )
+    tokens, rows = max(tokenizer.get_vocab().values()) + 1, model.get_input_embeddings().weight.shape[0]
+    if tokens > rows:
+        raise ValueError(
+            f"model and tokenizer of {source!r} do not belong together: the tokenizer has {tokens} tokens, the "
+            f"model embeds {rows}; take both from one checkpoint, or resize the embeddings and save it again"
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return LoadedPolicy(model, tokenizer)
+
+
+def built_in(
+    architecture: TinyModel, start: WarmStart, alphabet: str, demonstrations: Demonstrations
+) -> LoadedPolicy:
+    """Make ``builtin:tiny`` with its supervised start, or take it from the cache.
+
+    The cache key is a hash of everything that goes in: architecture, settings, alphabet, the
+    demonstrations themselves (of the first batches) and the versions of torch and transformers.
+    """
+
+    def make(folder: Path) -> None:
+        tokenizer = character_tokenizer(alphabet, architecture.max_tokens)
+        made = LoadedPolicy(tiny_model(architecture, tokenizer, start.seed), tokenizer)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(start.seed)
+            warm_start(made.model, tokenizer, demonstrations, start)
+        made.save(folder)
+
+    return load_pretrained(str(made_once(_fingerprint(architecture, start, alphabet, demonstrations), make)))
+
+
+def _fingerprint(
+    architecture: TinyModel, start: WarmStart, alphabet: str, demonstrations: Demonstrations
+) -> str:
+    shown: list[Sequence[Sequence[str]]] = [demonstrations(n) for n in range(min(4, start.num_steps))]
+    recipe = [asdict(architecture), asdict(start), sorted(set(alphabet)), shown]
+    versions = [version("torch"), version("transformers")]
+    return hashlib.sha256(json.dumps([recipe, versions]).encode()).hexdigest()[:20]

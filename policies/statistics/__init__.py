@@ -1,0 +1,1 @@
+"""What is computed of tokens: log-probabilities, entropies, sequences, sensors."""

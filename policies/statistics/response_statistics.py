@@ -1,0 +1,158 @@
+"""Log-probability and entropy of every response token, as the policy gives them: flat, in chunks, row by row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from policies.sharding import FORWARD
+from policies.statistics.sequences import Sequences
+from policies.statistics.token_statistics import token_statistics
+from policies.statistics.vocabulary import VocabularyFilter
+
+if TYPE_CHECKING:  # see loading.py
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """Log-probability and entropy [nats] of every response token, all [T].
+
+    The filtered two are of the distribution cut to a part of the vocabulary, where one was named.
+    """
+
+    logprobs: Tensor
+    entropy: Tensor
+    filtered_logprobs: Tensor | None = None
+    filtered_entropy: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Statistics:
+        """The statistics on a device."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {name: v if v is None else v.to(device) for name, v in tensors.items()}
+        return Statistics(**moved)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Which distribution is looked at: at what temperature, and cut to which part of the vocabulary."""
+
+    temperature: float
+    vocabulary: VocabularyFilter | None = None
+    entropy_gradient: bool = False
+
+
+_NAMES = ("logprobs", "entropy", "filtered_logprobs", "filtered_entropy")
+
+
+def check_head(model: PreTrainedModel) -> None:
+    """Make sure that the model's logits are W h + b of its last hidden states, as computed below.
+
+    Some families scale or soft-cap what comes out of the head (Gemma 2, Cohere, Granite); statistics
+    from their hidden states would be of another distribution than the one that is sampled from.
+
+    Raises:
+        ValueError: they are not.
+    """
+    head = model.get_output_embeddings()
+    if not isinstance(head, torch.nn.Linear):
+        raise ValueError(f"its output head is a {type(head).__name__}, and only a linear one is supported")
+    seen: dict[str, Tensor | None] = {}
+    hooks = [
+        model.get_decoder().register_forward_hook(
+            lambda _, __, output: seen.update(last=getattr(output, "last_hidden_state", None))
+        ),
+        head.register_forward_hook(lambda _, inputs, output: seen.update(hidden=inputs[0], output=output)),
+    ]
+    try:
+        with torch.no_grad():
+            ids = torch.arange(4, device=model.device)[None] % len(head.weight)
+            logits = model(input_ids=ids, use_cache=False).logits
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not (_same(seen.get("last"), seen.get("hidden")) and _same(seen.get("output"), logits)):
+        raise ValueError(
+            "its logits are not its output head applied to its last hidden states: something is scaled or "
+            "soft-capped in between, which the token statistics do not follow; choose another model"
+        )
+
+
+def response_statistics(
+    model: PreTrainedModel, sequences: Sequences, view: View, scale: Tensor | None = None
+) -> Statistics:
+    """Statistics of every response token, in float32 from the hidden states, in chunks.
+
+    The logits of the whole batch are never alive.  ``scale`` [T] multiplies the logits of each token.
+    """
+    # A sharded model has its weights only inside a forward pass, so it has one for this (`sharding.py`).
+    run = getattr(model, FORWARD, partial(token_values, model))
+    return Statistics(**dict(zip(_NAMES, run(_Job(sequences, view, scale)))))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    sequences: Sequences
+    view: View
+    scale: Tensor | None
+
+
+def token_values(model: PreTrainedModel, job: _Job) -> tuple[Tensor, ...]:
+    """The values of `Statistics`, in its order; the filtered two where there is a vocabulary."""
+    from policies.statistics.hidden_states import hidden_states  # and with it transformers, see loading.py
+
+    sequences, view, scale = job.sequences, job.view, job.scale
+    device = model.device
+    rows, columns = sequences.places()
+    hidden = hidden_states(model, sequences, rows, columns - 1)
+    head = model.get_output_embeddings()
+    targets = sequences.input_ids[rows, columns].to(device)
+
+    def statistics(vocabulary: VocabularyFilter | None) -> tuple[Tensor, Tensor]:
+        return token_statistics(
+            hidden,
+            head.weight,
+            targets,
+            bias=head.bias,
+            inverse_temperature=1.0 / view.temperature if scale is None else scale / view.temperature,
+            entropy_gradient=view.entropy_gradient,
+            vocabulary=vocabulary,
+        )
+
+    values = statistics(None)
+    return values if view.vocabulary is None else values + statistics(view.vocabulary)
+
+
+@torch.no_grad()
+def observe(
+    model: PreTrainedModel,
+    sequences: Sequences,
+    view: View,
+    *,
+    micro_batch_size: int,
+    scale: Tensor | None = None,
+) -> Statistics:
+    """`response_statistics` without gradient, in pieces of at most ``micro_batch_size`` rows."""
+    num_tokens = int(sequences.spoken.sum())
+    # Said outright: Lightning's bf16-true makes bfloat16 the default dtype around a training step.
+    whole = torch.empty((4, num_tokens), dtype=torch.float32, device=model.device)
+    for rows in sequences.pieces(micro_batch_size):
+        tokens = sequences.tokens_of(rows).to(model.device)
+        cut = None if scale is None else scale[tokens]
+        piece = response_statistics(model, sequences.select(rows), view, cut)
+        whole[0, tokens], whole[1, tokens] = piece.logprobs, piece.entropy
+        if piece.filtered_logprobs is not None and piece.filtered_entropy is not None:
+            whole[2, tokens], whole[3, tokens] = piece.filtered_logprobs, piece.filtered_entropy
+    if view.vocabulary is None:
+        return Statistics(logprobs=whole[0], entropy=whole[1])
+    return Statistics(
+        logprobs=whole[0], entropy=whole[1], filtered_logprobs=whole[2], filtered_entropy=whole[3]
+    )
+
+
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is not None and other is not None and torch.equal(one.float(), other.float())

@@ -1,0 +1,215 @@
+"""The sensors: what one iteration's batch says about the policy, before the update.
+
+    sums             totals and counts of one rank; they add up over ranks
+    readings         the ratios of those sums, and what follows from them
+    order_statistics quantiles and largest values; over ranks these need the tokens gathered
+    measure          all of it for a batch that is whole
+
+Every mean is a sum over a sum, in float64, over all loss tokens alike; the aggregation weights of the
+loss do not enter.  A reading with nothing to read (no correct response, no token) is nan and its name is
+there all the same, so a loop that reads it holds.  A domain appears when a response of it does, and
+``entropy/filtered`` where an actuator of the run names a part of the vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from policies.statistics.batch import TokenBatch
+from policies.statistics.entropy_dynamics import bonus_effect, discriminator, predicted_change
+from policies.statistics.responses import response_means, top_means
+
+Sums = dict[str, tuple[float, float]]
+"""Name to (total, count)."""
+
+CORRECT_ABOVE = 0.5
+"""A response counts as correct where its reward is above this."""
+
+TOP_FRACTION = 0.002
+"""Share of tokens in ``covariance/top``: what KL-Cov regularises (0.2 %, METHODS 1.4)."""
+
+ROUNDING = 1e-5
+"""How far 0 <= H <= ln V and log π <= 0 may be missed, relative to ln V."""
+
+DOMAIN = "entropy/domain/"
+
+TURN = "entropy/turn/"
+"""Prefix of the readings of one turn of episodes; they are absent where the task does not answer back."""
+
+FILTERED = "entropy/filtered"
+"""Prefix of the readings that need an actuator with a vocabulary; they are absent without one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """Unit and meaning of a reading."""
+
+    unit: str
+    description: str
+
+
+def _signal(unit: str, description: str) -> Signal:
+    return Signal(unit=unit, description=description)
+
+
+SIGNALS: dict[str, Signal] = {
+    "entropy": _signal("nats/token", "full-vocabulary entropy, mean over loss tokens"),
+    "entropy/std": _signal("nats/token", "its standard deviation over tokens"),
+    "entropy/p90": _signal("nats/token", "entropy that nine tokens in ten do not exceed"),
+    "entropy/correct": _signal("nats/token", "mean over tokens of correct responses"),
+    "entropy/wrong": _signal("nats/token", "mean over tokens of wrong responses"),
+    f"{DOMAIN}<name>": _signal("nats/token", "mean over tokens of responses to one domain of problems"),
+    f"{TURN}<k>": _signal("nats/token", "mean over tokens of the k-th turns of episodes, from 1"),
+    "entropy/response": _signal("nats/token", "mean over responses of the mean over their tokens (EGSW)"),
+    "entropy/top": _signal("nats/token", "mean over responses of the mean of their top 20 % tokens (ERA)"),
+    FILTERED: _signal("nats/token", "entropy within an actuator's vocabulary, mean over tokens (AEnt)"),
+    f"{FILTERED}/top": _signal(
+        "nats/token", "the same, mean over responses of the mean of their top 20 % (SIREN)"
+    ),
+    "entropy/predicted_change": _signal(
+        "nats per unit step", "first-order change that the coming update makes, without any actuator's push"
+    ),
+    "entropy/bonus_effect": _signal(
+        "nats per unit step and coefficient", "first-order change that an entropy bonus of 1 would add to it"
+    ),
+    "surprisal": _signal("nats/token", "-log π of the sampled tokens: entropy, estimated with noise"),
+    "pass_rate": _signal("fraction", "correct responses"),
+    "reward": _signal("reward", "mean over responses"),
+    "covariance": _signal("nats", "Cov(log π, A) over tokens: positive where the update lowers entropy"),
+    "covariance/positive": _signal("nats", "share of it from tokens with a positive advantage"),
+    "covariance/negative": _signal("nats", "share of it from tokens with a negative advantage"),
+    "covariance/top": _signal("nats", "mean of the largest 0.2 % of its terms: its heavy tail"),
+}
+
+
+def signal(name: str) -> Signal:
+    """The entry of a reading in ``SIGNALS``; any domain's name is one, and any turn's number."""
+    if name.startswith(DOMAIN) and name != DOMAIN:
+        return SIGNALS[f"{DOMAIN}<name>"]
+    if re.fullmatch(f"{TURN}[1-9][0-9]*", name):
+        return SIGNALS[f"{TURN}<k>"]
+    if name not in SIGNALS:
+        raise ValueError(f"sensor must be one of {', '.join(SIGNALS)}, got {name!r}")
+    return SIGNALS[name]
+
+
+def measure(
+    batch: TokenBatch, *, vocabulary_size: int, domains: Sequence[str] | None = None
+) -> dict[str, float]:
+    """All readings of a batch.  ``domains`` has the name of each response's domain [N]."""
+    check(batch, vocabulary_size)
+    return readings(sums(batch, domains)) | order_statistics(batch)
+
+
+def check(batch: TokenBatch, vocabulary_size: int) -> None:
+    """Assert 0 <= H <= ln V and log π <= 0.  Not finite is data, not an error: it passes."""
+    ceiling = math.log(vocabulary_size)
+    slack = ROUNDING * ceiling
+    assert not (batch.entropy < -slack).any(), f"entropy below 0: {batch.entropy.min()}"
+    assert not (batch.entropy > ceiling + slack).any(), f"entropy above ln V: {batch.entropy.max()}"
+    assert not (batch.logprobs > slack).any(), f"log-probability above 0: {batch.logprobs.max()}"
+
+
+def sums(batch: TokenBatch, domains: Sequence[str] | None = None) -> Sums:
+    """Totals and counts of a batch; those of several ranks are added with ``add``.
+
+    The covariance terms are sums of 1, x, y and x·y for x = log π, y = A over tokens of one sign of A,
+    counted over all tokens, so that the means they are centred on can come after the addition.
+    """
+    entropy, x, y = _values(batch.entropy), _values(batch.logprobs), _values(batch.advantages)
+    rewards, response = _values(batch.rewards), batch.response.cpu()
+    N, correct, spoken = batch.num_responses, rewards > CORRECT_ABOVE, batch.lengths.cpu() > 0
+    result = {
+        "entropy": _sum(entropy),
+        "entropy/square": _sum(entropy.square()),
+        "entropy/correct": _sum(entropy[correct[response]]),
+        "entropy/wrong": _sum(entropy[~correct[response]]),
+        "entropy/response": _sum(response_means(entropy, response, N)[spoken]),
+        "entropy/top": _sum(top_means(entropy, response, N)[spoken]),
+        "entropy/bonus_effect": _sum(bonus_effect(x, entropy)),
+        "surprisal": _sum(-x),
+        "pass_rate": _sum(correct.double()),
+        "reward": _sum(rewards),
+    }
+    for part, chosen in {"all": torch.ones_like(y), "positive": y > 0, "negative": y < 0}.items():
+        for moment, values in {"1": torch.ones_like(x), "x": x, "y": y, "xy": x * y}.items():
+            result[f"covariance/{part}/{moment}"] = _sum(values * chosen)
+    S = discriminator(x, entropy)
+    result |= {"predicted_change/s": _sum(S), "predicted_change/sy": _sum(S * y)}
+    if batch.filtered_entropy is not None:
+        filtered = _values(batch.filtered_entropy)
+        result[FILTERED] = _sum(filtered)
+        result[f"{FILTERED}/top"] = _sum(top_means(filtered, response, N)[spoken])
+    if batch.turn is not None:
+        turn = batch.turn.cpu()
+        for k in range(1, int(turn.max()) + 1 if len(turn) else 1):
+            result[f"{TURN}{k}"] = _sum(entropy[turn == k])
+    if domains is not None:
+        if len(domains) != batch.num_responses:
+            raise ValueError(f"domains must name {batch.num_responses} responses, got {len(domains)}")
+        for name in sorted(set(domains)):
+            chosen = torch.tensor([domain == name for domain in domains])
+            result[DOMAIN + name] = _sum(entropy[chosen[response]])
+    return result
+
+
+def add(ranks: Iterable[Sums]) -> Sums:
+    """The sums of the batches of several ranks together."""
+    result: Sums = {}
+    for part in ranks:
+        for name, (total, count) in part.items():
+            so_far = result.get(name, (0.0, 0.0))
+            result[name] = (so_far[0] + total, so_far[1] + count)
+    return result
+
+
+def readings(sums: Sums) -> dict[str, float]:
+    """Means, spread and covariance from sums; nan where nothing was counted."""
+    mean = {name: total / count if count else math.nan for name, (total, count) in sums.items()}
+    x, y = mean["covariance/all/x"], mean["covariance/all/y"]
+
+    def share(part: str) -> float:
+        """Σ (x - x̄)(y - ȳ) over the part's tokens, divided by the number of all tokens."""
+        one, sum_x, sum_y, sum_xy = (mean[f"covariance/{part}/{moment}"] for moment in ("1", "x", "y", "xy"))
+        return sum_xy - y * sum_x - x * sum_y + x * y * one
+
+    result = {
+        name: value for name, value in mean.items() if name in SIGNALS or name.startswith((DOMAIN, TURN))
+    }
+    variance = mean["entropy/square"] - mean["entropy"] ** 2
+    result["entropy/std"] = math.sqrt(max(variance, 0.0)) if math.isfinite(variance) else math.nan
+    result["entropy/predicted_change"] = predicted_change(
+        mean["predicted_change/s"], y, mean["predicted_change/sy"]
+    )
+    result["covariance"] = share("all")
+    result["covariance/positive"] = share("positive")
+    result["covariance/negative"] = share("negative")
+    return result
+
+
+def order_statistics(batch: TokenBatch) -> dict[str, float]:
+    """``entropy/p90`` (nearest rank) and ``covariance/top``, over the tokens of this batch."""
+    T = len(batch.response)
+    if T == 0:
+        return {"entropy/p90": math.nan, "covariance/top": math.nan}
+    entropy, x, y = _values(batch.entropy), _values(batch.logprobs), _values(batch.advantages)
+    terms = (x - x.mean()) * (y - y.mean())
+    return {
+        "entropy/p90": entropy.kthvalue((9 * T + 9) // 10).values.item(),
+        "covariance/top": terms.topk(max(1, int(TOP_FRACTION * T))).values.mean().item(),
+    }
+
+
+def _values(tensor: Tensor) -> Tensor:
+    """Plain float64 numbers on the CPU: sums there do not depend on the accelerator."""
+    return tensor.detach().cpu().double()
+
+
+def _sum(values: Tensor) -> tuple[float, float]:
+    return values.sum().item(), float(len(values))

@@ -1,0 +1,1 @@
+"""Rows of data sets: files, columns, layouts of published sets."""

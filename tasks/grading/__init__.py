@@ -1,0 +1,1 @@
+"""Grading in confined worker processes, with limits on time and memory."""

@@ -1,0 +1,112 @@
+"""A batch of responses while it is being graded, and the grades that come of it."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import pairwise
+
+from tasks.grading.messages import Verdict
+from tasks.grading.worker import Job
+
+MAX_GRADINGS = 3
+"""How often a response is graded whose worker is killed from outside each time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grades:
+    """The score of each response, in order, and how many graders went wrong (each scored 0)."""
+
+    scores: list[float]
+    num_timeouts: int = 0
+    """Graders that took more processor time than they have, or sat too long without using any."""
+    num_errors: int = 0
+    """Graders that raised, gave a score that is not between 0 and 1, or were killed from outside each time."""
+    num_crashes: int = 0
+    """Graders that took their process with them."""
+    num_regraded: int = 0
+    """Gradings that were done again because the worker was killed from outside.  These cost no score."""
+    first_error: str = ""
+    """What the first response, in order, that met an error or a crash was told."""
+
+    @classmethod
+    def join(cls, parts: Sequence[Grades]) -> Grades:
+        """The grades of several batches as those of one."""
+        return cls(
+            scores=[score for part in parts for score in part.scores],
+            num_timeouts=sum(part.num_timeouts for part in parts),
+            num_errors=sum(part.num_errors for part in parts),
+            num_crashes=sum(part.num_crashes for part in parts),
+            num_regraded=sum(part.num_regraded for part in parts),
+            first_error=next((part.first_error for part in parts if part.first_error), ""),
+        )
+
+
+class Fate(Enum):
+    """How a response can go without a score."""
+
+    TIMEOUT = auto()
+    ERROR = auto()
+    CRASH = auto()
+
+
+class Batch:
+    """Jobs, the chunks of them that wait for a worker, and what is settled so far."""
+
+    def __init__(self, jobs: Sequence[Job], num_chunks: int, limit_seconds: float = float("inf")) -> None:
+        self.jobs = jobs
+        self.chunks = deque(_chunks(len(jobs), num_chunks))
+        self._limit_seconds = limit_seconds
+        self._scores: dict[int, float] = {}
+        self._errors: dict[int, str] = {}
+        self._fates: Counter[Fate] = Counter()
+        self._kills: Counter[int] = Counter()
+        self._num_regraded = 0
+
+    @property
+    def num_left(self) -> int:
+        return len(self.jobs) - len(self._scores)
+
+    def settle(self, place: int, verdict: Verdict) -> None:
+        """Take a verdict.  What used more processor time than there is counts as a timeout, finished or not:
+        so it does not depend on how soon the parent looked."""
+        if verdict.spent_seconds > self._limit_seconds:
+            self.lose(place, Fate.TIMEOUT)
+        elif verdict.error:
+            self.lose(place, Fate.ERROR, verdict.error)
+        else:
+            self._scores[place] = verdict.score
+
+    def lose(self, place: int, fate: Fate, reason: str = "") -> None:
+        """Score 0, and say why."""
+        self._scores[place] = 0.0
+        self._fates[fate] += 1
+        if reason:
+            self._errors[place] = reason
+
+    def interrupted(self, place: int, reason: str) -> None:
+        """The worker was killed from outside while it was at this response: another grades it, if not too often."""
+        self._kills[place] += 1
+        if self._kills[place] < MAX_GRADINGS:
+            self._num_regraded += 1
+            self.chunks.append([place])
+        else:
+            self.lose(place, Fate.ERROR, f"{reason} each of the {MAX_GRADINGS} times it was graded")
+
+    def grades(self) -> Grades:
+        return Grades(
+            scores=[self._scores[place] for place in range(len(self.jobs))],
+            num_timeouts=self._fates[Fate.TIMEOUT],
+            num_errors=self._fates[Fate.ERROR],
+            num_crashes=self._fates[Fate.CRASH],
+            num_regraded=self._num_regraded,
+            first_error=self._errors[min(self._errors)] if self._errors else "",
+        )
+
+
+def _chunks(num_jobs: int, num_chunks: int) -> list[list[int]]:
+    """Places cut into contiguous chunks of nearly equal length, none of them empty."""
+    bounds = [num_jobs * chunk // num_chunks for chunk in range(num_chunks + 1)]
+    return [list(range(start, end)) for start, end in pairwise(bounds) if start < end]

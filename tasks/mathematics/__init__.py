@@ -1,0 +1,1 @@
+"""Mathematical answers by a grammar of our own: nothing that a policy writes is evaluated."""
