@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from policies.model.loading import load_pretrained  # noqa: E402
 from policies.rollouts.base import RolloutEngine, Sampling  # noqa: E402
+from policies.rollouts.open_engine import open_engine  # noqa: E402
 from policies.rollouts.settings import Vllm  # noqa: E402
 from policies.rollouts.transformers_engine import TransformersEngine  # noqa: E402
 from policies.rollouts.vllm_support import why_no_vllm  # noqa: E402
@@ -41,7 +42,9 @@ def main() -> int:
     policy = load_pretrained(arguments.model)
     prompts = [policy.encode(PROMPT.format(3 + n, 40 + 7 * n)) for n in range(NUM_PROMPTS)]
     with tempfile.TemporaryDirectory() as scratch:
-        vllm = Vllm(cache_gib=1.0, max_model_len=512).open(policy, max_batch_size=64, scratch=Path(scratch))
+        vllm = open_engine(
+            Vllm(cache_gib=1.0, max_model_len=512), policy, max_batch_size=64, scratch=Path(scratch)
+        )
     engines: dict[str, RolloutEngine] = {
         "transformers": TransformersEngine(policy.model, pad_id=policy.pad_id, stop_ids=policy.stop_ids),
         "vllm": vllm,

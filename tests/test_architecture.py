@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,17 @@ ALLOWED = {
     "policies": {"policies"},
     "orchestrator": set(OURS),
 }
+FLOORS = (
+    {"errors", "masking"},
+    {"storage"},
+    {"configuration", "tracking", "execution", "collected_signals", "provenance"},
+    {"training", "integrations"},
+    {"engineering", "comparison", "campaign", "continuing", "changed_inputs"},
+    {"tuning", "report"},
+    {"commands"},
+    {"cli", "options"},
+)
+"""Of `orchestrator`, from the ground up: a floor imports from itself and from those below it."""
 BANNED = {"controllers": {"torch", "transformers", "lightning", "mlflow"}, "tasks": {"torch", "transformers"}}
 
 
@@ -40,6 +52,58 @@ def test_imports_run_one_way(package):
         imported = imported_packages(file)
         assert imported & set(OURS) <= ALLOWED[package], file
         assert not imported & BANNED.get(package, set()), file
+
+
+def module_name(file: Path) -> str:
+    name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+MODULES = {module_name(file): file for package in OURS for file in sources(package)}
+
+
+def imported_modules(file: Path) -> set[str]:
+    """Modules of ours that a file names, at its top or within a function."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found & MODULES.keys()
+
+
+def rooms(package: str) -> dict[str, set[str]]:
+    """The files and folders of a package, each with those of its neighbours that it imports from."""
+    found: dict[str, set[str]] = {}
+    for module, file in MODULES.items():
+        if not module.startswith(f"{package}."):
+            continue
+        own = module.removeprefix(f"{package}.").split(".")[0]
+        others = {
+            name.removeprefix(f"{package}.").split(".")[0]
+            for name in imported_modules(file)
+            if name.startswith(f"{package}.")
+        }
+        found[own] = found.get(own, set()) | others - {own}
+    return found
+
+
+def test_every_room_of_the_orchestrator_has_a_floor():
+    assert set().union(*FLOORS) == rooms("orchestrator").keys()
+
+
+@pytest.mark.parametrize("height", range(len(FLOORS)))
+def test_no_floor_imports_from_one_above_it(height):
+    below = set().union(*FLOORS[: height + 1])
+    for room in sorted(FLOORS[height]):
+        assert rooms("orchestrator")[room] <= below, room
+
+
+@pytest.mark.parametrize("package", [name for name, file in MODULES.items() if file.name == "__init__.py"])
+def test_rooms_import_each_other_in_no_circle(package):
+    order = TopologicalSorter(rooms(package))
+    order.prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("package", OURS)

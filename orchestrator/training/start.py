@@ -23,6 +23,7 @@ from policies.model.recompute import recompute_activations
 from policies.model.sources import BUILTIN
 from policies.model.trainable import add_adapters, train_last_layers
 from policies.rollouts.base import RolloutEngine, Sampling
+from policies.rollouts.open_engine import open_engine
 from tasks import Task
 from tasks.demonstrations import demonstration
 
@@ -83,7 +84,7 @@ def _load(settings: PolicyConfig, task: Task) -> LoadedPolicy:
 def make_engine(policy: LoadedPolicy, config: RunConfig, scratch: Path) -> RolloutEngine:
     """The rollout engine that a run names; ``scratch`` is where it may leave files."""
     rollout = config.rollout
-    return rollout.engine.open(policy, max_batch_size=rollout.max_batch_size, scratch=scratch)
+    return open_engine(rollout.engine, policy, max_batch_size=rollout.max_batch_size, scratch=scratch)
 
 
 def _first_entropy(

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from policies.rollouts.base import RolloutEngine
 from policies.rollouts.vllm_support import why_no_vllm
-
-if TYPE_CHECKING:
-    from policies.model.loading import LoadedPolicy
 
 _ADDRESS = re.compile(r"https?://([^/?#]*@)?(\[[^\]]*\]|[^:/?#@]*)(:\d*)?([/?#][^@]*)?\Z")
 
 
-class EngineSettings(ABC):
-    """A kind of engine with its settings.  What it needs is imported when it is opened."""
+class EngineSettings:
+    """A kind of engine with its settings; `open_engine` makes the engine of them."""
 
     kind: ClassVar[str]
 
     execution_only: ClassVar[tuple[str, ...]] = ()
     """Settings that change no result, so that a run may go on with others."""
-
-    @abstractmethod
-    def open(self, policy: LoadedPolicy, *, max_batch_size: int, scratch: Path) -> RolloutEngine:
-        """The engine for a policy.
-
-        Args:
-            policy: what it samples from, now and after every ``push``.
-            max_batch_size: responses generated at once.
-            scratch: a folder for what the engine has to leave on disk; it need not exist.
-        """
 
     def why_unavailable(self) -> str | None:
         """What this installation lacks to run it, and the cure; None where it lacks nothing."""
@@ -45,13 +29,6 @@ class Transformers(EngineSettings):
     """transformers `generate` with the learner's own model: no second copy, never stale."""
 
     kind: ClassVar[str] = "transformers"
-
-    def open(self, policy: LoadedPolicy, *, max_batch_size: int, scratch: Path) -> RolloutEngine:
-        from policies.rollouts.transformers_engine import TransformersEngine
-
-        return TransformersEngine(
-            policy.model, pad_id=policy.pad_id, stop_ids=policy.stop_ids, max_batch_size=max_batch_size
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +65,6 @@ class Vllm(EngineSettings):
             raise ValueError(
                 f"push_every must be 1 with sleep, which discards the weights after each rollout, got {self.push_every}"
             )
-
-    def open(self, policy: LoadedPolicy, *, max_batch_size: int, scratch: Path) -> RolloutEngine:
-        from policies.rollouts.vllm_engine import VllmEngine
-
-        return VllmEngine(policy, self, max_batch_size=max_batch_size)
 
     def why_unavailable(self) -> str | None:
         return why_no_vllm()
@@ -141,11 +113,6 @@ class VllmServer(EngineSettings):
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.retries < 0:
             raise ValueError(f"retries must be at least 0, got {self.retries}")
-
-    def open(self, policy: LoadedPolicy, *, max_batch_size: int, scratch: Path) -> RolloutEngine:
-        from policies.rollouts.vllm_server import VllmServerEngine
-
-        return VllmServerEngine(policy, self, max_batch_size=max_batch_size, scratch=scratch)
 
     def why_unavailable(self) -> str | None:
         return why_no_vllm() if self.transfer == "nccl" else None

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 NUM_PROBLEMS = 20
-FINGERPRINTS = Path(__file__).parent / "reasoning_gym_verifiers.json"
+FINGERPRINTS = Path(__file__).parents[1] / "reasoning_gym_verifiers.json"
 
 DEGENERATE = [
     *("", " ", "\n", "0", "1", "-1", "2", "0.0", "1.0", "0/1", "nan", "NaN", "inf", "-inf", "1e309", "i"),

@@ -12,7 +12,7 @@ from orchestrator.commands.dry_run import GIB, dry_run
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.errors import ConfigError
 
-RECIPES = Path(__file__).parents[2] / "configs" / "recipes"
+RECIPES = Path(__file__).parents[3] / "configs" / "recipes"
 BILLIONS = {"qwen2.5-math-1.5b": 1.54, "qwen2.5-7b": 7.62, "qwen2.5-32b": 32.76}  # of the model cards
 
 

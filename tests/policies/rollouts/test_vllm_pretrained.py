@@ -9,6 +9,7 @@ import torch
 
 from policies.model.loading import load_pretrained
 from policies.rollouts.base import Sampling
+from policies.rollouts.open_engine import open_engine
 from policies.rollouts.settings import Vllm
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.statistics.response_statistics import View, observe
@@ -31,9 +32,8 @@ def policy():
 
 @pytest.fixture(scope="module")
 def engine(policy, tmp_path_factory):
-    engine = Vllm(cache_gib=0.5, max_model_len=128).open(
-        policy, max_batch_size=16, scratch=tmp_path_factory.mktemp("vllm")
-    )
+    settings = Vllm(cache_gib=0.5, max_model_len=128)
+    engine = open_engine(settings, policy, max_batch_size=16, scratch=tmp_path_factory.mktemp("vllm"))
     yield engine
     engine.close()
 

@@ -19,7 +19,7 @@ from tasks.grading.seccomp import ATTRIBUTES, MACHINES, NETWORK, PROCESSES, SHAR
 from tasks.kinds.arithmetic import Arithmetic
 from tasks.kinds.mixture import Member, Mixture
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NAME = "entrostat-intruder-was-here"
 
 

@@ -15,6 +15,7 @@ import torch
 
 from policies.model.trainable import Lora, add_adapters
 from policies.rollouts.base import EngineUnavailableError, Sampling
+from policies.rollouts.open_engine import open_engine
 from policies.rollouts.settings import VllmServer
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.rollouts.vllm_launch import serve_command, serve_environment
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PROMPTS = ["1+2=", "3", "4+5=", "7+", "8+9="]
 CLOSE = 1e-3  # nats
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +75,8 @@ def wait_until_healthy(url, process, log):
 def engine_of(server, tmp_path):
     def make(policy, **settings):
         patience = {"timeout_seconds": 300.0, "retries": 1, "backoff_seconds": 0.1} | settings
-        return VllmServer(urls=(server[1],), **patience).open(
-            policy, max_batch_size=64, scratch=tmp_path / "engine"
-        )
+        settings = VllmServer(urls=(server[1],), **patience)
+        return open_engine(settings, policy, max_batch_size=64, scratch=tmp_path / "engine")
 
     return make
 

@@ -199,7 +199,7 @@ def test_settings_are_guarded(setting, message):
 
 
 def launch(how):
-    script = Path(__file__).parent / "pool_in_a_script.py"
+    script = Path(__file__).parents[1] / "pool_in_a_script.py"
     return subprocess.Popen(
         [sys.executable, script, how], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

@@ -50,7 +50,7 @@ def test_a_pool_that_cannot_start_leaves_no_folder(temporary_folder):
 def test_the_folder_of_a_process_that_is_gone_is_removed_by_the_next_pool_at_the_latest(
     temporary_folder, how
 ):
-    script = Path(__file__).parent / "pool_in_a_script.py"
+    script = Path(__file__).parents[1] / "pool_in_a_script.py"
     with subprocess.Popen(
         [sys.executable, script, "hang" if how == "kill" else how],
         stdout=subprocess.PIPE,

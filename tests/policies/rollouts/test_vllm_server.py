@@ -9,6 +9,7 @@ import torch
 
 from policies.model.trainable import Lora, add_adapters
 from policies.rollouts.base import EngineUnavailableError, Sampling
+from policies.rollouts.open_engine import open_engine
 from policies.rollouts.pushed import prompt_seed
 from policies.rollouts.replica import RefusedRequestError, Replica
 from policies.rollouts.settings import VllmServer
@@ -38,7 +39,8 @@ def engine_of(policy, tmp_path):
     def make(*servers, **settings):
         patience = {"timeout_seconds": 20.0, "retries": 2, "backoff_seconds": 0.01} | settings
         urls = tuple(server.url for server in servers)
-        return VllmServer(urls=urls, **patience).open(policy, max_batch_size=64, scratch=tmp_path / "engine")
+        settings = VllmServer(urls=urls, **patience)
+        return open_engine(settings, policy, max_batch_size=64, scratch=tmp_path / "engine")
 
     return make
 

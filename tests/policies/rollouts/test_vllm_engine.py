@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, Qwen3Config
 
 from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import Sampling
+from policies.rollouts.open_engine import open_engine
 from policies.rollouts.settings import Vllm
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.statistics.response_statistics import View, observe
@@ -46,7 +47,7 @@ def untied(tied):
 def both(request):
     """A policy and an engine that is started once for all tests of it."""
     policy = request.getfixturevalue(request.param)
-    engine = Vllm(cache_gib=0.25).open(policy, max_batch_size=64, scratch=None)
+    engine = open_engine(Vllm(cache_gib=0.25), policy, max_batch_size=64, scratch=None)
     yield policy, engine
     engine.close()
 
@@ -162,7 +163,7 @@ def test_prompt_that_does_not_fit_the_context(both):
 
 def test_the_learners_process_is_left_as_it_was(tied):
     """Start, push, generate and close: chance, default dtype and threads of the caller stay."""
-    engine = Vllm(cache_gib=0.25).open(tied, max_batch_size=64, scratch=None)
+    engine = open_engine(Vllm(cache_gib=0.25), tied, max_batch_size=64, scratch=None)
     random.seed(1), np.random.seed(2), torch.manual_seed(3)  # noqa: NPY002
     torch.set_default_dtype(torch.float64)
     try:
@@ -197,9 +198,8 @@ def state():
 def test_sleep_gives_the_memory_back_between_rollouts(make_policy):
     policy = make_policy()
     policy.model.to("cuda")
-    engine = Vllm(dtype="float32", sleep=True, memory_fraction=0.2).open(
-        policy, max_batch_size=64, scratch=None
-    )
+    settings = Vllm(dtype="float32", sleep=True, memory_fraction=0.2)
+    engine = open_engine(settings, policy, max_batch_size=64, scratch=None)
     first = as_lists(engine.generate(prompts_of(policy), 4, sampling()))
     free, total = torch.cuda.mem_get_info()
     assert free > 0.9 * total
