@@ -8,11 +8,12 @@ PYTHON   ?= $(shell command -v python3.11 || command -v python3)
 PIP_ARGS ?=
 CAMPAIGN ?= configs/quickstart.yaml
 BIN      := .venv/bin
+PYTEST   := $(BIN)/python -m pytest -n auto --dist loadfile
 READY    := .venv/.ready
 VLLM     := .venv-vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-vllm run test test-vllm test-fast test-elsewhere soak check format bench tree lock clean
+.PHONY: help install install-vllm run test test-all test-vllm test-elsewhere soak check format bench tree lock clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 20
@@ -31,8 +32,11 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY)  ## Run the quickstart campaign and print where its report is
 	$(BIN)/entrostat run $(CAMPAIGN)
 
-test: $(READY)  ## Run all tests
-	$(BIN)/python -m pytest
+test: $(READY)  ## Run the tests but those marked slow, in as many processes as there are cores
+	$(PYTEST) -m 'not slow and not soak'
+
+test-all: $(READY)  ## Run all tests, as CI does
+	$(PYTEST)
 
 install-vllm: $(VLLM)/.ready  ## Make .venv-vllm with the CPU build of vLLM, apart from .venv
 
@@ -51,9 +55,6 @@ test-vllm:  ## Run the tests that need vLLM, or say why they cannot run here
 	else \
 	    echo 'SKIPPED: the CPU build of vLLM cannot be installed here (see above), so the tests of its engine were not run'; \
 	fi
-
-test-fast: $(READY)  ## Run the tests that take seconds
-	$(BIN)/python -m pytest -m 'not slow'
 
 test-elsewhere: $(READY)  ## Run the tests that train as other machines would, see docs/testing.md
 	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m trains
