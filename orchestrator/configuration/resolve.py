@@ -201,7 +201,7 @@ def _says(sections: dict[str, Any], keys: Sequence[str]) -> bool:
         if not isinstance(node, dict) or key not in node:
             return False
         node = node[key]
-    return node != {}
+    return bool(node != {})
 
 
 def _phase(task: dict[str, Any], phase: dict[str, Any]) -> dict[str, Any]:
