@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 
 from policies.cache import made_once
 from policies.chat import Chat
+from policies.finite_weights import not_finite
 from policies.gguf_files import converted
 from policies.intact import SUMS, damage, seal
 from policies.response_statistics import check_head
@@ -165,6 +166,8 @@ def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPo
     The model is in evaluation mode, and training leaves it there: with dropout, the policy that learns
     and whose entropy is measured would not be the one that was sampled from.
 
+    Every weight of it is finite, and its logits are its output head applied to its last hidden states.
+
     Raises:
         ValueError: nothing loadable is there; the message says what to do.
     """
@@ -182,6 +185,10 @@ def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPo
             name, dtype=torch.float32, trust_remote_code=trust_remote_code
         )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)  # nosec B615  # the source that the user named
+        if (broken := not_finite(model)) is not None:
+            raise ValueError(
+                f"these of its weights are not finite: {broken}; restore it from a copy, or choose another checkpoint"
+            )
         if has_adapters(model):
             fold_in_adapters(model)
         check_head(model)
@@ -210,6 +217,9 @@ def built_in(
 
     The cache key is a hash of everything that goes in: architecture, settings, alphabet, the
     demonstrations themselves (of the first batches) and the versions of torch and transformers.
+
+    Raises:
+        ValueError: the supervised start has diverged; nothing of that is kept.
     """
 
     def make(folder: Path) -> None:
@@ -218,6 +228,10 @@ def built_in(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(start.seed)
             warm_start(made.model, tokenizer, demonstrations, start)
+        if (broken := not_finite(made.model)) is not None:
+            raise ValueError(
+                f"policy.warm_start: has diverged, these weights are not finite: {broken}; lower its learning_rate"
+            )
         made.save(folder)
 
     return load_pretrained(str(made_once(_fingerprint(architecture, start, alphabet, demonstrations), make)))

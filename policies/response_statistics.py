@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from policies.finite_weights import why_not_finite
 from policies.sequences import Sequences
 from policies.sharding import FORWARD
 from policies.token_statistics import token_statistics
@@ -53,10 +54,11 @@ def check_head(model: PreTrainedModel) -> None:
     """Make sure that the model's logits are W h + b of its last hidden states, as computed below.
 
     Some families scale or soft-cap what comes out of the head (Gemma 2, Cohere, Granite); statistics
-    from their hidden states would be of another distribution than the one that is sampled from.
+    from their hidden states would be of another distribution than the one that is sampled from.  nan
+    equals nothing, so numbers that are not finite are looked for before anything is compared.
 
     Raises:
-        ValueError: they are not.
+        ValueError: they are not, or they are not finite.
     """
     head = model.get_output_embeddings()
     if not isinstance(head, torch.nn.Linear):
@@ -75,6 +77,10 @@ def check_head(model: PreTrainedModel) -> None:
     finally:
         for hook in hooks:
             hook.remove()
+    if not torch.isfinite(logits).all():
+        raise ValueError(
+            f"its logits are not finite: {why_not_finite(model)}; restore it from a copy, or choose another model"
+        )
     if not (_same(seen.get("last"), seen.get("hidden")) and _same(seen.get("output"), logits)):
         raise ValueError(
             "its logits are not its output head applied to its last hidden states: something is scaled or "

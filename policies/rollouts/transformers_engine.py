@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
+from policies.finite_weights import CURE, why_not_finite
 from policies.rollouts.base import Completion, RolloutEngine, Sampling, check_context
 from policies.rollouts.chance import draw, uniforms
 from policies.sharding import whole
@@ -24,7 +25,8 @@ class _Sampler(LogitsProcessor):  # type: ignore[misc]
     a token.
     """
 
-    def __init__(self, temperature: float, chance: Tensor) -> None:
+    def __init__(self, model: PreTrainedModel, temperature: float, chance: Tensor) -> None:
+        self.model = model
         self.temperature = temperature  # 0 is greedy
         self.chance = chance  # [B, steps] uniform in [0, 1)
         self.logprobs: list[Tensor] = []
@@ -34,10 +36,7 @@ class _Sampler(LogitsProcessor):  # type: ignore[misc]
         logprobs = torch.log_softmax(scores.float() / (self.temperature or 1.0), dim=-1)
         # Looked at once a batch: on a GPU each look waits for the device.
         if step == 0 and logprobs.isnan().any():
-            raise RuntimeError(
-                "the policy's logits are not finite: its weights have diverged; lower learner.learning_rate "
-                "or the limits of a loop"
-            )
+            raise RuntimeError(f"the policy's logits are not finite: {why_not_finite(self.model)}; {CURE}")
         chosen = draw(logprobs, self.chance[:, step]) if self.temperature else logprobs.argmax(dim=-1)
         self.logprobs.append(logprobs.gather(-1, chosen[:, None])[:, 0])
         return scores.scatter(-1, chosen[:, None], math.inf)
@@ -93,7 +92,7 @@ class TransformersEngine(RolloutEngine):
             attention_mask[row, width - len(prompts[i]) :] = 1
         input_ids, attention_mask = input_ids.to(device), attention_mask.to(device)
         owner = torch.tensor([different.index(i) for i, _ in rows], device=device)
-        sampler = _Sampler(sampling.temperature, _chance(rows, sampling).to(device))
+        sampler = _Sampler(self.model, sampling.temperature, _chance(rows, sampling).to(device))
         output = self.model.generate(
             input_ids[owner],
             attention_mask=attention_mask[owner],

@@ -39,8 +39,7 @@ class VllmEngine(PushedEngine):
     """
 
     def __init__(self, policy: LoadedPolicy, settings: Vllm, *, max_batch_size: int) -> None:
-        super().__init__(push_every=settings.push_every)
-        self.policy = policy
+        super().__init__(policy, push_every=settings.push_every)
         self.settings = settings
         self.max_batch_size = max_batch_size
         self._llm: Any = None
