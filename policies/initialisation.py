@@ -115,7 +115,7 @@ def rollout_entropy(
     seen = observe(
         policy.model,
         sequences,
-        View(temperature=temperature),
+        View(temperature=temperature, masked_ids=policy.masked_ids),
         micro_batch_size=micro_batch_size or len(responses),
     )
     return float(seen.entropy.double().mean())

@@ -7,7 +7,7 @@ import json
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,12 +38,23 @@ class LoadedPolicy:
     """A causal language model that can be trained, and how it is spoken to.
 
     Adapters sit inside ``model``, which is a plain transformers model with or without them.
+
+    A model may have more logits than its tokenizer has tokens (Qwen2.5: 151,936 and 151,665), whose weights nobody
+    has trained.  Such ids are ``masked_ids``: no engine samples one, and entropy and log-probabilities are
+    of the distribution over the others.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     chat: Chat | None = None
     extra_stop_ids: tuple[int, ...] = ()
+    masked_ids: tuple[int, ...] = field(init=False)
+    """Ids of logits that no token of the tokenizer has, in order."""
+
+    def __post_init__(self) -> None:
+        num_logits = self.model.get_output_embeddings().weight.shape[0]
+        masked = sorted(set(range(num_logits)) - set(self.tokenizer.get_vocab().values()))
+        object.__setattr__(self, "masked_ids", tuple(masked))
 
     def encode(self, prompt: str, system: str = "") -> torch.Tensor:
         """Token ids [L] of a prompt: as a user's turn under ``chat``, otherwise as it stands, nothing added.
@@ -119,8 +130,8 @@ class LoadedPolicy:
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of logits, which bounds entropy by ln V."""
-        return int(self.model.get_output_embeddings().weight.shape[0])
+        """Number of ids that can be sampled, which bounds entropy by ln V."""
+        return int(self.model.get_output_embeddings().weight.shape[0]) - len(self.masked_ids)
 
     def reference(self) -> AbstractContextManager[None]:
         """The policy without what its adapters have learned, for a while.

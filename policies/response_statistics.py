@@ -40,9 +40,14 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Which distribution is looked at: at what temperature, and cut to which part of the vocabulary."""
+    """Which distribution is looked at: at what temperature, of which ids, and cut to which part of the vocabulary.
+
+    ``masked_ids`` have a logit and no token (`LoadedPolicy.masked_ids`): they are not sampled, so they are in
+    no distribution.
+    """
 
     temperature: float
+    masked_ids: tuple[int, ...] = ()
     vocabulary: VocabularyFilter | None = None
     entropy_gradient: bool = False
 
@@ -117,6 +122,7 @@ def token_values(model: PreTrainedModel, job: _Job) -> tuple[Tensor, ...]:
     hidden = hidden_states(model, sequences, rows, columns - 1)
     head = model.get_output_embeddings()
     targets = sequences.input_ids[rows, columns].to(device)
+    masked = torch.tensor(view.masked_ids, device=device) if view.masked_ids else None
 
     def statistics(vocabulary: VocabularyFilter | None) -> tuple[Tensor, Tensor]:
         return token_statistics(
@@ -127,6 +133,7 @@ def token_values(model: PreTrainedModel, job: _Job) -> tuple[Tensor, ...]:
             inverse_temperature=1.0 / view.temperature if scale is None else scale / view.temperature,
             entropy_gradient=view.entropy_gradient,
             vocabulary=vocabulary,
+            masked=masked,
         )
 
     values = statistics(None)

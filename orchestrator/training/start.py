@@ -64,6 +64,12 @@ def load_policy(config: RunConfig) -> LoadedPolicy:
     policy = _load(config.policy, config.task).stopping_at(config.rollout.stop)
     policy = replace(policy, chat=config.policy.chat)
     policy.encode("?")  # a chat template that is missing, or refuses the system's turn, shows now
+    if policy.masked_ids:
+        log.info(
+            "%d of the %d logits belong to no token and are never sampled",
+            len(policy.masked_ids),
+            policy.vocabulary_size + len(policy.masked_ids),
+        )
     if config.policy.lora is not None:
         add_adapters(policy.model, config.policy.lora)
     if config.policy.trainable_layers is not None:

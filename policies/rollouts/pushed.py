@@ -51,12 +51,26 @@ class PushedEngine(RolloutEngine):
             raise RuntimeError(
                 f"the engine fails on the policy's weights, and these are not finite: {broken}; {CURE} ({error})"
             ) from error
-        for completion in (completion for group in groups for completion in group):
+        self._check([completion for group in groups for completion in group])
+        return groups
+
+    def _check(self, completions: Sequence[Completion]) -> None:
+        """Make sure that an engine gave numbers, and tokens.
+
+        Raises:
+            RuntimeError: it did not.
+        """
+        masked = torch.tensor(self.policy.masked_ids, dtype=torch.int64)
+        for completion in completions:
             if not torch.isfinite(completion.logprobs).all():
                 raise RuntimeError(
                     f"log-probabilities from the engine are not finite: {why_not_finite(self.policy.model)}; {CURE}"
                 )
-        return groups
+            if len(masked) and (beyond := completion.tokens[torch.isin(completion.tokens, masked)]).numel():
+                raise RuntimeError(
+                    f"the engine sampled the id {int(beyond[0])}, which no token of the policy's tokenizer has; start "
+                    "its servers with python -m policies.rollouts.vllm_launch, and give them to this run alone"
+                )
 
     def _take(self) -> None:
         self._version = None  # while this goes on, and if it fails, they are nobody's

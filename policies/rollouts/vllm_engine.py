@@ -57,7 +57,9 @@ class VllmEngine(PushedEngine):
                 self._start()
             elif self._can_sleep:
                 self._llm.wake_up(tags=["weights"])
-            self._llm.collective_rpc("push_tensors", args=(whole_weights(self.policy),))
+            self._llm.collective_rpc(
+                "push_tensors", args=(whole_weights(self.policy), self.policy.masked_ids)
+            )
             self._llm.llm_engine.set_weight_version(str(version))
             self._llm.reset_prefix_cache()
 
