@@ -20,6 +20,7 @@ from policies.chat import Chat
 from policies.finite_weights import not_finite
 from policies.gguf_files import converted
 from policies.intact import SUMS, damage, seal
+from policies.prompt_start import Bos, start_ids, with_start
 from policies.response_statistics import check_head
 from policies.sharding import full, is_sharded
 from policies.sources import GGUF, local_source
@@ -48,6 +49,7 @@ class LoadedPolicy:
     tokenizer: PreTrainedTokenizerBase
     chat: Chat | None = None
     extra_stop_ids: tuple[int, ...] = ()
+    bos: Bos = "tokenizer"
     masked_ids: tuple[int, ...] = field(init=False)
     """Ids of logits that no token of the tokenizer has, in order."""
 
@@ -57,19 +59,24 @@ class LoadedPolicy:
         object.__setattr__(self, "masked_ids", tuple(masked))
 
     def encode(self, prompt: str, system: str = "") -> torch.Tensor:
-        """Token ids [L] of a prompt: as a user's turn under ``chat``, otherwise as it stands, nothing added.
+        """Token ids [L] of a prompt, which every engine and the learner are given as they are.
+
+        Under ``chat`` it is a user's turn, with the special tokens that the template writes and no others.
+        Otherwise it is the text as it stands, behind what ``bos`` says comes first (`prompt_start.start_ids`):
+        once, even where the text writes it too.
 
         ``system`` is the message that the prompt's data set puts before it: the system's turn under ``chat``,
         in place of its own, otherwise a paragraph.
 
         Raises:
             ValueError: it has no token, so nothing predicts the first one of a response; or there is no chat
-                template where one is asked for.
+                template, or no BOS, where one is asked for.
         """
         if self.chat:
             ids = self.chat.opening(self.tokenizer, prompt, system)
         else:
-            ids = self._ids(f"{system}\n\n{prompt}" if system else prompt)
+            text = f"{system}\n\n{prompt}" if system else prompt
+            ids = with_start(start_ids(self.tokenizer, self.bos), self._ids(text))
         if not ids:
             raise ValueError(f"a prompt must have at least one token, got {prompt!r}; mend the task's data")
         return torch.tensor(ids, dtype=torch.int64)

@@ -19,6 +19,7 @@ from orchestrator.training.experience import sample
 from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
 from policies.loading import LoadedPolicy, built_in, load_pretrained
+from policies.prompt_start import start_ids
 from policies.recompute import recompute_activations
 from policies.rollouts.base import RolloutEngine, Sampling
 from policies.sources import BUILTIN
@@ -62,8 +63,10 @@ def load_policy(config: RunConfig) -> LoadedPolicy:
         ValueError: it cannot be loaded, or not be used as the configuration says.
     """
     policy = _load(config.policy, config.task).stopping_at(config.rollout.stop)
-    policy = replace(policy, chat=config.policy.chat)
+    policy = replace(policy, chat=config.policy.chat, bos=config.policy.bos)
     policy.encode("?")  # a chat template that is missing, or refuses the system's turn, shows now
+    if policy.chat is None and (first := start_ids(policy.tokenizer, policy.bos)):
+        log.info("prompts begin with %r", "".join(policy.tokenizer.convert_ids_to_tokens(first)))
     if policy.masked_ids:
         log.info(
             "%d of the %d logits belong to no token and are never sampled",
