@@ -19,7 +19,7 @@ def not_finite(model: torch.nn.Module) -> str | None:
     found = {
         name: (number, tensor.numel())
         for name, tensor in (*model.named_parameters(), *model.named_buffers())
-        if (number := _count(tensor))
+        if (number := count_not_finite(tensor))
     }
     if not found:
         return None
@@ -39,9 +39,12 @@ def why_not_finite(model: torch.nn.Module) -> str:
     return "all of its weights are finite, so numbers overflow on their way through it"
 
 
-def _count(tensor: Tensor) -> int:
+def count_not_finite(tensor: Tensor) -> int:
+    """How many numbers of a tensor are not finite; of one that is spread over ranks, of the share that is here."""
     own = tensor.detach()
-    own = own.to_local() if hasattr(own, "to_local") else own
-    if not own.is_floating_point() or bool(torch.isfinite(own).all()):
+    local = getattr(own, "to_local", None)  # the class of such a one takes long to import
+    own = own if local is None else local()
+    # A finite sum has no other terms, and takes no second tensor; one that is not may just have overflowed.
+    if not own.is_floating_point() or bool(torch.isfinite(own.sum())):
         return 0
     return int((~torch.isfinite(own)).sum())
