@@ -240,3 +240,15 @@ def test_ids_without_a_token_are_never_sampled(tied):
             )
     finally:
         engine.close()
+
+
+def test_weights_that_are_not_finite_are_called_that(make_policy):
+    policy = make_policy()
+    with torch.no_grad():
+        policy.model.get_decoder().norm.weight[0] = float("nan")
+    engine = Vllm(cache_gib=0.25).open(policy, max_batch_size=64, scratch=None)
+    try:
+        with pytest.raises(RuntimeError, match=r"not finite: model\.norm\.weight \(1 of 32 numbers\)"):
+            engine.generate(prompts_of(policy), 2, sampling())
+    finally:
+        engine.close()
