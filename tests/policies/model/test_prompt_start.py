@@ -17,6 +17,7 @@ from policies.model.chat import Chat
 from policies.model.loading import LoadedPolicy, load_pretrained
 from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.rollouts.base import Sampling
+from policies.rollouts.open_engine import open_engine
 from policies.rollouts.settings import Transformers, VllmServer
 from tests.policies.fake_vllm import FakeServer
 
@@ -108,9 +109,9 @@ def test_engines_see_the_same_ids(policy, tmp_path):
         lambda _, __, given: seen.append(given["input_ids"].tolist()), with_kwargs=True
     )
     try:
-        there = VllmServer(urls=(server.url,)).open(policy, max_batch_size=4, scratch=tmp_path)
+        there = open_engine(VllmServer(urls=(server.url,)), policy, max_batch_size=4, scratch=tmp_path)
         there.generate(prompts, 1, sampling)
-        Transformers().open(policy, max_batch_size=4, scratch=tmp_path).generate(prompts, 1, sampling)
+        open_engine(Transformers(), policy, max_batch_size=4, scratch=tmp_path).generate(prompts, 1, sampling)
     finally:
         server.stop()
     (body,) = server.asked

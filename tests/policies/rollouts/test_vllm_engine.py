@@ -222,8 +222,8 @@ def test_ids_without_a_token_are_never_sampled(tied):
         policy.model.lm_head.weight.mul_(5.0)
         policy.model.lm_head.weight[list(policy.masked_ids)] *= 5.0
     assert len(policy.masked_ids) == 6
-    engine = Vllm(cache_gib=0.25).open(policy, max_batch_size=64, scratch=None)
-    own = Transformers().open(policy, max_batch_size=64, scratch=None)
+    engine = open_engine(Vllm(cache_gib=0.25), policy, max_batch_size=64, scratch=None)
+    own = open_engine(Transformers(), policy, max_batch_size=64, scratch=None)
     try:
         for version in (0, 1):
             if version:
@@ -246,7 +246,7 @@ def test_weights_that_are_not_finite_are_called_that(make_policy):
     policy = make_policy()
     with torch.no_grad():
         policy.model.get_decoder().norm.weight[0] = float("nan")
-    engine = Vllm(cache_gib=0.25).open(policy, max_batch_size=64, scratch=None)
+    engine = open_engine(Vllm(cache_gib=0.25), policy, max_batch_size=64, scratch=None)
     try:
         with pytest.raises(RuntimeError, match=r"not finite: model\.norm\.weight \(1 of 32 numbers\)"):
             engine.generate(prompts_of(policy), 2, sampling())

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from policies.model.loading import LoadedPolicy, load_pretrained
 from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.rollouts.base import Sampling
+from policies.rollouts.open_engine import open_engine
 from policies.rollouts.settings import Transformers, VllmServer
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.rollouts.vllm_worker import mask_logits
@@ -110,7 +111,7 @@ def test_unmasked_they_would_be_sampled(policy, prompts):
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0, 5.0])
 def test_they_are_never_sampled_and_the_others_as_the_learner_has_them(policy, prompts, temperature):
-    engine = Transformers().open(policy, max_batch_size=64, scratch=None)
+    engine = open_engine(Transformers(), policy, max_batch_size=64, scratch=None)
     groups = engine.generate(prompts, 50, sampling(temperature=temperature))
     assert not torch.isin(tokens_of(groups), torch.tensor(MASKED)).any()
     logprobs = torch.cat([completion.logprobs for group in groups for completion in group])
@@ -119,7 +120,7 @@ def test_they_are_never_sampled_and_the_others_as_the_learner_has_them(policy, p
 
 
 def test_a_sampled_token_is_a_piece_of_the_text_that_is_graded(policy, prompts):
-    engine = Transformers().open(policy, max_batch_size=64, scratch=None)
+    engine = open_engine(Transformers(), policy, max_batch_size=64, scratch=None)
     samples = [c for group in engine.generate(prompts, 50, sampling()) for c in group]
     for sample, text in zip(samples, policy.decode([sample.tokens for sample in samples]), strict=True):
         assert len(text) == int((sample.tokens > 3).sum())  # every one that is not special is a letter
@@ -127,7 +128,7 @@ def test_a_sampled_token_is_a_piece_of_the_text_that_is_graded(policy, prompts):
 
 def test_first_token_is_sampled_from_the_softmax_over_tokens(policy):
     prompt, n = policy.encode("1+2="), 4000
-    engine = Transformers().open(policy, max_batch_size=n, scratch=None)
+    engine = open_engine(Transformers(), policy, max_batch_size=n, scratch=None)
     sampled = tokens_of(engine.generate([prompt], n, sampling(max_tokens=1, temperature=3.0)))
     counts = torch.bincount(sampled, minlength=NUM_LOGITS).double()
     logits = policy.model(input_ids=prompt[None]).logits[0, -1].double() / 3.0
@@ -146,7 +147,9 @@ def test_first_token_is_sampled_from_the_softmax_over_tokens(policy):
 def test_entropy_of_a_uniform_policy_is_that_of_its_tokens(policy, prompts):
     with torch.no_grad():
         policy.model.get_output_embeddings().weight.zero_()
-    groups = Transformers().open(policy, max_batch_size=64, scratch=None).generate(prompts, 4, sampling())
+    groups = open_engine(Transformers(), policy, max_batch_size=64, scratch=None).generate(
+        prompts, 4, sampling()
+    )
     seen = learners(policy, prompts, groups)
     torch.testing.assert_close(seen.entropy, torch.full_like(seen.entropy, math.log(16)))
     torch.testing.assert_close(seen.logprobs, torch.full_like(seen.entropy, -math.log(16)))
@@ -197,7 +200,7 @@ def server():
 
 
 def test_a_server_is_told_with_the_weights(policy, prompts, server, tmp_path):
-    engine = VllmServer(urls=(server.url,)).open(policy, max_batch_size=64, scratch=tmp_path)
+    engine = open_engine(VllmServer(urls=(server.url,)), policy, max_batch_size=64, scratch=tmp_path)
     groups = engine.generate(prompts, 20, sampling())
     assert server.masked_ids == list(MASKED)
     assert not torch.isin(tokens_of(groups), torch.tensor(MASKED)).any()
@@ -211,7 +214,7 @@ def test_a_server_is_told_with_the_weights(policy, prompts, server, tmp_path):
 
 def test_a_server_that_samples_them_all_the_same_is_refused(policy, prompts, server, tmp_path):
     server.heeds = False
-    engine = VllmServer(urls=(server.url,)).open(policy, max_batch_size=64, scratch=tmp_path)
+    engine = open_engine(VllmServer(urls=(server.url,)), policy, max_batch_size=64, scratch=tmp_path)
     with pytest.raises(
         RuntimeError, match=r"sampled the id \d+, which no token .*policies\.rollouts\.vllm_launch"
     ):
@@ -247,7 +250,7 @@ def test_a_policy_whose_ids_all_have_tokens_is_as_it_was(make_policy, monkeypatc
     policy = make_policy()
     assert policy.masked_ids == ()
     assert policy.vocabulary_size == len(policy.tokenizer)
-    engine = Transformers().open(policy, max_batch_size=64, scratch=None)
+    engine = open_engine(Transformers(), policy, max_batch_size=64, scratch=None)
     monkeypatch.setattr(torch.Tensor, "index_select", None)  # neither is anything selected
     monkeypatch.setattr(torch.Tensor, "index_fill_", None)  # nor filled
     prompts = [policy.encode("1+2=")]
