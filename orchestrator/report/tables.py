@@ -58,7 +58,7 @@ def statistics(comparison: Comparison) -> Table:
     heads = [
         Head("mean", f"{comparison.metric}, at the end, over seeds"),
         Head("interval", "95 %, of the mean"),
-        Head("start", f"{comparison.metric} where the runs began, mean over seeds"),
+        Head("start", f"{comparison.metric} where the runs began, mean over seeds", spare=True),
         *(
             [
                 Head(
@@ -74,7 +74,7 @@ def statistics(comparison: Comparison) -> Table:
         FOUND,
         Head("p (Holm)", "exact paired sign-flip test, adjusted for the number of arms"),
         Head("d_z", "Cohen’s, of the paired differences, corrected for few seeds by Hedges’ J"),
-        Head("δ", "Cliff’s: P(larger) − P(smaller)"),
+        Head("δ", "Cliff’s: P(larger) − P(smaller)", spare=True),
         Head("verdict", f"at {LEVEL:.0%} for all arms together"),
     ]
     rows = []

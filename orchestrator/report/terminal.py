@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,6 +16,7 @@ from orchestrator.report import tables
 from orchestrator.report.cells import unfinished
 from orchestrator.report.guardrails import guardrail_lines
 from orchestrator.report.headline import findings
+from orchestrator.report.table import Head
 from orchestrator.report.table import Table as Shown
 from orchestrator.storage.run_data import Campaign
 
@@ -49,27 +51,14 @@ def print_one(table: Shown, console: Console, *, title: str | None = None) -> No
     if not table.rows:
         console.print(escape(table.missing), style="italic")
         return
-    drawn = Table(
-        title=escape(title or table.title),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=0,
-        pad_edge=False,
-    )
-    drawn.add_column("arm", style="bold", overflow="fold")
-    kept = [index for index, head in enumerate(table.heads) if head.title != VERDICT]
-    for index in kept:
-        longest = max(len(cells[index].text) for _, cells in table.rows)
-        is_text = longest > WRAPPED and not any(
-            cells[index].value == cells[index].value for _, cells in table.rows
-        )
-        drawn.add_column(table.heads[index].title.replace(" ", "\n"), justify="left" if is_text else "right")
-    for arm, cells in table.rows:
-        texts = [
-            cells[index].text.replace(" ± ", "\n±").replace(" [", "\n[").replace(", ", ",\n")
-            for index in kept
-        ]
-        drawn.add_row(escape(arm), *map(escape, texts))
+    kept = [head for head in table.heads if head.title != VERDICT]
+    drawn = _drawn(table, kept, title or table.title)
+    boundless = console.options.update_width(1000)
+    while console.measure(drawn, options=boundless).maximum > console.width and any(
+        head.spare for head in kept
+    ):
+        kept.remove(next(head for head in reversed(kept) if head.spare))
+        drawn = _drawn(table, kept, title or table.title)
     console.print(drawn)
     said: dict[str, list[str]] = {}
     for arm, cells in table.rows:
@@ -78,3 +67,28 @@ def print_one(table: Shown, console: Console, *, title: str | None = None) -> No
                 said.setdefault(cells[index].text, []).append(arm)
     for verdict, arms in said.items():
         console.print("•", f"[bold]{escape(', '.join(arms))}[/bold]: {escape(verdict)}")
+
+
+def _drawn(table: Shown, kept: Sequence[Head], title: str) -> Table:
+    drawn = Table(
+        title=escape(title),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+    )
+    drawn.add_column("arm", style="bold", overflow="fold")
+    indices = [table.heads.index(head) for head in kept]
+    for head, index in zip(kept, indices, strict=True):
+        longest = max(len(cells[index].text) for _, cells in table.rows)
+        is_text = longest > WRAPPED and not any(
+            cells[index].value == cells[index].value for _, cells in table.rows
+        )
+        drawn.add_column(head.title.replace(" ", "\n"), justify="left" if is_text else "right")
+    for arm, cells in table.rows:
+        texts = [
+            cells[index].text.replace(" ± ", "\n±").replace(" [", "\n[").replace(", ", ",\n")
+            for index in indices
+        ]
+        drawn.add_row(escape(arm), *map(escape, texts))
+    return drawn

@@ -10,10 +10,13 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from orchestrator.comparison import Estimate
+from orchestrator.comparison.bootstrap import Interval
+from orchestrator.comparison.learning import Profile
 from orchestrator.comparison.recovery import Recovery
 from orchestrator.comparison.whole import compare
 from orchestrator.report.loop_tables import recovery
@@ -164,6 +167,28 @@ def test_too_few_seeds_are_said_on_the_terminal(make_campaign):
     assert "entropic, aer: too few seeds: 3 give no p below 0.5; 13 find an effect of d_z = 1 in 80 %" in text
     assert "Intervals are 95 %, of the mean over seeds, by Student’s t" in text
     assert "assumes that without an effect differences are symmetric" in text
+
+
+def test_with_parts_of_the_exam_the_statistics_fit_too_and_no_number_is_cut(comparison):
+    nothing = np.zeros(3)
+    middle = Profile(
+        arm="x",
+        share=nothing,
+        low=nothing,
+        high=nothing,
+        middle=0.5,
+        middle_interval=Interval(0.4, 0.6),
+        num_parts=2,
+    )
+    wide = replace(comparison, profiles=(middle,) * len(comparison.profiles))
+    for width, spared in ((80, True), (120, False)):
+        console = Console(file=io.StringIO(), width=width)
+        print_one(statistics(wide), console)
+        text = console.file.getvalue()
+        assert max(map(len, text.splitlines())) <= width
+        assert "…" not in text
+        assert ("δ" not in text) == spared
+    assert "δ" in to_markdown(statistics(wide))
 
 
 def test_every_row_says_where_the_arm_began_and_what_its_seeds_would_find(comparison):
