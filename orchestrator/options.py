@@ -61,6 +61,7 @@ class TableName(StrEnum):
 
     summary = "summary"
     statistics = "statistics"
+    progress = "progress"
     efficiency = "efficiency"
     pass_at_k = "pass_at_k"  # nosec B105  # no password
     entropy_law = "entropy_law"

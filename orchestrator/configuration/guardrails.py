@@ -8,6 +8,7 @@ from pydantic import Field
 
 from controllers.guardrails.base import Action, Detector
 from controllers.guardrails.collapse import Collapse
+from controllers.guardrails.decline import Decline
 from controllers.guardrails.explosion import Explosion
 from controllers.guardrails.mismatch import Mismatch
 from controllers.guardrails.repetition import Repetition
@@ -36,6 +37,7 @@ class GuardrailsConfig(Strict):
     starvation: Annotated[Starvation, section(Starvation)] | None = Starvation()
     mismatch: Annotated[Mismatch, section(Mismatch)] | None = Mismatch()
     stagnation: Annotated[Stagnation, section(Stagnation)] | None = Stagnation()
+    decline: Annotated[Decline, section(Decline)] | None = Decline()
     max_rollbacks: Annotated[int, Field(ge=1)] = 2
     """Rollbacks of a run; where one more would be due, it is stopped."""
     limit_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
