@@ -68,6 +68,7 @@ class Family(StrEnum):
     """What `list` can list."""
 
     methods = "methods"
+    constants = "constants"
     tasks = "tasks"
     laws = "laws"
     references = "references"

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from orchestrator.configuration.errors import ConfigError, did_you_mean
-from orchestrator.configuration.models import CampaignConfig, LoopConfig, MethodConfig, RunConfig
+from orchestrator.configuration.method_file import MethodConfig
+from orchestrator.configuration.models import CampaignConfig, LoopConfig, RunConfig
 from orchestrator.configuration.parts import to_plain
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

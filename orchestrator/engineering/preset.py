@@ -10,7 +10,8 @@ from controllers.design import Design, Robustness
 from controllers.filters import Hold
 from controllers.references import Constant, InitialAnchored
 from orchestrator.configuration.errors import ConfigError
-from orchestrator.configuration.models import LoopConfig, MethodConfig
+from orchestrator.configuration.method_file import MethodConfig
+from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.parts import to_plain
 from orchestrator.configuration.resolve import parse
 from orchestrator.engineering.plant_file import PlantFile, yaml_text

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.configuration.errors import ConfigError, did_you_mean, named
-from orchestrator.configuration.models import LoopConfig, MethodConfig
+from orchestrator.configuration.method_file import MethodConfig
+from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import parse, read_campaign
 from orchestrator.configuration.yaml_files import read_yaml
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.configuration.errors import ConfigError
-from orchestrator.configuration.models import MethodConfig, RunConfig
+from orchestrator.configuration.method_file import MethodConfig
+from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.parts import to_plain
 from orchestrator.configuration.resolve import OF_METHODS, parse
 from orchestrator.engineering.plant_file import yaml_text

@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
-from orchestrator.configuration.models import MethodConfig
+from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tuning import command
