@@ -13,11 +13,13 @@ from itertools import count, islice
 from math import isfinite, nan
 from typing import Any
 
+import numpy as np
+
 from orchestrator.tuning.candidates import front, is_feasible, ranked_trials
 from orchestrator.tuning.marks import CONFIRMS, REASON, counted
 from orchestrator.tuning.models import BudgetConfig, NoPruner, SamplerConfig
 from orchestrator.tuning.objectives import Objective
-from orchestrator.tuning.ranking import best_first
+from orchestrator.tuning.ranking import as_costs, best_first
 from orchestrator.tuning.records import INPUTS, open_confirmations
 from orchestrator.tuning.simulated import judge
 from orchestrator.tuning.study import Study
@@ -120,19 +122,17 @@ def continue_confirmation(study: Study, storage: Any) -> tuple[Study, Any]:
 
 def to_confirm(study: Study, found: Any, objectives: Sequence[Objective]) -> list[Any]:
     """The best few feasible trials; of several objectives the front's best by each and others along it."""
-    num, on_front = study.config.confirm.trials, front(found, objectives)
+    num = study.config.confirm.trials
     if len(objectives) == 1:
         return [trial for trial in ranked_trials(found, objectives) if is_feasible(trial)][:num]
-    sign = {"minimize": 1.0, "maximize": -1.0}
-    ends = [
-        min(on_front, key=lambda trial, i=i: sign[each.direction] * trial.values[i])  # type: ignore[misc]
-        for i, each in enumerate(objectives)
-        if on_front
-    ]
-    last = len(on_front) - 1
-    along = [on_front[round(place * last / max(1, num - 1))] for place in range(num)] if on_front else []
-    unique = {trial.number: trial for trial in (*ends, *along, *on_front)}
-    return list(unique.values())[:num]
+    on_front = front(found, objectives)
+    if not on_front:
+        return []
+    costs = as_costs([trial.values for trial in on_front], [each.direction for each in objectives])
+    ends = costs.argmin(axis=0)
+    along = np.linspace(0, len(on_front) - 1, max(num, 1)).round().astype(int)
+    places = dict.fromkeys([*ends, *along, *range(len(on_front))])
+    return [on_front[place] for place in places][:num]
 
 
 def confirmation(study: Study, found: Any, confirmations: Any) -> Confirmation:
@@ -218,9 +218,7 @@ def _trained(trial: Any, confirming: Any, objectives: Sequence[Objective]) -> Co
 
 def _in_order(rows: Sequence[Confirmed], objectives: Sequence[Objective]) -> tuple[Confirmed, ...]:
     holding = [row for row in rows if row.holds]
-    order = (
-        best_first([row.values for row in holding], [each.direction for each in objectives])
-        if holding
-        else []
-    )
-    return (*(holding[index] for index in order), *(row for row in rows if not row.holds))
+    if holding:
+        order = best_first([row.values for row in holding], [each.direction for each in objectives])
+        holding = [holding[index] for index in order]
+    return (*holding, *(row for row in rows if not row.holds))

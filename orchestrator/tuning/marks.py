@@ -50,7 +50,7 @@ def root(trial: Any) -> int:
 
 def trial_name(number: int, confirms: int | None) -> str:
     """What a trial is called wherever people read of it."""
-    return f"trial {number}" if confirms is None else f"trial {confirms} confirmed"
+    return f"trial {number}" if confirms is None else f"confirmation of trial {confirms}"
 
 
 @contextmanager

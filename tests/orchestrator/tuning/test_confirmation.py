@@ -200,7 +200,7 @@ def test_confirmations_train_in_folders_of_their_own_on_fresh_seeds(opened):
         assert trial.user_attrs[TRIAL_FOLDER] == folder.name
         assert sorted(path.name for path in folder.glob("seed-*")) == ["seed-1000", "seed-1001"]
         group = read_group(folder)
-        assert group.name == f"trial {best.number} confirmed"
+        assert group.name == f"confirmation of trial {best.number}"
         assert group.tags["entrostat.kind"] == "confirmation"
         assert group.tags["entrostat.confirms"] == str(best.number)
         assert group.metrics["objective/iae"] == pytest.approx(trial.value)
