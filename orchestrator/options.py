@@ -81,6 +81,7 @@ class Family(StrEnum):
     """What `list` can list."""
 
     methods = "methods"
+    constants = "constants"
     tasks = "tasks"
     laws = "laws"
     references = "references"

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from orchestrator.configuration.models import CampaignConfig, LoopConfig, MethodConfig, RunConfig
+from orchestrator.configuration.method_file import MethodConfig
+from orchestrator.configuration.models import CampaignConfig, LoopConfig, RunConfig
 from orchestrator.configuration.parts import to_plain
 from orchestrator.errors import ConfigError, did_you_mean
 

@@ -258,22 +258,6 @@ class ArmConfig(Strict):
     """Instead of the campaign's; an empty list is none."""
 
 
-class MethodConfig(Strict):
-    """A preset: a published method as data."""
-
-    method: Name
-    summary: str
-    source: str
-    """Paper and reference code."""
-    notes: str = ""
-    """Which constants are unverified, and where paper and code differ."""
-    loops: dict[Name, Any] = {}
-    learner: dict[str, Any] = {}
-    rollout: dict[str, Any] = {}
-    policy: dict[str, Any] = {}
-    guardrails: dict[str, Any] = {}
-
-
 class RunConfig(Strict):
     """Everything that decides the result of one arm, but for the seed."""
 

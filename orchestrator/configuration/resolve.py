@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.configuration.models import ArmConfig, CampaignConfig, MethodConfig, RunConfig
+from orchestrator.configuration.method_file import MethodConfig
+from orchestrator.configuration.models import ArmConfig, CampaignConfig, RunConfig
 from orchestrator.configuration.parts import known_keys, to_plain
 from orchestrator.configuration.yaml_files import merge, read_yaml
 from orchestrator.errors import (

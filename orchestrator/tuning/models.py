@@ -197,6 +197,16 @@ class BudgetConfig(Strict):
     """Wall-clock of this command after which no trial begins; those that run go on to their end."""
 
 
+class ConfirmConfig(Strict):
+    """The best trials once more, before one of them wins: the best of many is chosen by its luck too."""
+
+    trials: Annotated[int, Field(ge=0)] = 3
+    """The best so many; 0 leaves their values as they were found."""
+    seeds: PositiveInt | None = None
+    """Seeds that the study has not used, from 1000 on; null is as many as the study's, at least 3, and 64 realisations
+    of a plant's noise where nothing was trained."""
+
+
 class StudyConfig(Strict):
     """A study file."""
 
@@ -219,6 +229,7 @@ class StudyConfig(Strict):
     simulation: SimulationConfig | None = None
     """Stage one; without it training begins at once."""
     budget: BudgetConfig = BudgetConfig()
+    confirm: ConfirmConfig = ConfirmConfig()
     sampler: SamplerConfig = SamplerConfig()
     pruner: PrunerConfig = NoPruner(kind="none")
     report_every: PositiveInt | None = None
