@@ -13,7 +13,7 @@ READY    := .venv/.ready
 VLLM     := .venv-vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-vllm run test test-all test-vllm test-elsewhere soak check format bench tree lock clean
+.PHONY: help install install-vllm run test test-all test-vllm test-elsewhere soak check format bench tree reference lock clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 20
@@ -80,6 +80,9 @@ bench: $(READY)  ## Print speed and memory as ratios measured in one run
 
 tree: $(READY)  ## Write the annotated tree into the README
 	$(BIN)/python docs/tree.py
+
+reference: $(READY)  ## Write the reference of every key, and the JSON schemas that editors use
+	$(BIN)/python docs/reference.py
 
 lock: $(READY)  ## Write the installed versions to constraints.txt
 	@{ sed -n '/^#/p' constraints.txt; \

@@ -220,9 +220,9 @@ def tune(
 
 @app.command()
 def schema(
-    of: Annotated[str, typer.Argument(help="campaign, method or study")] = "campaign",
+    of: Annotated[str, typer.Argument(help="campaign, method, study or plant")] = "campaign",
 ) -> None:
-    """Print the JSON Schema of campaign, method or study files, for editors."""
+    """Print the JSON Schema of campaign, method, study or plant files, for editors."""
     from orchestrator.commands.schema import json_schema
 
     with _clear_errors():
