@@ -16,7 +16,8 @@ VLLM     := .venv-vllm
 .PHONY: help install install-vllm run test test-all test-vllm test-elsewhere soak check format bench tree reference lock clean
 
 help:  ## Show this help
-	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 20
+	@echo 'To have the command on your PATH: make install, then . .venv/bin/activate (or ln -s "$$PWD/.venv/bin/entrostat" ~/.local/bin/)'
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 27
 
 install: $(READY)  ## Make .venv with the tested set of packages
 

@@ -15,7 +15,7 @@ from controllers.parts.references import Free
 from orchestrator.configuration.engine_checks import check_engine
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.prompt_checks import check_prompts
-from orchestrator.configuration.resolve import Arm, Campaign
+from orchestrator.configuration.resolve import Arm, Campaign, as_in_the_file
 from orchestrator.configuration.signals import ALL_SIGNALS, is_signal, signals_read
 from orchestrator.errors import ConfigError, did_you_mean, lines_of, named, one_line
 from policies.actuators import ACTUATORS
@@ -34,13 +34,13 @@ def check_campaign(campaign: Campaign, *, with_problems: bool = True) -> None:
     Raises:
         ConfigError: with one line for each problem found.
     """
-    problems = [
-        f"{named(campaign.path)}: arms.{arm.name}.{problem}"
+    faults = [
+        as_in_the_file(f"{named(campaign.path)}: arms.{arm.name}.{fault}", campaign.path, arm.name, arm.own)
         for arm in campaign.arms
-        for problem in arm_problems(arm, with_problems=with_problems)
+        for fault in arm_problems(arm, with_problems=with_problems)
     ]
-    if problems:
-        raise ConfigError(lines_of(problems))
+    if faults:
+        raise ConfigError(lines_of(dict.fromkeys(faults)))
 
 
 def arm_problems(arm: Arm, *, with_problems: bool = True) -> Iterator[str]:

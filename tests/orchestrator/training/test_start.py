@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.campaign import prepare
-from orchestrator.cli import EXIT_BAD_INPUT, app
+from orchestrator.cli import app
+from orchestrator.commands.clear_errors import EXIT_BAD_INPUT
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunFolder
