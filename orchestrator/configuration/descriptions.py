@@ -85,7 +85,7 @@ def _below_fields(owner: type) -> Iterator[tuple[str, str]]:
 
 def _complaint(part: type, values: dict[str, Any], name: str) -> str | None:
     """What the guards of a part say of one of its values, as the rule alone."""
-    unchecked = object.__new__(part)
+    unchecked: Any = object.__new__(part)
     for key, value in values.items():
         object.__setattr__(unchecked, key, value)
     try:
