@@ -12,7 +12,7 @@ import yaml
 from typer.main import get_command
 
 from orchestrator.cli import app
-from orchestrator.configuration.resolve import read_method
+from orchestrator.configuration.resolve import method_names, read_method
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -83,8 +83,18 @@ def test_every_make_target_named_there_exists_and_the_page_of_commands_has_those
     )
 
 
+def test_the_number_of_methods_is_that_of_the_presets():
+    (number,) = re.findall(r"\*\*(\d+) published", README)
+    assert int(number) == len(method_names())
+
+
 def test_the_readme_stays_short():
     assert len(README.splitlines()) <= 170
+
+
+def test_its_picture_is_small():
+    (picture,) = re.findall(r"!\[[^\]]+\]\(([^)]+\.png)\)", README)
+    assert (ROOT / picture).stat().st_size < 400_000
 
 
 def test_the_tree_is_current():
