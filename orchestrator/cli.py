@@ -256,10 +256,10 @@ def tune(
 @app.command()
 def schema(
     of: Annotated[
-        str, typer.Argument(help="What the schema is for: campaign, method or study.")
+        str, typer.Argument(help="What the schema is for: campaign, method, study or plant.")
     ] = "campaign",
 ) -> None:
-    """Print the JSON Schema of campaign, method or study files, for editors."""
+    """Print the JSON Schema of campaign, method, study or plant files, for editors."""
     from orchestrator.commands.schema import json_schema
 
     with clear_errors():

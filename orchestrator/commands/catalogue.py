@@ -10,7 +10,7 @@ from controllers.guardrails import DETECTORS
 from controllers.laws import LAWS
 from controllers.parts.filters import FILTERS
 from controllers.parts.references import REFERENCES
-from orchestrator.configuration.method_file import Constant, MethodConfig, is_number
+from orchestrator.configuration.method_file import ConstantSource, MethodConfig, is_number
 from orchestrator.configuration.resolve import method_names, read_method
 from orchestrator.configuration.signals import ALL_SIGNALS
 from orchestrator.execution import EXECUTORS
@@ -37,7 +37,7 @@ def _constants() -> Iterator[tuple[str, str]]:
     for name in method_names():
         method = read_method(name)
         said = {path: (value, method.constants.get(path)) for path, value in method.numbers().items()}
-        default = Constant(read="default")
+        default = ConstantSource(read="default")
         every = said | {path: (value, default) for path, value in unsaid(method).items()}
         for path, (value, constant) in every.items():
             where = "nothing says" if constant is None else constant.read

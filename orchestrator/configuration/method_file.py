@@ -26,7 +26,7 @@ BY_OTHERS = ("code", "paper", "documentation", "notes")
 SECTIONS = ("loops", "learner", "rollout", "policy", "guardrails")
 
 
-class Constant(Strict):
+class ConstantSource(Strict):
     """Where a constant of a preset comes from."""
 
     read: Reading
@@ -36,7 +36,7 @@ class Constant(Strict):
     """The file, section or notes; what else there is to say."""
 
     @model_validator(mode="after")
-    def _names_it(self) -> Constant:
+    def _names_it(self) -> ConstantSource:
         if self.read in BY_OTHERS and not self.where:
             raise ValueError(f"where must say which {self.read} it was read in; add it")
         return self
@@ -46,18 +46,25 @@ class MethodConfig(Strict):
     """A preset: a published method as data."""
 
     method: Name
+    """Name of the preset, which is the name of its file."""
     summary: str
+    """One sentence for lists and reports."""
     source: str
     """Paper and reference code."""
     notes: str = ""
-    """Which constants are unverified, and where paper and code differ."""
-    constants: dict[str, Constant] = {}
+    """Constants that are unverified, and differences between paper and code."""
+    constants: dict[str, ConstantSource] = {}
     """Where each number below was read, by its dotted path; all of them or, in a preset of your own, none."""
     loops: dict[Name, Any] = {}
+    """Feedback loops by name; empty leaves entropy alone."""
     learner: dict[str, Any] = {}
+    """Keys merged over the campaign's ``learner``."""
     rollout: dict[str, Any] = {}
+    """Keys merged over the campaign's ``rollout``."""
     policy: dict[str, Any] = {}
+    """Keys merged over the campaign's ``policy``."""
     guardrails: dict[str, Any] = {}
+    """Keys merged over the campaign's ``guardrails``."""
 
     @model_validator(mode="after")
     def _all_or_none(self) -> MethodConfig:

@@ -29,6 +29,7 @@ class PolicyConfig(Strict):
     initialisation: Annotated[Initialisation, section(Initialisation)] = Initialisation()
     """Entropy that the fresh policy has to have before training."""
     trust_remote_code: bool = False
+    """Run Python code that comes with a hub model.  Only for models whose authors you trust."""
     chat: Annotated[Chat, section(Chat)] | None = None
     """Put prompts to the model as turns of a conversation; null gives them as they stand."""
     bos: Bos = "tokenizer"

@@ -39,7 +39,7 @@ class DiscriminatorClip(WeightActuator):
     """μ, standard deviations from the mean of S, above 0.  2.5 is the authors' example for Clip_B."""
 
     sides: Literal["negative", "both"] = "negative"
-    """Which advantages are filtered, see above."""
+    """Advantages that are filtered: the negative ones, or both signs."""
 
     def __post_init__(self) -> None:
         if not self.threshold > 0.0:
