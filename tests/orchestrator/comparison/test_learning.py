@@ -41,6 +41,8 @@ def test_a_lucky_batch_does_not_reach_the_target(make_run):
 def test_the_area_is_weighted_by_iterations(make_run):
     run = make_run(evaluation={PASS: {0: 0.0, 10: 1.0, 40: 1.0}})
     assert area_under_curve(run, PASS) == pytest.approx((10 * 0.5 + 30 * 1.0) / 40)
+    late = make_run(evaluation={PASS: {20: 0.0, 30: 1.0, 60: 1.0}})  # the same, from iteration 20 on
+    assert area_under_curve(late, PASS) == pytest.approx((10 * 0.5 + 30 * 1.0) / 40)
     assert math.isnan(area_under_curve(make_run(evaluation={PASS: {0: 0.5}}), PASS))
 
 
