@@ -72,12 +72,12 @@ def _behind(root: Path, package: str, names: set[str]) -> Iterator[str]:
 
 
 def covering(root: Path, path: str) -> list[list[str]]:
-    """Test files for a source file, in stages: those of the mirrored folder that import it, other ones there,
-    and those elsewhere that import it."""
+    """Test files for a source file, in stages: those of the mirrored folder, and of its package, that
+    import it; others of these; those elsewhere that import it."""
     module = path.removesuffix(".py").replace("/", ".")
     folder = (root / "tests" / path).parent
     direct = {file for file in (root / "tests").rglob("test_*.py") if module in imported(root, file)}
-    mirrored = set(folder.glob("test_*.py"))
+    mirrored = {*folder.glob("test_*.py"), *folder.parent.glob(f"test_{folder.name}.py")}
     stages = (direct & mirrored, mirrored - direct, direct - mirrored)
     return [sorted(str(file.relative_to(root)) for file in stage) for stage in stages]
 

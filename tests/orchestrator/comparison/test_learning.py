@@ -111,3 +111,11 @@ def test_a_profile_over_seeds_and_parts(make_run):
     assert (found.high >= found.share - 1e-12).all()
     assert found.middle_interval.low < found.middle < found.middle_interval.high
     assert profile(arm_of(make_run(evaluation={})), names) is None
+
+
+def test_the_profile_of_one_seed_has_no_interval(make_run):
+    run = make_run(evaluation=exam({"a": 0.2, "b": 0.6}))
+    found = profile(arm_of(run), strata([arm_of(run)], PASS))
+    assert found.share[np.searchsorted(THRESHOLDS, 0.45)] == 1 / 2
+    ends = (found.middle_interval.low, found.middle_interval.high)
+    assert np.isnan([*found.low, *found.high, *ends]).all()
