@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.storage.guardrail_files import Event, append_event
+from orchestrator.storage.metrics_log import Record
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
-from orchestrator.tracking.delivery import Experiment, RunDelivery
+from orchestrator.tracking.delivery import Experiment, RunDelivery, batches
 
 
 class Client:
@@ -63,3 +64,24 @@ def test_what_guardrails_found_is_sent_when_there_is_more_of_it_and_asked_for_no
             delivery.forward(client, EXPERIMENT)
         assert (client.calls["list_artifacts"], client.calls["log_artifact"]) == (number, number)
     assert client.artifacts == {folder.events_path.name: folder.events_path.stat().st_size}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "cut"),
+    [
+        ([], []),
+        ([500, 500], [[500, 500]]),  # MLflow takes 1000 metrics at once
+        ([500, 501], [[500], [501]]),
+        ([999, 1, 1], [[999, 1], [1]]),
+        ([1001, 3], [[1001], [3]]),  # a record is never cut
+        ([400, 400, 400, 700], [[400, 400], [400], [700]]),
+    ],
+)
+def test_a_batch_has_as_many_records_as_mlflow_takes(sizes, cut):
+    records = [
+        Record(step=step, kind="train", time=0.0, metrics={f"m{i}": 0.0 for i in range(size)})
+        for step, size in enumerate(sizes)
+    ]
+    found = list(batches(records))
+    assert [[len(record.metrics) for record in batch] for batch in found] == cut
+    assert [record for batch in found for record in batch] == records
