@@ -85,3 +85,14 @@ def test_a_batch_has_as_many_records_as_mlflow_takes(sizes, cut):
     found = list(batches(records))
     assert [[len(record.metrics) for record in batch] for batch in found] == cut
     assert [record for batch in found for record in batch] == records
+
+
+def test_what_was_not_delivered_is_counted_from_the_first_step_on(folder):
+    with folder.writer() as writer:
+        writer.append(0, {"eval/pass_at_1": 0.5}, kind="eval")
+        for step in range(3):
+            writer.append(step, {"entropy": 1.0})
+    delivery = RunDelivery(folder)
+    assert delivery.num_undelivered() == 4
+    delivery.forward(Client(), EXPERIMENT)
+    assert delivery.num_undelivered() == 0
