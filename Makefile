@@ -3,17 +3,20 @@
 #   PYTHON    the interpreter to make it with (3.11 or newer)
 #   PIP_ARGS  more arguments for pip, e.g. --extra-index-url https://download.pytorch.org/whl/cpu
 #   CAMPAIGN  what `make run` runs
+#   PACKAGES, NUM, SEED  where `make mutants` makes faults, how many, and which
 
 PYTHON   ?= $(shell command -v python3.11 || command -v python3)
 PIP_ARGS ?=
 CAMPAIGN ?= configs/quickstart.yaml
+NUM      ?= 150
+SEED     ?= 0
 BIN      := .venv/bin
 PYTEST   := $(BIN)/python -m pytest -n auto --dist loadfile
 READY    := .venv/.ready
 VLLM     := .venv-vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-vllm run test test-all test-vllm test-elsewhere soak check format bench docs tree reference lock clean
+.PHONY: help install install-vllm run test test-all test-vllm test-elsewhere soak mutants check format bench docs tree reference lock clean
 
 help:  ## Show this help
 	@echo 'To have the command on your PATH: make install, then . .venv/bin/activate (or ln -s "$$PWD/.venv/bin/entrostat" ~/.local/bin/)'
@@ -64,6 +67,9 @@ test-elsewhere: $(READY)  ## Run the tests that train as other machines would, s
 
 soak: $(READY)  ## Kill studies, Ray and SLURM runs at random moments, for half an hour
 	$(BIN)/python -m pytest -m soak
+
+mutants: $(READY)  ## Print which small faults in the source no test notices, see docs/testing.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants $(PACKAGES) --num $(NUM) --seed $(SEED)
 
 check: $(READY)  ## Lint, formatting, types, unsafe code, known vulnerabilities of the tested set
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ from controllers import (
     InitialAnchored,
     Median,
     OpenLoop,
+    Schedule,
     replay,
     restore,
 )
@@ -204,6 +205,26 @@ def test_period_keeps_the_command_between_control_instants():
     assert [bool(trace.terms) for trace in traces] == [True, False, False, True, False]
     assert not any(trace.held for trace in traces)
     assert [trace.y for trace in traces] == [0.4, 0.1, 0.2, 0.3, 0.3]
+
+
+def test_the_filter_goes_on_between_control_instants():
+    loop = replace(LOOP, filter=EMA(decay=0.5), law=PID(kp=1.0, ki=0.0), period=3)
+    traces = run(loop, [0.4, 0.8, 0.6, 0.2])
+    # weights of the readings, newest first: 1;  2 1;  4 2 1;  8 4 2 1
+    y = [0.4, (2 * 0.8 + 0.4) / 3, (4 * 0.6 + 2 * 0.8 + 0.4) / 7, (8 * 0.2 + 4 * 0.6 + 2 * 0.8 + 0.4) / 15]
+    assert [trace.y for trace in traces] == pytest.approx(y)
+    assert traces[3].u == pytest.approx(0.5 - y[3])
+
+
+def test_the_reference_goes_on_between_control_instants():
+    anchored = InitialAnchored(fraction=0.5, num_readings=3)
+    traces = run(replace(LOOP, reference=anchored, period=3), [0.4, 0.8, 0.6, 0.2, 0.2])
+    # half of the reading, until three of them have made the anchor: 0.5·(0.4 + 0.8 + 0.6) / 3
+    assert [trace.r for trace in traces] == pytest.approx([0.2, 0.4, 0.3, 0.3, 0.3])
+    schedule = Schedule(start_nats=0.5, end_nats=0.1, num_iterations=4)
+    traces = run(replace(LOOP, reference=schedule, law=PID(kp=1.0, ki=0.0), period=3), [0.2] * 5)
+    assert [trace.r for trace in traces] == pytest.approx([0.5, 0.4, 0.3, 0.2, 0.1])
+    assert [trace.u for trace in traces] == pytest.approx([0.3, 0.3, 0.3, 0.0, 0.0])
 
 
 def test_a_control_instant_without_reading_is_made_up_for():

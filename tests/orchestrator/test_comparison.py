@@ -100,7 +100,7 @@ def test_a_filter_does_not_flatter_the_tracking_error(tmp_path):
     assert summarise(arm).settling.mean == 0  # settling is of the filtered measurement
 
 
-@pytest.mark.parametrize(("inside", "settled"), [(3, True), (1, False)])
+@pytest.mark.parametrize(("inside", "settled"), [(3, True), (2, True), (1, False)])
 def test_settled_is_what_lasts_the_last_tenth(tmp_path, inside, settled):
     heights = [1.0] * (20 - inside) + [0.4] * inside  # a tenth of 20 iterations is 2
     make_run(tmp_path, [{"entropy": h, **loop_metrics(h, r=0.4)} for h in heights])

@@ -63,6 +63,18 @@ def test_simc_on_an_integrator_by_hand(make):
     assert design(make(a=(), b=(0.5,), delay=2), SIMC()).law.ki == pytest.approx(1 / (0.5 * 4))
 
 
+def test_anti_windup_takes_the_geometric_mean_of_integral_time_and_one_iteration(make):
+    # kp / ki = 4 iterations, then 24: the excess is taken out in 2 and in √24 iterations
+    assert design(make(), SIMC()).law.tracking == pytest.approx(1 / 2)
+    assert design(make(delay=2), SIMC(time_constant=4.5)).law.tracking == pytest.approx(1 / np.sqrt(24))
+    assert design(make(coordinates="relative"), SIMC(), r_nats=0.25).law.tracking == pytest.approx(1 / 2)
+    assert design(make(a=(), b=(0.5,), delay=2), SIMC()).law.tracking == 1.0  # integral action alone
+    assert design(make(), SensitivityPeak(ms=1.6), structure="p").law.tracking == 1.0  # nothing winds up
+    quick = design(make(a=(0.1,), b=(0.5,)), SensitivityPeak(ms=1.6)).law
+    assert quick.ki > quick.kp > 0
+    assert quick.tracking == 1.0  # an integral time below one iteration: all at once
+
+
 def test_simc_counts_the_filter_and_refuses_what_it_cannot(make, plants):
     # an average with decay 0.5 is one iteration late: θ = 1.5 = tc
     assert design(make(), SIMC(), filter=EMA(decay=0.5)).law.kp == pytest.approx(1 / (0.1 * 3))

@@ -41,6 +41,8 @@ def test_a_lucky_batch_does_not_reach_the_target(make_run):
 def test_the_area_is_weighted_by_iterations(make_run):
     run = make_run(evaluation={PASS: {0: 0.0, 10: 1.0, 40: 1.0}})
     assert area_under_curve(run, PASS) == pytest.approx((10 * 0.5 + 30 * 1.0) / 40)
+    late = make_run(evaluation={PASS: {20: 0.0, 30: 1.0, 60: 1.0}})  # the same, from iteration 20 on
+    assert area_under_curve(late, PASS) == pytest.approx((10 * 0.5 + 30 * 1.0) / 40)
     assert math.isnan(area_under_curve(make_run(evaluation={PASS: {0: 0.5}}), PASS))
 
 
@@ -121,3 +123,11 @@ def test_the_band_of_a_profile_is_the_interval_of_the_shares_of_its_runs(make_ru
     eight = [make_run(seed=s, evaluation=exam({"a": 0.2 + s / 20, "b": 0.6})) for s in range(8)]
     many = profile(arm_of(*eight), strata([arm_of(*eight)], PASS))
     assert many.middle_interval.low < many.middle < many.middle_interval.high
+
+
+def test_the_profile_of_one_seed_has_no_interval(make_run):
+    run = make_run(evaluation=exam({"a": 0.2, "b": 0.6}))
+    found = profile(arm_of(run), strata([arm_of(run)], PASS))
+    assert found.share[np.searchsorted(THRESHOLDS, 0.45)] == 1 / 2
+    ends = (found.middle_interval.low, found.middle_interval.high)
+    assert np.isnan([*found.low, *found.high, *ends]).all()

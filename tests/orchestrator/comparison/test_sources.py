@@ -44,6 +44,14 @@ def test_arms_of_one_name_are_told_apart_and_others_are_not(make_campaign):
     assert rows["two/grpo"].num_pairs == 1
 
 
+def test_a_title_of_several_names_has_at_most_80_characters(make_campaign):
+    folder = make_campaign(seeds=(0,), arms=("grpo",), name="a" * 39).path.parent
+    for name, title in (("b" * 39, f"{'a' * 39}, {'b' * 39}"), ("c" * 40, f"{'a' * 39}, {'c' * 38}…")):
+        make_campaign(seeds=(0,), arms=("grpo",), name=name)
+        found = gather(["a" * 39, name], folder=folder).info.name
+        assert (found, len(found)) == (title, 80)
+
+
 def test_a_campaign_named_twice_counts_once(make_campaign):
     folder = make_campaign(seeds=(0, 1), arms=("grpo",)).path.parent
     found = gather(["quickstart", "quickstart"], folder=folder)

@@ -26,6 +26,7 @@ from orchestrator.report.tables import TABLES, p_value, statistics
 from orchestrator.report.terminal import print_one, print_table
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import Status
+from tests.orchestrator.report.small_campaigns import campaign_of, make_run
 
 ROOT = Path(__file__).parents[3]
 
@@ -134,6 +135,26 @@ def test_a_table_has_a_cell_for_every_head(comparison, name):
     assert table.name == name
     assert {len(cells) for _, cells in table.rows} <= {len(table.heads)}
     assert table.rows or table.missing
+
+
+def test_statistics_by_hand_with_a_column_for_parts_of_the_exam():
+    """Three digits; the interquartile mean of two seeds and two parts leaves out the lowest and the highest."""
+    train = {"entropy": [1.0]}
+    arms = [
+        make_run("a", 0, train, passed=0.25, add=0.1, sub=0.4),
+        make_run("a", 1, train, passed=0.5, add=0.3, sub=0.9),
+        make_run("b", 0, train, passed=2 / 3, add=0.5, sub=0.7),
+    ]
+    table = statistics(compare(campaign_of(*arms), baseline="a"))
+    assert [head.title for head in table.heads][:5] == ["mean", "interval", "start", "IQM", "difference"]
+    rows = dict(table.rows)
+    assert [len(cells) for cells in rows.values()] == [len(table.heads)] * 2
+    assert [cells[0].text for cells in rows.values()] == ["0.375", "0.667"]
+    assert rows["a"][3].text == "0.350 –"  # (0.3 + 0.4) / 2, and no interval of so few seeds
+    assert (rows["a"][3].value, rows["b"][3].text) == (pytest.approx(0.35), "0.600 –")
+    assert rows["b"][4].text == "+0.417"  # 2/3 − 0.25, of the one seed that both have
+    without = statistics(compare(campaign_of(make_run("a", 0, train, passed=0.25)), baseline="a"))
+    assert "IQM" not in [head.title for head in without.heads]
 
 
 def test_recovery_has_a_row_for_every_loop_and_change(comparison):

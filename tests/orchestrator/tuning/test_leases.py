@@ -102,6 +102,28 @@ def test_a_trial_that_another_has_closed_needs_no_release(optuna_study):
     assert lease.is_lost
 
 
+class Intervals:
+    """In place of the event that ends a lease: what is waited for, and the end at once."""
+
+    def __init__(self):
+        self.seconds = []
+
+    def wait(self, seconds):
+        self.seconds.append(seconds)
+        return True
+
+    def set(self):
+        pass
+
+
+def test_a_sign_is_left_four_times_before_others_give_the_trial_up(optuna_study):
+    lease = Lease(begin(optuna_study), 100.0)
+    lease._stop = Intervals()
+    with lease:
+        pass
+    assert lease._stop.seconds == [25.0]  # 100 / 4
+
+
 def test_a_lease_leaves_signs_and_notices_when_it_is_lost(optuna_study):
     trial = begin(optuna_study)
     with Lease(trial, 0.2) as lease:

@@ -31,6 +31,14 @@ def test_what_violates_comes_last_the_least_violation_first():
     assert order.tolist() == [2, 1, 0]
 
 
+def test_what_violates_comes_after_every_feasible_one_whatever_their_fronts():
+    # 0 dominates 1, which is in the second front; 2 is better than both and violates
+    assert best_first([[1.0], [2.0], [0.5]], ["minimize"], [0.0, 0.0, 0.1]).tolist() == [0, 1, 2]
+    # two objectives: 1 and 2 are behind 0; 3 violates more than 4
+    values = [[1.0, 5.0], [2.0, 5.0], [3.0, 4.0], [0.1, 9.0], [9.0, 0.0]]
+    assert best_first(values, BOTH, [0.0, 0.0, 0.0, 0.2, 0.1]).tolist() == [0, 1, 2, 4, 3]
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
 def test_nothing_dominates_what_is_ranked_before_it(values):
     order = best_first(np.array(values, dtype=float), BOTH)

@@ -13,6 +13,12 @@ def test_tokens_are_where_the_cumulative_probability_passes_the_number():
     assert draw(logprobs, uniform).tolist() == [0, 0, 1, 1, 3, 3]
 
 
+def test_probabilities_count_by_their_share_of_what_they_add_up_to():
+    halved = torch.tensor([0.1, 0.25, 0.0, 0.15]).log().expand(4, 4)  # the same shares of 0.5
+    uniform = torch.tensor([0.19, 0.21, 0.69, 0.71], dtype=torch.float64)
+    assert draw(halved, uniform).tolist() == [0, 1, 1, 3]
+
+
 def test_an_impossible_token_is_never_drawn():
     first = torch.tensor([[0.0, 1.0]]).log()
     assert draw(first, torch.zeros(1, dtype=torch.float64)).tolist() == [1]

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 from policies.rollouts.base import Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
@@ -58,6 +58,19 @@ def test_behaviour_logprobs_are_those_of_the_learner(policy, engine, prompts, te
     groups = engine.generate(prompts, 4, sampling(temperature=temperature))
     expected = recomputed(policy.model, prompts, groups, temperature)
     torch.testing.assert_close(behaviour(groups), expected, atol=1e-4, rtol=0)
+
+
+def test_a_prompt_that_was_read_once_is_read_as_the_learner_reads_it_in_every_layer():
+    """Only from the second layer on do keys and values show what the tokens before were attended to."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=14, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=2,
+        initializer_range=0.3,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config).eval()
+    prompts = [torch.tensor([4, 5, 6, 7, 8]), torch.tensor([9]), torch.tensor([10, 11, 12])]
+    groups = engine_of(model).generate(prompts, 4, sampling())
+    torch.testing.assert_close(behaviour(groups), recomputed(model, prompts, groups, 1.0), atol=1e-4, rtol=0)
 
 
 def test_dropout_does_not_part_sampler_and_learner():

@@ -88,6 +88,14 @@ def test_readings_by_hand():
     assert measured["covariance/top"] == pytest.approx(2.25)  # at least one token
 
 
+@pytest.mark.parametrize(("num_tokens", "rank"), [(1, 1), (9, 9), (10, 9), (11, 10), (20, 18), (21, 19)])
+def test_p90_is_the_entropy_that_nine_tokens_in_ten_do_not_exceed(num_tokens, rank):
+    """Nearest rank, ⌈0.9 T⌉: nine of ten is the ninth and no later one."""
+    entropy = torch.arange(num_tokens).flip(0) + 1.0  # the k-th smallest is k
+    batch = make_batch([num_tokens], entropy, [-1.0] * num_tokens, [1.0], [1.0])
+    assert measure(batch, vocabulary_size=10**10)["entropy/p90"] == rank
+
+
 def test_readings_equal_numpy_on_a_ragged_batch():
     batch = random_batch()
     measured = measure(batch, vocabulary_size=64)

@@ -216,6 +216,19 @@ def test_bounds_hold_at_every_scale_of_logits(dtype, scale):
         assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_rounding_lifts_entropy_above_ln_v(dtype):
+    """Nearly uniform: ln V − H is about σ² / 2 = 5e-21, so that rounding alone decides on which side H is."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = 1e-10 * torch.randn(4_000, 37, dtype=dtype, generator=generator)
+    weight = torch.eye(37, dtype=dtype)
+    _, entropy = token_statistics(hidden, weight, torch.zeros(4_000, dtype=torch.int64))
+    assert (entropy <= torch.tensor(math.log(37), dtype=dtype)).all()
+    torch.testing.assert_close(
+        entropy.double(), torch.full((4_000,), math.log(37), dtype=torch.float64), rtol=1e-6, atol=0
+    )
+
+
 def test_large_logits_lose_no_precision():
     # A constant 4096 on all logits (exact in float32, whose step there is 0.0005) changes nothing.
     hidden, weight, _, targets, _ = problem(torch.float32)

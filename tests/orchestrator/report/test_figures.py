@@ -1,0 +1,56 @@
+"""Figures of runs made of a few numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from orchestrator.comparison.whole import compare
+from orchestrator.report.figures import commands, last_iteration
+from orchestrator.report.mechanism import predictions
+from orchestrator.report.plot_style import padded, smooth, thinned
+from tests.orchestrator.report.small_campaigns import campaign_of, make_run
+
+
+def test_iterations_at_a_limit_are_shaded_from_edge_to_edge():
+    """Two seeds: half of them is enough, and a stretch reaches half an iteration beyond its first and last."""
+    loops = {"loops": {"h": {"limits": [0.0, 1.0]}}}
+    saturated = [[0, 1, 1, 0, 0, 1], [0, 0, 1, 1, 0, 0]]
+    runs = [
+        make_run("a", seed, {"loop/h/u": [0.1, 0.5, 0.6, 0.7, 0.2, 0.3], "loop/h/saturated": flags}, loops)
+        for seed, flags in enumerate(saturated)
+    ]
+    (figure,) = commands(campaign_of(*runs))
+    shaded = [shape for shape in figure.layout["shapes"] if shape["type"] == "rect"]
+    assert [(shape["x0"], shape["x1"]) for shape in shaded] == [(0.5, 3.5), (4.5, 5.5)]
+    assert {(shape["yref"], shape["y0"], shape["y1"]) for shape in shaded} == {("paper", 0, 1)}
+    limits = [shape for shape in figure.layout["shapes"] if shape["type"] == "line"]
+    assert [(shape["y0"], shape["y1"]) for shape in limits] == [(0.0, 0.0), (1.0, 1.0)]
+    assert {(shape["xref"], shape["x0"], shape["x1"]) for shape in limits} == {("paper", 0, 1)}
+    assert last_iteration(campaign_of(*runs)) == 5
+
+
+def test_predictions_are_drawn_where_one_arm_has_them():
+    entropy = {"entropy": [1.0, 0.9, 0.7, 0.6]}
+    predicted = entropy | {"entropy/predicted_change": [-0.1, -0.2, -0.1, 0.0]}
+    none = campaign_of(make_run("a", 0, entropy), make_run("b", 0, entropy))
+    assert predictions(compare(none)) == []
+    both = predictions(compare(campaign_of(make_run("a", 0, entropy), make_run("b", 0, predicted))))
+    assert [bool(figure.missing) for figure in both] == [True, False]
+    all_of_them = predictions(compare(campaign_of(make_run("a", 0, predicted))))
+    assert [bool(figure.missing) for figure in all_of_them] == [False]
+
+
+def test_a_smoothed_course_is_the_mean_of_five_and_of_fewer_at_the_ends():
+    values = np.array([0.0, 3.0, 6.0, 1.0, 10.0, 4.0])
+    # (0+3+6)/3, (0+3+6+1)/4, 20/5, 24/5, (6+1+10+4)/4, (1+10+4)/3
+    assert smooth(values) == pytest.approx([3.0, 2.5, 4.0, 4.8, 5.25, 5.0])
+    assert smooth(values[:4]).tolist() == [0.0, 3.0, 6.0, 1.0]  # too few to smooth
+    assert smooth(values[:5]).tolist() == pytest.approx([3.0, 2.5, 4.0, 5.0, 17 / 3])
+
+
+def test_a_range_has_room_and_a_scatter_keeps_its_ends():
+    assert padded(np.array([1.0, 3.0, 2.0])) == pytest.approx([0.88, 3.12])  # 6 % of 2
+    assert padded(np.array([2.0, 2.0])) == pytest.approx([1.9, 2.1])
+    assert thinned(9, 3).tolist() == [0, 4, 8]
+    assert thinned(3, 9).tolist() == [0, 1, 2]

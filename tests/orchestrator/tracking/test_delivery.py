@@ -1,0 +1,98 @@
+"""What a delivery asks of MLflow and sends to it, seen by a client that only counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from orchestrator.storage.guardrail_files import Event, append_event
+from orchestrator.storage.metrics_log import Record
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
+from orchestrator.tracking.delivery import Experiment, RunDelivery, batches
+
+
+class Client:
+    """One run of MLflow that is there already, and how often each method was called."""
+
+    def __init__(self):
+        self.calls = Counter()
+        self.artifacts = {}
+        self.run = SimpleNamespace(
+            info=SimpleNamespace(run_id="r", status="RUNNING"),
+            data=SimpleNamespace(params={}, tags={}, to_proto=lambda: SimpleNamespace(metrics=[])),
+        )
+
+    def search_runs(self, *_, **__):
+        return [self.run]
+
+    def list_artifacts(self, _):
+        self.calls["list_artifacts"] += 1
+        return [SimpleNamespace(path=name, file_size=size) for name, size in self.artifacts.items()]
+
+    def log_artifact(self, _, path):
+        self.calls["log_artifact"] += 1
+        self.artifacts[Path(path).name] = Path(path).stat().st_size
+
+    def __getattr__(self, name):
+        return lambda *_, **__: self.calls.update([name])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    run = CampaignFolder(tmp_path / "c").run("a", 0)
+    run.write_info(RunInfo(campaign="c", arm="a", seed=0, method="m", config={}))
+    run.write_status(Status(status="running"))
+    return run
+
+
+EXPERIMENT = Experiment(
+    experiment_id="1", parent_run_id="p", campaign=CampaignInfo(name="c"), artifacts=False
+)
+
+
+def test_what_guardrails_found_is_sent_when_there_is_more_of_it_and_asked_for_no_more_often(folder):
+    client, delivery = Client(), RunDelivery(folder)
+    delivery.forward(client, EXPERIMENT)
+    assert client.calls["list_artifacts"] == 0  # nothing was found yet
+    for number in (1, 2):
+        event = Event(iteration=number, detector="collapse", reason="entropy fell")
+        append_event(folder.events_path, event)
+        for _ in range(3):
+            delivery.forward(client, EXPERIMENT)
+        assert (client.calls["list_artifacts"], client.calls["log_artifact"]) == (number, number)
+    assert client.artifacts == {folder.events_path.name: folder.events_path.stat().st_size}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "cut"),
+    [
+        ([], []),
+        ([500, 500], [[500, 500]]),  # MLflow takes 1000 metrics at once
+        ([500, 501], [[500], [501]]),
+        ([999, 1, 1], [[999, 1], [1]]),
+        ([1001, 3], [[1001], [3]]),  # a record is never cut
+        ([400, 400, 400, 700], [[400, 400], [400], [700]]),
+    ],
+)
+def test_a_batch_has_as_many_records_as_mlflow_takes(sizes, cut):
+    records = [
+        Record(step=step, kind="train", time=0.0, metrics={f"m{i}": 0.0 for i in range(size)})
+        for step, size in enumerate(sizes)
+    ]
+    found = list(batches(records))
+    assert [[len(record.metrics) for record in batch] for batch in found] == cut
+    assert [record for batch in found for record in batch] == records
+
+
+def test_what_was_not_delivered_is_counted_from_the_first_step_on(folder):
+    with folder.writer() as writer:
+        writer.append(0, {"eval/pass_at_1": 0.5}, kind="eval")
+        for step in range(3):
+            writer.append(step, {"entropy": 1.0})
+    delivery = RunDelivery(folder)
+    assert delivery.num_undelivered() == 4
+    delivery.forward(Client(), EXPERIMENT)
+    assert delivery.num_undelivered() == 0
