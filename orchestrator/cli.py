@@ -233,6 +233,10 @@ def tune(
     trial: Annotated[
         int | None, typer.Option(metavar="N", help="Print this trial instead of the best one; with --best.")
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="OBJECTIVE", help="With --best, of several objectives: the one that decides."),
+    ] = None,
     overrides: Overrides = None,
     accept_changed_inputs: AcceptChanged = False,
 ) -> None:
@@ -243,8 +247,8 @@ def tune(
     from orchestrator.commands.tune import best_preset, tune_study
 
     with clear_errors(trial=trial):
-        if best or trial is not None:
-            typer.echo(best_preset(study, overrides or [], trial), nl=False)
+        if best or trial is not None or by is not None:
+            typer.echo(best_preset(study, overrides or [], trial, by), nl=False)
         else:
             sys.exit(tune_study(study, overrides or [], accept=accept_changed_inputs))
 

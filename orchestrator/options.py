@@ -61,6 +61,7 @@ class TableName(StrEnum):
 
     summary = "summary"
     statistics = "statistics"
+    progress = "progress"
     efficiency = "efficiency"
     pass_at_k = "pass_at_k"  # nosec B105  # no password
     entropy_law = "entropy_law"
@@ -80,6 +81,7 @@ class Family(StrEnum):
     """What `list` can list."""
 
     methods = "methods"
+    constants = "constants"
     tasks = "tasks"
     laws = "laws"
     references = "references"

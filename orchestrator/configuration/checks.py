@@ -7,6 +7,7 @@ sees all of them at once and before anything is trained.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 from controllers.base import Reference
@@ -34,11 +35,15 @@ def check_campaign(campaign: Campaign, *, with_problems: bool = True) -> None:
     Raises:
         ConfigError: with one line for each problem found.
     """
-    faults = [
-        as_in_the_file(f"{named(campaign.path)}: arms.{arm.name}.{fault}", campaign.path, arm.name, arm.own)
-        for arm in campaign.arms
-        for fault in arm_problems(arm, with_problems=with_problems)
+    found = [
+        (arm, fault) for arm in campaign.arms for fault in arm_problems(arm, with_problems=with_problems)
     ]
+    in_how_many = Counter(fault for _, fault in found)
+    faults = []
+    for arm, fault in found:
+        line = f"{named(campaign.path)}: arms.{arm.name}.{fault}"
+        is_of_all = in_how_many[fault] == len(campaign.arms)
+        faults.append(as_in_the_file(line, campaign.path, arm.name, arm.own) if is_of_all else line)
     if faults:
         raise ConfigError(lines_of(dict.fromkeys(faults)))
 
@@ -258,7 +263,6 @@ def _loop(loop: LoopConfig, config: RunConfig) -> Iterator[str]:
     facts = UpdateFacts(
         steps_per_batch=config.learner.steps_per_batch,
         objective=config.learner.objective.kind,
-        group_size=config.learner.group_size,
     )
     reason = loop.actuator.why_inert(facts)
     if reason is not None:

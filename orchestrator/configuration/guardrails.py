@@ -8,6 +8,7 @@ from pydantic import Field
 
 from controllers.guardrails.base import Action, Detector
 from controllers.guardrails.collapse import Collapse
+from controllers.guardrails.decline import Decline
 from controllers.guardrails.explosion import Explosion
 from controllers.guardrails.mismatch import Mismatch
 from controllers.guardrails.repetition import Repetition
@@ -43,6 +44,8 @@ class GuardrailsConfig(Strict):
     """An engine whose log-probabilities differ from the learner's; null does not look for it."""
     stagnation: Annotated[Stagnation, section(Stagnation)] | None = Stagnation()
     """A reward that has stopped rising; null does not look for it."""
+    decline: Annotated[Decline, section(Decline)] | None = Decline()
+    """A reward below where it began; null does not look for it."""
     max_rollbacks: Annotated[int, Field(ge=1)] = 2
     """Rollbacks of a run; where one more would be due, it is stopped."""
     limit_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5

@@ -162,29 +162,6 @@ class ArmConfig(Strict):
     """Instead of the campaign's; an empty list is none."""
 
 
-class MethodConfig(Strict):
-    """A preset: a published method as data."""
-
-    method: Name
-    """Name of the preset, which is the name of its file."""
-    summary: str
-    """One sentence for lists and reports."""
-    source: str
-    """Paper and reference code."""
-    notes: str = ""
-    """Constants that are unverified, and differences between paper and code."""
-    loops: dict[Name, Any] = {}
-    """Feedback loops by name; empty leaves entropy alone."""
-    learner: dict[str, Any] = {}
-    """Keys merged over the campaign's ``learner``."""
-    rollout: dict[str, Any] = {}
-    """Keys merged over the campaign's ``rollout``."""
-    policy: dict[str, Any] = {}
-    """Keys merged over the campaign's ``policy``."""
-    guardrails: dict[str, Any] = {}
-    """Keys merged over the campaign's ``guardrails``."""
-
-
 class RunConfig(Strict):
     """Everything that decides the result of one arm, but for the seed."""
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.configuration.models import ArmConfig, CampaignConfig, MethodConfig, RunConfig
+from orchestrator.configuration.method_file import MethodConfig
+from orchestrator.configuration.models import ArmConfig, CampaignConfig, RunConfig
 from orchestrator.configuration.parts import known_keys, to_plain
 from orchestrator.configuration.yaml_files import merge, read_yaml
 from orchestrator.errors import (
@@ -201,7 +202,7 @@ def _says(sections: dict[str, Any], keys: Sequence[str]) -> bool:
         if not isinstance(node, dict) or key not in node:
             return False
         node = node[key]
-    return node != {}
+    return bool(node != {})
 
 
 def _phase(task: dict[str, Any], phase: dict[str, Any]) -> dict[str, Any]:

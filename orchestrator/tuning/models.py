@@ -212,6 +212,16 @@ class BudgetConfig(Strict):
     """Wall-clock of this command after which no trial begins; those that run go on to their end."""
 
 
+class ConfirmConfig(Strict):
+    """The best trials once more, before one of them wins: the best of many is chosen by its luck too."""
+
+    trials: Annotated[int, Field(ge=0)] = 3
+    """The best so many; 0 leaves their values as they were found."""
+    seeds: PositiveInt | None = None
+    """Seeds that the study has not used, from 1000 on; null is as many as the study's, at least 3, and 64 realisations
+    of a plant's noise where nothing was trained."""
+
+
 class StudyConfig(Strict):
     """A study file."""
 
@@ -239,6 +249,8 @@ class StudyConfig(Strict):
     """Stage one; without it training begins at once."""
     budget: BudgetConfig = BudgetConfig()
     """When training ends."""
+    confirm: ConfirmConfig = ConfirmConfig()
+    """The best trials once more, on fresh seeds."""
     sampler: SamplerConfig = SamplerConfig()
     """How training's parameters are suggested."""
     pruner: PrunerConfig = NoPruner(kind="none")

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Generator, Tensor
 
-from policies.actuators.base import Command, UpdateFacts, WeightActuator
+from policies.actuators.base import Command, WeightActuator
 from policies.statistics.batch import TokenBatch
 from policies.statistics.entropy_dynamics import discriminator
 
@@ -55,8 +55,3 @@ class DiscriminatorClip(WeightActuator):
         if self.sides == "both":
             outlier |= (batch.advantages > 0) & (centred > limit)
         return 1.0 - u * outlier.to(score)
-
-    def why_inert(self, facts: UpdateFacts) -> str | None:
-        if facts.group_size == 1:
-            return "with one response a prompt every advantage is 0"
-        return None

@@ -124,6 +124,4 @@ def check_push_every(push_every: int) -> None:
         raise ValueError(f"push_every must be at least 1, got {push_every}")
 
 
-ENGINES: dict[str, type[EngineSettings]] = {
-    engine.kind: engine for engine in (Transformers, Vllm, VllmServer)
-}
+ENGINES: dict[str, type[EngineSettings]] = {engine.kind: engine for engine in EngineSettings.__subclasses__()}

@@ -13,7 +13,7 @@ from orchestrator.configuration.engine_checks import check_installed
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.errors import ConfigError
 from policies.importance import NoImportance, Truncated
-from policies.rollouts import settings
+from policies.rollouts import vllm_support
 from policies.rollouts.settings import Transformers, Vllm, VllmServer
 
 URL = "http://127.0.0.1:8000"
@@ -140,7 +140,7 @@ def test_heads_that_vllm_has_no_kernel_for_on_a_cpu(write_campaign, tmp_path):
     ],
 )
 def test_a_vllm_that_is_missing_or_unsupported(read, monkeypatch, installed, message):
-    monkeypatch.setattr(settings, "_version", installed.get)
+    monkeypatch.setattr(vllm_support, "_version", installed.get)
     campaign = read(engine="vllm")
     check_campaign(campaign)  # the file itself is good, on whatever machine it is read
     if message is None:
@@ -152,7 +152,7 @@ def test_a_vllm_that_is_missing_or_unsupported(read, monkeypatch, installed, mes
 
 
 def test_servers_need_no_vllm_here_but_for_nccl(read, monkeypatch):
-    monkeypatch.setattr(settings, "_version", {}.get)
+    monkeypatch.setattr(vllm_support, "_version", {}.get)
     check_installed(read(engine={"kind": "vllm_server", "urls": [URL]}))
     with pytest.raises(ConfigError, match="vLLM is not installed"):
         check_installed(read(engine={"kind": "vllm_server", "urls": [URL], "transfer": "nccl"}))

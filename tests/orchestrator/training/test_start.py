@@ -155,7 +155,7 @@ def test_a_crashed_run_continues_from_the_same_start(make_run, monkeypatch):
     [
         (
             {"policy.source": "some/model", "policy.initialisation": {"floor_nats": 0.3, "action": "redraw"}},
-            "arms.grpo.policy: initialisation.action must not be 'redraw' for the pretrained source 'some/model'",
+            "yaml: policy: initialisation.action must not be 'redraw' for the pretrained source 'some/model'",
         ),
         (
             {"policy.initialisation": {"floor_nats": 9.0}},
