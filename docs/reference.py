@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from orchestrator.commands.schema import FILES, json_schema, raw_schema
+from orchestrator.commands.schema import FILES, joined, json_schema, raw_schema
 from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.configuration.models import CampaignConfig, LoopConfig, RunConfig
 from orchestrator.engineering.plant_file import PlantFile
@@ -92,7 +92,7 @@ class Reference:
 
     def _load(self, model: type[BaseModel]) -> Schema:
         schema = raw_schema(model)
-        self.definitions |= schema.pop("$defs", {})
+        self.definitions = joined(self.definitions, schema.pop("$defs", {}))
         return {key: value for key, value in schema.items() if key != "description"}
 
     def _mapping(self, page: str, title: str, schema: Schema, *, prefix: str = "", level: int = 2) -> None:

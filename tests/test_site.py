@@ -16,6 +16,12 @@ import yaml
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+SOURCES = [
+    file
+    for package in ("controllers", "tasks", "policies", "orchestrator")
+    for file in (ROOT / package).rglob("*.py")
+]
 READ = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 
 
@@ -79,6 +85,23 @@ def test_files_that_are_named_exist(page):
     )
     for path in named:
         assert (ROOT / path).exists() or "NAME" in path, path
+
+
+def test_there_is_a_recipe_for_each_kind_of_part():
+    kinds = "control law, reference, actuator, objective, advantage, sensor, task, detector, executor, method"
+    sections = dict(
+        re.findall(r"^### An? (.*?)\n(.*?)(?=^###|\Z)", CONTRIBUTING, flags=re.MULTILINE | re.DOTALL)
+    )
+    assert list(sections) == kinds.split(", ")
+    for kind, recipe in sections.items():
+        assert re.findall(r"^- \*\*(\w+)\*\*", recipe, flags=re.MULTILINE) == ["File", "Registry", "Test"], (
+            kind
+        )
+    for registry in re.findall(r"\*\*Registry\*\*.*?`([A-Z_]+)`", CONTRIBUTING):
+        found = [
+            file for file in SOURCES if re.search(rf"^{registry}\b.*=", file.read_text(), flags=re.MULTILINE)
+        ]
+        assert found, registry
 
 
 def test_the_log_has_an_index_of_all_its_entries():

@@ -41,7 +41,8 @@ class Decline(Detector):
     """Rewards in each mean, at least 2 [iterations]."""
 
     action: Action = "warn"
-    """warn, hold, rollback or stop."""
+    """What is done while it trips: ``warn`` says so, ``hold`` also keeps the commands of all loops, ``rollback`` goes
+    back to the last good checkpoint with narrower limits, ``stop`` ends the run."""
 
     def __post_init__(self) -> None:
         check_settings(self, low=0.0, high=inf)

@@ -48,7 +48,7 @@ def json_schema(of: str) -> dict[str, Any]:
         return raw_schema(PlantFile) | {"$schema": DIALECT}
     schema = raw_schema(CampaignConfig if of == "campaign" else MethodConfig)
     whole, loop = raw_schema(RunConfig), raw_schema(LoopConfig)
-    definitions = schema.setdefault("$defs", {}) | whole.pop("$defs", {}) | loop.pop("$defs", {})
+    definitions = joined(*(each.pop("$defs", {}) for each in (schema, whole, loop)))
     sections = {name: _partial(section) for name, section in whole["properties"].items()}
     definitions = {name: _partial(definition) for name, definition in definitions.items()}
     definitions["LoopConfig"] = _partial(loop)
@@ -67,6 +67,14 @@ def json_schema(of: str) -> dict[str, Any]:
 def raw_schema(model: type[BaseModel]) -> dict[str, Any]:
     """The schema of what a file holds once everything is merged, with required keys."""
     return model.model_json_schema(schema_generator=_Generator)
+
+
+def joined(*parts: dict[str, Any]) -> dict[str, Any]:
+    """Definitions of several schemas as those of one; a name means one thing in all of them."""
+    whole: dict[str, Any] = {}
+    for name, definition in (item for part in parts for item in part.items()):
+        assert whole.setdefault(name, definition) == definition, f"two classes of YAML are called {name}"
+    return whole
 
 
 def _with_overrides(node: Any) -> Any:

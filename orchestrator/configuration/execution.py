@@ -24,7 +24,7 @@ class ExecutionConfig(Strict):
     threads: PositiveInt | None = None
     """CPU threads of each run; null shares the cores among the workers, or takes what a cluster gives."""
     retries: Annotated[int, Field(ge=0)] = 2
-    """How often in a row a run whose worker was lost is taken up again without having saved any further."""
+    """Times in a row that a run is continued after its worker was lost without having saved any further."""
     graders: PositiveInt = 1
     """Processes that grade the responses of a run."""
     grading_timeout_seconds: PositiveFloat = 2.0

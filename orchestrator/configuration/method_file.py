@@ -30,10 +30,10 @@ class ConstantSource(Strict):
     """Where a constant of a preset comes from."""
 
     read: Reading
-    """In the authors' ``code``, in the ``paper``, in ``documentation`` or an abstract, in somebody's ``notes`` on it, from
-    ``memory``; or it is ``ours``, or the ``default`` of the part."""
+    """Kind of source: the authors' ``code``, the ``paper``, ``documentation`` or an abstract, somebody's ``notes`` on
+    it, or ``memory``; or the number is ``ours``, or the ``default`` of the part."""
     where: str = ""
-    """The file, section or notes; what else there is to say."""
+    """File, section or notes that it was read in; what else there is to say."""
 
     @model_validator(mode="after")
     def _names_it(self) -> ConstantSource:
@@ -54,7 +54,7 @@ class MethodConfig(Strict):
     notes: str = ""
     """Constants that are unverified, and differences between paper and code."""
     constants: dict[str, ConstantSource] = {}
-    """Where each number below was read, by its dotted path; all of them or, in a preset of your own, none."""
+    """Origin of each number below, by its dotted path; all of them or, in a preset of your own, none."""
     loops: dict[Name, Any] = {}
     """Feedback loops by name; empty leaves entropy alone."""
     learner: dict[str, Any] = {}

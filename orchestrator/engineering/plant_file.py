@@ -78,7 +78,7 @@ class PlantFile(Strict):
     channel: Channel
     """What the plant is the plant of."""
     origin: Origin
-    """Where the plant comes from."""
+    """Runs that the plant was identified from."""
 
 
 def read_plant(path: Path) -> PlantFile:

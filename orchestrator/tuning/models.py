@@ -250,7 +250,7 @@ class StudyConfig(Strict):
     budget: BudgetConfig = BudgetConfig()
     """When training ends."""
     confirm: ConfirmConfig = ConfirmConfig()
-    """The best trials are trained again on fresh seeds before one of them wins."""
+    """The best trials once more, on fresh seeds."""
     sampler: SamplerConfig = SamplerConfig()
     """How training's parameters are suggested."""
     pruner: PrunerConfig = NoPruner(kind="none")
@@ -260,9 +260,9 @@ class StudyConfig(Strict):
     workers: PositiveInt = 1
     """Trials at the same time on this machine, each a process of its own."""
     lease_seconds: PositiveFloat = 60.0
-    """After this long without a sign of life a trial is taken up by another worker."""
+    """Seconds without a sign of life after which another worker continues a trial."""
     retries: Annotated[int, Field(ge=0)] = 3
-    """How often a trial whose worker died is taken up before it counts as failed."""
+    """Times that a trial whose worker died is continued before it counts as failed."""
     storage: str | None = None
     """Optuna storage: a journal file, ``sqlite:///…`` or a database URL; null is a journal in the folder."""
 

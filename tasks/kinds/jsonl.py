@@ -57,7 +57,7 @@ class Jsonl(Task):
     answer_pattern: str | None = None
     """Regular expression that finds the answer, in responses and in the file: its last match counts.
 
-    ``#### (.+)`` for GSM8K.  Of a pattern with groups the first is the answer; a text that does not
+    ``#### (.+)`` for GSM8K.  In a pattern with groups the first is the answer; a text that does not
     match is an answer as a whole.  White space around an answer never counts.
     """
 

@@ -25,7 +25,7 @@ from tasks.kinds.countdown import Countdown
         (PID, "kp", "Proportional gain [command per unit of error]"),
         (Collapse, "patience", "Readings in a row [iterations]"),
         (LearnerConfig, "group_size", "Responses sampled for each prompt;"),
-        (ExecutionConfig, "retries", "How often in a row"),
+        (ExecutionConfig, "retries", "Times in a row"),
     ],
 )
 def test_the_meaning_is_the_docstring_below_the_field_on_one_line(owner, key, begins):
