@@ -18,7 +18,7 @@ How large an effect so many seeds find is in `power`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, exp, isfinite, lgamma, log2, nan, sqrt
+from math import exp, isfinite, lgamma, nan, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,11 +52,6 @@ def permutation_p(differences: ArrayLike, *, seed: int = 0) -> float:
 def smallest_p(num_pairs: int) -> float:
     """The smallest p that so many pairs can give: 2^(1 − n)."""
     return min(1.0, 2.0 ** (1 - num_pairs))
-
-
-def pairs_needed(level: float, num_tests: int = 1) -> int:
-    """Pairs from which on p can be as small as ``level`` in the first of ``num_tests`` by Holm."""
-    return ceil(1 + log2(num_tests / level) - ROUNDING)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

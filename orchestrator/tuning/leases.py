@@ -19,10 +19,6 @@ LEASE = "entrostat.lease"
 _RELEASED = "released"
 
 
-class LostTrialError(RuntimeError):
-    """Another worker has taken this trial up: this one was silent for too long."""
-
-
 class Lease:
     """Signs of life of this process at one trial, while entered.
 

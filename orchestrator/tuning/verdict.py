@@ -39,11 +39,6 @@ class Verdict:
         """Whether every objective could be told."""
         return all(isfinite(value) for value in self.values)
 
-    @property
-    def total_violation(self) -> float:
-        """Sum of what is violated; 0 where nothing is."""
-        return sum(max(0.0, value) for value in self.violations.values())
-
 
 def verdict(
     records: Sequence[SeedRecord], objectives: Sequence[Objective], constraints: ConstraintsConfig

@@ -113,7 +113,6 @@ def test_verdict_is_the_mean_over_seeds_and_the_worst_violation():
     assert found.values == (pytest.approx(0.4),)
     assert found.violations == {"collapse": pytest.approx(0.1)}
     assert not found.is_feasible
-    assert found.total_violation == pytest.approx(0.1)
     assert found.has_values
 
 
