@@ -16,10 +16,11 @@ READY    := .venv/.ready
 VLLM     := .venv-vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-vllm run test test-all test-vllm test-elsewhere soak mutants check format bench tree lock clean
+.PHONY: help install install-vllm run test test-all test-vllm test-elsewhere soak mutants check format bench docs tree reference lock clean
 
 help:  ## Show this help
-	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 20
+	@echo 'To have the command on your PATH: make install, then . .venv/bin/activate (or ln -s "$$PWD/.venv/bin/entrostat" ~/.local/bin/)'
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1 \t\2/' | expand -t 27
 
 install: $(READY)  ## Make .venv with the tested set of packages
 
@@ -84,8 +85,18 @@ format: $(READY)  ## Format the code
 bench: $(READY)  ## Print speed and memory as ratios measured in one run
 	$(BIN)/python -m benchmarks
 
-tree: $(READY)  ## Write the annotated tree into the README
+tree: $(READY)  ## Write the annotated tree and the floors into docs/architecture.md
 	$(BIN)/python docs/tree.py
+
+docs: .venv/.docs-ready  ## Build the site into site/; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+.venv/.docs-ready: $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(PIP_ARGS) -e '.[docs]'
+	@touch .venv/.docs-ready
+
+reference: $(READY)  ## Write the reference of every key, and the JSON schemas that editors use
+	$(BIN)/python docs/reference.py
 
 lock: $(READY)  ## Write the installed versions to constraints.txt
 	@{ sed -n '/^#/p' constraints.txt; \
@@ -93,4 +104,4 @@ lock: $(READY)  ## Write the installed versions to constraints.txt
 	@mv constraints.new constraints.txt
 
 clean:  ## Remove the environment and caches; runs/ stays
-	rm -rf .venv .venv-vllm build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vllm site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -84,6 +84,7 @@ STUDY = {
         "loops.entropy.law.ki": {"low": 0.001, "high": 1.0, "log": True},
     },
     "budget": {"trials": 3},
+    "confirm": {"trials": 1, "seeds": 2},
     "sampler": {"kind": "random"},
     "workers": 2,
     "lease_seconds": 5.0,
@@ -243,8 +244,12 @@ def _runs(folder: Path, is_study: bool) -> dict[str, RunFolder]:
     runs = CampaignFolder(folder / "runs" / "small").runs()
     if not is_study:
         return {f"{run.path.parent.name}/{run.path.name}": run for run in runs}
-    laws = [run.read_info().config["loops"]["entropy"]["law"] for run in runs]
-    return {f"kp {law['kp']!r} ki {law['ki']!r}": run for law, run in zip(laws, runs, strict=True)}
+    infos = [run.read_info() for run in runs]
+    laws = [info.config["loops"]["entropy"]["law"] for info in infos]
+    return {
+        f"kp {law['kp']!r} ki {law['ki']!r} seed {info.seed}": run
+        for law, info, run in zip(laws, infos, runs, strict=True)
+    }
 
 
 def _numbers(run: RunFolder) -> dict[tuple[str, int], dict[str, str]]:

@@ -46,7 +46,9 @@ def main() -> int:
             Vllm(cache_gib=1.0, max_model_len=512), policy, max_batch_size=64, scratch=Path(scratch)
         )
     engines: dict[str, RolloutEngine] = {
-        "transformers": TransformersEngine(policy.model, pad_id=policy.pad_id, stop_ids=policy.stop_ids),
+        "transformers": TransformersEngine(
+            policy.model, pad_id=policy.pad_id, stop_ids=policy.stop_ids, masked_ids=policy.masked_ids
+        ),
         "vllm": vllm,
     }
     speeds: dict[str, list[float]] = {name: [] for name in engines}

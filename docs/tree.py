@@ -1,4 +1,6 @@
-"""Writes the annotated tree into README.md, a line a file, from the files' own first lines.
+"""Writes the annotated tree and the floors into docs/architecture.md.
+
+The tree has a line a file, from the files' own first lines; the floors are those that the architecture test holds.
 
 python docs/tree.py            # write it
 python docs/tree.py --check    # exit 1 where it is not current
@@ -12,15 +14,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "architecture.md"
+FLOORS = ROOT / "tests" / "test_architecture.py"
 PACKAGES = ("controllers", "policies", "tasks", "orchestrator", "benchmarks", "docs")
-START, END = "<!-- tree -->\n", "<!-- /tree -->"
 WIDTH, LONGEST = 34, 112
 OTHERS = {
     "configs/quickstart.yaml": "The campaign that `make run` runs.",
     "configs/failures.yaml": "Ways to ruin a run, each on purpose, for guardrails to tell.",
     "configs/smollm2.yaml": "A pretrained model on two cores: adapters or last layers, free or held.",
+    "configs/method_zoo.yaml": "Every preset on the tiny policy, side by side.",
+    "configs/episodes.yaml": "A policy that does sums with a calculator.",
+    "configs/guessing.yaml": "A policy that guesses a number, with hints.",
+    "configs/control/": "Identified plant, designed gains, disturbances, better loops.",
+    "configs/launch/": "Scripts for torchrun and SLURM.",
     "configs/methods/": "One preset a published method: copy, override, combine.",
+    "configs/recipes/": "Qwen models of 1.5B, 7B and 32B on DAPO-Math-17k.",
+    "configs/schema/": "JSON schemas of campaigns, methods, studies and plants, for editors.",
+    "configs/studies/": "Studies of gains that run as they are.",
     "tests/": "Mirrors the packages.",
 }
 
@@ -51,20 +61,35 @@ def entry(name: str, text: str) -> str:
 
 
 def tree() -> str:
-    """The block between the marks."""
+    """The tree as a block of Markdown."""
     rows = [row for package in PACKAGES for row in lines(ROOT / package)]
     rows += [entry(name, text) for name, text in OTHERS.items()]
     return "```\n" + "\n".join(rows) + "\n```\n"
 
 
+def floors() -> str:
+    """A line a floor of `orchestrator`, the highest first."""
+    for node in ast.parse(FLOORS.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS":
+            rows = [" ".join(sorted(rooms)) for rooms in ast.literal_eval(node.value)]
+            return "```\n" + "\n".join(reversed(rows)) + "\n```\n"
+    raise SystemExit(f"{FLOORS} has no FLOORS")
+
+
+def filled(page: str, mark: str, content: str) -> str:
+    """The page with new content between ``<!-- mark -->`` and ``<!-- /mark -->``."""
+    start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
+    before, rest = page.split(start)
+    return before + start + content + end + rest.split(end)[1]
+
+
 def main() -> int:
-    text = README.read_text()
-    before, rest = text.split(START)
-    after = rest.split(END)[1]
-    current = before + START + tree() + END + after
+    """Write the page, or with ``--check`` say by the exit status whether it is current."""
+    text = PAGE.read_text(encoding="utf-8")
+    current = filled(filled(text, "tree", tree()), "floors", floors())
     if "--check" in sys.argv:
         return int(current != text)
-    README.write_text(current)
+    PAGE.write_text(current, encoding="utf-8")
     return 0
 
 

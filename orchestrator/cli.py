@@ -8,19 +8,21 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated, Any
 
 import typer
 
+from orchestrator.commands.clear_errors import clear_errors
 from orchestrator.commands.engineering import design, identify, simulate
 from orchestrator.options import (
     AcceptChanged,
     AtIteration,
     CampaignFile,
+    CampaignFolderOption,
     ContinueFrom,
     Family,
     Filter,
@@ -33,21 +35,36 @@ from orchestrator.options import (
     Uri,
 )
 
-EXIT_BAD_INPUT = 2
-
 app = typer.Typer(
     name="entrostat",
     help="A thermostat for policy entropy in reinforcement learning of language models.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"entrostat {version('entrostat')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _entrostat(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
 def run(
     campaign: CampaignFile,
     overrides: Overrides = None,
+    folder: CampaignFolderOption = None,
     retry_stopped: RetryStopped = False,
     accept_changed_inputs: AcceptChanged = False,
     continue_from: ContinueFrom = None,
@@ -60,12 +77,12 @@ def run(
     from orchestrator.commands.run import run_campaign
     from orchestrator.continuing import earlier_run
 
-    with _clear_errors():
+    with clear_errors():
         earlier = earlier_run(continue_from, at_iteration)
         sys.exit(
             run_campaign(
                 campaign,
-                overrides or [],
+                [*(overrides or []), *_in_folder(folder)],
                 retry=retry_stopped,
                 accept=accept_changed_inputs,
                 earlier=earlier,
@@ -77,6 +94,7 @@ def run(
 def prepare(
     campaign: CampaignFile,
     overrides: Overrides = None,
+    folder: CampaignFolderOption = None,
     retry_stopped: RetryStopped = False,
     accept_changed_inputs: AcceptChanged = False,
     continue_from: ContinueFrom = None,
@@ -89,10 +107,14 @@ def prepare(
     from orchestrator.commands.run import prepare_campaign
     from orchestrator.continuing import earlier_run
 
-    with _clear_errors():
+    with clear_errors():
         earlier = earlier_run(continue_from, at_iteration)
         prepare_campaign(
-            campaign, overrides or [], retry=retry_stopped, accept=accept_changed_inputs, earlier=earlier
+            campaign,
+            [*(overrides or []), *_in_folder(folder)],
+            retry=retry_stopped,
+            accept=accept_changed_inputs,
+            earlier=earlier,
         )
 
 
@@ -101,16 +123,19 @@ def validate(
     campaign: CampaignFile,
     overrides: Overrides = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Estimate the memory of a device too, without any weights.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Also estimate the memory that a device needs, without loading any weights."
+        ),
     ] = False,
     device_gib: Annotated[
-        float, typer.Option(min=0.1, metavar="GIB", help="Memory of a device, for --dry-run.")
+        float, typer.Option(min=0.1, metavar="GIB", help="Memory of one device in GiB, for --dry-run.")
     ] = 80.0,
 ) -> None:
     """Check a campaign without training anything."""
     from orchestrator.commands.run import validate_campaign
 
-    with _clear_errors(device_gib=device_gib):
+    with clear_errors(device_gib=device_gib):
         validate_campaign(campaign, overrides or [], device_gib=device_gib if dry_run else None)
 
 
@@ -121,19 +146,25 @@ def compare(
     uri: Uri = None,
     filter: Filter = None,
     baseline: Annotated[
-        str | None, typer.Option(metavar="ARM", help="Held against all others; default: plain GRPO.")
+        str | None,
+        typer.Option(metavar="ARM", help="Arm that all others are compared with (default: plain GRPO)."),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="That arms are tested on; default: eval/pass_at_1.")
+        str | None, typer.Option(help="Metric to compare the arms on (default: eval/pass_at_1).")
     ] = None,
     target: Annotated[
         float | None,
-        typer.Option(help="Of the metric, for learning efficiency; default: where the baseline ends."),
+        typer.Option(
+            help="Target value of the metric for the learning-efficiency table (default: the baseline's final value)."
+        ),
     ] = None,
     table: Annotated[
-        list[TableName] | None, typer.Option(help="Which table; may be given several times.")
+        list[TableName] | None,
+        typer.Option(help="Table to print; may be given several times (default: all)."),
     ] = None,
-    format: Annotated[TableFormat | None, typer.Option(help="Instead of tables for the terminal.")] = None,
+    format: Annotated[
+        TableFormat | None, typer.Option(help="Print the tables in this format instead of for the terminal.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Write the table to this file: .csv, .md or .tex.")
     ] = None,
@@ -147,7 +178,7 @@ def compare(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from orchestrator.commands.compare import compare_runs
 
-    with _clear_errors(target=target):
+    with clear_errors(target=target):
         compare_runs(
             names or [],
             folder=folder,
@@ -172,16 +203,16 @@ def export(
     filter: Filter = None,
     metrics: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="Metrics to write, e.g. 'loop/*'; default: all."),
+        typer.Option(metavar="PATTERN", help="Metrics to write, e.g. 'loop/*' (default: all)."),
     ] = None,
     wide: Annotated[
-        bool, typer.Option("--wide", help="A column a metric instead of a row a number.")
+        bool, typer.Option("--wide", help="Write one column per metric instead of one row per number.")
     ] = False,
 ) -> None:
     """Write the records of runs as one table, to Parquet or CSV."""
     from orchestrator.commands.compare import export_runs
 
-    with _clear_errors():
+    with clear_errors():
         export_runs(
             names or [],
             folder=folder,
@@ -197,10 +228,14 @@ def export(
 def tune(
     study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")],
     best: Annotated[
-        bool, typer.Option("--best", help="Train nothing; print the winner as a method preset.")
+        bool, typer.Option("--best", help="Print the best trial as a method preset; train nothing.")
     ] = False,
     trial: Annotated[
-        int | None, typer.Option(metavar="N", help="With --best: this trial instead of the best.")
+        int | None, typer.Option(metavar="N", help="Print this trial instead of the best one; with --best.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="OBJECTIVE", help="With --best, of several objectives: the one that decides."),
     ] = None,
     overrides: Overrides = None,
     accept_changed_inputs: AcceptChanged = False,
@@ -211,31 +246,45 @@ def tune(
     """
     from orchestrator.commands.tune import best_preset, tune_study
 
-    with _clear_errors(trial=trial):
-        if best or trial is not None:
-            typer.echo(best_preset(study, overrides or [], trial), nl=False)
+    with clear_errors(trial=trial):
+        if best or trial is not None or by is not None:
+            typer.echo(best_preset(study, overrides or [], trial, by), nl=False)
         else:
             sys.exit(tune_study(study, overrides or [], accept=accept_changed_inputs))
 
 
 @app.command()
 def schema(
-    of: Annotated[str, typer.Argument(help="campaign, method or study")] = "campaign",
+    of: Annotated[
+        str, typer.Argument(help="What the schema is for: campaign, method, study or plant.")
+    ] = "campaign",
 ) -> None:
-    """Print the JSON Schema of campaign, method or study files, for editors."""
+    """Print the JSON Schema of campaign, method, study or plant files, for editors."""
     from orchestrator.commands.schema import json_schema
 
-    with _clear_errors():
+    with clear_errors():
         typer.echo(json.dumps(json_schema(of), indent=2))
 
 
 @app.command(name="list")
-def list_(family: Annotated[Family, typer.Argument(help="What to list.")]) -> None:
-    """List what a campaign or a study can name."""
+def list_(
+    family: Annotated[Family | None, typer.Argument(help="What to list (default: every family).")] = None,
+) -> None:
+    """List what a campaign or a study can name, with a line each; without a family, the names of all."""
     from orchestrator.commands.catalogue import describe
 
-    for name, summary in describe(family.value):
-        typer.echo(f"{name:24} {summary}")
+    if family is not None:
+        for name, summary in describe(family.value):
+            typer.echo(f"{name:24} {summary}")
+        return
+    for each in Family:
+        names = ", ".join(name for name, _ in describe(each.value))
+        typer.echo(fill(names, 100, initial_indent=f"{each.value:18} ", subsequent_indent=" " * 19))
+
+
+def _in_folder(folder: Path | None) -> list[str]:
+    """The override that keeps runs in another folder."""
+    return [] if folder is None else [f"tracking.folder={json.dumps(str(folder))}"]
 
 
 def _register(command: Callable[..., None]) -> None:
@@ -243,46 +292,10 @@ def _register(command: Callable[..., None]) -> None:
 
     @wraps(command)
     def clear(*arguments: Any, **options: Any) -> None:
-        with _clear_errors(**options):
+        with clear_errors(**options):
             command(*arguments, **options)
 
     app.command()(clear)
-
-
-@contextmanager
-def _clear_errors(**options: Any) -> Iterator[None]:
-    """Bad input ends with its message and status 2, not with a traceback; so does what the file system refuses."""
-    from orchestrator.errors import ConfigError, lines_of
-    from orchestrator.storage.files import why_refused
-
-    try:
-        _require_usable(options)
-        yield
-    except ConfigError as error:
-        message = str(error)
-    except MemoryError:
-        message = "this does not fit into memory; ask for less, or give the machine more"
-    except OSError as error:
-        if (reason := why_refused(error)) is None:
-            raise
-        message = reason
-    else:
-        return
-    typer.echo(f"error: {lines_of([message])}", err=True)
-    raise typer.Exit(EXIT_BAD_INPUT) from None
-
-
-def _require_usable(options: dict[str, Any]) -> None:
-    """Numbers on the command line are as those in a file: finite, and of 64 bits."""
-    from orchestrator.errors import ConfigError, short
-
-    for name, given in options.items():
-        for value in given if isinstance(given, tuple) else (given,):
-            if isinstance(value, int | float) and not abs(value) < 2**63:
-                option = f"--{name.replace('_', '-')}"
-                raise ConfigError(
-                    f"{option}: must be finite and of at most 64 bits, got {short(value)}; change it"
-                )
 
 
 for _command in (identify, design, simulate):

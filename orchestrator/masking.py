@@ -43,7 +43,7 @@ _ASSIGNED = re.compile(
     r"(?![\s\[{(]|none\b|null\b|must\b|\d+\b)([^\s&;,'\"]+|'[^']*'|\"[^\"]*\")(?=[\s&;,'\"]|\Z)"
 )
 _CONFIDENTIAL_VARIABLE = re.compile(
-    r"(?:.*_)?(?:PASSWORD|PASSWD|PASS|PWD|PASSPHRASE|TOKEN|SECRET|API_?KEY|ACCESS_KEY|SECRET_KEY|CREDENTIALS?)",
+    r"(?!PWD$)(?:.*_)?(?:PASSWORD|PASSWD|PASS|PWD|PASSPHRASE|TOKEN|SECRET|API_?KEY|ACCESS_KEY|SECRET_KEY|CREDENTIALS?)",
     re.I,
 )
 
@@ -199,6 +199,7 @@ def _assignment(match: re.Match[str]) -> str:
 def _known(text: str) -> str:
     """Without the values of this process's confidential variables, such as ``HF_TOKEN``."""
     for name, value in os.environ.items():
+        # PWD alone is the shell's working directory.
         if len(value) >= SHORTEST_KNOWN and value in text and _CONFIDENTIAL_VARIABLE.fullmatch(name):
             text = text.replace(value, MASK)
     return text

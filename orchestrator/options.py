@@ -10,37 +10,49 @@ import typer
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN.yaml", help="A campaign file.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, e.g. learner.iterations=20.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a setting, e.g. learner.iterations=20; may be given several times.",
+    ),
+]
+CampaignFolderOption = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Keep the runs in this folder (default: tracking.folder of the campaign)."),
 ]
 RetryStopped = Annotated[
     bool,
     typer.Option(
         "--retry-stopped",
-        help="Take up again what a guardrail has stopped, from its last good checkpoint, as after a rollback.",
+        help="Continue runs that a guardrail stopped, from their last good checkpoint, as after a rollback.",
     ),
 ]
 AcceptChanged = Annotated[
     bool,
     typer.Option(
         "--accept-changed-inputs",
-        help="Go on although a data or model file is not what it was when stored runs began; the record says so.",
+        help="Continue although a data or model file has changed since the stored runs began; the change is recorded.",
     ),
 ]
 ContinueFrom = Annotated[
     Path | None,
-    typer.Option(metavar="RUN", help="Go on from this run's folder, with other settings and name."),
+    typer.Option(
+        metavar="RUN", help="Continue from this run's folder under a new name and with changed settings."
+    ),
 ]
 AtIteration = Annotated[
-    int | None, typer.Option(metavar="N", min=0, help="With --continue-from: at this iteration or before.")
+    int | None,
+    typer.Option(metavar="N", min=0, help="Latest iteration to continue from; with --continue-from."),
 ]
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NAME...", help="Campaigns or studies by name, MLflow runs by id."),
+    typer.Argument(metavar="NAME...", help="Names of campaigns or studies, or ids of MLflow runs."),
 ]
-Runs = Annotated[Path, typer.Option(help="Where runs are kept.")]
-Uri = Annotated[str | None, typer.Option(help="MLflow tracking URI; default: mlflow.db beside the runs.")]
+Runs = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
+Uri = Annotated[str | None, typer.Option(help="MLflow tracking URI (default: mlflow.db beside the runs).")]
 Filter = Annotated[
-    str | None, typer.Option(help="Runs by an MLflow filter, e.g. \"tags.`entrostat.arm` = 'grpo'\".")
+    str | None, typer.Option(help="Choose runs by an MLflow filter, e.g. \"tags.`entrostat.arm` = 'grpo'\".")
 ]
 
 
@@ -49,6 +61,7 @@ class TableName(StrEnum):
 
     summary = "summary"
     statistics = "statistics"
+    progress = "progress"
     efficiency = "efficiency"
     pass_at_k = "pass_at_k"  # nosec B105  # no password
     entropy_law = "entropy_law"
@@ -68,6 +81,7 @@ class Family(StrEnum):
     """What `list` can list."""
 
     methods = "methods"
+    constants = "constants"
     tasks = "tasks"
     laws = "laws"
     references = "references"

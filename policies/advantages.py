@@ -192,4 +192,4 @@ class Quantile(Advantage):
         return quantile(rewards, group, self.quantile, self.interpolation)
 
 
-ADVANTAGES: dict[str, type[Advantage]] = {part.kind: part for part in (Grpo, DrGrpo, Rloo, Quantile)}
+ADVANTAGES: dict[str, type[Advantage]] = {part.kind: part for part in Advantage.__subclasses__()}

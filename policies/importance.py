@@ -152,5 +152,5 @@ def _metrics(ratio: Tensor, cut: Tensor) -> dict[str, float]:
 
 
 IMPORTANCES: dict[str, type[Importance]] = {
-    importance.kind: importance for importance in (NoImportance, Truncated, Masked)
+    importance.kind: importance for importance in Importance.__subclasses__()
 }

@@ -79,9 +79,11 @@ def choose_start(settings: Initialisation, *, seed: int, temperature: float, ent
 
     Raises:
         LowEntropyError: none has.
+        ValueError: an entropy is not finite, which says nothing of high or low.
     """
     floor = settings.floor_nats
     assert floor is not None, "nothing is asked for"
+    entropy = _a_number(entropy)
     first = Start(seed=seed, temperature=temperature, entropy_nats=entropy(seed, temperature), num_attempts=1)
     if first.entropy_nats >= floor or settings.action == "accept":
         return first
@@ -113,10 +115,25 @@ def rollout_entropy(
     seen = observe(
         policy.model,
         sequences,
-        View(temperature=temperature),
+        View(temperature=temperature, masked_ids=policy.masked_ids),
         micro_batch_size=micro_batch_size or len(responses),
     )
     return float(seen.entropy.double().mean())
+
+
+def _a_number(entropy: Entropy) -> Entropy:
+    """The same, refusing what cannot be compared with a floor."""
+
+    def measured(seed: int, temperature: float) -> float:
+        nats = entropy(seed, temperature)
+        if not math.isfinite(nats):
+            raise ValueError(
+                f"policy.initialisation: the entropy of the fresh policy is {nats} at the temperature {temperature:g}, so "
+                "its logits are not finite; choose another checkpoint"
+            )
+        return nats
+
+    return measured
 
 
 def _redraw(first: Start, floor: float, max_attempts: int, entropy: Entropy) -> Start:

@@ -50,24 +50,28 @@ def draw(
     )
 
 
-def held_out_set(task: Task, size: int, seed: int = 0) -> list[Problem]:
-    """The first ``size`` different held-out problems of a task, in the order of their indices.
+class TooFewProblemsError(ValueError):
+    """A task has fewer different held-out problems than were asked for."""
+
+
+def held_out_set(task: Task, num_problems: int, seed: int = 0) -> list[Problem]:
+    """The first ``num_problems`` different held-out problems of a task, in the order of their indices.
 
     Raises:
-        ValueError: the task has fewer; the message says how many were found.
+        TooFewProblemsError: the task has fewer; the message says how many were found.
     """
-    if size < 1:
-        raise ValueError(f"size must be at least 1, got {size}")
+    if num_problems < 1:
+        raise ValueError(f"num_problems must be at least 1, got {num_problems}")
     found: dict[str, Problem] = {}
     index = num_repeats = 0
-    while len(found) < size:
+    while len(found) < num_problems:
         problem = task.problem("held_out", seed, index)
         num_repeats = num_repeats + 1 if problem.prompt in found else 0
         found.setdefault(problem.prompt, problem)
         index += 1
         if num_repeats > 100 + 10 * len(found):  # were a new one left, e⁻¹⁰ is the odds of missing it
-            raise ValueError(
-                f"size must be at most {len(found)}, got {size}: {task.kind} has no more different "
+            raise TooFewProblemsError(
+                f"num_problems: must be at most {len(found)}, got {num_problems}: {task.kind} has no more different "
                 f"held-out problems; ask for fewer, or widen the task's settings"
             )
     return list(found.values())

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from orchestrator.configuration.checks import check_campaign
+from orchestrator.configuration.method_file import MARKS
 from orchestrator.configuration.resolve import Campaign, read_campaign
 
 ROOT = Path(__file__).parents[1]
@@ -17,6 +18,15 @@ METHODS = (ROOT / "docs" / "methods.md").read_text()
 PRESETS = {
     file.stem: yaml.safe_load(file.read_text()) for file in (ROOT / "configs" / "methods").glob("*.yaml")
 }
+
+WORDS = {
+    word: mark
+    for mark, words in re.findall(
+        r"^\| \*\*(\w)\*\* \| (.*?)(?::| in |$)", METHODS.split("## The table")[0], flags=re.MULTILINE
+    )
+    for word in re.findall(r"`(\w+)`", words)
+}
+"""How a preset says where a constant was read, and the letter of the table."""
 
 
 def rows() -> dict[str, list[str]]:
@@ -50,8 +60,49 @@ def test_a_row_names_the_parts_of_its_preset(name):
         assert parts.strip().startswith(loop.get("sensor", "entropy") + " →")
     for kind in kinds:
         assert kind in parts, kind
-    assert re.search(r"\*\*[cdsuo]\*\*", constants), "says where its constants come from"
+    assert re.search(r"\*\*[cpdsuo]\*\*", constants), "says where its constants come from"
     assert differences.strip()
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_constant_of_a_preset_says_where_it_was_read(name):
+    """Counted in the file itself, without the code that reads it."""
+    sections = {
+        key: PRESETS[name].get(key, {}) for key in ("loops", "learner", "rollout", "policy", "guardrails")
+    }
+    said = PRESETS[name].get("constants", {})
+    assert sorted(said) == sorted(numbers(sections))
+    for path, constant in said.items():
+        assert constant["read"] in WORDS, path
+        assert constant.get("where") or constant["read"] in ("memory", "ours"), path
+
+
+@pytest.mark.parametrize("name", sorted(name for name, preset in PRESETS.items() if preset.get("constants")))
+def test_a_row_marks_its_constants_as_the_preset_does(name):
+    said = PRESETS[name]["constants"].items()
+    marks = {WORDS[each["read"]] for path, each in said if not path.endswith(".gains_range")}
+    assert set(re.findall(r"\*\*([cpdsuo])\*\*", rows()[name][4])) == marks
+
+
+def test_the_gains_range_is_ours_everywhere():
+    for preset in PRESETS.values():
+        for path, constant in preset.get("constants", {}).items():
+            assert constant["read"] == "ours" or not path.endswith(".gains_range")
+
+
+def test_the_words_for_where_a_constant_was_read_are_those_of_the_code():
+    assert WORDS == MARKS
+
+
+def numbers(node: dict[str, Any], above: str = "") -> list[str]:
+    """Paths of what is a number, or a list with one; a bool is a choice."""
+    found = []
+    for key, value in node.items():
+        if isinstance(value, dict):
+            found += numbers(value, f"{above}{key}.")
+        elif any(type(each) in (int, float) for each in (value if isinstance(value, list) else [value])):
+            found.append(f"{above}{key}")
+    return found
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

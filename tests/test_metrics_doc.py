@@ -80,7 +80,7 @@ def test_every_link_to_the_log_has_its_heading():
     headings = re.findall(r"^## (.*)", log, flags=re.MULTILINE)
     anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
     linked = re.findall(r"log\.md#(\S+)", DOC)
-    assert len(linked) == 2
+    assert len(linked) == 3
     assert set(linked) <= anchors
 
 
@@ -107,7 +107,7 @@ def test_everything_that_a_trial_has_in_mlflow_is_there(tmp_path):
     )
     tags: set[str] = set()
     metrics: set[str] = set()
-    links.begin(tmp_path, Trial(), {"a.b": 1}, rank=1)
+    links.begin(tmp_path, Trial(), {"a.b": 1}, rank=1, confirms=2)
     links.end(tmp_path, ending, SimpleNamespace(objectives=(objective("iae"),)))
     for give_up in (False, True):
         if give_up:
@@ -117,7 +117,7 @@ def test_everything_that_a_trial_has_in_mlflow_is_there(tmp_path):
         metrics |= group.metrics.keys()
     text = DOC.split("## In MLflow")[1]
     of_trials = text.split("What a trial has beside that")[1]
-    assert len(tags) == 9
+    assert len(tags) == 10
     assert {tag for tag in tags if f"`{tag}`" not in of_trials} == set()
     assert {name.split("/")[0] for name in metrics} == {"objective", "constraint"}
     assert {name for name in metrics if f"`{name.split('/')[0]}/<name>`" not in of_trials} == set()

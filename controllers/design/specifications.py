@@ -188,9 +188,7 @@ class MinimumVariance(Specification):
         )
 
 
-SPECIFICATIONS: dict[str, type[Specification]] = {
-    spec.kind: spec for spec in (SIMC, SensitivityPeak, Settling, MinimumVariance)
-}
+SPECIFICATIONS: dict[str, type[Specification]] = {spec.kind: spec for spec in Specification.__subclasses__()}
 
 
 def _kp(loop: Loop) -> Array:

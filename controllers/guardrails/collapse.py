@@ -30,7 +30,8 @@ class Collapse(EntropyLevel):
     """Readings in a row [iterations]."""
 
     action: Action = "warn"
-    """warn, hold, rollback or stop."""
+    """What is done while it trips: ``warn`` says so, ``hold`` also keeps the commands of all loops, ``rollback`` goes
+    back to the last good checkpoint with narrower limits, ``stop`` ends the run."""
 
     unit: Unit = "share"
     """``share`` of the setpoint, or ``nats``: the threshold itself is the limit."""

@@ -36,7 +36,8 @@ class Stagnation(Detector):
     """Iterations over which a gain is looked for."""
 
     action: Action = "warn"
-    """warn, hold, rollback or stop."""
+    """What is done while it trips: ``warn`` says so, ``hold`` also keeps the commands of all loops, ``rollback`` goes
+    back to the last good checkpoint with narrower limits, ``stop`` ends the run."""
 
     decay: float = 0.9
     """Weight kept from one reward to the next, in [0, 1)."""

@@ -28,7 +28,8 @@ class Truncation(Ceiling):
     """Readings in a row [iterations]."""
 
     action: Action = "warn"
-    """warn, hold, rollback or stop."""
+    """What is done while it trips: ``warn`` says so, ``hold`` also keeps the commands of all loops, ``rollback`` goes
+    back to the last good checkpoint with narrower limits, ``stop`` ends the run."""
 
     def __post_init__(self) -> None:
         check_settings(self, low=0.0, high=1.0)

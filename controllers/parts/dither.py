@@ -115,7 +115,7 @@ class Multisine(Dither):
 
 GOLDEN = (5**0.5 - 1) / 2
 
-DITHERS: dict[str, type[Dither]] = {part.kind: part for part in (PRBS, Multisine)}
+DITHERS: dict[str, type[Dither]] = {part.kind: part for part in Dither.__subclasses__()}
 
 
 @cache

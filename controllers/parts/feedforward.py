@@ -94,4 +94,4 @@ class CovarianceFeedforward(Feedforward):
         return float(telemetry[self.effect])
 
 
-FEEDFORWARDS: dict[str, type[Feedforward]] = {part.kind: part for part in (CovarianceFeedforward,)}
+FEEDFORWARDS: dict[str, type[Feedforward]] = {part.kind: part for part in Feedforward.__subclasses__()}

@@ -79,4 +79,4 @@ class Median(Filter):
         return readings, (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
 
 
-FILTERS: dict[str, type[Filter]] = {part.kind: part for part in (Hold, EMA, Median)}
+FILTERS: dict[str, type[Filter]] = {part.kind: part for part in Filter.__subclasses__()}

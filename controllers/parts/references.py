@@ -13,7 +13,7 @@ from math import cos, inf, nan, pi
 from typing import ClassVar, Literal
 
 from controllers.base import Reference, State
-from controllers.parts.cascade import Cascade
+from controllers.parts.cascade import Cascade  # noqa: F401 - registers it
 
 Shape = Literal["linear", "cosine"]
 
@@ -224,6 +224,4 @@ def _check_move(start_iteration: int, num_iterations: int, shape: str) -> None:
         raise ValueError(f"shape must be 'linear' or 'cosine', got {shape!r}")
 
 
-REFERENCES: dict[str, type[Reference]] = {
-    part.kind: part for part in (Free, Constant, InitialAnchored, Schedule, Band, Annealed, Cascade)
-}
+REFERENCES: dict[str, type[Reference]] = {part.kind: part for part in Reference.__subclasses__()}

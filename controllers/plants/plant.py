@@ -55,7 +55,7 @@ class Plant:
     """Mean measurement where it was identified [nats/token]: what ``relative`` is relative to."""
 
     covariance: tuple[tuple[float, ...], ...] = ()
-    """Of the estimates, in the order (a…, b…, drift); empty for a plant that is known exactly."""
+    """Covariance of the estimates, in the order (a…, b…, drift); empty for a plant that is known exactly."""
 
     num_samples: int = 0
     """Rows that it was fitted to; 0 for a plant that is known exactly."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any
 
 from controllers.guardrails import DETECTORS
 from controllers.laws import LAWS
 from controllers.parts.filters import FILTERS
 from controllers.parts.references import REFERENCES
+from orchestrator.configuration.method_file import ConstantSource, MethodConfig, is_number
 from orchestrator.configuration.resolve import method_names, read_method
 from orchestrator.configuration.signals import ALL_SIGNALS
 from orchestrator.execution import EXECUTORS
@@ -29,6 +32,40 @@ def _methods() -> Iterator[tuple[str, str]]:
         yield name, read_method(name).summary
 
 
+def _constants() -> Iterator[tuple[str, str]]:
+    """Every number of every preset with where it was read, and what its parts add by default."""
+    for name in method_names():
+        method = read_method(name)
+        said = {path: (value, method.constants.get(path)) for path, value in method.numbers().items()}
+        default = ConstantSource(read="default")
+        every = said | {path: (value, default) for path, value in unsaid(method).items()}
+        for path, (value, constant) in every.items():
+            where = "nothing says" if constant is None else constant.read
+            more = f": {constant.where}" if constant is not None and constant.where else ""
+            yield f"{name} {path}", f"{value}  {where}{more}"
+
+
+def unsaid(method: MethodConfig) -> dict[str, Any]:
+    """Numbers that a preset leaves to the defaults of the parts that it names, by their dotted paths."""
+    found: dict[str, Any] = {}
+    for name, loop in method.loops.items():
+        found |= _defaults_of(f"loops.{name}", loop)
+    return found | _defaults_of("learner", method.learner)
+
+
+def _defaults_of(above: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, registry in _PARTS.items():
+        said = section.get(key)
+        if isinstance(said, Mapping) and said.get("kind") in registry:
+            found |= {
+                f"{above}.{key}.{field.name}": field.default
+                for field in fields(registry[said["kind"]])
+                if field.name not in said and is_number(field.default)
+            }
+    return found
+
+
 def _sensors() -> Iterator[tuple[str, str]]:
     for name, signal in ALL_SIGNALS.items():
         yield name, f"[{signal.unit}] {signal.description}"
@@ -45,8 +82,19 @@ def _parts(registry: dict[str, type]) -> Callable[[], Iterator[tuple[str, str]]]
     return lambda: ((kind, (part.__doc__ or "").strip().split("\n")[0]) for kind, part in registry.items())
 
 
+_PARTS: dict[str, Mapping[str, Any]] = {
+    "law": LAWS,
+    "reference": REFERENCES,
+    "filter": FILTERS,
+    "actuator": ACTUATORS,
+    "objective": OBJECTIVES,
+    "advantage": ADVANTAGES,
+}
+"""The parts of a loop or a learner that a preset names by their kind."""
+
 _FAMILIES: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "methods": _methods,
+    "constants": _constants,
     "sensors": _sensors,
     "study_objectives": _study_objectives,
     "tasks": _parts(dict(TASKS)),

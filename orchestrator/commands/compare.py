@@ -18,8 +18,8 @@ from orchestrator.storage.outputs import naming_output, require_writable
 from orchestrator.storage.run_folder import CampaignFolder
 
 SUFFIXES = {".csv": "csv", ".md": "markdown", ".tex": "latex"}
-DEFAULT_TABLES = {"csv": ("summary",)}  # one table a file; elsewhere the two below
-USUAL_TABLES = ("summary", "statistics")
+DEFAULT_TABLES = {"csv": ("summary",)}  # one table a file; elsewhere those below
+USUAL_TABLES = ("summary", "statistics", "progress")
 
 
 def compare_runs(

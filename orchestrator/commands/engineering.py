@@ -11,14 +11,18 @@ from typing import Annotated
 
 import typer
 
-PlantArgument = Annotated[Path, typer.Argument(metavar="PLANT.yaml", help="What `identify` has written.")]
-Uri = Annotated[str | None, typer.Option(metavar="URI", help="MLflow tracking URI; default: the campaign's.")]
-Folder = Annotated[Path, typer.Option(help="Where runs are kept.")]
+PlantArgument = Annotated[
+    Path, typer.Argument(metavar="PLANT.yaml", help="Plant file written by `identify`.")
+]
+Uri = Annotated[
+    str | None, typer.Option(metavar="URI", help="MLflow tracking URI (default: the campaign's).")
+]
+Folder = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
 RUNS = Path("runs")
 
 
 class CoordinatesOption(StrEnum):
-    """In which a plant is linear."""
+    """Coordinates of entropy in which a plant is linear."""
 
     log = "log"
     relative = "relative"
@@ -26,7 +30,7 @@ class CoordinatesOption(StrEnum):
 
 
 class LawOption(StrEnum):
-    """Which gains a design may use."""
+    """Gains that a design may use."""
 
     p = "p"
     pi = "pi"
@@ -35,24 +39,30 @@ class LawOption(StrEnum):
 
 def identify(
     source: Annotated[
-        str, typer.Argument(metavar="CAMPAIGN|RUN_ID", help="A campaign's name or an MLflow run.")
+        str, typer.Argument(metavar="CAMPAIGN|RUN_ID", help="Name of a campaign, or id of an MLflow run.")
     ],
-    arm: Annotated[str | None, typer.Option(help="Arm; default: the one that has a dither.")] = None,
-    loop: Annotated[str | None, typer.Option(help="Loop; default: the one that has a dither.")] = None,
-    coordinates: Annotated[CoordinatesOption, typer.Option(help="In which the plant is linear.")] = (
-        CoordinatesOption.log
-    ),
+    arm: Annotated[str | None, typer.Option(help="Arm to read (default: the one with a dither).")] = None,
+    loop: Annotated[str | None, typer.Option(help="Loop to read (default: the one with a dither).")] = None,
+    coordinates: Annotated[
+        CoordinatesOption, typer.Option(help="Coordinates of entropy in which the plant is linear.")
+    ] = (CoordinatesOption.log),
     skip: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Iterations left out at the start of each run.")
+        int | None, typer.Option(min=0, metavar="N", help="Leave out the first N iterations of each run.")
     ] = None,
     max_order: Annotated[
-        int, typer.Option(min=1, max=20, metavar="N", help="Most coefficients of memory, and of push.")
+        int,
+        typer.Option(
+            min=1,
+            max=20,
+            metavar="N",
+            help="Largest model order to try, for past entropies and past commands each.",
+        ),
     ] = 8,
-    output: Annotated[Path, typer.Option(help="Where the plant goes.")] = Path("plant.yaml"),
+    output: Annotated[Path, typer.Option(help="Plant file to write.")] = Path("plant.yaml"),
     folder: Folder = RUNS,
     uri: Uri = None,
 ) -> None:
-    """Find out how entropy answers an actuator's command, from runs with a dither on it."""
+    """Identify how entropy responds to an actuator's command, from runs with a dither."""
     from rich.console import Console
 
     from orchestrator.commands.identify import run_identification
@@ -73,34 +83,41 @@ def identify(
 
 def design(
     plant: PlantArgument,
-    law: Annotated[LawOption, typer.Option(help="Gains that the law may have.")] = LawOption.pi,
-    settling: Annotated[int | None, typer.Option(metavar="N", help="Settle in N iterations.")] = None,
+    law: Annotated[LawOption, typer.Option(help="Gains that the law may use.")] = LawOption.pi,
+    settling: Annotated[
+        int | None, typer.Option(metavar="N", help="Settling time to aim for, in iterations.")
+    ] = None,
     ms: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Sensitivity peak, alone a goal, beside another its bound."),
+        typer.Option(
+            metavar="X", help="Maximum sensitivity Ms: the goal if given alone, otherwise an upper bound."
+        ),
     ] = None,
     time_constant: Annotated[
-        float | None, typer.Option(metavar="T", help="Closed loop of T iterations, by the SIMC rule.")
+        float | None,
+        typer.Option(metavar="T", help="Closed-loop time constant in iterations, by the SIMC rule."),
     ] = None,
     minimum_variance: Annotated[
-        bool, typer.Option("--minimum-variance", help="Least variance that noise leaves.")
+        bool, typer.Option("--minimum-variance", help="Minimise the variance of entropy.")
     ] = False,
-    setpoint: Annotated[float | None, typer.Option(metavar="R", help="Hold R nats per token.")] = None,
+    setpoint: Annotated[float | None, typer.Option(metavar="R", help="Setpoint in nats per token.")] = None,
     fraction: Annotated[
-        float | None, typer.Option(metavar="F", help="Hold the share F of the run's first entropy.")
+        float | None, typer.Option(metavar="F", help="Setpoint as a fraction of the run's initial entropy.")
     ] = None,
     limits: Annotated[
-        tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="Of the command.")
+        tuple[float, float] | None, typer.Option(metavar="LOW HIGH", help="Limits of the command.")
     ] = None,
     robust: Annotated[
-        bool, typer.Option("--robust", help="Keep Ms for 95 % of the plants that the records allow.")
+        bool, typer.Option("--robust", help="Keep Ms for 95 % of the plants that the data allow.")
     ] = False,
-    name: Annotated[str | None, typer.Option(help="Name of the preset.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Where the preset goes; default: NAME.yaml.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the preset to write.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write the preset to (default: NAME.yaml).")
+    ] = None,
     folder: Folder = RUNS,
     uri: Uri = None,
 ) -> None:
-    """Gains for an identified plant, with their margins, as a preset that a campaign takes."""
+    """Compute gains and their stability margins for an identified plant, and write them as a preset."""
     from rich.console import Console
 
     from orchestrator.commands.design import Wish, run_design
@@ -123,34 +140,37 @@ def design(
 
 def simulate(
     path: Annotated[
-        Path, typer.Argument(metavar="PRESET.yaml|CAMPAIGN.yaml", help="A preset or a campaign.")
+        Path, typer.Argument(metavar="PRESET.yaml|CAMPAIGN.yaml", help="Preset or campaign file.")
     ],
-    arm: Annotated[str | None, typer.Option(help="Arm of a campaign.")] = None,
-    loop: Annotated[str | None, typer.Option(help="Loop, where there are several.")] = None,
+    arm: Annotated[str | None, typer.Option(help="Arm of the campaign to simulate.")] = None,
+    loop: Annotated[str | None, typer.Option(help="Loop to simulate, if there are several.")] = None,
     plant: Annotated[
-        Path | None, typer.Option(metavar="PLANT.yaml", help="Instead of the loop's own plant.")
+        Path | None, typer.Option(metavar="PLANT.yaml", help="Plant to simulate instead of the loop's own.")
     ] = None,
     iterations: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="Default: the campaign's.")
+        int | None, typer.Option(min=2, metavar="N", help="Number of iterations (default: the campaign's).")
     ] = None,
     seeds: Annotated[
-        int, typer.Option(min=2, metavar="S", help="Courses, each of another noise and plant.")
+        int,
+        typer.Option(min=2, metavar="S", help="Number of simulations, each with its own noise and plant."),
     ] = 200,
     initial: Annotated[
-        float | None, typer.Option(min=1e-6, metavar="H", help="Entropy at the start, nats per token.")
+        float | None, typer.Option(min=1e-6, metavar="H", help="Initial entropy in nats per token.")
     ] = None,
     change: Annotated[
         tuple[int, Path] | None,
-        typer.Option(metavar="ITERATION PLANT2.yaml", help="Another plant from there on."),
+        typer.Option(metavar="ITERATION PLANT2.yaml", help="Change to this plant at this iteration."),
     ] = None,
     against: Annotated[
-        str | None, typer.Option(metavar="CAMPAIGN|RUN_ID", help="Runs that the prediction is held against.")
+        str | None, typer.Option(metavar="CAMPAIGN|RUN_ID", help="Runs to compare the prediction with.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="CSV file; the picture goes beside it.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="CSV file to write; the figure is written beside it.")
+    ] = None,
     folder: Folder = RUNS,
     uri: Uri = None,
 ) -> None:
-    """What a loop is going to do on an identified plant: the very loop, its noise and its uncertainty."""
+    """Simulate a loop on an identified plant, with its noise and its uncertainty."""
     from rich.console import Console
 
     from orchestrator.commands.simulate import run_simulation

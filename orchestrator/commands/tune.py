@@ -19,12 +19,14 @@ from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tracking.store import ui_hint
 from orchestrator.tuning.candidates import enqueue
 from orchestrator.tuning.checks import refuse
+from orchestrator.tuning.confirmation import begin_confirmation, fresh_seeds
 from orchestrator.tuning.in_vain import in_vain
 from orchestrator.tuning.page import write_page
-from orchestrator.tuning.preset import preset_text, winner
+from orchestrator.tuning.preset import preset_text
 from orchestrator.tuning.reading import read_study
 from orchestrator.tuning.records import (
     answering,
+    find_confirmations,
     find_for,
     find_study,
     keep_inputs,
@@ -39,6 +41,7 @@ from orchestrator.tuning.storage import dashboard_hint, storage_url
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.terminal import print_simulation, print_summary
 from orchestrator.tuning.training import EXIT_DONE, TRACKING_KEY, Training
+from orchestrator.tuning.winner import winner
 
 
 def tune_study(path: Path, overrides: Sequence[str], *, accept: bool = False) -> int:
@@ -59,15 +62,19 @@ def _tune(study: Study, overrides: Sequence[str], console: Console, accept: bool
         keep_inputs(study, found, accept=accept, tell=partial(console.print, markup=False, soft_wrap=True))
     folder = _prepare(study, found)
     report = folder.study_page_path
+    confirmations = partial(find_confirmations, study, storage, fresh_seeds(study))
     status = EXIT_DONE
     simulated = _stage_one(study, storage, console)
     if study.config.budget.trials:
         enqueue(study, found, simulated)
         training = Training(study, found, folder, uri, url, overrides, console)
-        status = training.run(before_end=partial(write_page, study, found, simulated, report))
+        status = training.run(
+            then=partial(begin_confirmation, study, storage, found),
+            before_end=lambda: write_page(study, found, simulated, report, confirmations()),
+        )
     else:
         write_page(study, found, simulated, report)
-    print_summary(study, found, simulated, console)
+    print_summary(study, found, simulated, console, confirmations())
     lines = [f"report     {report}", f"dashboard  {dashboard_hint(url)}"]
     if study.config.budget.trials:
         lines.append(f"tracking   {ui_hint(uri)}")
@@ -75,11 +82,11 @@ def _tune(study: Study, overrides: Sequence[str], console: Console, accept: bool
     return status
 
 
-def best_preset(path: Path, overrides: Sequence[str], number: int | None) -> str:
+def best_preset(path: Path, overrides: Sequence[str], number: int | None, by: str | None = None) -> str:
     """The winner of a study, or another of its trials, as the text of a method preset; nothing is written.
 
     Raises:
-        ConfigError: there is no such study, no trial has finished, or there is none of that number.
+        ConfigError: there is no such study, or no winner in it, see `winner`.
     """
     study = read_study(path, overrides)
     url = storage_url(study.config.storage, study.folder)
@@ -96,7 +103,8 @@ def best_preset(path: Path, overrides: Sequence[str], number: int | None) -> str
                 f"{path}: name: {mask_uri(url)} has no study {name!r}; {did_you_mean(name, study_names(study, storage))}"
             )
         simulated = stored_simulation(study, storage) if study.config.simulation else None
-        return preset_text(study, winner(study, found, simulated, number))
+        confirmations = find_confirmations(study, storage, fresh_seeds(study))
+        return preset_text(study, winner(study, found, simulated, number, by=by, confirmations=confirmations))
 
 
 def _refuse_other_folders(study: Study, uri: str, url: str) -> None:

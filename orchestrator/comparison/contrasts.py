@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, nan
 
 import numpy as np
 
 from orchestrator.comparison.bootstrap import Interval, mean_interval
-from orchestrator.comparison.differences import (
-    cliffs_delta,
-    cohens_dz,
-    holm,
-    pairs_needed,
-    permutation_p,
-    smallest_p,
-)
-from orchestrator.comparison.summary import Estimate, final, last
+from orchestrator.comparison.differences import cliffs_delta, hedges_gz
+from orchestrator.comparison.family import Family, agreed
+from orchestrator.comparison.summary import Estimate
+from orchestrator.comparison.values import final_values, start_value
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.storage.run_data import Arm, Run
 
 DEFAULT_METRIC = "eval/pass_at_1"
-LEVEL = 0.05  # of the family of all arms against the baseline
+HIGHER, LOWER, BASELINE = "higher", "lower", "baseline"
 CONTROL_METHOD = "grpo"
 
 
@@ -31,9 +26,11 @@ class Contrast:
     """One arm against the baseline; differences are arm minus baseline, seed by seed."""
 
     arm: str
+    start: Estimate
+    """Where its runs began."""
     estimate: Estimate
     interval: Interval
-    """95 % bootstrap interval of the arm's mean."""
+    """95 % interval of the arm's mean."""
     num_pairs: int
     """Seeds that both have; 0 for the baseline itself."""
     difference: float
@@ -42,18 +39,18 @@ class Contrast:
     p_adjusted: float
     """By Holm over all arms that could be tested."""
     effect: float
-    """Cohen's d_z, of the paired differences."""
+    """Cohen's d_z of the paired differences, corrected for few pairs."""
+    detectable: float
+    """The smallest true difference that so many pairs find with 80 % power; inf where they can find none."""
     delta: float
     """Cliff's delta, of the two samples."""
     verdict: str
     """What may be said; where there are too few seeds to say anything, that."""
 
-
-def final_value(run: Run, metric: str) -> float:
-    """An exam's metric after the last iteration; a training metric as the mean over its last tenth."""
-    if metric.startswith("eval/"):
-        return last(run.evaluation.get(metric))
-    return final(run.train.get(metric))
+    @property
+    def told(self) -> bool:
+        """Whether chance does not explain the difference."""
+        return self.verdict in (HIGHER, LOWER)
 
 
 def baseline_of(arms: Sequence[Arm], wanted: str | None = None) -> str:
@@ -90,36 +87,49 @@ def require_metric(arms: Sequence[Arm], metric: str) -> None:
 
 
 def contrasts(arms: Sequence[Arm], metric: str, baseline: str) -> list[Contrast]:
-    """The baseline and every other arm against it, in the order of the arms, from finished runs."""
-    values = {arm.name: {run.info.seed: final_value(run, metric) for run in arm.done} for arm in arms}
+    """The baseline and every other arm against it, in the order of the arms, from runs that are over.
+
+    What runs count that a guardrail stopped is uncertain (see `values`), so there is a verdict only where it is
+    the same with 0 in the exams that they never reached.
+    """
+    rows = _contrasts(arms, metric, baseline, worst=False)
+    if not any(run.stopped for arm in arms for run in arm.over):
+        return rows
+    worst = _contrasts(arms, metric, baseline, worst=True)
+    return [
+        replace(row, verdict=agreed(row.verdict, other.verdict))
+        for row, other in zip(rows, worst, strict=True)
+    ]
+
+
+def _contrasts(arms: Sequence[Arm], metric: str, baseline: str, *, worst: bool) -> list[Contrast]:
+    ends = iter(final_values([run for arm in arms for run in arm.over], metric, worst=worst))
+    values = {arm.name: {run.info.seed: next(ends) for run in arm.over} for arm in arms}
     paired = {arm.name: pairs(values[arm.name], values[baseline]) for arm in arms if arm.name != baseline}
-    p_values = {
-        name: permutation_p(one - other) if one.size > 1 else nan for name, (one, other) in paired.items()
-    }
-    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
-    num_tests = sum(isfinite(p) for p in p_values.values())
+    family = Family.of({name: one - other for name, (one, other) in paired.items()})
     rows = []
     for arm in arms:
         estimate = Estimate(tuple(values[arm.name].values()))
         one, other = paired.get(arm.name, (np.array([]), np.array([])))
         difference = one - other
-        p, p_adjusted = p_values.get(arm.name, nan), adjusted.get(arm.name, nan)
         if arm.name == baseline:
-            verdict = "baseline"
+            verdict = BASELINE
         elif difference.size == 0:
             verdict = _unpaired(values[arm.name], values[baseline])
         else:
-            verdict = _verdict(difference, p_adjusted, num_tests)
+            verdict = family.verdict(arm.name, HIGHER, LOWER)
         row = Contrast(
             arm=arm.name,
+            start=Estimate(tuple(start_value(run, metric) for run in arm.over)),
             estimate=estimate,
             interval=mean_interval(estimate.values),
             num_pairs=int(difference.size),
             difference=float(difference.mean()) if difference.size else nan,
             difference_interval=mean_interval(difference),
-            p=p,
-            p_adjusted=p_adjusted,
-            effect=cohens_dz(difference),
+            p=family.p.get(arm.name, nan),
+            p_adjusted=family.adjusted.get(arm.name, nan),
+            effect=hedges_gz(difference),
+            detectable=family.detectable(arm.name) if difference.size else nan,
             delta=cliffs_delta(one, other),
             verdict=verdict,
         )
@@ -144,18 +154,6 @@ def _unpaired(own: dict[int, float], baseline: dict[int, float]) -> str:
     if not any(map(isfinite, baseline.values())):
         return "no finished run of the baseline has the metric"
     return "no seed in common"
-
-
-def _verdict(difference: np.ndarray, p_adjusted: float, num_tests: int) -> str:
-    if difference.size == 1:
-        return "one seed in common: chance cannot be told from effect"
-    if p_adjusted <= LEVEL:
-        return "higher" if difference.mean() > 0 else "lower"
-    least = num_tests * smallest_p(difference.size)
-    if least > LEVEL:
-        needed = pairs_needed(LEVEL, num_tests)
-        return f"too few seeds: {difference.size} give no p below {min(1.0, least):.3g}, {needed} could"
-    return "not told apart"
 
 
 def _metrics(run: Run) -> set[str]:

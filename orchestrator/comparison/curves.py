@@ -1,4 +1,4 @@
-"""A metric of several seeds over steps, with the bootstrap interval of its mean."""
+"""A metric of several seeds over steps, with the interval of its mean."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUM_RESAMPLES = 1000
 class Curve:
     """A metric over steps: mean over seeds and its 95 % interval.
 
-    With four seeds or fewer that is from the smallest to the largest (see `bootstrap`); where only one
+    It is Student's t below eight seeds and the bootstrap from there on (see `bootstrap`); where only one seed
     has the step, low and high are the value itself.
     """
 
@@ -61,14 +61,19 @@ def curve(
 def table_of(
     runs: Sequence[Run], metric: str | Callable[[Run], Array], kind: Kind = "train"
 ) -> tuple[NDArray[np.int64], Array]:
-    """Steps [T] that any run measured, and values [runs that measured any, T], nan where one did not."""
-    columns = []
+    """Steps [T] that any run measured, and values [runs that measured any, T], nan where one did not.
+
+    In exams a run that a guardrail stopped keeps its last value, as in the tables: else the mean of the others
+    would rise where it ends.  Of training there is nothing to keep.
+    """
+    columns, stays = [], []
     for run in runs:
         series = run.train if kind == "train" else run.evaluation
         values = series.get(metric) if isinstance(metric, str) else metric(run)
         known = np.isfinite(values)
         if known.any():
             columns.append((series.steps[known], values[known]))
+            stays.append(kind == "eval" and run.stopped)
     if not columns:
         return np.array([], dtype=np.int64), np.empty((0, 0))
     first = columns[0][0]
@@ -76,8 +81,10 @@ def table_of(
         return first, np.stack([values for _, values in columns])
     steps = np.unique(np.concatenate([own for own, _ in columns]))
     table = np.full((len(columns), steps.size), np.nan)
-    for row, (own, values) in zip(table, columns, strict=True):
+    for row, (own, values), stay in zip(table, columns, stays, strict=True):
         row[np.searchsorted(steps, own)] = values
+        if stay:
+            row[steps > own[-1]] = values[-1]
     return steps, table
 
 

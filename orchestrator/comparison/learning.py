@@ -9,10 +9,17 @@ from math import floor, inf, isfinite, nan
 
 import numpy as np
 
-from orchestrator.comparison.bootstrap import Interval, mean_interval, stratified_interval
-from orchestrator.comparison.contrasts import final_value
+from orchestrator.comparison.bootstrap import (
+    BOOTSTRAP,
+    FEWEST_RESAMPLED,
+    Interval,
+    mean_bands,
+    mean_interval,
+    stratified_interval,
+)
 from orchestrator.comparison.profiles import interquartile_mean, performance_profile
-from orchestrator.comparison.summary import Estimate, last
+from orchestrator.comparison.summary import Estimate
+from orchestrator.comparison.values import final_values
 from orchestrator.storage.run_data import Arm, Array, Run
 
 SMOOTHING = 5  # iterations: a training batch is small, so one of them reaches by luck
@@ -56,21 +63,30 @@ class Profile:
     middle: float
     """Interquartile mean over runs and parts."""
     middle_interval: Interval
+    """By the bootstrap; nan for fewer than eight runs, of which it would be too narrow."""
     num_parts: int
 
 
 def iterations_to(run: Run, metric: str, target: float) -> float:
-    """The first iteration with the metric at the target; inf if there is none, nan without the metric."""
+    """The first iteration with the metric at the target; inf if there is none, nan without the metric.
+
+    A run that a guardrail stopped before it was ever measured did not get there.
+    """
     steps, values = _course(run, metric)
     reached = values >= target
     if not values.size:
-        return nan
+        return inf if run.stopped else nan
     return float(steps[np.argmax(reached)]) if reached.any() else inf
 
 
 def area_under_curve(run: Run, metric: str) -> float:
-    """Mean of the metric over the iterations, by trapezia; nan for fewer than two of its values."""
+    """Mean of the metric over the iterations, by trapezia; nan for fewer than two of its values.
+
+    A run that a guardrail stopped keeps its last value for the iterations that it did not have.
+    """
     steps, values = _course(run, metric)
+    if run.stopped and steps.size and steps[-1] < run.status.num_iterations:
+        steps, values = np.append(steps, run.status.num_iterations), np.append(values, values[-1])
     if steps.size < 2:
         return nan
     return float(np.trapezoid(values, steps) / (steps[-1] - steps[0]))
@@ -78,17 +94,17 @@ def area_under_curve(run: Run, metric: str) -> float:
 
 def default_target(arms: Sequence[Arm], baseline: str, metric: str) -> float:
     """Where the baseline ends, rounded down to a twentieth; nan where it was not examined."""
-    ends = [final_value(run, metric) for arm in arms if arm.name == baseline for run in arm.done]
-    mean = Estimate(tuple(ends)).mean
+    runs = [run for arm in arms if arm.name == baseline for run in arm.over]
+    mean = Estimate(final_values(runs, metric)).mean
     return TARGET_STEP * floor(mean / TARGET_STEP + 1e-9) if isfinite(mean) else nan
 
 
 def efficiency(arm: Arm, metric: str, target: float) -> Efficiency:
-    """How soon an arm's finished runs reach the target."""
+    """How soon an arm's runs that are over reached the target."""
     return Efficiency(
         arm=arm.name,
-        iterations=tuple(iterations_to(run, metric, target) for run in arm.done),
-        area=Estimate(tuple(area_under_curve(run, metric) for run in arm.done)),
+        iterations=tuple(iterations_to(run, metric, target) for run in arm.over),
+        area=Estimate(tuple(area_under_curve(run, metric) for run in arm.over)),
     )
 
 
@@ -98,14 +114,14 @@ def pass_at_k(arm: Arm) -> dict[int, tuple[Estimate, Interval]]:
     k = 1 is the mean over samples at the rollout temperature, not the greedy `eval/pass_at_1`.
     """
     names = {1: "eval/pass_rate"}
-    for run in arm.done:
+    for run in arm.over:
         for name in run.evaluation.values:
             match = re.fullmatch(r"eval/pass_at_(\d+)", name)
             if match and int(match[1]) > 1:
                 names[int(match[1])] = name
     curve = {}
     for k, name in sorted(names.items()):
-        estimate = Estimate(tuple(last(run.evaluation.get(name)) for run in arm.done))
+        estimate = Estimate(final_values(arm.over, name))
         if estimate.num:
             curve[k] = (estimate, mean_interval(estimate.values))
     return curve
@@ -120,9 +136,9 @@ def strata(arms: Sequence[Arm], metric: str) -> list[str]:
     for family in STRATA:
         pattern = re.compile(rf"eval/{family}/[^/]+/{re.escape(stem)}")
         of_arms = [
-            {name for run in arm.done for name in run.evaluation.values if pattern.fullmatch(name)}
+            {name for run in arm.over for name in run.evaluation.values if pattern.fullmatch(name)}
             for arm in arms
-            if arm.done
+            if arm.over
         ]
         common = set.intersection(*of_arms) if of_arms else set()
         if len(common) > 1:
@@ -132,27 +148,21 @@ def strata(arms: Sequence[Arm], metric: str) -> list[str]:
 
 def profile(arm: Arm, names: Sequence[str]) -> Profile | None:
     """The profile of an arm over parts of the exam; None where none of its runs has all of them."""
-    rows = [[last(run.evaluation.get(name)) for name in names] for run in arm.done]
-    scores = np.array([row for row in rows if np.isfinite(row).all()], dtype=float)
+    rows = np.column_stack([np.empty((len(arm.over), 0)), *(final_values(arm.over, name) for name in names)])
+    scores = rows[np.isfinite(rows).all(axis=1)]
     if not scores.size:
         return None
-    low = high = np.full(THRESHOLDS.shape, nan)
+    shares = performance_profile(scores[:, None, :], THRESHOLDS)  # of each run: [n, T]
+    low, high = mean_bands(shares)
     middle = Interval()
-    if scores.shape[0] > 1:
-        both = stratified_interval(
-            scores,
-            lambda drawn: np.column_stack(
-                [performance_profile(drawn, THRESHOLDS), interquartile_mean(drawn)]
-            ),
-            joint=True,
-        )
-        low, high = both[0][:-1], both[1][:-1]
-        middle = Interval(float(both[0][-1]), float(both[1][-1]))
+    if scores.shape[0] >= FEWEST_RESAMPLED:
+        ends = stratified_interval(scores, interquartile_mean, joint=True)
+        middle = Interval(float(ends[0]), float(ends[1]), BOOTSTRAP)
     return Profile(
         arm=arm.name,
         share=performance_profile(scores, THRESHOLDS),
-        low=low,
-        high=high,
+        low=np.clip(low, 0.0, 1.0),
+        high=np.clip(high, 0.0, 1.0),
         middle=float(interquartile_mean(scores)),
         middle_interval=middle,
         num_parts=len(names),

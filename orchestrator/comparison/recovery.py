@@ -31,15 +31,15 @@ class Recovery:
 
 
 def recoveries(arm: Arm) -> tuple[Recovery, ...]:
-    """Every loop with a setpoint around every phase that begins after the start, from finished runs."""
-    if not arm.done:
+    """Every loop with a setpoint around every phase that begins after the start, from runs that are over."""
+    if not arm.over:
         return ()
-    config = arm.done[0].info.config
+    config = arm.over[0].info.config
     changes = sorted(int(phase["start"]) for phase in config.get("phases") or () if phase["start"] > 0)
     ends = [*changes, None][1:]
     found = []
-    for loop in loop_names(arm.done[0]):
-        signals = [_signals(run, loop) for run in arm.done]
+    for loop in loop_names(arm.over[0]):
+        signals = [_signals(run, loop) for run in arm.over]
         if any(np.isfinite(r).any() for _, r in signals):
             found += [
                 _recovery(arm.name, loop, at, [(y[:end], r[:end]) for y, r in signals])

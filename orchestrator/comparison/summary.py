@@ -1,8 +1,8 @@
 """From the records of runs to the figures of their arms.
 
-An arm's figures come from its finished runs only, one value a run, with the sample standard deviation
-over seeds as their spread; the spread of one seed is unknown (nan), not 0.  Every run that is not
-finished is listed as such.
+An arm's figures come from its runs that are over, one value a run, with the sample standard deviation over
+seeds as their spread; the spread of one seed is unknown (nan), not 0.  A run that a guardrail stopped counts
+with what it has (see `values`).  Every other run that is not finished is listed as such.
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ from controllers.plants.plant import Plant
 from controllers.quality.entropy_law import predict_rest
 from controllers.quality.harris import harris_index
 from controllers.quality.quality import hold_error, mean, rmse_nats, settling_iteration, tail
+from orchestrator.comparison.values import (
+    FINAL_FRACTION,
+    START_ITERATIONS,
+    final,
+    final_values,
+    start_value,
+)
 from orchestrator.storage.run_data import (
     Arm,
     Array,
@@ -29,8 +36,6 @@ from orchestrator.storage.run_data import (
     setpoint,
 )
 
-START_ITERATIONS = 3  # the first ones, whose mean is where a signal started
-FINAL_FRACTION = 0.1  # of the iterations, whose mean is where a signal ended
 SETTLING_TOLERANCE = 0.1  # of the setpoint
 
 
@@ -66,8 +71,9 @@ class Summary:
     arm: str
     method: str
     num_done: int
+    num_stopped: int  # by a guardrail
     num_runs: int
-    seeds: tuple[int, ...]  # of the finished runs, in the order of every estimate's values
+    seeds: tuple[int, ...]  # of the runs that are over, in the order of every estimate's values
     pass_at_1: Estimate  # greedy, held out, final
     pass_at_k: Estimate  # sampled, held out, final
     k: int  # of pass_at_k; 0 where there is none
@@ -88,27 +94,33 @@ class Summary:
     seconds: Estimate
 
     @property
+    def num_over(self) -> int:
+        """Runs that the figures are of."""
+        return self.num_done + self.num_stopped
+
+    @property
     def has_setpoint(self) -> bool:
         return self.setpoint.num > 0
 
 
 def summarise(arm: Arm) -> Summary:
-    """The figures of one arm, from its finished runs."""
-    k = max((largest_k(run) for run in arm.done), default=0)
+    """The figures of one arm, from its runs that are over."""
+    k = max((largest_k(run) for run in arm.over), default=0)
 
     def over_seeds(figure: Callable[[Run], float]) -> Estimate:
-        return Estimate(tuple(figure(run) for run in arm.done))
+        return Estimate(tuple(figure(run) for run in arm.over))
 
     return Summary(
         arm=arm.name,
         method=arm.method,
         num_done=len(arm.done),
+        num_stopped=sum(run.stopped for run in arm.over),
         num_runs=len(arm.runs),
-        seeds=tuple(run.info.seed for run in arm.done),
-        pass_at_1=over_seeds(lambda run: last(run.evaluation.get("eval/pass_at_1"))),
-        pass_at_k=over_seeds(lambda run: last(run.evaluation.get(f"eval/pass_at_{k}")) if k else nan),
+        seeds=tuple(run.info.seed for run in arm.over),
+        pass_at_1=Estimate(final_values(arm.over, "eval/pass_at_1")),
+        pass_at_k=Estimate(final_values(arm.over, f"eval/pass_at_{k}")),
         k=k,
-        pass_at_1_start=over_seeds(lambda run: first(run.evaluation.get("eval/pass_at_1"))),
+        pass_at_1_start=over_seeds(lambda run: start_value(run, "eval/pass_at_1")),
         entropy_start=over_seeds(lambda run: mean(run.train.get("entropy")[:START_ITERATIONS])),
         entropy_final=over_seeds(lambda run: final(run.train.get("entropy"))),
         setpoint=over_seeds(lambda run: final(setpoint(run))),
@@ -222,20 +234,3 @@ def largest_k(run: Run) -> int:
     """The largest k > 1 of the sampled held-out pass@k; 0 where there is none."""
     matches = [re.fullmatch(r"eval/pass_at_(\d+)", name) for name in run.evaluation.values]
     return max((k for match in matches if match and (k := int(match[1])) > 1), default=0)
-
-
-def final(values: Array) -> float:
-    """Mean over the last tenth."""
-    return mean(tail(values, FINAL_FRACTION))
-
-
-def first(values: Array) -> float:
-    """The first finite value; nan without any."""
-    finite = values[np.isfinite(values)]
-    return float(finite[0]) if finite.size else nan
-
-
-def last(values: Array) -> float:
-    """The last finite value; nan without any."""
-    finite = values[np.isfinite(values)]
-    return float(finite[-1]) if finite.size else nan

@@ -38,8 +38,8 @@ class Tracking:
 
 
 def tracking(arm: Arm, summary: Summary) -> Tracking:
-    """From the arm's finished runs, and what its summary says already."""
-    signals = [(sensed(run), setpoint(run)) for run in arm.done]
+    """From the arm's runs that are over, and what its summary says already."""
+    signals = [(sensed(run), setpoint(run)) for run in arm.over]
     return Tracking(
         arm=arm.name,
         rmse=summary.rmse,
@@ -48,7 +48,7 @@ def tracking(arm: Arm, summary: Summary) -> Tracking:
         overshoot=Estimate(tuple(overshoot_nats(y, r) for y, r in signals)),
         offset=Estimate(tuple(_offset(y, r) for y, r in signals)),
         settling=Estimate(tuple(settling_iteration(y, r, SETTLING_TOLERANCE, WINDOW) for y, r in signals)),
-        effort=Estimate(tuple(effort(run.train.get(f"loop/{run.main_loop}/u")) for run in arm.done)),
+        effort=Estimate(tuple(effort(run.train.get(f"loop/{run.main_loop}/u")) for run in arm.over)),
         saturation=summary.saturation,
         harris=summary.harris,
         dead_time=summary.dead_time,

@@ -23,6 +23,7 @@ from orchestrator.comparison.learning import (
     profile,
     strata,
 )
+from orchestrator.comparison.progress import Progress, progress
 from orchestrator.comparison.recovery import Recovery, recoveries
 from orchestrator.comparison.summary import Estimate, Summary, entropy_and_reward, summarise
 from orchestrator.comparison.tracking import Tracking, tracking
@@ -40,6 +41,9 @@ class Comparison:
     """Of the metric, for learning efficiency; nan where there is none."""
     summaries: tuple[Summary, ...]
     contrasts: tuple[Contrast, ...]
+    """Against the baseline."""
+    progress: tuple[Progress, ...]
+    """Against its own start."""
     efficiencies: tuple[Efficiency, ...]
     pass_at_k: tuple[dict[int, tuple[Estimate, Interval]], ...]
     profiles: tuple[Profile | None, ...]
@@ -83,6 +87,7 @@ def compare(
         target=target,
         summaries=summaries,
         contrasts=tuple(contrasts(arms, metric, baseline)) if arms else (),
+        progress=tuple(progress(arms, metric)),
         efficiencies=tuple(efficiency(arm, metric, target) for arm in arms) if isfinite(target) else (),
         pass_at_k=tuple(pass_at_k(arm) for arm in arms),
         profiles=tuple(profile(arm, parts) if parts else None for arm in arms),

@@ -7,6 +7,7 @@ sees all of them at once and before anything is trained.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 from controllers.base import Reference
@@ -15,7 +16,7 @@ from controllers.parts.references import Free
 from orchestrator.configuration.engine_checks import check_engine
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.prompt_checks import check_prompts
-from orchestrator.configuration.resolve import Arm, Campaign
+from orchestrator.configuration.resolve import Arm, Campaign, as_in_the_file
 from orchestrator.configuration.signals import ALL_SIGNALS, is_signal, signals_read
 from orchestrator.errors import ConfigError, did_you_mean, lines_of, named, one_line
 from policies.actuators import ACTUATORS
@@ -34,13 +35,17 @@ def check_campaign(campaign: Campaign, *, with_problems: bool = True) -> None:
     Raises:
         ConfigError: with one line for each problem found.
     """
-    problems = [
-        f"{named(campaign.path)}: arms.{arm.name}.{problem}"
-        for arm in campaign.arms
-        for problem in arm_problems(arm, with_problems=with_problems)
+    found = [
+        (arm, fault) for arm in campaign.arms for fault in arm_problems(arm, with_problems=with_problems)
     ]
-    if problems:
-        raise ConfigError(lines_of(problems))
+    in_how_many = Counter(fault for _, fault in found)
+    faults = []
+    for arm, fault in found:
+        line = f"{named(campaign.path)}: arms.{arm.name}.{fault}"
+        is_of_all = in_how_many[fault] == len(campaign.arms)
+        faults.append(as_in_the_file(line, campaign.path, arm.name, arm.own) if is_of_all else line)
+    if faults:
+        raise ConfigError(lines_of(dict.fromkeys(faults)))
 
 
 def arm_problems(arm: Arm, *, with_problems: bool = True) -> Iterator[str]:
@@ -258,7 +263,6 @@ def _loop(loop: LoopConfig, config: RunConfig) -> Iterator[str]:
     facts = UpdateFacts(
         steps_per_batch=config.learner.steps_per_batch,
         objective=config.learner.objective.kind,
-        group_size=config.learner.group_size,
     )
     reason = loop.actuator.why_inert(facts)
     if reason is not None:

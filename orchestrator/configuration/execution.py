@@ -18,7 +18,7 @@ class ExecutionConfig(Strict):
     """Where and how runs are executed; changes no result."""
 
     executor: AnyExecutor = Local()
-    """Whose machines; on a cluster ``tracking.folder`` has to be one that all of them share."""
+    """Machines that execute the runs; on a cluster ``tracking.folder`` has to be one that all of them share."""
     workers: PositiveInt = 1
     """Runs at the same time, each a process of its own; on a cluster, tasks or jobs handed over at once."""
     threads: PositiveInt | None = None

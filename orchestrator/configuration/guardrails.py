@@ -8,6 +8,7 @@ from pydantic import Field
 
 from controllers.guardrails.base import Action, Detector
 from controllers.guardrails.collapse import Collapse
+from controllers.guardrails.decline import Decline
 from controllers.guardrails.explosion import Explosion
 from controllers.guardrails.mismatch import Mismatch
 from controllers.guardrails.repetition import Repetition
@@ -30,12 +31,21 @@ class GuardrailsConfig(Strict):
     enabled: bool = True
     """false switches all of them off."""
     collapse: Annotated[Collapse, section(Collapse)] | None = Collapse()
+    """Entropy far below its setpoint, or nearly spent; null does not look for it."""
     explosion: Annotated[Explosion, section(Explosion)] | None = Explosion()
+    """Entropy far above its setpoint; null does not look for it."""
     truncation: Annotated[Truncation, section(Truncation)] | None = Truncation()
+    """Too many responses cut at the token limit; null does not look for it."""
     repetition: Annotated[Repetition, section(Repetition)] | None = Repetition()
+    """Responses that repeat themselves; null does not look for it."""
     starvation: Annotated[Starvation, section(Starvation)] | None = Starvation()
+    """Too many groups whose rewards are all equal and so teach nothing; null does not look for it."""
     mismatch: Annotated[Mismatch, section(Mismatch)] | None = Mismatch()
+    """An engine whose log-probabilities differ from the learner's; null does not look for it."""
     stagnation: Annotated[Stagnation, section(Stagnation)] | None = Stagnation()
+    """A reward that has stopped rising; null does not look for it."""
+    decline: Annotated[Decline, section(Decline)] | None = Decline()
+    """A reward below where it began; null does not look for it."""
     max_rollbacks: Annotated[int, Field(ge=1)] = 2
     """Rollbacks of a run; where one more would be due, it is stopped."""
     limit_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5

@@ -7,9 +7,9 @@ becomes a `RunConfig` here.  What a part can be set to is declared once, in the 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from controllers.base import Dither, Feedforward, Filter, Law, Reference
 from controllers.laws import LAWS
@@ -23,130 +23,22 @@ from controllers.parts.references import REFERENCES, Free
 from controllers.plants.plant import Plant
 from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.guardrails import GuardrailsConfig
+from orchestrator.configuration.learner import EvaluationConfig, LearnerConfig, RolloutConfig
 from orchestrator.configuration.names import ArmName, FolderName, Name
 from orchestrator.configuration.parts import Strict, one_of, section
 from orchestrator.configuration.phases import AnyTask, PhaseConfig, phase_at
 from orchestrator.configuration.policy import PolicyConfig
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, command_name
-from policies.advantages import ADVANTAGES, Advantage, Grpo
-from policies.importance import IMPORTANCES, Importance, NoImportance
-from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
-from policies.rollouts.episodes import EpisodeLimits
-from policies.rollouts.settings import ENGINES, EngineSettings, Transformers
 from policies.statistics.sensors import DOMAIN
 from tasks import Task
 
-Decay = Annotated[float, Field(ge=0, lt=1)]
 AnyLaw = Annotated[Law, one_of(LAWS, nested={PID: one_of({PID.kind: PID})})]
 AnyFilter = Annotated[Filter, one_of(FILTERS)]
 AnyReference = Annotated[Reference, one_of(REFERENCES, nested={Reference: one_of(REFERENCES)})]
 AnyFeedforward = Annotated[Feedforward, one_of(FEEDFORWARDS)]
 AnyDither = Annotated[Dither, one_of(DITHERS)]
 AnyActuator = Annotated[Actuator, one_of(ACTUATORS)]
-AnyObjective = Annotated[Objective, one_of(OBJECTIVES)]
-AnyAdvantage = Annotated[Advantage, one_of(ADVANTAGES)]
-AnyEngine = Annotated[EngineSettings, one_of(ENGINES, by_name=True)]
-AnyImportance = Annotated[Importance, one_of(IMPORTANCES, by_name=True)]
-
-
-class RolloutConfig(Strict):
-    """How responses are sampled."""
-
-    engine: AnyEngine = Transformers()
-    """What samples them; a name alone, such as ``transformers``, takes its defaults."""
-    temperature: PositiveFloat = 1.0
-    max_tokens: PositiveInt = 16
-    """Longest response [tokens]; a longer one is cut and counted as truncated."""
-    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Texts that end a response besides the model's own end tokens, such as a newline after the answer to a
-    few-shot prompt.  Each must be one token of the tokenizer; graders do not see it."""
-    max_batch_size: PositiveInt = 256
-    """Responses generated at once."""
-    episode: Annotated[EpisodeLimits, section(EpisodeLimits)] = EpisodeLimits()
-    """Limits of an episode, of a task that answers back; ``max_tokens`` above is then of one turn."""
-
-
-class LearnerConfig(Strict):
-    """One training iteration and how many of them."""
-
-    iterations: PositiveInt
-    prompts_per_iteration: PositiveInt = 32
-    group_size: Annotated[int, Field(ge=2)] = 8
-    """Responses sampled for each prompt; advantages are relative to this group."""
-    epochs: PositiveInt = 1
-    """Passes over each batch of rollouts."""
-    minibatches: PositiveInt = 1
-    """Optimiser steps in each pass; 1 epoch of 1 minibatch is strictly on-policy."""
-    micro_batch_size: PositiveInt | None = None
-    """Responses in memory at once; null takes the whole minibatch.  Changes no result."""
-    objective: AnyObjective = ClippedSurrogate()
-    advantage: AnyAdvantage = Grpo()
-    importance: AnyImportance = NoImportance()
-    """Correction for an engine whose probabilities are not quite the learner's."""
-    aggregation: Literal["token_mean", "sequence_mean", "fixed_length"] = "token_mean"
-    learning_rate: PositiveFloat = 1e-6
-    warmup_iterations: Annotated[int, Field(ge=0)] = 0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    betas: tuple[Decay, Decay] = (0.9, 0.999)
-    max_grad_norm: PositiveFloat = 1.0
-    max_skipped_steps: PositiveInt = 5
-    """Consecutive steps with a loss or gradient that is not finite before the run stops."""
-    checkpoint_every: PositiveInt = 10
-    """Iterations between checkpoints; the most that a killed process repeats."""
-    accelerator: Literal["cpu", "gpu", "auto"] = "auto"
-    devices: PositiveInt = 1
-    """Processes of the run on each machine, one to a GPU; on a CPU they share its threads.  Changes no result."""
-    num_nodes: PositiveInt = 1
-    """Machines, each started by torchrun or SLURM, see ``configs/launch``.  Changes no result."""
-    strategy: Literal["auto", "ddp", "fsdp2"] = "auto"
-    """How several processes share the policy: ``ddp`` has a whole one in each; ``fsdp2`` has a share of every
-    parameter, gradient and optimiser state; ``auto`` is ``ddp``."""
-    precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
-    recompute_activations: bool = False
-    """Keep only what enters each decoder block and compute the rest again for the gradient: much less memory,
-    about a third more computing.  Changes no result."""
-
-    @property
-    def steps_per_batch(self) -> int:
-        """Optimiser steps on one batch of rollouts."""
-        return self.epochs * self.minibatches
-
-    @model_validator(mode="after")
-    def _minibatches_hold_something(self) -> LearnerConfig:
-        if self.minibatches > self.prompts_per_iteration:
-            raise ValueError(
-                f"minibatches must be at most the {self.prompts_per_iteration} prompts of an iteration "
-                f"(groups are not cut), got {self.minibatches}; lower it, or raise prompts_per_iteration"
-            )
-        return self
-
-
-class EvaluationConfig(Strict):
-    """The held-out exam: greedy pass@1, and pass@k from samples at the rollout temperature."""
-
-    every: PositiveInt = 50
-    """Iterations between evaluations; there is always one at the start and one at the end."""
-    num_problems: PositiveInt = 128
-    num_samples: PositiveInt = 8
-    pass_at: tuple[PositiveInt, ...] = (8,)
-    """Values of k; each at most num_samples."""
-
-    @field_validator("pass_at")
-    @classmethod
-    def _differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(value)) < len(value) or 1 in value:
-            raise ValueError(f"pass_at must hold different numbers above 1 (pass@1 is greedy), got {value}")
-        return value
-
-    @model_validator(mode="after")
-    def _enough_samples(self) -> EvaluationConfig:
-        if self.pass_at and max(self.pass_at) > self.num_samples:
-            raise ValueError(
-                f"num_samples must be at least the largest k of pass_at ({max(self.pass_at)}), "
-                f"got {self.num_samples}; raise it"
-            )
-        return self
 
 
 class LoopConfig(Strict):
@@ -158,11 +50,15 @@ class LoopConfig(Strict):
     While a batch has none of them the loop holds its command.  Loops of different domains may drive
     actuators of the same kind."""
     sensor: str = "entropy"
+    """Signal that is controlled; `entrostat list sensors` names them all."""
     filter: AnyFilter = Hold()
+    """Smoothing of the sensor's reading before the law sees it."""
     reference: AnyReference = Free()
-    """Where the sensor's reading should be; only an open loop does without."""
+    """Target of the sensor's reading; only an open loop does without."""
     law: AnyLaw
+    """Control law: turns the error between reference and reading into a command."""
     actuator: AnyActuator
+    """What in the update the command moves."""
     feedforward: AnyFeedforward | None = None
     """A share of the command that answers what another reading predicts, before entropy shows it."""
     dither: AnyDither | None = None
@@ -176,6 +72,7 @@ class LoopConfig(Strict):
     slew: PositiveFloat | None = None
     """Largest change of the command in one iteration; null is unlimited."""
     dead_band_nats: Annotated[float, Field(ge=0)] = 0.0
+    """Errors smaller than this count as zero [nats/token]."""
     period: PositiveInt = 1
     """Iterations between two commands."""
     plant: Annotated[Plant, section(Plant)] | None = None
@@ -246,44 +143,42 @@ class ArmConfig(Strict):
     """One column of the comparison: a method, or a loop spelled out, with its own overrides."""
 
     name: ArmName
+    """Name of the arm in tables and folders."""
     method: str | None = None
     """A preset of ``configs/methods``, or a path to one."""
     loops: dict[Name, Any] | None = None
+    """Feedback loops by name, merged over those of the method."""
     learner: dict[str, Any] | None = None
+    """Keys merged over the campaign's and the method's ``learner``."""
     rollout: dict[str, Any] | None = None
+    """Keys merged over the campaign's and the method's ``rollout``."""
     policy: dict[str, Any] | None = None
+    """Keys merged over the campaign's and the method's ``policy``."""
     guardrails: dict[str, Any] | None = None
+    """Keys merged over the campaign's and the method's ``guardrails``."""
     task: dict[str, Any] | None = None
+    """Keys merged over the campaign's ``task``."""
     phases: tuple[dict[str, Any], ...] | None = None
     """Instead of the campaign's; an empty list is none."""
-
-
-class MethodConfig(Strict):
-    """A preset: a published method as data."""
-
-    method: Name
-    summary: str
-    source: str
-    """Paper and reference code."""
-    notes: str = ""
-    """Which constants are unverified, and where paper and code differ."""
-    loops: dict[Name, Any] = {}
-    learner: dict[str, Any] = {}
-    rollout: dict[str, Any] = {}
-    policy: dict[str, Any] = {}
-    guardrails: dict[str, Any] = {}
 
 
 class RunConfig(Strict):
     """Everything that decides the result of one arm, but for the seed."""
 
     policy: PolicyConfig = PolicyConfig()
+    """Language model that is trained."""
     task: AnyTask
+    """Source of the problems, and their grader."""
     learner: LearnerConfig
+    """Training iteration and how many of them."""
     rollout: RolloutConfig = RolloutConfig()
+    """How responses are sampled."""
     evaluation: EvaluationConfig = EvaluationConfig()
+    """Evaluation on held-out problems."""
     loops: dict[Name, LoopConfig] = {}
+    """Feedback loops by name; empty leaves entropy alone."""
     guardrails: GuardrailsConfig = GuardrailsConfig()
+    """What a run watches itself for, and what it does then."""
     phases: tuple[PhaseConfig, ...] = ()
     """What changes during training, in the order of time."""
 
@@ -303,15 +198,28 @@ class CampaignConfig(Strict):
     """A campaign as the user wrote it, but for the arms' sections, which `RunConfig` checks."""
 
     name: FolderName
+    """Name of the campaign; its runs are in the folder of that name."""
     description: str = ""
+    """One sentence or two for the report."""
     policy: dict[str, Any] = {}
+    """Language model that is trained."""
     task: dict[str, Any]
+    """Source of the problems, and their grader."""
     learner: dict[str, Any]
+    """Training iteration and how many of them."""
     rollout: dict[str, Any] = {}
+    """How responses are sampled."""
     evaluation: dict[str, Any] = {}
+    """Evaluation on held-out problems."""
     guardrails: dict[str, Any] = {}
+    """What every run watches itself for, and what it does then."""
     phases: tuple[dict[str, Any], ...] = ()
+    """What changes during training, in the order of time; the same for every arm."""
     tracking: TrackingConfig = TrackingConfig()
+    """Folder and database of the results."""
     execution: ExecutionConfig = ExecutionConfig()
+    """Machines that execute the runs; changes no result."""
     arms: Annotated[tuple[ArmConfig, ...], Field(min_length=1)]
+    """Methods that are compared; each is trained once for every seed."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    """Seeds of every arm, each at least 0; arms with the same seed get the same prompts."""

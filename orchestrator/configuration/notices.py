@@ -8,16 +8,63 @@ from controllers.laws.open_loop import OpenLoop
 from controllers.parts.references import Band
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Arm
+from policies.model.prompt_start import Bos, start_of_folder
+from policies.model.sources import BUILTIN, GGUF, local_source
 
 
 def notices(arms: Sequence[Arm]) -> list[str]:
     """One line for each thing to bear in mind, with the key that it is about."""
-    return [
+    one_sided = [
         f"arms.{arm.name}.loops.{name}.{notice}"
         for arm in arms
         for name, loop in arm.config.loops.items()
         for notice in _one_sided(loop)
     ]
+    return [*_starts(arms), *one_sided]
+
+
+def _starts(arms: Sequence[Arm]) -> Iterator[str]:
+    """What raw prompts begin with, once for all arms alike; nothing where that is their text."""
+    alike: dict[tuple[str, Bos], list[str]] = {}
+    for arm in arms:
+        policy = arm.config.policy
+        if policy.chat is None and policy.source != BUILTIN:
+            alike.setdefault((policy.source, policy.bos), []).append(arm.name)
+    for (source, bos), names in alike.items():
+        if notice := _start(source, bos):
+            yield f"policy.bos of {', '.join(names)}: {notice}"
+
+
+def _start(source: str, bos: Bos) -> str | None:
+    folder = _folder(source)
+    known = start_of_folder(folder) if folder else None
+    if known is None:
+        return {
+            "tokenizer": f"prompts begin with what the tokenizer of {source!r} puts first by itself, which the log of a run says",
+            "always": f"prompts begin with the BOS token of {source!r}, whether or not its tokenizer puts it first by itself",
+            "never": "prompts begin with no special token, whatever the tokenizer does by itself",
+        }[bos]
+    own, token = known
+    if bos == "never":
+        return (
+            f"prompts begin with no special token, and the tokenizer would put {own!r} first" if own else None
+        )
+    if own and (bos == "tokenizer" or token in own):
+        return f"prompts begin with {own!r}, which the tokenizer puts first by itself; 'never' leaves it out"
+    return (
+        None
+        if bos == "tokenizer"
+        else f"prompts begin with {token + own!r}, without which the tokenizer leaves them"
+    )
+
+
+def _folder(source: str) -> str | None:
+    """The folder of a model on this machine; a GGUF file is converted before its tokenizer can be read."""
+    try:
+        path = local_source(source)
+    except ValueError:  # nothing is there, which `check_campaign` says
+        return None
+    return str(path) if path is not None and path.suffix != GGUF else None
 
 
 def _one_sided(loop: LoopConfig) -> Iterator[str]:

@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import reduce
 from operator import or_
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +28,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function
 
+from orchestrator.configuration.descriptions import bounds, meanings
 from orchestrator.errors import one_line
 
 LARGEST_INTEGER = 2**63 - 1
@@ -86,6 +87,20 @@ class Strict(BaseModel):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return cast(CoreSchema, _numbers_are_numbers(handler(source)))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for key, text in cls.descriptions().items():
+            if key in properties:
+                properties[key]["description"] = text
+        return schema
+
+    @classmethod
+    def descriptions(cls) -> dict[str, str]:
+        """What each key means, for JSON Schemas and the reference."""
+        return meanings(cls)
 
 
 @dataclass(frozen=True)
@@ -157,8 +172,19 @@ def to_plain(value: Any) -> Any:
 class _PartModel(Strict):
     """Base of the generated models; ``part`` is the dataclass that a valid one becomes."""
 
+    made_from: ClassVar[type]
+
     def part(self) -> Any:
         raise NotImplementedError
+
+    @classmethod
+    def descriptions(cls) -> dict[str, str]:
+        rules = bounds(cls.made_from)
+        texts = {
+            key: f"{text}\nMust {rules[key]}." if key in rules else text
+            for key, text in meanings(cls.made_from).items()
+        }
+        return {"kind": "Kind of the part."} | texts
 
 
 def _required(model: type[BaseModel]) -> set[str]:
@@ -196,6 +222,7 @@ def _model(kind: str | None, part: type, nested: Mapping[type, Any]) -> type[_Pa
             return part(**values)
 
     model: type[_PartModel] = create_model(part.__name__, __base__=Member, __doc__=part.__doc__, **settings)
+    model.made_from = part
     return model
 
 

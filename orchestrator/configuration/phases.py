@@ -26,11 +26,11 @@ class PhaseConfig(Strict):
     start: Annotated[int, Field(ge=0)]
     """First iteration; before that of the first phase, the run is as its other sections say."""
     learning_rate_factor: PositiveFloat = 1.0
-    """Times ``learner.learning_rate``."""
+    """Factor on ``learner.learning_rate``."""
     task: AnyTask
     """Keys laid over the run's ``task``, from which training prompts then come; none leaves it as it is.
-    The run's own is what the warm start, the alphabet, the exam, the replies and the graders go by, so let it hold all
-    that phases have: a domain joins where a phase at 0 leaves it out and a later one does not."""
+    The warm start, the alphabet, the evaluation, the replies and the graders go by the run's own task, so let it hold
+    all that phases have: a domain joins if a phase at 0 leaves it out and a later one does not."""
 
 
 def phase_at(phases: Sequence[PhaseConfig], iteration: int) -> PhaseConfig | None:

@@ -9,6 +9,7 @@ from pydantic import PositiveInt, model_validator
 from orchestrator.configuration.parts import Strict, section
 from policies.initialisation import Initialisation
 from policies.model.chat import Chat
+from policies.model.prompt_start import Bos
 from policies.model.sources import BUILTIN
 from policies.model.tiny import TinyModel
 from policies.model.trainable import Lora
@@ -28,15 +29,19 @@ class PolicyConfig(Strict):
     initialisation: Annotated[Initialisation, section(Initialisation)] = Initialisation()
     """Entropy that the fresh policy has to have before training."""
     trust_remote_code: bool = False
+    """Run Python code that comes with a hub model.  Only for models whose authors you trust."""
     chat: Annotated[Chat, section(Chat)] | None = None
     """Put prompts to the model as turns of a conversation; null gives them as they stand."""
+    bos: Bos = "tokenizer"
+    """Whether a prompt that is given as it stands begins with the tokenizer's BOS token: where the ``tokenizer`` puts
+    it first by itself, ``always``, or ``never``."""
     lora: Annotated[Lora, section(Lora)] | None = None
     """Train low-rank adapters and freeze the rest; null trains the model's own weights."""
     trainable_layers: PositiveInt | None = None
     """Train only so many of the last layers and freeze the rest, which is faster and takes less memory."""
 
     @model_validator(mode="after")
-    def _one_way_to_train(self) -> PolicyConfig:
+    def _one_way_to_train_and_to_speak(self) -> PolicyConfig:
         if self.lora is not None and self.trainable_layers is not None:
             raise ValueError(
                 f"trainable_layers must be null beside lora, which freezes all layers, got {self.trainable_layers}; "
@@ -44,6 +49,16 @@ class PolicyConfig(Strict):
             )
         if self.chat is not None and self.source == BUILTIN:
             raise ValueError(f"chat must be null for {BUILTIN}, which has no chat template; remove it")
+        if self.chat is not None and self.bos != "tokenizer":
+            raise ValueError(
+                f"bos must be 'tokenizer' beside chat, whose template writes all special tokens itself, got {self.bos!r}; "
+                "remove one of the two"
+            )
+        if self.bos == "always" and self.source == BUILTIN:
+            raise ValueError(
+                f"bos must not be 'always' for {BUILTIN}, whose prompts begin with none from its supervised start on; "
+                "remove it"
+            )
         return self
 
     @model_validator(mode="after")

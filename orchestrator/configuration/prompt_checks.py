@@ -16,7 +16,7 @@ from policies.statistics.sensors import DOMAIN
 from tasks import Problem, Task
 from tasks.demonstrations import demonstration
 from tasks.kinds.mixture import Mixture
-from tasks.splits import held_out_set
+from tasks.splits import TooFewProblemsError, held_out_set
 
 NUM_SHOWN = 32
 """Training problems of each task that are looked at."""
@@ -30,6 +30,9 @@ def check_prompts(config: RunConfig) -> Iterator[str]:
     try:
         exam = held_out_set(config.task, config.evaluation.num_problems)
         shown = _training(config.task, NUM_SHOWN)
+    except TooFewProblemsError as error:
+        yield f"evaluation.{error}"
+        return
     except ValueError as error:
         yield f"task: {error}"
         return

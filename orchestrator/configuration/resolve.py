@@ -7,13 +7,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.configuration.models import ArmConfig, CampaignConfig, MethodConfig, RunConfig
+from orchestrator.configuration.method_file import MethodConfig
+from orchestrator.configuration.models import ArmConfig, CampaignConfig, RunConfig
 from orchestrator.configuration.parts import known_keys, to_plain
 from orchestrator.configuration.yaml_files import merge, read_yaml
 from orchestrator.errors import (
@@ -45,6 +46,8 @@ class Arm:
     name: str
     method: str
     config: RunConfig
+    own: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What the arm or its method says itself of the sections that arms share."""
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -107,7 +110,7 @@ def read_campaign(path: Path, overrides: Sequence[str] = ()) -> Campaign:
     _refuse_twins(f"{where}: arms", [arm.name for arm in config.arms])
     _refuse_one_folder(f"{where}: arms", [arm.name for arm in config.arms])
     _refuse_twins(f"{where}: seeds", config.seeds)
-    return Campaign(path=path, config=config, arms=tuple(_arm(path, config, arm) for arm in config.arms))
+    return Campaign(path=path, config=config, arms=_arms(path, config))
 
 
 def read_method(name: str, campaign_path: Path | None = None) -> MethodConfig:
@@ -138,25 +141,68 @@ def method_folders(campaign_path: Path | None = None) -> list[Path]:
     ]
 
 
+def _arms(path: Path, campaign: CampaignConfig) -> tuple[Arm, ...]:
+    """Every arm in full.
+
+    Raises:
+        ConfigError: with the faults of all arms, each fault of a section that arms share once.
+    """
+    arms: list[Arm] = []
+    faults: list[str] = []
+    for arm in campaign.arms:
+        try:
+            arms.append(_arm(path, campaign, arm))
+        except ConfigError as error:
+            faults += str(error).split("\n")
+    if faults:
+        raise ConfigError(lines_of(dict.fromkeys(faults)))
+    return tuple(arms)
+
+
 def _arm(path: Path, campaign: CampaignConfig, arm: ArmConfig) -> Arm:
     where = f"{named(path)}: arms.{arm.name}"
-    sections = {name: dict(getattr(campaign, name)) for name in _SECTIONS}
-    loops: dict[str, Any] = {}
+    method, faults = None, []
     if arm.method is not None:
         try:
             method = read_method(arm.method, path)
         except ConfigError as error:
-            raise ConfigError(f"{where}.method: {error}") from error
-        loops = method.loops
-        sections = merge(sections, {name: getattr(method, name) for name in OF_METHODS})
-    own = {name: getattr(arm, name) or {} for name in _OF_ARMS}
-    sections = merge(sections, own)
+            faults.append(f"{where}.method: {error}")
+    of_method = {name: getattr(method, name) for name in OF_METHODS} if method else {}
+    own = merge(of_method, {name: getattr(arm, name) or {} for name in _OF_ARMS})
+    sections = merge({name: dict(getattr(campaign, name)) for name in _SECTIONS}, own)
     phases = campaign.phases if arm.phases is None else arm.phases
     resolved = sections | {
-        "loops": merge(loops, arm.loops or {}),
+        # A method that is not known leaves the arm's changes to its loops without what they change.
+        "loops": {} if faults else merge(method.loops if method else {}, arm.loops or {}),
         "phases": [_phase(sections["task"], phase) for phase in phases],
     }
-    return Arm(name=arm.name, method=arm.method or "custom", config=parse(RunConfig, resolved, where))
+    try:
+        config = parse(RunConfig, resolved, where)
+    except ConfigError as error:
+        faults += [as_in_the_file(fault, path, arm.name, own) for fault in str(error).split("\n")]
+    if faults:
+        raise ConfigError(lines_of(faults))
+    return Arm(name=arm.name, method=arm.method or "custom", config=config, own=own)
+
+
+def as_in_the_file(fault: str, path: Path, arm: str, own: dict[str, Any]) -> str:
+    """The fault of an arm, under the key of the section that arms share where the arm has no ``own`` value there."""
+    shared = f"{named(path)}: "
+    inside = fault.removeprefix(f"{shared}arms.{arm}.")
+    keys = inside.partition(": ")[0].split(".")
+    if inside == fault or keys[0] not in _SECTIONS or _says(own, keys):
+        return fault
+    return shared + inside
+
+
+def _says(sections: dict[str, Any], keys: Sequence[str]) -> bool:
+    """Whether the sections have the key, or, for a section as a whole, anything in it."""
+    node: Any = sections
+    for key in keys:
+        if not isinstance(node, dict) or key not in node:
+            return False
+        node = node[key]
+    return bool(node != {})
 
 
 def _phase(task: dict[str, Any], phase: dict[str, Any]) -> dict[str, Any]:

@@ -30,13 +30,15 @@ class Channel(Strict):
     """What the plant is the plant of: from this actuator's command to this sensor's reading."""
 
     sensor: str = "entropy"
+    """Signal that was read."""
     domain: Annotated[str, Field(min_length=1)] | None = None
     """Kind of problem that the loop was for; null is all of them."""
     actuator: AnyActuator
+    """Actuator that was moved."""
     limits: tuple[float, float]
     """Lowest and highest command [actuator's unit]."""
     learning_rate: PositiveFloat
-    """Of the runs; the push and the drift are roughly proportional to it."""
+    """Learning rate of the runs; the push and the drift are roughly proportional to it."""
     initial_nats: PositiveFloat | None = None
     """Mean first reading of the runs [nats/token]: where a prediction starts."""
 
@@ -51,15 +53,19 @@ class Origin(Strict):
     """Where the plant comes from."""
 
     campaign: str
+    """Campaign whose runs were read."""
     arm: str = ""
+    """Arm whose runs were read."""
     loop: str = "entropy"
+    """Loop whose records were read."""
     runs: tuple[str, ...] = ()
     """The runs whose records were used."""
     skipped_iterations: Annotated[int, Field(ge=0)] = 0
     """Iterations at the beginning of each run that were left out."""
     created: str = ""
+    """Time at which the file was written, in UTC."""
     commit: str | None = None
-    """Of the repository that the command was given in."""
+    """Git commit of the repository that the command was given in; null if there is none."""
     entrostat: str = ""
     """Version that wrote the file."""
 
@@ -68,8 +74,11 @@ class PlantFile(Strict):
     """What `plant.yaml` holds."""
 
     plant: Annotated[Plant, section(Plant)]
+    """Linear model of how the reading answers the command."""
     channel: Channel
+    """What the plant is the plant of."""
     origin: Origin
+    """Where the plant comes from."""
 
 
 def read_plant(path: Path) -> PlantFile:

@@ -148,7 +148,7 @@ def choose(source: Source, *, arm: str | None = None, loop: str | None = None) -
         arm = _only_dithered_arm(source.name, arms)
     if arm not in arms:
         raise ConfigError(f"{source.name}: no arm {arm!r}; {did_you_mean(arm, arms)}")
-    runs = arms[arm].shown
+    runs = arms[arm].done or arms[arm].runs
     if not runs or not any(run.train.steps.size for run in runs):
         raise ConfigError(f"{source.name}: arm {arm!r} has no records yet; run the campaign first")
     loops = runs[0].info.config.get("loops") or {}

@@ -34,21 +34,23 @@ class Slurm(Executor):
     kind: ClassVar[str] = "slurm"
 
     partition: str | None = None
-    """Null is the cluster's default."""
+    """Partition to submit to; null is the cluster's default."""
     account: str | None = None
+    """Account that is charged; null is the cluster's default."""
     qos: str | None = None
+    """Quality of service; null is the cluster's default."""
     constraint: str | None = None
     """Features that a node must have, such as ``a100``."""
     cpus_per_task: int = 1
     """CPU cores of a run."""
     gpus_per_node: int | None = None
-    """Null asks for none."""
+    """GPUs of a run; null asks for none."""
     memory_gib: float | None = None
-    """Null is the cluster's default."""
+    """Memory of a run [GiB]; null is the cluster's default."""
     time_minutes: int = 60
     """Time limit of a job; a run that takes longer is saved and goes on in another."""
     grace_seconds: int = 120
-    """Before the time limit, when a run is told to finish its iteration and to save."""
+    """Seconds before the time limit at which a run is told to finish its iteration and to save."""
     cluster: Literal["slurm", "local"] = "slurm"
     """``local`` tries the same on this machine, without SLURM."""
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import isfinite
 
 from orchestrator.comparison import SETTLING_TOLERANCE, Estimate, Summary
-from orchestrator.storage.run_data import Run
+from orchestrator.comparison.bootstrap import Interval
+from orchestrator.storage.run_data import Campaign, Run
 
 NONE = "–"
 
@@ -142,14 +143,42 @@ def settling(summary: Summary) -> str:
 
 
 def seeds(summary: Summary) -> str:
-    """`3`, or `2 of 3` where some are not finished."""
-    if summary.num_done == summary.num_runs:
-        return str(summary.num_runs)
-    return f"{summary.num_done} of {summary.num_runs}"
+    """`3`, or `2 of 3` where some are not over; `3 (1)` where a guardrail stopped one of them."""
+    text = str(summary.num_runs)
+    if summary.num_over != summary.num_runs:
+        text = f"{summary.num_over} of {summary.num_runs}"
+    return f"{text} ({summary.num_stopped})" if summary.num_stopped else text
+
+
+def stopped_seeds(campaign: Campaign) -> str:
+    """`aer seeds 1, 4; grpo seed 2`: the runs that a guardrail stopped; "" without any."""
+    found = []
+    for arm in campaign.arms:
+        own = [str(run.info.seed) for run in arm.runs if run.stopped]
+        if own:
+            found.append(f"{arm.name} {'seed' if len(own) == 1 else 'seeds'} {', '.join(own)}")
+    return "; ".join(found)
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """`+0.012`, `−0.012`, or a dash."""
+    return f"{value:+.{digits}f}".replace("-", "−") if isfinite(value) else NONE
+
+
+def interval(ends: Interval) -> str:
+    """`[−0.012, 0.034]`, or a dash."""
+    return f"[{_minus(f'{ends.low:.3f}')}, {_minus(f'{ends.high:.3f}')}]" if isfinite(ends.low) else NONE
+
+
+def p_value(p: float) -> str:
+    """`0.031`, `<0.001`, or a dash."""
+    if not isfinite(p):
+        return NONE
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def unfinished(run: Run) -> str:
-    """Why a run is not in the table: `grpo seed 1: failed after 12 of 150 iterations (reason)`."""
+    """How a run ended that is not done: `grpo seed 1: failed after 12 of 150 iterations (reason)`."""
     status = run.status
     reason = f" ({status.reason})" if status.reason else ""
     return (

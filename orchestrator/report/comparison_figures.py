@@ -42,7 +42,7 @@ def pass_at_k(comparison: Comparison) -> Figure:
         if found:
             ks = np.array(list(found), dtype=float)
             mean = np.array([estimate.mean for estimate, _ in found.values()])
-            ends = np.array([[interval.low, interval.high] for _, interval in found.values()])
+            ends = np.array([[interval.low, interval.high] for _, interval in found.values()]).clip(0.0, 1.0)
             band = (ends[:, 0], ends[:, 1]) if np.isfinite(ends).all() else None
             data += _with_band(
                 ks, mean, band, colour(comparison.campaign, arm.name), arm.name, index, "circle"

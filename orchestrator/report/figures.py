@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -31,16 +32,18 @@ def colour(campaign: Campaign, arm: str) -> str:
 
 def entropy(campaign: Campaign) -> Figure:
     """Entropy of every arm against its setpoint."""
-    data = []
+    data, curves = [], []
     for number, arm in enumerate(campaign.arms):
-        data += line(curve(arm.shown, "entropy"), colour(campaign, arm.name), arm.name, arms=[number])
+        curves.append(curve(arm.shown, "entropy"))
+        data += line(curves[-1], colour(campaign, arm.name), arm.name, arms=[number])
+    targets = [np.asarray(trace["y"]) for trace in _setpoints(campaign)]
     return styled(
         Figure(
             id="entropy",
             title="Entropy against setpoint",
             unit="nats per token",
             data=data + _setpoints(campaign),
-            layout={"yaxis": {"rangemode": "tozero"}},
+            layout={"yaxis": {"range": in_sight(curves, np.concatenate([[0.0], *targets]), low=0.0)}},
             arms=_names(campaign),
         ),
         missing="No run has measured its entropy yet.",
@@ -58,15 +61,17 @@ def commands(campaign: Campaign) -> list[Figure]:
 
 def pass_rate(campaign: Campaign) -> Figure:
     """Share of correct responses in training."""
-    data = []
+    data, curves = [], []
     for number, arm in enumerate(campaign.arms):
-        data += line(curve(arm.shown, "pass_rate"), colour(campaign, arm.name), arm.name, arms=[number])
+        curves.append(curve(arm.shown, "pass_rate"))
+        data += line(curves[-1], colour(campaign, arm.name), arm.name, arms=[number])
     return styled(
         Figure(
             id="pass-rate",
             title="Pass rate in training",
             unit="share of sampled responses",
             data=data,
+            layout={"yaxis": {"range": in_sight(curves, low=0.0, high=1.0)}},
             arms=_names(campaign),
         ),
         missing="No run has recorded a pass rate.",
@@ -75,19 +80,45 @@ def pass_rate(campaign: Campaign) -> Figure:
 
 def held_out(campaign: Campaign, k: int) -> Figure:
     """Held-out pass@1, and pass@k as open markers."""
-    data = []
+    data, curves = [], []
     for index, arm in enumerate(campaign.arms):
         shade = colour(campaign, arm.name)
         greedy = curve(arm.shown, "eval/pass_at_1", "eval")
+        curves.append(greedy)
         data += line(greedy, shade, f"{arm.name} pass@1", markers="circle", arms=[index])
         if k:
             sampled, name = curve(arm.shown, f"eval/pass_at_{k}", "eval"), f"{arm.name} pass@{k}"
+            curves.append(sampled)
             data += line(sampled, shade, name, dash="dot", width=1.4, markers="circle-open", arms=[index])
     unit = f"pass@1 solid, pass@{k} dotted" if k else "pass@1"
     return styled(
-        Figure(id="held-out", title="Held-out problems solved", unit=unit, data=data, arms=_names(campaign)),
+        Figure(
+            id="held-out",
+            title="Held-out problems solved",
+            unit=unit,
+            data=data,
+            layout={"yaxis": {"range": in_sight(curves, low=0.0, high=1.0)}},
+            arms=_names(campaign),
+        ),
         missing="No run has been evaluated on held-out problems.",
     )
+
+
+def in_sight(
+    curves: Sequence[Curve], others: Array | None = None, *, low: float = -inf, high: float = inf
+) -> list[float] | None:
+    """Range of the means and of bands up to half as wide again; None without a curve.
+
+    The interval of two seeds is nine standard deviations wide on each side: drawn whole it would hide the means.
+    ``low`` and ``high`` are what no value can be beyond.
+    """
+    if not any(each.steps.size for each in curves):
+        return None
+    means = np.concatenate([each.mean for each in curves] + ([] if others is None else [others]))
+    room = 0.5 * float(np.ptp(means)) or 0.1
+    bands = np.concatenate([end for each in curves for end in (each.low, each.high)])
+    seen = np.concatenate([means, bands.clip(means.min() - room, means.max() + room)])
+    return padded(seen.clip(low, high))
 
 
 def trajectories(campaign: Campaign) -> list[Figure]:
@@ -169,10 +200,10 @@ def _command_range(command: Curve, shares: Sequence[Array], limits: Sequence[flo
     """Room for the command and the limits it comes near; a term that winds up may leave the picture."""
     if not command.steps.size:
         return None
-    low, high = float(command.low.min()), float(command.high.max())
+    low, high = float(command.mean.min()), float(command.mean.max())
     span = high - low or abs(high) or 1.0
     near = [limit for limit in limits if low - span < limit < high + span]
-    values = np.concatenate([[low, high], near, *shares])
+    values = np.concatenate([[low, high], command.low, command.high, near, *shares])
     return padded(values.clip(low - span, high + span))
 
 

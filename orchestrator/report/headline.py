@@ -1,15 +1,16 @@
-"""What a campaign showed, in sentences made from its numbers.  Names of arms stand in `backticks`."""
+"""What a campaign showed, in sentences made from its numbers.  Names of arms stand in `backticks`.
+
+First which arms lost, then what entropy did, then which arms gained.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
 
-import numpy as np
-
-from orchestrator.comparison import Estimate, Summary
-from orchestrator.comparison.contrasts import LEVEL, pairs
-from orchestrator.comparison.differences import pairs_needed, permutation_p, smallest_p
+from orchestrator.comparison import Summary
+from orchestrator.comparison.whole import Comparison
+from orchestrator.report.outcomes import gains, losses, stopped, told_losses
 
 COLLAPSE = 0.5  # of its initial value: below, entropy has collapsed
 GROWTH = 1.5  # of its initial value: above, entropy has grown
@@ -17,26 +18,44 @@ HOLD = 0.1  # of the setpoint: a loop whose error is smaller holds it
 SATURATED = 0.2  # of the iterations: a command that is at a limit more often lacks authority
 
 
-def title(summaries: Sequence[Summary]) -> str:
-    """The one sentence for the top of the page."""
-    free = [s for s in summaries if s.num_done and not s.has_setpoint and _change(s) < COLLAPSE]
-    holding = [s for s in summaries if _holds(s) and s.band is None]
-    if free and holding:
-        left, held = min(free, key=_change), min(holding, key=lambda s: s.hold_error.mean)
-        return (
-            f"Left alone, entropy fell from {left.entropy_start.mean:.2f} to "
-            f"{left.entropy_final.mean:.3f} nats per token. `{held.arm}` held it at "
-            f"{held.setpoint.mean:.2f}, within {100 * held.hold_error.mean:.1f} %."
-        )
-    sentences = findings(summaries)
+def title(comparison: Comparison) -> str:
+    """The one sentence for the top of the page: a loss that chance does not explain, or what entropy did."""
+    sentences = [
+        *told_losses(comparison),
+        *entropy_title(comparison.summaries),
+        *entropy_findings(comparison.summaries),
+        *findings(comparison),
+    ]
     return sentences[0] if sentences else "No run of this campaign has finished yet."
 
 
-def findings(summaries: Sequence[Summary]) -> list[str]:
-    """A sentence an arm about its entropy, then one about who solves more."""
-    finished = [summary for summary in summaries if summary.num_done and summary.entropy_final.num]
-    sentences = [_sentence(each) for each in finished]
-    return sentences + _who_solves_more(finished)
+def entropy_title(summaries: Sequence[Summary]) -> list[str]:
+    """What entropy did left alone, beside the arm that held it best; nothing without one of each."""
+    free = [s for s in summaries if s.num_over and not s.has_setpoint and _change(s) < COLLAPSE]
+    holding = [s for s in summaries if _holds(s) and s.band is None]
+    if not (free and holding):
+        return []
+    left, held = min(free, key=_change), min(holding, key=lambda s: s.hold_error.mean)
+    return [
+        f"Left alone, entropy fell from {left.entropy_start.mean:.2f} to "
+        f"{left.entropy_final.mean:.3f} nats per token. `{held.arm}` held it at "
+        f"{held.setpoint.mean:.2f}, within {100 * held.hold_error.mean:.1f} %."
+    ]
+
+
+def findings(comparison: Comparison) -> list[str]:
+    """Losses, stopped runs, a sentence an arm about its entropy, gains."""
+    return [
+        *losses(comparison),
+        *stopped(comparison.campaign),
+        *entropy_findings(comparison.summaries),
+        *gains(comparison),
+    ]
+
+
+def entropy_findings(summaries: Sequence[Summary]) -> list[str]:
+    """A sentence for every arm that has a run that is over and measured its entropy."""
+    return [_sentence(each) for each in summaries if each.num_over and each.entropy_final.num]
 
 
 def _sentence(summary: Summary) -> str:
@@ -81,41 +100,6 @@ def _at_limits(summary: Summary) -> str:
     if not summary.saturation.num or summary.saturation.mean <= SATURATED:
         return ""
     return f"; its command was at a limit in {100 * summary.saturation.mean:.0f} % of the iterations"
-
-
-def _who_solves_more(summaries: Sequence[Summary]) -> list[str]:
-    scored = [summary for summary in summaries if summary.pass_at_1.num]
-    if len(scored) < 2:
-        return []
-    baseline = next((summary for summary in scored if not summary.has_setpoint), scored[0])
-    best = max(scored, key=lambda summary: summary.pass_at_1.mean)
-    if best is baseline:
-        best = max((s for s in scored if s is not baseline), key=lambda summary: summary.pass_at_1.mean)
-    sentence = f"Held-out pass@1 is {_against(best.pass_at_1, baseline.pass_at_1, best.arm, baseline.arm)}"
-    if best.pass_at_k.num and baseline.pass_at_k.num and best.k == baseline.k:
-        sentence += f", pass@{best.k} {best.pass_at_k.mean:.3f} against {baseline.pass_at_k.mean:.3f}"
-    return [f"{sentence}; {_significance(best, baseline, len(scored) - 1)}."]
-
-
-def _against(one: Estimate, other: Estimate, name: str, other_name: str) -> str:
-    return f"{one.mean:.3f} for `{name}` against {other.mean:.3f} for `{other_name}`"
-
-
-def _significance(one: Summary, other: Summary, num_tests: int) -> str:
-    """Whether chance explains a difference, tested seed by seed; the best of several arms pays for the choice."""
-    first = dict(zip(one.seeds, one.pass_at_1.values, strict=True))
-    second = dict(zip(other.seeds, other.pass_at_1.values, strict=True))
-    difference = np.subtract(*pairs(first, second))
-    if difference.size < 2:
-        seeds = "one seed" if difference.size else "no seed in common"
-        return f"with {seeds}, nobody knows how much of that is chance"
-    p = min(1.0, num_tests * permutation_p(difference))
-    if p <= LEVEL:
-        return f"chance does not explain that over {difference.size} seeds (p = {p:.2g})"
-    if num_tests * smallest_p(difference.size) > LEVEL:
-        needed = pairs_needed(LEVEL, num_tests)
-        return f"{difference.size} seeds are too few to tell that from chance, {needed} could"
-    return f"chance explains that too (p = {p:.2g} over {difference.size} seeds)"
 
 
 def _signed(change: float) -> str:

@@ -46,7 +46,7 @@ def render(campaign: Campaign, comparison: Comparison | None = None) -> str:
     """The page as a string; ``comparison`` where it was made already."""
     comparison = comparison or compare(campaign)
     summaries = comparison.summaries
-    headline = title(summaries)
+    headline = title(comparison)
     k = max((summary.k for summary in summaries), default=0)
     entropy = figures.entropy(campaign)
     loops = figures.commands(campaign)
@@ -76,13 +76,14 @@ def render(campaign: Campaign, comparison: Comparison | None = None) -> str:
         title=prose(headline, campaign),
         findings="".join(
             f"<li>{prose(sentence, campaign)}</li>"
-            for sentence in findings(summaries)
+            for sentence in findings(comparison)
             if sentence != headline
         ),
         notice=_notice(campaign),
         table=sortable(tables.summary(comparison), campaign, sparks=True),
         meanings=_meanings(summaries),
         statistics=table_section(tables.statistics(comparison), campaign, caption=False),
+        progress=table_section(tables.progress(comparison), campaign),
         baseline=prose(f"{comparison.metric} against `{comparison.baseline}`", campaign),
         aggregate=plots(aggregate, campaign, ""),
         entropy=plot(entropy, campaign, tall=True),
@@ -135,21 +136,32 @@ def _facts(campaign: Campaign) -> str:
         f"{iterations} iterations",
         f"{done} of {len(campaign.runs)} runs finished",
     ]
+    if num_stopped := sum(run.stopped for run in campaign.runs):
+        facts.append(f"{num_stopped} stopped by a guardrail")
     if campaign.info.created:
         facts.append(f"{datetime.fromtimestamp(campaign.info.created, UTC):%-d %B %Y}")
     return "".join(f"<li>{escape(fact)}</li>" for fact in facts)
 
 
 def _notice(campaign: Campaign) -> str:
-    missing = [run for run in campaign.runs if not run.done]
-    if not missing:
-        return ""
-    items = "".join(f"<li>{escape(unfinished(run))}</li>" for run in missing)
-    text = (
-        "Not every run has finished. The sentences and the table leave these out; the plots show "
-        "them only where their arm has no finished run."
-    )
-    return f'<aside class="notice"><p>{text}</p><ul>{items}</ul></aside>'
+    """Runs that are not done: those that are left out, and those that count though a guardrail stopped them."""
+    said = [
+        (
+            [run for run in campaign.runs if not run.over],
+            "Not every run has finished. The sentences and the tables leave these out; the plots show "
+            "them only where their arm has no other run.",
+        ),
+        (
+            [run for run in campaign.runs if run.stopped],
+            "A guardrail stopped these. They count with the last value that they reached, and the curves of exams "
+            "keep it.",
+        ),
+    ]
+    text = ""
+    for runs, what in said:
+        items = "".join(f"<li>{escape(unfinished(run))}</li>" for run in runs)
+        text += f"<p>{what}</p><ul>{items}</ul>" if runs else ""
+    return f'<aside class="notice">{text}</aside>' if text else ""
 
 
 def _meanings(summaries: Sequence[Summary]) -> str:

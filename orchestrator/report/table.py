@@ -24,6 +24,8 @@ class Head:
 
     title: str
     meaning: str = ""
+    spare: bool = False
+    """Whether a terminal that is too narrow leaves it out; files and the page never do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from orchestrator.storage.column_reader import read_columns
 from orchestrator.storage.columns import Array, Keep, Series
 from orchestrator.storage.guardrail_files import Event, Rollback, read_events, read_rollbacks
 from orchestrator.storage.metrics_log import RESTORE, damage
-from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, Status
+from orchestrator.storage.run_folder import OVER, CampaignFolder, CampaignInfo, RunFolder, RunInfo, Status
 
 __all__ = [
     "Arm",
@@ -55,6 +55,16 @@ class Run:
     def done(self) -> bool:
         return self.status.status == "done"
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a guardrail ended it."""
+        return self.status.status == "stopped"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more comes of it by itself: it is done, or a guardrail stopped it."""
+        return self.status.status in OVER
+
     @cached_property
     def main_loop(self) -> str:
         """The first loop that has a setpoint, or else the first; "" without any."""
@@ -76,9 +86,17 @@ class Arm:
         return tuple(run for run in self.runs if run.done)
 
     @property
+    def over(self) -> tuple[Run, ...]:
+        """The runs that figures are of: the finished ones, and those that a guardrail stopped.
+
+        Without the second, an arm would be judged by the seeds that went well.
+        """
+        return tuple(run for run in self.runs if run.over)
+
+    @property
     def shown(self) -> tuple[Run, ...]:
-        """The runs that curves are drawn from: the finished ones, or all while none is."""
-        return self.done or self.runs
+        """The runs that curves are drawn from: those that are over, or all while none is."""
+        return self.over or self.runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from math import comb
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from orchestrator.configuration.models import EvaluationConfig, RolloutConfig
+from orchestrator.configuration.learner import EvaluationConfig, RolloutConfig
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training.experience import collect
 from orchestrator.training.ranks import Ranks

@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from orchestrator.configuration.models import LearnerConfig
+from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.training.ranks import Ranks
 from policies.advantages import uniform_share
 from policies.model.loading import LoadedPolicy

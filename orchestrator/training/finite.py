@@ -16,6 +16,7 @@ from controllers.base import State
 from orchestrator.training.entropy_control import EntropyControl
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.update import TrainingDivergedError
+from policies.finite_weights import count_not_finite
 
 MOST_NAMED = 3
 
@@ -41,8 +42,13 @@ class Finiteness(Callback):
             NotFiniteError: it is not, on this rank or another.
         """
         module = trainer.lightning_module
-        mine = [*_of_model(module, trainer.optimizers), *_of_loops(self._control.state_dict())]
-        found = list(dict.fromkeys(name for names in self._ranks.gather(mine) for name in names))
+        mine = dict(_of_model(module, trainer.optimizers))
+        parts = self._ranks.gather((mine, _num_of_loops(self._control.state_dict())))
+        together = sum if any(isinstance(weight, DTensor) for weight in module.parameters()) else max
+        names = dict.fromkeys(name for counts, _ in parts for name in counts)
+        numbers = {name: together(counts.get(name, 0) for counts, _ in parts) for name in names}
+        numbers["the state of the loops"] = max(number for _, number in parts)
+        found = [f"{name} ({n:,} number{'s' if n > 1 else ''})" for name, n in numbers.items() if n]
         if found:
             more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
             iteration = int(module.iteration) - 1  # type: ignore[arg-type]
@@ -52,24 +58,25 @@ class Finiteness(Callback):
             )
 
 
-def _of_model(module: LightningModule, optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[str]:
-    """Names of what is not finite of this rank's share of the weights, and of what the optimiser keeps of them."""
+def _of_model(
+    module: LightningModule, optimizers: Sequence[torch.optim.Optimizer]
+) -> Iterator[tuple[str, int]]:
+    """What has numbers that are not finite, and how many: weights, and what the optimiser keeps of them; this rank's share."""
     names: dict[Tensor, str] = {
         weight: name for name, weight in module.named_parameters() if weight.requires_grad
     }
     for weight, name in names.items():
-        if not _is_finite(weight):
-            yield f"the weights {name}"
+        if number := count_not_finite(weight):
+            yield f"the weights {name}", number
     for optimizer in optimizers:
         for owner, state in optimizer.state.items():
             for key, value in state.items():
-                if isinstance(value, Tensor) and not _is_finite(value):
-                    yield f"{key} of the optimiser for {names.get(owner, 'a weight')}"
+                if isinstance(value, Tensor) and (number := count_not_finite(value)):
+                    yield f"{key} of the optimiser for {names.get(owner, 'a weight')}", number
 
 
-def _of_loops(state: dict[str, Any]) -> Iterator[str]:
-    if not all(map(math.isfinite, [*_numbers(state["loops"]), *state["commands"].values()])):
-        yield "the state of the loops"
+def _num_of_loops(state: dict[str, Any]) -> int:
+    return sum(not math.isfinite(each) for each in (*_numbers(state["loops"]), *state["commands"].values()))
 
 
 def _numbers(state: State) -> Iterator[float]:
@@ -78,9 +85,3 @@ def _numbers(state: State) -> Iterator[float]:
             yield from _numbers(item)
         else:
             yield item
-
-
-def _is_finite(value: Tensor) -> bool:
-    own = value.detach()
-    own = own.to_local() if isinstance(own, DTensor) else own  # of a sharded one, what is here
-    return not own.is_floating_point() or bool(torch.isfinite(own).all())

@@ -90,7 +90,11 @@ class Learner(pl.LightningModule):
         rollouts = self._collect(prompts.problems)
         with self._timed("measure"):
             sequences = pack(rollouts.prompts, rollouts.responses, self.policy.pad_id, rollouts.spoken)
-            view = View(temperature=rollouts.temperature, vocabulary=self.control.vocabulary)
+            view = View(
+                temperature=rollouts.temperature,
+                masked_ids=self.policy.masked_ids,
+                vocabulary=self.control.vocabulary,
+            )
             batch, importance = token_batch(rollouts, sequences, self.policy, self.settings, view, self.ranks)
         with self._timed("control"):
             telemetry = {"learning_rate": self._learning_rate()} | measure(
@@ -109,6 +113,7 @@ class Learner(pl.LightningModule):
             | trace_metrics(traces)
             | update.metrics()
             | rollouts.metrics(batch.logprobs, self.iteration)
+            | ({"rollout/masked_ids": float(len(self.policy.masked_ids))} if self.policy.masked_ids else {})
             | importance
             | {f"seconds/{phase}": seconds for phase, seconds in self.seconds.items()}
         )

@@ -19,6 +19,7 @@ from orchestrator.training.experience import sample
 from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
 from policies.model.loading import LoadedPolicy, built_in, load_pretrained
+from policies.model.prompt_start import start_ids
 from policies.model.recompute import recompute_activations
 from policies.model.sources import BUILTIN
 from policies.model.trainable import add_adapters, train_last_layers
@@ -63,8 +64,16 @@ def load_policy(config: RunConfig) -> LoadedPolicy:
         ValueError: it cannot be loaded, or not be used as the configuration says.
     """
     policy = _load(config.policy, config.task).stopping_at(config.rollout.stop)
-    policy = replace(policy, chat=config.policy.chat)
+    policy = replace(policy, chat=config.policy.chat, bos=config.policy.bos)
     policy.encode("?")  # a chat template that is missing, or refuses the system's turn, shows now
+    if policy.chat is None and (first := start_ids(policy.tokenizer, policy.bos)):
+        log.info("prompts begin with %r", "".join(policy.tokenizer.convert_ids_to_tokens(first)))
+    if policy.masked_ids:
+        log.info(
+            "%d of the %d logits belong to no token and are never sampled",
+            len(policy.masked_ids),
+            policy.vocabulary_size + len(policy.masked_ids),
+        )
     if config.policy.lora is not None:
         add_adapters(policy.model, config.policy.lora)
     if config.policy.trainable_layers is not None:

@@ -7,7 +7,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
-from orchestrator.configuration.models import LearnerConfig
+from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.training.ranks import Ranks
 
 

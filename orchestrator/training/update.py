@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from orchestrator.configuration.models import LearnerConfig
+from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.seeds import derive_seed
 from policies.model.loading import LoadedPolicy

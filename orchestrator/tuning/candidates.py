@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.tuning.marks import RANK
 from orchestrator.tuning.objectives import Objective
-from orchestrator.tuning.ranking import best_first, spread_out
+from orchestrator.tuning.ranking import as_costs, best_first, dominated, spread_out
 from orchestrator.tuning.space import distance
 from orchestrator.tuning.study import Study
 
@@ -52,3 +52,12 @@ def ranked_trials(found: Any, objectives: Sequence[Objective]) -> list[Any]:
     violated = [sum(max(0.0, value) for value in trial.constraints.values()) for trial in trials]
     order = best_first([trial.values for trial in trials], [each.direction for each in objectives], violated)
     return [trials[index] for index in order]
+
+
+def front(found: Any, objectives: Sequence[Objective]) -> list[Any]:
+    """The feasible trials that no other is better than, by the first objective; of one objective the best."""
+    feasible = [trial for trial in ranked_trials(found, objectives) if is_feasible(trial)]
+    if not feasible:
+        return []
+    costs = as_costs([trial.values for trial in feasible], [each.direction for each in objectives])
+    return [trial for trial, is_worse in zip(feasible, dominated(costs), strict=True) if not is_worse]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from orchestrator.masking import mask_uri
 from orchestrator.storage.run_folder import RunState
 from orchestrator.tracking.groups import FILE, Group, read_group, write_group
+from orchestrator.tuning.marks import trial_name
 from orchestrator.tuning.space import Params
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.trial import State, TrialEnding
@@ -37,11 +38,13 @@ class Links:
         self._tracker = tracker
         self._storage = mask_uri(storage_url)
 
-    def begin(self, path: Path, trial: Any, params: Params, rank: int | None) -> None:
-        """Before the trial trains."""
+    def begin(
+        self, path: Path, trial: Any, params: Params, rank: int | None, confirms: int | None = None
+    ) -> None:
+        """Before the trial trains; ``confirms`` is the number of the trial that it trains again."""
         name = trial.study.study_name
         tags = {
-            "entrostat.kind": "trial",
+            "entrostat.kind": "trial" if confirms is None else "confirmation",
             "entrostat.study": name,
             "entrostat.trial": str(trial.number),
             "optuna.study": name,
@@ -50,9 +53,10 @@ class Links:
         }
         if rank is not None:
             tags["entrostat.rank"] = str(rank)
-        write_group(
-            path, Group(name=f"trial {trial.number}", tags=tags, params=dict(params), state="running")
-        )
+        if confirms is not None:
+            tags["entrostat.confirms"] = str(confirms)
+        shown = trial_name(trial.number, confirms)
+        write_group(path, Group(name=shown, tags=tags, params=dict(params), state="running"))
         run_id = self._tracker.deliver_group(path)
         if run_id is not None:  # else the tracker makes it later, and MLflow alone knows of the other
             trial.set_user_attr(RUN_ID, run_id)

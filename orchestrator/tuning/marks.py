@@ -10,6 +10,8 @@ ROOT = "entrostat.root"
 """Number of the trial that a retry goes back to: its runs are continued."""
 RANK = "entrostat.rank"
 """Place of a candidate in stage one's ranking, from 1."""
+CONFIRMS = "entrostat.confirms"
+"""Number of the trial that a confirmation trains again on fresh seeds."""
 OUTCOME, REASON = "entrostat.outcome", "entrostat.reason"
 FAILED, DUPLICATE, SURPLUS, REPLACED = "failed", "duplicate", "surplus", "replaced"
 UNTRAINED = "untrained"
@@ -44,6 +46,11 @@ def counted(trials: Sequence[Any], before: int | None = None) -> int:
 def root(trial: Any) -> int:
     """Number of the trial whose runs a trial continues, or its own."""
     return int(trial.user_attrs.get(ROOT, trial.number))
+
+
+def trial_name(number: int, confirms: int | None) -> str:
+    """What a trial is called wherever people read of it."""
+    return f"trial {number}" if confirms is None else f"confirmation of trial {confirms}"
 
 
 @contextmanager

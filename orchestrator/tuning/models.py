@@ -25,13 +25,17 @@ class Dimension(Strict):
     """One parameter: an interval of numbers, or choices."""
 
     low: float | None = None
+    """Smallest value."""
     high: float | None = None
+    """Largest value."""
     log: bool = False
     """Search on a logarithmic scale."""
     step: PositiveFloat | None = None
     """Only multiples of this above ``low``."""
     integer: bool = False
+    """Search whole numbers only."""
     choices: tuple[Choice, ...] | None = None
+    """Values to choose from, instead of an interval."""
     when: dict[str, Choice | tuple[Choice, ...]] = {}
     """Other parameters and the values, or the several values, at which this one is searched at all."""
 
@@ -85,7 +89,9 @@ class LevelBound(Strict):
     """
 
     nats: PositiveFloat | None = None
+    """Level itself [nats/token]."""
     fraction: PositiveFloat | None = None
+    """Level as a multiple of the setpoint: below 1 for a collapse, above 1 for an explosion."""
     window: PositiveInt = 5
     """Iterations in a row that have to be beyond it, so that one noisy reading decides nothing."""
 
@@ -133,6 +139,7 @@ class SimulationConfig(Strict):
     plant: str | None = None
     """A plant file, relative to the study's; null takes the plant that the arm's loop was designed for."""
     trials: PositiveInt = 1000
+    """Candidates that are simulated."""
     seeds: PositiveInt = 4
     """Realisations of the plant's noise, the same for every candidate."""
     iterations: PositiveInt | None = None
@@ -146,13 +153,16 @@ class SimulationConfig(Strict):
     spread: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of a parameter's range by which two of those differ, in one parameter at least."""
     sampler: Literal["qmc", "random", "tpe"] = "qmc"
+    """How candidates are drawn: ``qmc`` covers the space evenly, ``random`` by chance, ``tpe`` learns from those before."""
 
 
 class SamplerConfig(Strict):
     """How training's parameters are suggested."""
 
     kind: Literal["tpe", "gp", "nsga2", "qmc", "random"] = "tpe"
+    """Optuna sampler: ``tpe``, ``gp``, ``nsga2`` (for several objectives), ``qmc`` or ``random``."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of every draw of the study."""
     startup_trials: Annotated[int, Field(ge=0)] = 10
     """Finished trials before a model of them is used; those of stage one's best count."""
 
@@ -161,6 +171,7 @@ class NoPruner(Strict):
     """Every trial trains to its end."""
 
     kind: Literal["none"]
+    """Always ``none``."""
 
 
 class Halving(Strict):
@@ -173,16 +184,20 @@ class Halving(Strict):
     """
 
     kind: Literal["halving"]
+    """Always ``halving``."""
     first: PositiveInt | None = None
     """Trained iterations at the first rung; null is a third of one seed's."""
     factor: Annotated[int, Field(ge=2)] = 3
+    """One trial in this many goes on at each rung."""
 
 
 class Wilcoxon(Strict):
     """Stops a trial that is worse than the best one seed by seed, by a paired signed-rank test."""
 
     kind: Literal["wilcoxon"]
+    """Always ``wilcoxon``."""
     p_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Largest p-value at which a trial is stopped; larger stops more."""
 
 
 PrunerConfig = Annotated[NoPruner | Halving | Wilcoxon, Field(discriminator="kind")]
@@ -197,16 +212,29 @@ class BudgetConfig(Strict):
     """Wall-clock of this command after which no trial begins; those that run go on to their end."""
 
 
+class ConfirmConfig(Strict):
+    """The best trials once more, before one of them wins: the best of many is chosen by its luck too."""
+
+    trials: Annotated[int, Field(ge=0)] = 3
+    """The best so many; 0 leaves their values as they were found."""
+    seeds: PositiveInt | None = None
+    """Seeds that the study has not used, from 1000 on; null is as many as the study's, at least 3, and 64 realisations
+    of a plant's noise where nothing was trained."""
+
+
 class StudyConfig(Strict):
     """A study file."""
 
     name: FolderName
+    """Name of the study; its trials are in the folder of that name."""
     description: str = ""
+    """One sentence or two for the page."""
     campaign: str
     """The campaign file, relative to the study's."""
     over: dict[str, Any] = {}
     """Laid over the campaign file, such as ``{learner: {iterations: 60}}`` for shorter runs."""
     arm: str
+    """Name of the campaign's arm whose settings are searched."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
     """Seeds that every trial is judged over, in this order; null is the campaign's."""
     loop: str | None = None
@@ -216,11 +244,17 @@ class StudyConfig(Strict):
     objective: str | Names = "iae"
     """One name, or several for a Pareto front."""
     constraints: ConstraintsConfig = ConstraintsConfig()
+    """Limits that a trial must keep, whatever its objective."""
     simulation: SimulationConfig | None = None
     """Stage one; without it training begins at once."""
     budget: BudgetConfig = BudgetConfig()
+    """When training ends."""
+    confirm: ConfirmConfig = ConfirmConfig()
+    """The best trials are trained again on fresh seeds before one of them wins."""
     sampler: SamplerConfig = SamplerConfig()
+    """How training's parameters are suggested."""
     pruner: PrunerConfig = NoPruner(kind="none")
+    """Whether a poor trial is stopped before its end."""
     report_every: PositiveInt | None = None
     """Iterations between two looks at a running trial; null is a tenth of a run."""
     workers: PositiveInt = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -14,27 +14,27 @@ from orchestrator.masking import mask
 from orchestrator.provenance import git_commit, versions
 from orchestrator.report.html_parts import json_for_script, sort_head
 from orchestrator.storage.files import replace_file
-from orchestrator.tuning.candidates import is_feasible, ranked_trials
+from orchestrator.tuning.candidates import is_feasible
 from orchestrator.tuning.figures import Figure, of_agreement, of_study
 from orchestrator.tuning.foretold import PREDICTED, agreement, sentences
 from orchestrator.tuning.marks import DUPLICATE, OUTCOME, REASON, REPLACED, SURPLUS, UNTRAINED
-from orchestrator.tuning.objectives import Objective
-from orchestrator.tuning.preset import preset_text, winner
+from orchestrator.tuning.preset import preset_text
 from orchestrator.tuning.space import labels
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.terminal import short
+from orchestrator.tuning.winner import Standing, headline, standing, winner
 
 ROWS = 25
 ENDED_ROWS = 100
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 
 
-def write_page(study: Study, found: Any, simulated: Any, path: Path) -> None:
+def write_page(study: Study, found: Any, simulated: Any, path: Path, confirmations: Any = None) -> None:
     """Write the page of a study, whatever state its trials are in."""
-    replace_file(path, render(study, found, simulated).encode())
+    replace_file(path, render(study, found, simulated, confirmations).encode())
 
 
-def render(study: Study, found: Any, simulated: Any) -> str:
+def render(study: Study, found: Any, simulated: Any, confirmations: Any = None) -> str:
     """The page as a string."""
     stages: list[tuple[str, list[Figure]]] = []
     said: list[str] = []
@@ -53,11 +53,7 @@ def render(study: Study, found: Any, simulated: Any) -> str:
         for figure in figures
         if "missing" not in figure
     }
-    was_trained = bool(ranked_trials(found, study.objectives))
-    objectives = study.objectives if was_trained else study.simulated_objectives
-    ranked = (
-        ranked_trials(found if was_trained else simulated, objectives) if was_trained or simulated else []
-    )
+    now = standing(study, found, simulated, confirmations)
     report, own = files("orchestrator.report"), files("orchestrator.tuning")
     return Template((own / "study.html").read_text(encoding="utf-8")).substitute(
         css=(report / "page.css").read_text(encoding="utf-8"),
@@ -66,24 +62,16 @@ def render(study: Study, found: Any, simulated: Any) -> str:
         figures=json_for_script(drawn),
         name=escape(study.config.name),
         description=escape(mask(study.config.description)),
-        title=escape(_title(ranked, objectives, was_trained=was_trained)),
+        title=escape(headline(now)),
         facts="".join(f"<li>{escape(fact)}</li>" for fact in _facts(study, found, simulated)),
         findings="".join(f"<li>{escape(sentence)}</li>" for sentence in said),
         sections="".join(_section(title, figures) for title, figures in stages),
-        table=_table(study, ranked[:ROWS], objectives),
+        table=_table(study, now),
+        confirmed=_confirmed(study, now),
         ended=_ended(study, found),
-        preset=_preset(study, found, simulated),
+        preset=_preset(study, found, simulated, confirmations),
         provenance=_provenance(study),
     )
-
-
-def _title(ranked: Sequence[Any], objectives: Sequence[Objective], *, was_trained: bool) -> str:
-    if not ranked:
-        return "No trial has finished yet."
-    named = zip(objectives, ranked[0].values, strict=True)
-    values = ", ".join(f"{each.name} {value:.4g}" for each, value in named)
-    where = "trained" if was_trained else "simulated"
-    return f"Trial {ranked[0].number} is the best of {len(ranked)} {where}: {values}."
 
 
 def _facts(study: Study, found: Any, simulated: Any) -> list[str]:
@@ -118,21 +106,57 @@ def _plot(figure: Figure) -> str:
     return f"<figure{wide}><figcaption><b>{escape(figure['title'])}</b></figcaption>{body}</figure>"
 
 
-def _table(study: Study, ranked: Sequence[Any], objectives: Sequence[Objective]) -> str:
-    if not ranked:
+def _table(study: Study, now: Standing) -> str:
+    if not now.ranked:
         return '<p class="missing">No trial has finished.</p>'
+    ranked, several = now.ranked[:ROWS], len(now.objectives) > 1
+    on_front = {trial.number for trial in now.front}
     foretold = any(PREDICTED in trial.user_attrs for trial in ranked)
-    heads = [*(each.name for each in objectives), *(["foretold"] if foretold else []), "feasible"]
+    heads = [
+        *(each.name for each in now.objectives),
+        *(["foretold"] if foretold else []),
+        *(["front"] if several else []),
+        "feasible",
+    ]
 
     def cells(trial: Any) -> list[str]:
         predicted = (trial.user_attrs.get(PREDICTED) or [None])[0]
         return [
             *(f"{value:.4g}" for value in trial.values),
             *([short(predicted) if predicted is not None else "–"] if foretold else []),
+            *(["yes" if trial.number in on_front else "no"] if several else []),
             "yes" if is_feasible(trial) else "no",
         ]
 
     return _trials(study, ranked, heads, cells)
+
+
+def _confirmed(study: Study, now: Standing) -> str:
+    """What the best were found to be and what they came to on fresh seeds, or why there is no such table."""
+    known = now.confirmation
+    if known is None:
+        return f'<p class="missing">{escape(_why_not_confirmed(study, now))}</p>'
+    rows = {row.trial.number: row for row in known.rows}
+    pairs = [f"{each.name} {what}" for each in now.objectives for what in ("found", "confirmed")]
+
+    def cells(trial: Any) -> list[str]:
+        row = rows[trial.number]
+        values = (value for pair in zip(trial.values, row.values, strict=True) for value in pair)
+        told = (short(value) if value == value else "–" for value in values)
+        return [*told, row.said or ("yes" if row.holds else "infeasible")]
+
+    table = _trials(study, [row.trial for row in known.rows], [*pairs, "confirmed"], cells)
+    note = f"Confirmed over {known.fresh}, which the study has not used"
+    note += f"; not over yet: {known.missing}." if known.missing else "."
+    return f'<div class="scroll">{table}</div><p class="note">{escape(note)}</p>'
+
+
+def _why_not_confirmed(study: Study, now: Standing) -> str:
+    if not study.config.confirm.trials:
+        return "confirm.trials is 0: the values are as the study found them."
+    if not now.front:
+        return "There is no feasible trial to confirm."
+    return "The plant has no noise: what was found is what it is."
 
 
 def _ended(study: Study, found: Any) -> str:
@@ -185,9 +209,10 @@ def _cell(text: str) -> str:
         return f"<td>{escape(text)}</td>"
 
 
-def _preset(study: Study, found: Any, simulated: Any) -> str:
+def _preset(study: Study, found: Any, simulated: Any, confirmations: Any) -> str:
     try:
-        return f"<pre>{escape(preset_text(study, winner(study, found, simulated)))}</pre>"
+        best = winner(study, found, simulated, confirmations=confirmations)
+        return f"<pre>{escape(preset_text(study, best))}</pre>"
     except ConfigError as error:
         return f'<p class="missing">{escape(str(error))}</p>'
 

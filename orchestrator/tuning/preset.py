@@ -5,60 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.configuration.models import MethodConfig, RunConfig
+from orchestrator.configuration.method_file import MethodConfig
+from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.parts import to_plain
 from orchestrator.configuration.resolve import OF_METHODS, parse
 from orchestrator.configuration.yaml_files import dotted
 from orchestrator.engineering.plant_file import yaml_text
-from orchestrator.errors import ConfigError
 from orchestrator.masking import masked
-from orchestrator.tuning.candidates import ranked_trials
 from orchestrator.tuning.study import Study
+from orchestrator.tuning.winner import Winner, figures
 
-HEADER = "A method preset, written by `entrostat tune --best`.  In a campaign:"
+FILE = "tuned.yaml"
+"""The name under which the documentation has users save it: nobody can know what the output is directed to."""
+HEADER = "A method preset, written by `entrostat tune --best`: {}."
+USE = f"Saved as {FILE} beside a campaign, it is the method of an arm there:"
 OF_THE_ARM = ("task", "phases")
 """What an arm can say and a method cannot."""
 
 
-def winner(study: Study, found: Any, simulated: Any, number: int | None = None) -> tuple[Any, bool]:
-    """The best trial, and whether it was trained; with ``number`` that trial of the last stage there is.
-
-    The best is the best feasible one; of several objectives one that nothing dominates, by the first of them.
-
-    Raises:
-        ConfigError: nothing has finished, the best violates a constraint, or there is no such trial.
-    """
-    trained = ranked_trials(found, study.objectives)
-    ranked = trained or (
-        ranked_trials(simulated, study.simulated_objectives) if simulated is not None else []
-    )
-    if not ranked:
-        raise ConfigError(
-            f"{study.path}: no trial of {study.config.name!r} has finished; let the study go on"
-        )
-    if number is None:
-        best = ranked[0]
-        violated = [name for name, value in best.constraints.items() if value > 0]
-        if violated:
-            raise ConfigError(
-                f"{study.path}: every trial of {study.config.name!r} violates a constraint, the best "
-                f"{', '.join(violated)}; let the study go on, relax it, or name a trial with --trial"
-            )
-        return best, bool(trained)
-    named = [trial for trial in ranked if trial.number == number]
-    if not named:
-        numbers = ", ".join(str(trial.number) for trial in ranked[:20])
-        raise ConfigError(f"--trial {number}: has not finished, or is not there; the best are {numbers}")
-    return named[0], bool(trained)
-
-
-def preset_text(study: Study, chosen: tuple[Any, bool]) -> str:
+def preset_text(study: Study, chosen: Winner) -> str:
     """The preset as the text of its file."""
-    trial, was_trained = chosen
-    content = preset(study, trial, was_trained=was_trained)
+    content = preset(study, chosen)
     parse(MethodConfig, content, content["method"])
-    use = yaml_text({"arms": [{"name": "tuned", "method": f"{content['method']}.yaml", **_own(study)}]})
-    lines = [HEADER, "", *(f"  {line}" for line in use.splitlines())]
+    use = yaml_text({"arms": [{"name": "tuned", "method": FILE, **_own(study)}]})
+    lines = [HEADER.format(chosen.said), USE, "", *(f"  {line}" for line in use.splitlines())]
     return "".join(f"# {line}".rstrip() + "\n" for line in lines) + f"\n{yaml_text(content)}"
 
 
@@ -70,20 +40,28 @@ def _own(study: Study) -> dict[str, Any]:
     return plain
 
 
-def preset(study: Study, trial: Any, *, was_trained: bool) -> dict[str, Any]:
+def preset(study: Study, chosen: Winner) -> dict[str, Any]:
     """The preset as a mapping: the loops in full, of the other sections what the campaign does not say itself."""
+    trial = chosen.trial
     plain = masked(study.candidate(trial.params).plain)
     base = _without_method(study)
     sections = {name: _changed(base[name], plain[name]) for name in OF_METHODS}
-    objectives = study.objectives if was_trained else study.simulated_objectives
-    figures = ", ".join(
-        f"{each.name} {value:.4g}" for each, value in zip(objectives, trial.values, strict=True)
-    )
+    objectives = study.objectives if chosen.was_trained else study.simulated_objectives
     judged = (
         f"over seeds {', '.join(map(str, study.seeds))} of training"
-        if was_trained
+        if chosen.was_trained
         else "simulated on the plant, not trained"
     )
+    value = f"{figures(objectives, trial.values)} {judged}"
+    too_good = (
+        "The best of several trials looks better than it is: judge it on seeds that the study has not seen."
+    )
+    if chosen.confirmed is not None:
+        value = f"{chosen.said[0].upper()}{chosen.said[1:]} {judged}"
+        too_good = (
+            "Expect the confirmed value; the best of several confirmed still looks a little better than it is: compare "
+            "methods on seeds that the study has not seen."
+        )
     paths = ", ".join(f"{path} {value!r}" for path, value in trial.params.items())
     over = ", ".join(dotted(masked(study.config.over)))
     laid = f" The study laid {over} over the campaign, which is not part of this preset." if over else ""
@@ -92,8 +70,7 @@ def preset(study: Study, trial: Any, *, was_trained: bool) -> dict[str, Any]:
         "summary": f"Tuned: trial {trial.number} of the study {study.config.name}.",
         "source": f"entrostat tune; study {study.config.name}, trial {trial.number}; arm {study.arm.name} of "
         f"{study.campaign.path.name}",
-        "notes": f"{figures} {judged}. Searched: {paths}.{laid} The best of several trials looks better than it is: "
-        "judge it on seeds that the study has not seen.",
+        "notes": f"{value}. Searched: {paths}.{laid} {too_good}",
         "loops": {name: _said(loop) for name, loop in plain["loops"].items()},
         **{name: section for name, section in sections.items() if section},
     }

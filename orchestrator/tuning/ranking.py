@@ -43,18 +43,30 @@ def best_first(
         directions: [M].
         violation: [N], 0 where feasible.
     """
-    costs = np.asarray(values, dtype=float) * [1.0 if d == "minimize" else -1.0 for d in directions]
+    costs = as_costs(values, directions)
     violation = np.zeros(len(costs)) if violation is None else np.asarray(violation, dtype=float)
     front = np.zeros(len(costs), dtype=np.int64)
     left, number = np.flatnonzero(violation <= 0), 0
     while left.size:
-        shown = costs[left]
-        worse = (shown[:, None, :] >= shown[None]).all(-1) & (shown[:, None, :] > shown[None]).any(-1)
-        dominated = np.any(worse, axis=1)
-        front[left[~dominated]] = number
-        left, number = left[dominated], number + 1
+        worse = dominated(costs[left])
+        front[left[~worse]] = number
+        left, number = left[worse], number + 1
     order: NDArray[np.int64] = np.lexsort((costs[:, 0], front, np.maximum(violation, 0)))
     return order
+
+
+def as_costs(values: ArrayLike, directions: Sequence[Direction]) -> NDArray[np.float64]:
+    """Values [N, M] of which less is better, whatever the directions [M]."""
+    signs = [1.0 if direction == "minimize" else -1.0 for direction in directions]
+    costs: NDArray[np.float64] = np.asarray(values, dtype=float) * signs
+    return costs
+
+
+def dominated(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows of costs [N, M] have another that is nowhere worse and somewhere better."""
+    worse = (costs[:, None, :] >= costs[None]).all(-1) & (costs[:, None, :] > costs[None]).any(-1)
+    found: NDArray[np.bool_] = np.any(worse, axis=1)
+    return found
 
 
 def spread_out(

@@ -28,6 +28,11 @@ def simulated_name(name: str) -> str:
     return f"{name}.simulated"
 
 
+def confirmed_name(name: str, num_seeds: int) -> str:
+    """Name of the Optuna study of the confirmations on so many seeds."""
+    return f"{name}.confirmed_on_{num_seeds}"
+
+
 def open_for(study: Study, url: str, tracking_uri: str) -> Any:
     """The storage of a study, made where there is none.
 
@@ -102,6 +107,30 @@ def stored_simulation(study: Study, storage: Any) -> Any:
     with answering(study):
         _refuse_another(study, found, study.simulated_definition(), name)
         return found if found.user_attrs.get(COMPLETE) else None
+
+
+def open_confirmations(study: Study, storage: Any, seeds: Sequence[int]) -> Any:
+    """The Optuna study of the trials that confirm others on these seeds, made where there is none."""
+    import optuna
+
+    quiet()
+    name = confirmed_name(study.config.name, len(seeds))
+    with answering(study):
+        found = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=[each.direction for each in study.objectives],
+            sampler=optuna.samplers.RandomSampler(),  # what is in the queue has all of its parameters
+            load_if_exists=True,
+        )
+        _claim(study, found, study.definition() | {"seeds": list(seeds)}, name)
+        _name_values(found, study.config.objectives)
+    return found
+
+
+def find_confirmations(study: Study, storage: Any, seeds: Sequence[int]) -> Any:
+    """The same to look at, without making or changing anything; None where there is none."""
+    return _find(study, storage, confirmed_name(study.config.name, len(seeds)))
 
 
 def store_simulation(study: Study, storage: Any, found: Any) -> Any:

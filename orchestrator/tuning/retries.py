@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.tuning.leases import is_released
-from orchestrator.tuning.marks import FAILED, RANK, REPLACED, ROOT, close, root
+from orchestrator.tuning.marks import CONFIRMS, FAILED, RANK, REPLACED, ROOT, close, root
 
 RETRY_OF, HISTORY, FIXED = "failed_trial", "retry_history", "fixed_params"  # Optuna's own names
+ONCE = (RANK, CONFIRMS)
+"""What of the queue is trained once: a candidate of stage one by its rank, a confirmation by its trial."""
 
 
 def take_up(study: Any, trial: Any, retries: int) -> str:
@@ -39,9 +41,12 @@ def is_redundant(study: Any, trial: Any) -> bool:
         if trials[retried].state.name == "RUNNING":
             close(study, trials[retried], REPLACED, _why_replaced(trials[retried]))
         return any(_retry_of(other) == retried for other in trials[: trial.number])
-    rank = frozen.user_attrs.get(RANK)
-    return rank is not None and any(
-        other.user_attrs.get(RANK) == rank and _retry_of(other) is None for other in trials[: trial.number]
+    return any(
+        key in frozen.user_attrs
+        and other.user_attrs.get(key) == frozen.user_attrs[key]
+        and _retry_of(other) is None
+        for key in ONCE
+        for other in trials[: trial.number]
     )
 
 
@@ -58,7 +63,7 @@ def _why_replaced(trial: Any) -> str:
 def _retry(trial: Any, params: dict[str, Any], history: list[int]) -> Any:
     from optuna.trial import TrialState, create_trial
 
-    kept = {key: value for key, value in trial.user_attrs.items() if key == RANK}
+    kept = {key: value for key, value in trial.user_attrs.items() if key in ONCE}
     return create_trial(
         state=TrialState.WAITING,
         system_attrs={FIXED: params, RETRY_OF: trial.number, HISTORY: history},

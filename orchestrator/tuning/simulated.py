@@ -20,17 +20,18 @@ BATCH = 64
 """Candidates that are simulated together: their loops are stepped one by one, their plants at once."""
 
 
-def judge(study: Study, candidates: Sequence[Params]) -> list[Verdict]:
-    """Simulate candidates on the plant of stage one, all with the same noise."""
+def judge(study: Study, candidates: Sequence[Params], seeds: Sequence[int] | None = None) -> list[Verdict]:
+    """Simulate candidates on the plant of stage one, all with the same noise: stage one's, or that of ``seeds``."""
     settings, start = study.config.simulation, study.start
     assert settings is not None
     assert start is not None
+    seeds = range(settings.seeds) if seeds is None else seeds
     loops = [study.simulated_loop(params) for params in candidates]
     simulated = simulate_many(
         [_unfiltered(loop.build()) for loop in loops],
         start.plant,
         settings.iterations or study.num_iterations,
-        range(settings.seeds),
+        seeds,
         initial_nats=start.initial_nats,
         telemetry=study.telemetry,
     )
@@ -44,7 +45,7 @@ def judge(study: Study, candidates: Sequence[Params]) -> list[Verdict]:
                 u=simulated.u[c, s],
                 dead_time=start.plant.dead_time,
             )
-            for s in range(settings.seeds)
+            for s in range(len(seeds))
         ]
         found = verdict(records, study.simulated_objectives, constraints)
         known = before_training(loop, start.plant, constraints.sensitivity)

@@ -43,6 +43,8 @@ class Study:
     """Name of the loop that is judged; "" for an arm without loops."""
     start: Start | None
     """None where no plant is known."""
+    is_confirmation: bool = False
+    """Whether its trials are those of another study once more, on fresh seeds."""
 
     @property
     def dead_time(self) -> int:

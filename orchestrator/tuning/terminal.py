@@ -7,11 +7,21 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.tuning.candidates import is_feasible, ranked_trials
+from orchestrator.tuning.candidates import front, is_feasible, ranked_trials
 from orchestrator.tuning.foretold import agreement, sentences
-from orchestrator.tuning.marks import DUPLICATE, OUTCOME, REASON, REPLACED, SURPLUS, UNTRAINED
+from orchestrator.tuning.marks import (
+    CONFIRMS,
+    DUPLICATE,
+    OUTCOME,
+    REASON,
+    REPLACED,
+    SURPLUS,
+    UNTRAINED,
+    trial_name,
+)
 from orchestrator.tuning.space import labels
 from orchestrator.tuning.study import Study
+from orchestrator.tuning.winner import Standing, headline, standing
 
 SHOWN = 8
 """Rows of the table of the best."""
@@ -39,7 +49,7 @@ class Finished:
                 "taken up again" if trial.user_attrs.get(OUTCOME) == REPLACED else trial.state.name.lower()
             )
             line = [
-                f"trial {trial.number}",
+                trial_name(trial.number, trial.user_attrs.get(CONFIRMS)),
                 state,
                 _values(self._study, trial),
                 _params(self._study, trial),
@@ -62,37 +72,65 @@ def print_simulation(study: Study, simulated: Any, seconds: float | None, consol
     settings = study.config.simulation
     assert settings is not None
     line = f"stage one: {len(trials)} candidates × {settings.seeds} seeds on the plant {took}, {feasible} of them feasible"
-    if ranked:
+    if ranked and len(study.simulated_objectives) > 1:
+        line += f", {len(front(simulated, study.simulated_objectives))} of those on the front"
+    elif ranked:
         named = zip(study.config.simulated_objectives, ranked[0].values, strict=True)
         values = ", ".join(f"{name} {value:.4g}" for name, value in named)
         line += f"; best: {values}  {_params(study, ranked[0])}"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def print_summary(study: Study, found: Any, simulated: Any, console: Console) -> None:
-    """The best of the last stage there was, and what stage one had foretold."""
-    if not study.config.budget.trials:
-        objectives, ranked = study.simulated_objectives, ranked_trials(simulated, study.simulated_objectives)
-    else:
-        objectives, ranked = study.objectives, ranked_trials(found, study.objectives)
-    if not ranked:
+def print_summary(
+    study: Study, found: Any, simulated: Any, console: Console, confirmations: Any = None
+) -> None:
+    """The best of the last stage there was, what they came to on fresh seeds, and what stage one had foretold."""
+    now = standing(study, found, None if study.config.budget.trials else simulated, confirmations)
+    if not now.ranked:
         console.print("no trial has finished")
         return
+    several = len(now.objectives) > 1
     table = Table(box=None, pad_edge=False)
-    for column in ("trial", *(each.name for each in objectives), "feasible"):
+    for column in (
+        "trial",
+        *(each.name for each in now.objectives),
+        *(["front"] if several else []),
+        "feasible",
+    ):
         table.add_column(column, justify="right")
     table.add_column("parameters")
-    for trial in ranked[:SHOWN]:
-        feasible = is_feasible(trial)
-        values = (f"{value:.4g}" for value in trial.values)
-        table.add_row(str(trial.number), *values, "yes" if feasible else "no", _params(study, trial))
+    on_front = {trial.number for trial in now.front}
+    for trial in now.ranked[:SHOWN]:
+        yes = [trial.number in on_front] if several else []
+        cells = ("yes" if each else "no" for each in (*yes, is_feasible(trial)))
+        table.add_row(str(trial.number), *map(short, trial.values), *cells, _params(study, trial))
     console.print(table)
+    if now.confirmation is not None:
+        console.print(_confirmed(now))
+    console.print(headline(now), highlight=False, soft_wrap=True, markup=False)
     outcomes = [trial.user_attrs.get(OUTCOME) for trial in found.get_trials(deepcopy=False)]
     if untrained := outcomes.count(UNTRAINED):
         console.print(f"{untrained} suggestions were not trained: Ms is above its bound", highlight=False)
     if simulated is not None and study.config.budget.trials:
         for sentence in sentences(agreement(study, found)):
             console.print(sentence, highlight=False, soft_wrap=True)
+
+
+def _confirmed(now: Standing) -> Table:
+    """What the best were found to be, and what they came to on fresh seeds."""
+    assert now.confirmation is not None
+    table = Table(box=None, pad_edge=False)
+    for column in (
+        "trial",
+        *(f"{each.name} {what}" for each in now.objectives for what in ("found", "confirmed")),
+    ):
+        table.add_column(column, justify="right")
+    table.add_column(f"confirmed over {now.confirmation.fresh}")
+    for row in now.confirmation.rows:
+        pairs = zip(row.trial.values, row.values, strict=True)
+        values = (short(value) if value == value else "–" for pair in pairs for value in pair)
+        table.add_row(str(row.trial.number), *values, row.said or ("yes" if row.holds else "infeasible"))
+    return table
 
 
 def _values(study: Study, trial: Any) -> str:

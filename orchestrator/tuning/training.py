@@ -59,10 +59,11 @@ class Training:
         self._is_silent = False
         self._until = None if seconds is None else time.time() + seconds
 
-    def run(self, before_end: Callable[[], None]) -> int:
-        """Work until the budget is used up; give the exit status.
+    def run(self, then: Callable[[], tuple[Study, Any] | None], before_end: Callable[[], None]) -> int:
+        """Work until the budget is used up and the best are confirmed; give the exit status.
 
-        ``before_end`` is called when the trials are over, before what is on disk is handed to MLflow.
+        ``then`` is called when the trials are over and gives the study of what they are confirmed by, or None;
+        ``before_end`` when those are over too, before what is on disk is handed to MLflow.
         """
         from orchestrator.tracking.tracker import Tracker
 
@@ -71,7 +72,7 @@ class Training:
             lock.acquire()
         except Timeout:
             self._warn("another command tracks this study from here already; this one adds workers to it")
-            status = self._work()
+            status = self._work_both(then)
             before_end()
             return status
         try:
@@ -81,7 +82,7 @@ class Training:
             tracker.start()
             state: RunState = "interrupted"
             try:
-                status = self._work()
+                status = self._work_both(then)
                 before_end()
                 state = "done" if status == EXIT_DONE else "interrupted"
             finally:
@@ -91,9 +92,15 @@ class Training:
             lock.release()
         return status
 
-    def _work(self) -> int:
-        finished = Finished(self._study, self._found, self._console)
-        workers = {index: self._start(index) for index in range(self._study.config.workers)}
+    def _work_both(self, then: Callable[[], tuple[Study, Any] | None]) -> int:
+        status = self._work(self._study, self._found)
+        if status != EXIT_DONE or (confirming := then()) is None:
+            return status
+        return self._work(*confirming, "--confirm")
+
+    def _work(self, study: Study, found: Any, *how: str) -> int:
+        finished = Finished(study, found, self._console)
+        workers = {index: self._start(index, *how) for index in range(self._study.config.workers)}
         next_look = 0.0
         with collected_signals() as received:
             try:
@@ -109,7 +116,7 @@ class Training:
             name = signal.Signals(received[0]).name
             self._warn(f"stopped by {name}; trials are saved and the same command again continues")
             return EXIT_INTERRUPTED
-        return self._verdict(workers)
+        return self._verdict(study, found, workers)
 
     def _look(self, finished: Finished) -> None:
         """Print what has ended; a storage that does not answer keeps this command from nothing else."""
@@ -121,21 +128,21 @@ class Training:
                 self._warn(f"storage: {why(error)}; the workers try again")
             self._is_silent = True
 
-    def _verdict(self, workers: dict[int, subprocess.Popen[bytes]]) -> int:
+    def _verdict(self, study: Study, found: Any, workers: dict[int, subprocess.Popen[bytes]]) -> int:
         dead = {index: each.returncode for index, each in workers.items() if each.returncode != 0}
         for index, code in dead.items():
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
             self._warn(f"worker {index} {how}; see {self._log(index)}")
-        trials = self._found.get_trials(deepcopy=False)
+        trials = found.get_trials(deepcopy=False)
         left = any(trial.state.name == "RUNNING" for trial in trials)
-        short = counted(trials) < self._study.config.budget.trials
+        short = counted(trials) < study.config.budget.trials
         if dead and (left or short):
             self._warn("not all trials are done; the same command again continues")
             return EXIT_FAILED
         return EXIT_DONE
 
-    def _start(self, index: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, *WORKER, str(self._study.path), "--index", str(index)]
+    def _start(self, index: int, *how: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, *WORKER, str(self._study.path), "--index", str(index), *how]
         command += [] if self._until is None else ["--until", str(self._until)]
         with self._log(index).open("ab") as log:
             return subprocess.Popen(  # nosec B603  # a list of our own, no shell

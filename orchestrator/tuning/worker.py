@@ -28,6 +28,7 @@ from orchestrator.tuning.foretold import PREDICTED
 from orchestrator.tuning.leases import Lease, Watch
 from orchestrator.tuning.links import Links
 from orchestrator.tuning.marks import (
+    CONFIRMS,
     DUPLICATE,
     FAILED,
     OUTCOME,
@@ -158,7 +159,11 @@ class TrialWorker:
         return trials
 
     def _may_begin(self, trials: list[Any]) -> bool:
-        return counted(trials) < self._study.config.budget.trials and not self._is_late()
+        if self._is_late():
+            return False
+        if self._study.is_confirmation:  # it trains what is in the queue and nothing else
+            return any(trial.state.name == "WAITING" for trial in trials)
+        return counted(trials) < self._study.config.budget.trials
 
     def _is_late(self) -> bool:
         return self._until is not None and time.time() > self._until
@@ -172,7 +177,7 @@ class TrialWorker:
             params = suggest(trial, self._study.config.space)
             if is_redundant(self._optuna, trial):
                 close(self._optuna, trial, DUPLICATE, "it is in the queue twice")
-            elif counted(self._trials(), before=trial.number) >= self._study.config.budget.trials:
+            elif self._is_surplus(trial):
                 close(self._optuna, trial, SURPLUS, "the budget is used up")
                 self._give_up(
                     self._trials()[trial.number], "nobody went on with it and the budget is used up"
@@ -184,6 +189,13 @@ class TrialWorker:
                 elif not lease.is_lost:
                     self._tell(trial, ending)
         self._lease = None
+
+    def _is_surplus(self, trial: Any) -> bool:
+        """Whether another was faster: the budget is used up, or the queue was empty and this is none of it."""
+        trials = self._trials()
+        if self._study.is_confirmation and CONFIRMS not in trials[trial.number].user_attrs:
+            return True
+        return counted(trials, before=trial.number) >= self._study.config.budget.trials
 
     def _train(self, trial: Any, params: Params, lease: Lease, crew: Crew) -> TrialEnding:
         def interrupted() -> str:
@@ -198,7 +210,8 @@ class TrialWorker:
         if self._study.config.simulation is not None:
             values = judge(self._study, [params])[0].values
             trial.set_user_attr(PREDICTED, [value if isfinite(value) else None for value in values])
-        self._links.begin(trained.path, trial, params, frozen.user_attrs.get(RANK))
+        attributes = frozen.user_attrs
+        self._links.begin(trained.path, trial, params, attributes.get(RANK), attributes.get(CONFIRMS))
         ending = trained.run()
         if not lease.is_lost:  # else another says how it ended
             self._links.end(trained.path, ending, self._study)
@@ -224,13 +237,15 @@ class TrialWorker:
 
 def folder_name(trial: Any) -> str:
     """Name of the folder of a trial's runs, which a retry shares with the trial that it continues."""
-    return f"trial-{root(trial):04d}"
+    confirms = trial.user_attrs.get(CONFIRMS)
+    return f"trial-{root(trial):04d}" if confirms is None else f"confirm-{confirms:04d}"
 
 
 def main(arguments: list[str]) -> int:
     """Read the study again, open its storage and work."""
     from orchestrator.tracking.tracker import Tracker
     from orchestrator.training.worker import stop_with_parent
+    from orchestrator.tuning.confirmation import continue_confirmation
     from orchestrator.tuning.reading import read_study
     from orchestrator.tuning.records import open_for, open_study
     from orchestrator.tuning.storage import storage_url
@@ -244,13 +259,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--storage", help="instead of the study's")
     parser.add_argument("--tracking", help="instead of the campaign's")
     parser.add_argument("--until", type=float)
+    parser.add_argument("--confirm", action="store_true", help="train the best trials again on fresh seeds")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     given = parser.parse_args(arguments)
     try:
         study = read_study(given.study, [*json.loads(os.environ.pop(OVERRIDES, "[]")), *given.overrides])
         url = given.storage or storage_url(study.config.storage, study.folder)
         uri = given.tracking or study.campaign.tracking_uri
-        found = open_study(study, open_for(study, url, uri))
+        storage = open_for(study, url, uri)
+        found = open_study(study, storage)
+        if given.confirm:
+            study, found = continue_confirmation(study, storage)
     except ConfigError as error:
         print(error)
         return EXIT_FAILED

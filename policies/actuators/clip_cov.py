@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from policies.actuators.base import Command, UpdateFacts, WeightActuator
+from policies.actuators.base import Command, WeightActuator
 from policies.statistics.batch import TokenBatch
 
 
@@ -68,11 +68,6 @@ class ClipCov(WeightActuator):
         weights = torch.ones_like(terms)
         weights[candidates[drawn.to(candidates.device)]] = 0.0
         return weights
-
-    def why_inert(self, facts: UpdateFacts) -> str | None:
-        if facts.group_size == 1:
-            return "with one response a prompt every advantage is 0"
-        return None
 
 
 def covariance(batch: TokenBatch) -> Tensor:

@@ -29,6 +29,4 @@ class ClipRange(RatioActuator):
             return f"objective {facts.objective!r} does not bound the probability ratio"
         if facts.steps_per_batch == 1:
             return "with one optimiser step a batch the probability ratio is 1 and meets no bound"
-        if facts.group_size == 1:
-            return "with one response a prompt every advantage is 0"
         return None

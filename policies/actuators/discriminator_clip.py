@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Generator, Tensor
 
-from policies.actuators.base import Command, UpdateFacts, WeightActuator
+from policies.actuators.base import Command, WeightActuator
 from policies.statistics.batch import TokenBatch
 from policies.statistics.entropy_dynamics import discriminator
 
@@ -39,7 +39,7 @@ class DiscriminatorClip(WeightActuator):
     """μ, standard deviations from the mean of S, above 0.  2.5 is the authors' example for Clip_B."""
 
     sides: Literal["negative", "both"] = "negative"
-    """Which advantages are filtered, see above."""
+    """Advantages that are filtered: the negative ones, or both signs."""
 
     def __post_init__(self) -> None:
         if not self.threshold > 0.0:
@@ -55,8 +55,3 @@ class DiscriminatorClip(WeightActuator):
         if self.sides == "both":
             outlier |= (batch.advantages > 0) & (centred > limit)
         return 1.0 - u * outlier.to(score)
-
-    def why_inert(self, facts: UpdateFacts) -> str | None:
-        if facts.group_size == 1:
-            return "with one response a prompt every advantage is 0"
-        return None

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from policies.actuators.base import AdvantageActuator, Command, UpdateFacts
+from policies.actuators.base import AdvantageActuator, Command
 from policies.statistics.batch import TokenBatch
 
 
@@ -39,8 +39,3 @@ class EntropyAdvantage(AdvantageActuator):
 
     def advantages(self, batch: TokenBatch, u: float) -> Tensor:
         return batch.advantages + torch.minimum(u * batch.entropy, batch.advantages.abs() / self.cap)
-
-    def why_inert(self, facts: UpdateFacts) -> str | None:
-        if facts.group_size == 1:
-            return "with one response a prompt every advantage is 0"
-        return None

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
-from policies.actuators.base import Command, UpdateFacts, WeightActuator
+from policies.actuators.base import Command, WeightActuator
 from policies.statistics.batch import TokenBatch
 from policies.statistics.responses import ROUNDING
 
@@ -45,11 +45,6 @@ class HighEntropyTokens(WeightActuator):
             return torch.ones_like(batch.entropy)
         segment = batch.response if self.scope == "response" else torch.zeros_like(batch.response)
         return (batch.entropy >= segment_quantile(batch.entropy, segment, u)[segment]).to(batch.entropy)
-
-    def why_inert(self, facts: UpdateFacts) -> str | None:
-        if facts.group_size == 1:
-            return "with one response a prompt every advantage is 0"
-        return None
 
 
 def segment_quantile(values: Tensor, segment: Tensor, u: float) -> Tensor:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from policies.actuators.base import Command, LogitActuator, UpdateFacts
+from policies.actuators.base import Command, LogitActuator
 from policies.statistics.batch import TokenBatch
 from policies.statistics.responses import top_means
 
@@ -60,8 +60,3 @@ class LogitActivation(LogitActuator):
         scale[rewarded & (spread < self.low_nats)] = u
         scale[rewarded & (spread > self.high_nats)] = 1.0 / u
         return scale
-
-    def why_inert(self, facts: UpdateFacts) -> str | None:
-        if facts.group_size == 1:
-            return "with one response a prompt no advantage is positive"
-        return None

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from policies.actuators.base import Command, LossActuator, Plan, UpdateFacts
+from policies.actuators.base import Command, LossActuator, Plan
 from policies.statistics.batch import TokenBatch
 from policies.statistics.vocabulary import MinP, VocabularyFilter
 
@@ -81,8 +81,3 @@ class LpReg(LossActuator):
         d = (tokens.filtered_logprobs - tokens.logprobs).clamp(max=LARGEST_GAP)
         k3 = torch.clamp(torch.exp(d) - d - 1.0, -LARGEST_PENALTY, LARGEST_PENALTY)
         return u * plan["weights"] * k3
-
-    def why_inert(self, facts: UpdateFacts) -> str | None:
-        if facts.group_size == 1:
-            return "with one response a prompt no advantage is negative"
-        return None

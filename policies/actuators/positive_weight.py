@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Generator, Tensor
 
-from policies.actuators.base import Command, UpdateFacts, WeightActuator
+from policies.actuators.base import Command, WeightActuator
 from policies.statistics.batch import TokenBatch
 
 
@@ -25,8 +25,3 @@ class PositiveWeight(WeightActuator):
 
     def weights(self, batch: TokenBatch, u: float, generator: Generator) -> Tensor:
         return 1.0 - u * (batch.advantages > 0).to(batch.logprobs)
-
-    def why_inert(self, facts: UpdateFacts) -> str | None:
-        if facts.group_size == 1:
-            return "with one response a prompt every advantage is 0"
-        return None

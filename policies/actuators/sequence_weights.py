@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
-from policies.actuators.base import Command, UpdateFacts, WeightActuator
+from policies.actuators.base import Command, WeightActuator
 from policies.statistics.batch import TokenBatch
 
 
@@ -62,11 +62,6 @@ class SequenceWeights(WeightActuator):
         spoken = lengths > 0
         means[spoken] = softmax_of_mean_one(means[spoken], batch.group[spoken])
         return means[batch.response]
-
-    def why_inert(self, facts: UpdateFacts) -> str | None:
-        if facts.group_size == 1:
-            return "with one response a prompt its weight is always 1"
-        return None
 
 
 def softmax_of_mean_one(scores: Tensor, segment: Tensor) -> Tensor:

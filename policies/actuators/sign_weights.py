@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from policies.actuators.base import Command, LossActuator, Plan, UpdateFacts
+from policies.actuators.base import Command, LossActuator, Plan
 from policies.statistics.batch import TokenBatch
 
 
@@ -53,8 +53,3 @@ class SignWeights(LossActuator):
     def loss(self, tokens: TokenBatch, plan: Plan, u: float) -> Tensor:
         ratio = torch.exp(tokens.logprobs - tokens.old_logprobs)
         return u * plan["weights"] * ratio * tokens.advantages.abs()
-
-    def why_inert(self, facts: UpdateFacts) -> str | None:
-        if facts.group_size == 1:
-            return "with one response a prompt every advantage is 0"
-        return None

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
-from policies.actuators.base import Command, UpdateFacts, WeightActuator
+from policies.actuators.base import Command, WeightActuator
 from policies.statistics.batch import TokenBatch
 
 
@@ -57,11 +57,6 @@ class Steer(WeightActuator):
         if low == high:
             return torch.ones_like(size)
         return 1.0 + u - 2.0 * u * (size - low) / (high - low)
-
-    def why_inert(self, facts: UpdateFacts) -> str | None:
-        if facts.group_size == 1:
-            return "with one response a prompt every advantage is 0"
-        return None
 
 
 def entropy_push(batch: TokenBatch) -> Tensor:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from policies.actuators.base import Command, RewardActuator, UpdateFacts
+from policies.actuators.base import Command, RewardActuator
 from policies.statistics.batch import TokenBatch
 from policies.statistics.responses import response_means, response_sums
 
@@ -43,11 +43,6 @@ class Unlikeliness(RewardActuator):
         likelihood = reduce(batch.old_logprobs, batch.response, batch.num_responses)
         share = rank_share(likelihood.nan_to_num(nan=0.0), batch.group)  # no token: probability 1
         return batch.rewards * (1.0 - u * share.to(batch.rewards))
-
-    def why_inert(self, facts: UpdateFacts) -> str | None:
-        if facts.group_size == 1:
-            return "with one response a prompt there is nothing to rank"
-        return None
 
 
 def rank_share(values: Tensor, group: Tensor) -> Tensor:

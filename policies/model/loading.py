@@ -7,7 +7,7 @@ import json
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import SafetensorError
 
+from policies.finite_weights import not_finite
 from policies.model.cache import made_once
 from policies.model.chat import Chat
 from policies.model.gguf_files import converted
 from policies.model.intact import SUMS, damage, seal
+from policies.model.prompt_start import Bos, start_ids, with_start
 from policies.model.sources import GGUF, local_source
 from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.model.trainable import (
@@ -43,27 +45,44 @@ class LoadedPolicy:
     """A causal language model that can be trained, and how it is spoken to.
 
     Adapters sit inside ``model``, which is a plain transformers model with or without them.
+
+    A model may have more logits than its tokenizer has tokens (Qwen2.5: 151,936 and 151,665), whose weights nobody
+    has trained.  Such ids are ``masked_ids``: no engine samples one, and entropy and log-probabilities are
+    of the distribution over the others.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     chat: Chat | None = None
     extra_stop_ids: tuple[int, ...] = ()
+    bos: Bos = "tokenizer"
+    masked_ids: tuple[int, ...] = field(init=False)
+    """Ids of logits that no token of the tokenizer has, in order."""
+
+    def __post_init__(self) -> None:
+        num_logits = self.model.get_output_embeddings().weight.shape[0]
+        masked = sorted(set(range(num_logits)) - set(self.tokenizer.get_vocab().values()))
+        object.__setattr__(self, "masked_ids", tuple(masked))
 
     def encode(self, prompt: str, system: str = "") -> torch.Tensor:
-        """Token ids [L] of a prompt: as a user's turn under ``chat``, otherwise as it stands, nothing added.
+        """Token ids [L] of a prompt, which every engine and the learner are given as they are.
+
+        Under ``chat`` it is a user's turn, with the special tokens that the template writes and no others.
+        Otherwise it is the text as it stands, behind what ``bos`` says comes first (`prompt_start.start_ids`):
+        once, even where the text writes it too.
 
         ``system`` is the message that the prompt's data set puts before it: the system's turn under ``chat``,
         in place of its own, otherwise a paragraph.
 
         Raises:
             ValueError: it has no token, so nothing predicts the first one of a response; or there is no chat
-                template where one is asked for.
+                template, or no BOS, where one is asked for.
         """
         if self.chat:
             ids = self.chat.opening(self.tokenizer, prompt, system)
         else:
-            ids = self._ids(f"{system}\n\n{prompt}" if system else prompt)
+            text = f"{system}\n\n{prompt}" if system else prompt
+            ids = with_start(start_ids(self.tokenizer, self.bos), self._ids(text))
         if not ids:
             raise ValueError(f"a prompt must have at least one token, got {prompt!r}; mend the task's data")
         return torch.tensor(ids, dtype=torch.int64)
@@ -124,8 +143,8 @@ class LoadedPolicy:
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of logits, which bounds entropy by ln V."""
-        return int(self.model.get_output_embeddings().weight.shape[0])
+        """Number of ids that can be sampled, which bounds entropy by ln V."""
+        return int(self.model.get_output_embeddings().weight.shape[0]) - len(self.masked_ids)
 
     def reference(self) -> AbstractContextManager[None]:
         """The policy without what its adapters have learned, for a while.
@@ -171,6 +190,8 @@ def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPo
     The model is in evaluation mode, and training leaves it there: with dropout, the policy that learns
     and whose entropy is measured would not be the one that was sampled from.
 
+    Every weight of it is finite, and its logits are its output head applied to its last hidden states.
+
     Raises:
         ValueError: nothing loadable is there; the message says what to do.
     """
@@ -188,6 +209,10 @@ def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPo
             name, dtype=torch.float32, trust_remote_code=trust_remote_code
         )
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)  # nosec B615  # the source that the user named
+        if (broken := not_finite(model)) is not None:
+            raise ValueError(
+                f"these of its weights are not finite: {broken}; restore it from a copy, or choose another checkpoint"
+            )
         if has_adapters(model):
             fold_in_adapters(model)
         check_head(model)
@@ -216,6 +241,9 @@ def built_in(
 
     The cache key is a hash of everything that goes in: architecture, settings, alphabet, the
     demonstrations themselves (of the first batches) and the versions of torch and transformers.
+
+    Raises:
+        ValueError: the supervised start has diverged; nothing of that is kept.
     """
 
     def make(folder: Path) -> None:
@@ -224,6 +252,10 @@ def built_in(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(start.seed)
             warm_start(made.model, tokenizer, demonstrations, start)
+        if (broken := not_finite(made.model)) is not None:
+            raise ValueError(
+                f"policy.warm_start: has diverged, these weights are not finite: {broken}; lower its learning_rate"
+            )
         made.save(folder)
 
     return load_pretrained(str(made_once(_fingerprint(architecture, start, alphabet, demonstrations), make)))

@@ -26,11 +26,17 @@ class TinyModel:
     """
 
     hidden_size: int = 64
+    """Width of the residual stream."""
     intermediate_size: int = 192
+    """Width of each feed-forward layer."""
     num_layers: int = 2
+    """Decoder blocks."""
     num_heads: int = 2
+    """Attention heads of each block."""
     head_dim: int = 32
+    """Width of an attention head."""
     max_tokens: int = 256
+    """Longest sequence, prompt and response together [tokens]."""
 
     def __post_init__(self) -> None:
         if self.head_dim not in (32, 64):

@@ -28,10 +28,15 @@ class WarmStart:
     """Supervised training before reinforcement learning; ``num_steps=0`` leaves the policy as it is."""
 
     num_steps: int = 700
+    """Optimiser steps; 0 leaves the policy as it was drawn."""
     batch_size: int = 64
+    """Demonstrations in each step."""
     learning_rate: float = 3e-3
+    """Peak learning rate of AdamW [per step]."""
     error_rate: float = 0.18
+    """Chance of each character of a demonstration to be replaced; more leaves more entropy and fewer right answers."""
     seed: int = 0
+    """Seed of the weights and the demonstrations."""
 
     def __post_init__(self) -> None:
         if self.num_steps < 0:

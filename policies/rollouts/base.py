@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How to sample.  Always from the whole distribution: no top-k, no top-p, no penalties.
+    """How to sample.  Always from the whole distribution over ids that have a token: no top-k, no top-p, no penalties.
 
     ``temperature=0`` is greedy.
     """
@@ -70,6 +70,7 @@ class RolloutEngine(ABC):
     """Samples responses from the policy.
 
     One that has weights of its own takes the policy's when it is first used, and at every ``push``.
+    No engine ever samples one of the policy's ``masked_ids``.
     """
 
     @abstractmethod

@@ -26,7 +26,7 @@ class EpisodeLimits:
     """When an episode is cut, of a task that answers back.  One that is cut counts as truncated."""
 
     max_turns: int = 8
-    """Turns of the policy."""
+    """Most turns of the policy."""
 
     max_tokens: int | None = None
     """Tokens after the prompt, replies included; null is what the model's context has room for.  No turn

@@ -27,7 +27,11 @@ def open_engine(
         from policies.rollouts.transformers_engine import TransformersEngine
 
         return TransformersEngine(
-            policy.model, pad_id=policy.pad_id, stop_ids=policy.stop_ids, max_batch_size=max_batch_size
+            policy.model,
+            pad_id=policy.pad_id,
+            stop_ids=policy.stop_ids,
+            masked_ids=policy.masked_ids,
+            max_batch_size=max_batch_size,
         )
     if isinstance(settings, Vllm):
         from policies.rollouts.vllm_engine import VllmEngine

@@ -5,13 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from policies.rollouts.base import Completion, RolloutEngine, Sampling
+from policies.finite_weights import CURE, not_finite, why_not_finite
+from policies.rollouts.base import Completion, EngineUnavailableError, RolloutEngine, Sampling
 from policies.rollouts.vllm_support import LARGEST_TEMPERATURE
+
+if TYPE_CHECKING:
+    from policies.model.loading import LoadedPolicy
 
 
 class PushedEngine(RolloutEngine):
@@ -21,7 +25,8 @@ class PushedEngine(RolloutEngine):
     group and read the checkpoint.
     """
 
-    def __init__(self, *, push_every: int) -> None:
+    def __init__(self, policy: LoadedPolicy, *, push_every: int) -> None:
+        self.policy = policy
         self.push_every = push_every
         self._policy_version = 0
         self._version: int | None = None  # of the weights in the engine; None: they are not the policy's
@@ -35,9 +40,37 @@ class PushedEngine(RolloutEngine):
     def generate(
         self, prompts: Sequence[Tensor], num_samples: int, sampling: Sampling
     ) -> list[list[Completion]]:
-        if self._version is None:
-            self._take()
-        return self._generate(prompts, num_samples, sampling)
+        try:
+            if self._version is None:
+                self._take()
+            groups = self._generate(prompts, num_samples, sampling)
+        except EngineUnavailableError as error:
+            # A server cannot say nan in JSON: it answers like one that is down, and waiting would not mend that.
+            if (broken := not_finite(self.policy.model)) is None:
+                raise
+            raise RuntimeError(
+                f"the engine fails on the policy's weights, and these are not finite: {broken}; {CURE} ({error})"
+            ) from error
+        self._check([completion for group in groups for completion in group])
+        return groups
+
+    def _check(self, completions: Sequence[Completion]) -> None:
+        """Make sure that an engine gave numbers, and tokens.
+
+        Raises:
+            RuntimeError: it did not.
+        """
+        masked = torch.tensor(self.policy.masked_ids, dtype=torch.int64)
+        for completion in completions:
+            if not torch.isfinite(completion.logprobs).all():
+                raise RuntimeError(
+                    f"log-probabilities from the engine are not finite: {why_not_finite(self.policy.model)}; {CURE}"
+                )
+            if len(masked) and (beyond := completion.tokens[torch.isin(completion.tokens, masked)]).numel():
+                raise RuntimeError(
+                    f"the engine sampled the id {int(beyond[0])}, which no token of the policy's tokenizer has; start "
+                    "its servers with python -m policies.rollouts.vllm_launch, and give them to this run alone"
+                )
 
     def _take(self) -> None:
         self._version = None  # while this goes on, and if it fails, they are nobody's

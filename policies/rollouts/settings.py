@@ -39,7 +39,7 @@ class Vllm(EngineSettings):
     execution_only: ClassVar[tuple[str, ...]] = ("memory_fraction", "cache_gib", "sleep")
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of weights and cache; ``auto`` is bfloat16 on a GPU and float32 on a CPU."""
+    """Number format of weights and cache; ``auto`` is bfloat16 on a GPU and float32 on a CPU."""
     memory_fraction: float = 0.35
     """Share of a GPU's memory for weights and cache; the rest is the learner's."""
     cache_gib: float | None = None
@@ -85,15 +85,15 @@ class VllmServer(EngineSettings):
     """How weights get there: a model ``folder`` on a disk that servers see too, the LoRA ``adapter`` alone, or
     ``nccl`` from GPU to GPU."""
     folder: str | None = None
-    """Where weights are written for the servers; null is inside the run's folder."""
+    """Folder that weights are written to for the servers; null is inside the run's folder."""
     push_every: int = 1
     """Updates between two pushes of weights; above 1 samples are that much off-policy."""
     timeout_seconds: float = 600.0
-    """Longest wait for one answer."""
+    """Longest wait for one answer [s]."""
     retries: int = 5
     """Attempts after the first at a server that does not answer."""
     backoff_seconds: float = 1.0
-    """Wait before the first of them; it doubles, up to 30 s."""
+    """Wait before the first of them [s]; it doubles, up to 30 s."""
 
     def __post_init__(self) -> None:
         wrong = [url for url in self.urls if not url.startswith(("http://", "https://"))]
@@ -124,6 +124,4 @@ def check_push_every(push_every: int) -> None:
         raise ValueError(f"push_every must be at least 1, got {push_every}")
 
 
-ENGINES: dict[str, type[EngineSettings]] = {
-    engine.kind: engine for engine in (Transformers, Vllm, VllmServer)
-}
+ENGINES: dict[str, type[EngineSettings]] = {engine.kind: engine for engine in EngineSettings.__subclasses__()}

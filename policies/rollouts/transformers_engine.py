@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
+from policies.finite_weights import CURE, why_not_finite
 from policies.rollouts.base import Completion, RolloutEngine, Sampling, check_context
 from policies.rollouts.chance import draw, uniforms
 from policies.sharding import whole
@@ -24,22 +25,26 @@ class _Sampler(LogitsProcessor):  # type: ignore[misc]
     a token.
     """
 
-    def __init__(self, temperature: float, chance: Tensor) -> None:
+    def __init__(
+        self, model: PreTrainedModel, ids: Tensor | None, temperature: float, chance: Tensor
+    ) -> None:
+        self.model = model
+        self.ids = ids  # those that can be sampled; None is all
         self.temperature = temperature  # 0 is greedy
         self.chance = chance  # [B, steps] uniform in [0, 1)
         self.logprobs: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         step = len(self.logprobs)
-        logprobs = torch.log_softmax(scores.float() / (self.temperature or 1.0), dim=-1)
+        # Others are left out, not made -inf: cumulative sums on a GPU can differ by a rounding where nothing was added.
+        among = scores if self.ids is None else scores.index_select(-1, self.ids)
+        logprobs = torch.log_softmax(among.float() / (self.temperature or 1.0), dim=-1)
         # Looked at once a batch: on a GPU each look waits for the device.
         if step == 0 and logprobs.isnan().any():
-            raise RuntimeError(
-                "the policy's logits are not finite: its weights have diverged; lower learner.learning_rate "
-                "or the limits of a loop"
-            )
+            raise RuntimeError(f"the policy's logits are not finite: {why_not_finite(self.model)}; {CURE}")
         chosen = draw(logprobs, self.chance[:, step]) if self.temperature else logprobs.argmax(dim=-1)
         self.logprobs.append(logprobs.gather(-1, chosen[:, None])[:, 0])
+        chosen = chosen if self.ids is None else self.ids[chosen]
         return scores.scatter(-1, chosen[:, None], math.inf)
 
 
@@ -57,11 +62,13 @@ class TransformersEngine(RolloutEngine):
         *,
         pad_id: int,
         stop_ids: Sequence[int],
+        masked_ids: Sequence[int] = (),
         max_batch_size: int = 256,
     ) -> None:
         self.model = model
         self.pad_id = pad_id
         self.stop_ids = list(stop_ids)
+        self.masked_ids = list(masked_ids)
         self.max_batch_size = max_batch_size
 
     def generate(
@@ -93,7 +100,7 @@ class TransformersEngine(RolloutEngine):
             attention_mask[row, width - len(prompts[i]) :] = 1
         input_ids, attention_mask = input_ids.to(device), attention_mask.to(device)
         owner = torch.tensor([different.index(i) for i, _ in rows], device=device)
-        sampler = _Sampler(sampling.temperature, _chance(rows, sampling).to(device))
+        sampler = _Sampler(self.model, self._ids(), sampling.temperature, _chance(rows, sampling).to(device))
         output = self.model.generate(
             input_ids[owner],
             attention_mask=attention_mask[owner],
@@ -133,6 +140,14 @@ class TransformersEngine(RolloutEngine):
             return None
         cache.batch_select_indices(owner)
         return cache
+
+    def _ids(self) -> Tensor | None:
+        """[V - M] int64 of what can be sampled; None is all V."""
+        if not self.masked_ids:
+            return None
+        can = torch.ones(self.model.get_output_embeddings().weight.shape[0], dtype=torch.bool)
+        can[self.masked_ids] = False
+        return torch.nonzero(can)[:, 0].to(self.model.device)
 
     def _completion(self, tokens: Tensor, logprobs: Tensor) -> Completion:
         ends = torch.nonzero(torch.isin(tokens, torch.tensor(self.stop_ids)))

@@ -39,8 +39,7 @@ class VllmEngine(PushedEngine):
     """
 
     def __init__(self, policy: LoadedPolicy, settings: Vllm, *, max_batch_size: int) -> None:
-        super().__init__(push_every=settings.push_every)
-        self.policy = policy
+        super().__init__(policy, push_every=settings.push_every)
         self.settings = settings
         self.max_batch_size = max_batch_size
         self._llm: Any = None
@@ -58,7 +57,9 @@ class VllmEngine(PushedEngine):
                 self._start()
             elif self._can_sleep:
                 self._llm.wake_up(tags=["weights"])
-            self._llm.collective_rpc("push_tensors", args=(whole_weights(self.policy),))
+            self._llm.collective_rpc(
+                "push_tensors", args=(whole_weights(self.policy), self.policy.masked_ids)
+            )
             self._llm.llm_engine.set_weight_version(str(version))
             self._llm.reset_prefix_cache()
 

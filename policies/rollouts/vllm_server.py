@@ -38,8 +38,7 @@ class VllmServerEngine(PushedEngine):
     def __init__(
         self, policy: LoadedPolicy, settings: VllmServer, *, max_batch_size: int, scratch: Path
     ) -> None:
-        super().__init__(push_every=settings.push_every)
-        self.policy = policy
+        super().__init__(policy, push_every=settings.push_every)
         self.max_batch_size = max_batch_size
         self.replicas = [
             Replica(

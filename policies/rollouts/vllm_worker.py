@@ -1,13 +1,15 @@
-"""What a vLLM worker is taught: to take pushed weights.  Imported by vLLM, in its own process or ours.
+"""What a vLLM worker is taught: to take pushed weights and to leave ids without a token alone.  Imported by vLLM, in its own process or ours.
 
 ``--worker-extension-cls policies.rollouts.vllm_worker.PushedWeights``
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 EXTENSION = "policies.rollouts.vllm_worker.PushedWeights"
@@ -19,15 +21,40 @@ class PushedWeights:
     reload_weights: Any
     model_runner: Any
 
-    def push_tensors(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+    def push_tensors(self, weights: Iterable[tuple[str, Tensor]], masked_ids: Sequence[int] = ()) -> None:
         """Take weights by the names of a checkpoint; vLLM fuses and shards them itself."""
         self.reload_weights(weights_iterator=iter(weights))
         repack_head(self.model_runner.get_model())
+        self.mask_ids(masked_ids)
 
-    def push_folder(self, folder: str) -> None:
+    def push_folder(self, folder: str, masked_ids: Sequence[int] = ()) -> None:
         """Take the weights of a model folder that this machine sees."""
         self.reload_weights(weights_path=folder)
         repack_head(self.model_runner.get_model())
+        self.mask_ids(masked_ids)
+
+    def mask_ids(self, masked_ids: Sequence[int]) -> None:
+        """Never sample these from now on, and all others."""
+        mask_logits(self.model_runner.get_model(), masked_ids)
+
+
+def mask_logits(model: Any, masked_ids: Sequence[int]) -> None:
+    """Make these logits of a vLLM model -inf as they leave it, and no others: before it samples and takes log-probs.
+
+    A request can name ids too, but 1024 at most, forbidden or allowed (vLLM 0.32), and a vocabulary may be
+    padded by more.
+    """
+    vars(model).pop("compute_logits", None)  # the mask of before, if any
+    if not masked_ids:
+        return
+    whole = model.compute_logits
+    masked = torch.tensor(list(masked_ids), device=next(model.parameters()).device)
+
+    def compute_logits(*given: Any, **named: Any) -> Any:
+        logits = whole(*given, **named)
+        return None if logits is None else logits.index_fill_(-1, masked, -math.inf)  # None on a rank without
+
+    model.compute_logits = compute_logits
 
 
 def repack_head(model: Any) -> None:

@@ -41,7 +41,12 @@ class Transfer(ABC):
 
     @abstractmethod
     def give(self, replica: Replica, label: str) -> None:
-        """Let a server take them and call them ``label``."""
+        """Let a server take them and call them ``label``, and sample none of the policy's ``masked_ids``."""
+
+    def _mask(self, replica: Replica) -> None:
+        """What `push_folder` says in the same breath."""
+        if masked := list(self.policy.masked_ids):
+            replica.post("/collective_rpc", {"method": "mask_ids", "args": [masked]})
 
 
 class FolderTransfer(Transfer):
@@ -53,7 +58,8 @@ class FolderTransfer(Transfer):
     def give(self, replica: Replica, label: str) -> None:
         # Requests that were given up may still be running.
         replica.post("/pause?mode=abort")
-        replica.post("/collective_rpc", {"method": "push_folder", "args": [str(self.folder)]})
+        masked = [list(self.policy.masked_ids)] if self.policy.masked_ids else []
+        replica.post("/collective_rpc", {"method": "push_folder", "args": [str(self.folder), *masked]})
         replica.post("/reset_prefix_cache")
         replica.post("/update_weight_version", {"new_version": label})
         replica.post("/resume")
@@ -72,6 +78,7 @@ class AdapterTransfer(Transfer):
     def give(self, replica: Replica, label: str) -> None:
         adapter = {"lora_name": ADAPTER, "lora_path": str(self.folder), "load_inplace": True}
         replica.post("/v1/load_lora_adapter", adapter)
+        self._mask(replica)
         replica.post("/reset_prefix_cache")
         replica.post("/update_weight_version", {"new_version": label})
 
@@ -93,6 +100,7 @@ class NcclTransfer(Transfer):
         if replica.url not in self._trainers:
             self._trainers[replica.url] = self._meet(replica)
         self._trainers[replica.url].send_weights()
+        self._mask(replica)
         replica.post("/reset_prefix_cache")
         replica.post("/update_weight_version", {"new_version": label})
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from policies.finite_weights import why_not_finite
 from policies.sharding import FORWARD
 from policies.statistics.sequences import Sequences
 from policies.statistics.token_statistics import token_statistics
@@ -39,9 +40,14 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Which distribution is looked at: at what temperature, and cut to which part of the vocabulary."""
+    """Which distribution is looked at: at what temperature, of which ids, and cut to which part of the vocabulary.
+
+    ``masked_ids`` have a logit and no token (`LoadedPolicy.masked_ids`): they are not sampled, so they are in
+    no distribution.
+    """
 
     temperature: float
+    masked_ids: tuple[int, ...] = ()
     vocabulary: VocabularyFilter | None = None
     entropy_gradient: bool = False
 
@@ -53,10 +59,11 @@ def check_head(model: PreTrainedModel) -> None:
     """Make sure that the model's logits are W h + b of its last hidden states, as computed below.
 
     Some families scale or soft-cap what comes out of the head (Gemma 2, Cohere, Granite); statistics
-    from their hidden states would be of another distribution than the one that is sampled from.
+    from their hidden states would be of another distribution than the one that is sampled from.  nan
+    equals nothing, so numbers that are not finite are looked for before anything is compared.
 
     Raises:
-        ValueError: they are not.
+        ValueError: they are not, or they are not finite.
     """
     head = model.get_output_embeddings()
     if not isinstance(head, torch.nn.Linear):
@@ -75,6 +82,10 @@ def check_head(model: PreTrainedModel) -> None:
     finally:
         for hook in hooks:
             hook.remove()
+    if not torch.isfinite(logits).all():
+        raise ValueError(
+            f"its logits are not finite: {why_not_finite(model)}; restore it from a copy, or choose another model"
+        )
     if not (_same(seen.get("last"), seen.get("hidden")) and _same(seen.get("output"), logits)):
         raise ValueError(
             "its logits are not its output head applied to its last hidden states: something is scaled or "
@@ -111,6 +122,7 @@ def token_values(model: PreTrainedModel, job: _Job) -> tuple[Tensor, ...]:
     hidden = hidden_states(model, sequences, rows, columns - 1)
     head = model.get_output_embeddings()
     targets = sequences.input_ids[rows, columns].to(device)
+    masked = torch.tensor(view.masked_ids, device=device) if view.masked_ids else None
 
     def statistics(vocabulary: VocabularyFilter | None) -> tuple[Tensor, Tensor]:
         return token_statistics(
@@ -121,6 +133,7 @@ def token_values(model: PreTrainedModel, job: _Job) -> tuple[Tensor, ...]:
             inverse_temperature=1.0 / view.temperature if scale is None else scale / view.temperature,
             entropy_gradient=view.entropy_gradient,
             vocabulary=vocabulary,
+            masked=masked,
         )
 
     values = statistics(None)

@@ -47,6 +47,7 @@ def token_statistics(
     chunk_tokens: int | None = None,
     entropy_gradient: bool = True,
     vocabulary: VocabularyFilter | None = None,
+    masked: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Log-probability [T] of ``targets`` and entropy [T] of the whole distribution [nats].
 
@@ -60,6 +61,8 @@ def token_statistics(
         entropy_gradient: False gives a detached entropy, whose backward then costs nothing.
         vocabulary: cuts the distribution to a part of the vocabulary and renormalises it; a target that
             was cut off has a log-probability of about ``NEGLIGIBLE`` and no gradient.
+        masked: [M] int64, different entries that are never sampled: the whole distribution is that of the other
+            V - M, before any ``vocabulary``.  None is all V, at no cost.
 
     Both results are float32 (float64 for float64 hidden states) whatever the dtype of the head.  The
     product W h runs in the autocast dtype where autocast is on and otherwise in the wider dtype of
@@ -94,6 +97,7 @@ def token_statistics(
             chunk_tokens,
             entropy_gradient,
             vocabulary,
+            masked,
         )
     return result
 
@@ -112,34 +116,35 @@ class _TokenStatistics(torch.autograd.Function):
         chunk_tokens: int,
         entropy_gradient: bool,
         vocabulary: VocabularyFilter | None,
+        masked: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        chunks = _Chunks(hidden, weight, bias, inverse_temperature, chunk_tokens)
+        chunks = _Chunks(hidden, weight, bias, inverse_temperature, chunk_tokens, masked)
         peak, log_sum, logprobs, entropy = hidden.new_empty((4, len(hidden)), dtype=chunks.dtype)
         for rows in chunks.slices:
             logits, spare = chunks.logits(rows)
             peak[rows] = logits.amax(dim=1)
-            shifted = _cut(logits.sub_(peak[rows, None]), vocabulary)
+            shifted = chunks.cut(logits.sub_(peak[rows, None]), vocabulary)
             of_target = shifted.gather(1, targets[rows, None])[:, 0]
             exponentials = torch.exp(shifted.clamp_(min=NEGLIGIBLE), out=spare)
             total = exponentials.sum(dim=1)
             log_sum[rows] = total.log()
             logprobs[rows] = of_target - log_sum[rows]
             entropy[rows] = log_sum[rows] - exponentials.mul_(shifted).sum(dim=1) / total
-        logprobs, entropy = logprobs.clone(), entropy.clamp(max=math.log(weight.shape[0]))
+        logprobs, entropy = logprobs.clone(), entropy.clamp(max=math.log(weight.shape[0] - chunks.num_masked))
 
         ctx.set_materialize_grads(False)
         if not entropy_gradient:
             ctx.mark_non_differentiable(entropy)
         ctx.save_for_backward(hidden, weight, bias, targets, peak, log_sum, entropy)
         ctx.inverse_temperature, ctx.chunk_tokens = inverse_temperature, chunk_tokens
-        ctx.vocabulary = vocabulary
+        ctx.vocabulary, ctx.masked = vocabulary, masked
         return logprobs, entropy
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, to_logprobs: Tensor | None, to_entropy: Tensor | None) -> tuple[Any, ...]:
         hidden, weight, bias, targets, peak, log_sum, entropy = ctx.saved_tensors
-        chunks = _Chunks(hidden, weight, bias, ctx.inverse_temperature, ctx.chunk_tokens)
+        chunks = _Chunks(hidden, weight, bias, ctx.inverse_temperature, ctx.chunk_tokens, ctx.masked)
         if to_logprobs is None:
             to_logprobs = torch.zeros_like(peak)
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
@@ -152,7 +157,7 @@ class _TokenStatistics(torch.autograd.Function):
             for rows in chunks.slices:
                 logits, spare = chunks.logits(rows)
                 β = chunks.inverse_temperature(rows)
-                shifted = _cut(logits.sub_(peak[rows, None]), ctx.vocabulary).clamp_(min=NEGLIGIBLE)
+                shifted = chunks.cut(logits.sub_(peak[rows, None]), ctx.vocabulary).clamp_(min=NEGLIGIBLE)
                 of_target = to_logprobs[rows] * β
                 if ctx.vocabulary is not None:
                     of_target = of_target * (shifted.gather(1, targets[rows, None])[:, 0] > NEGLIGIBLE)
@@ -175,12 +180,7 @@ class _TokenStatistics(torch.autograd.Function):
 
         to_weight = None if to_weight is None else to_weight.to(weight.dtype)
         to_bias = None if to_bias is None else to_bias.to(bias.dtype)
-        return to_hidden, to_weight, to_bias, None, None, None, None, None
-
-
-def _cut(shifted: Tensor, vocabulary: VocabularyFilter | None) -> Tensor:
-    """Shifted logits [c, V] with what the filter drops made ``NEGLIGIBLE``, in place."""
-    return shifted if vocabulary is None else shifted.masked_fill_(~vocabulary.keep(shifted), NEGLIGIBLE)
+        return to_hidden, to_weight, to_bias, None, None, None, None, None, None
 
 
 def _logit_gradient(
@@ -218,10 +218,13 @@ class _Chunks:
         bias: Tensor | None,
         inverse_temperature: float | Tensor,
         size: int,
+        masked: Tensor | None,
     ) -> None:
         self.dtype = torch.float64 if hidden.dtype == torch.float64 else torch.float32
         self._hidden, self._weight, self._bias = hidden, weight, bias
         self._inverse_temperature = inverse_temperature
+        self._masked = masked
+        self.num_masked = 0 if masked is None else len(masked)
         self.slices = [slice(i, min(i + size, len(hidden))) for i in range(0, len(hidden), size)]
         shape = (min(size, len(hidden)), weight.shape[0])
         self._buffers = tuple(torch.empty(shape, dtype=self.dtype, device=hidden.device) for _ in range(2))
@@ -232,7 +235,7 @@ class _Chunks:
         return β[rows].to(self.dtype) if isinstance(β, Tensor) else β
 
     def logits(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """β (W h + b) of these tokens [c, V], and a second buffer of that shape."""
+        """β (W h + b) of these tokens [c, V], -inf where masked, and a second buffer of that shape."""
         hidden = self._hidden[rows]
         logits, spare = (buffer[: len(hidden)] for buffer in self._buffers)
         if hidden.dtype == self.dtype:
@@ -246,7 +249,15 @@ class _Chunks:
             logits.mul_(β[:, None])
         elif β != 1.0:
             logits.mul_(β)
+        if self._masked is not None:
+            logits.index_fill_(1, self._masked, -math.inf)
         return logits, spare
+
+    def cut(self, shifted: Tensor, vocabulary: VocabularyFilter | None) -> Tensor:
+        """Shifted logits [c, V] with what the filter drops made ``NEGLIGIBLE``, in place."""
+        if vocabulary is None:
+            return shifted
+        return shifted.masked_fill_(~vocabulary.keep(shifted, self.num_masked), NEGLIGIBLE)
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:

@@ -18,8 +18,11 @@ class VocabularyFilter(ABC):
     """Which entries of a distribution stay."""
 
     @abstractmethod
-    def keep(self, shifted: Tensor) -> Tensor:
-        """Mask [c, V] of what stays, given logits [c, V] minus their maximum (so the best is 0)."""
+    def keep(self, shifted: Tensor, num_masked: int = 0) -> Tensor:
+        """Mask [c, V] of what stays, given logits [c, V] minus their maximum (so the best is 0).
+
+        ``num_masked`` of the entries of each row are -inf, and no part of the vocabulary: ids without a token.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,7 @@ class MinP(VocabularyFilter):
         if not 0.0 < self.threshold <= 1.0:
             raise ValueError(f"threshold must be in (0, 1], got {self.threshold}")
 
-    def keep(self, shifted: Tensor) -> Tensor:
+    def keep(self, shifted: Tensor, num_masked: int = 0) -> Tensor:
         return shifted >= math.log(self.threshold)
 
 
@@ -46,7 +49,7 @@ class TopP(VocabularyFilter):
         if not 0.0 < self.mass <= 1.0:
             raise ValueError(f"mass must be in (0, 1], got {self.mass}")
 
-    def keep(self, shifted: Tensor) -> Tensor:
+    def keep(self, shifted: Tensor, num_masked: int = 0) -> Tensor:
         ranked, order = torch.softmax(shifted, dim=1).sort(dim=1, descending=True)
         before = ranked.cumsum(dim=1) - ranked
         return torch.zeros_like(shifted, dtype=torch.bool).scatter_(1, order, before < self.mass)
@@ -62,7 +65,8 @@ class DropLowest(VocabularyFilter):
         if not 0.0 <= self.share < 1.0:
             raise ValueError(f"share must be in [0, 1), got {self.share}")
 
-    def keep(self, shifted: Tensor) -> Tensor:
-        num_kept = shifted.shape[1] - int(self.share * shifted.shape[1])
+    def keep(self, shifted: Tensor, num_masked: int = 0) -> Tensor:
+        V = shifted.shape[1] - num_masked
+        num_kept = V - int(self.share * V)
         kept = shifted.topk(num_kept, dim=1).indices
         return torch.zeros_like(shifted, dtype=torch.bool).scatter_(1, kept, True)

@@ -46,7 +46,7 @@ class MathWord(Task):
     """Instead of a ``dataset``, a file: ``.parquet``, or ``.jsonl`` with one object a line."""
 
     layout: Literal["plain", "gsm8k", "math", "dapo"] = "plain"
-    """Where question and answer stand (``tasks.data.math_layouts``); a key below overrules it."""
+    """Data set layout that says which columns hold question and answer (``tasks.data.math_layouts``); a key below overrules it."""
 
     question_key: str | None = None
     """Column of the question: text, or messages with role and content."""
@@ -76,7 +76,7 @@ class MathWord(Task):
     """File of held-out problems, with the same columns."""
 
     held_out_fraction: float = HELD_OUT_FRACTION
-    """Fraction of the questions held out, where there is neither of them."""
+    """Fraction of the questions held out if neither of them is given; above 0 and below 1."""
 
     instruction: str = ""
     r"""Put after every question as it stands, such as ``\nPut your final answer within \boxed{}.``"""

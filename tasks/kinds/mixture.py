@@ -27,7 +27,7 @@ class Member:
     """Any task but a mixture."""
 
     weight: int = 1
-    """Its share: so many of as many problems as all weights add up to."""
+    """Relative weight: this member gets weight / (sum of weights) of the problems."""
 
     name: str | None = None
     """Stands before its domains, ``sums.add2``; null is the kind of the task."""

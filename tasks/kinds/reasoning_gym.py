@@ -46,7 +46,7 @@ class ReasoningGym(Task):
     """Settings of the dataset, all but ``seed`` and ``size``; plain numbers, text and lists."""
 
     size: int = 10_000
-    """Problems in the dataset, training and held-out ones together."""
+    """Problems in the dataset, training and held-out ones together; 2 to 1,000,000."""
 
     prompt: Literal["question", "expression"] = "question"
     """The dataset's question, or only its sum, ``4 + 3 =``, for the datasets that are sums."""

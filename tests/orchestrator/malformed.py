@@ -21,7 +21,8 @@ import yaml
 from click.testing import CliRunner
 from typer.main import get_command
 
-from orchestrator.cli import EXIT_BAD_INPUT, app
+from orchestrator.cli import app
+from orchestrator.commands.clear_errors import EXIT_BAD_INPUT
 
 PROCESSOR_SECONDS = 60
 """Of this process: a busy machine makes it no shorter, and no file is worth more."""

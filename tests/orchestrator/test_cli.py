@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli import Family, app
+from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.guardrail_files import Event, append_event
 from orchestrator.storage.run_folder import RunFolder, Status
 
@@ -101,6 +103,35 @@ def test_list(family):
         name, _, summary = line.partition(" ")
         assert name
         assert summary.strip(), f"{name} has no summary"
+
+
+def test_list_without_a_family_names_the_members_of_all():
+    code, output = call("list")
+    assert code == 0
+    for family in Family:
+        first = call("list", family.value)[1].split()[0]
+        assert any(line.startswith(family.value) for line in output.splitlines())
+        assert first in output.replace(",", " ").split()
+
+
+def test_version():
+    assert call("--version") == (0, f"entrostat {version('entrostat')}\n")
+
+
+def test_completion_is_offered():
+    assert "--install-completion" in call("--help")[1]
+
+
+@pytest.mark.parametrize("command", ["run", "prepare"])
+def test_runs_are_kept_in_the_folder_of_the_option(write_campaign, tmp_path, monkeypatch, command):
+    seen = []
+    monkeypatch.setattr(
+        f"orchestrator.commands.run.{command}_campaign",
+        lambda path, overrides, **_: seen.append(read_campaign(path, overrides).config.tracking.folder) or 0,
+    )
+    path = write_campaign()
+    assert call(command, str(path), "--folder", "else: where, [1]")[0] == 0
+    assert seen == ["else: where, [1]"]
 
 
 def test_list_knows_what_the_issue_names():

@@ -154,15 +154,16 @@ def test_a_run_that_never_started(tmp_path):
     assert curve(arm.shown, "entropy").steps.size == 0
 
 
-def test_a_curve_has_the_mean_and_the_extremes_of_the_seeds_that_have_the_step(tmp_path):
+def test_a_curve_has_the_mean_and_the_interval_of_the_seeds_that_have_the_step(tmp_path):
     make_run(tmp_path, [{"entropy": 1.0}, {"entropy": 2.0}, {"entropy": math.nan}], seed=0)
     make_run(tmp_path, [{"entropy": 3.0}, {"entropy": 6.0}, {"entropy": 5.0}], seed=1)
     (arm,) = load(tmp_path)
     drawn = curve(arm.shown, "entropy")
     assert drawn.steps.tolist() == [0, 1, 2]
     assert drawn.mean.tolist() == [2.0, 4.0, 5.0]
-    assert drawn.low.tolist() == [1.0, 2.0, 5.0]
-    assert drawn.high.tolist() == [3.0, 6.0, 5.0]
+    # of 1 and 3: 2 ± t_{0.975, 1} · √2 / √2 = 2 ± 12.7062; of 2 and 6 twice that; of one value nothing
+    assert drawn.low == pytest.approx([2 - 12.7062, 4 - 2 * 12.7062, 5.0], abs=1e-4)
+    assert drawn.high == pytest.approx([2 + 12.7062, 4 + 2 * 12.7062, 5.0], abs=1e-4)
     assert drawn.num_seeds == 2
 
 

@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 
 import orchestrator.report
 from controllers.plants.plant import Plant
-from orchestrator.cli import EXIT_BAD_INPUT, app
-from orchestrator.configuration.models import CampaignConfig, LearnerConfig, LoopConfig
+from orchestrator.cli import app
+from orchestrator.commands.clear_errors import EXIT_BAD_INPUT
+from orchestrator.configuration.learner import LearnerConfig
+from orchestrator.configuration.models import CampaignConfig, LoopConfig
 from orchestrator.configuration.resolve import parse
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import CampaignFolder

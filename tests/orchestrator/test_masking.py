@@ -115,3 +115,12 @@ def test_errors_of_the_user_and_of_others_are_masked(write_campaign):
         with pytest.raises(ConfigError) as caught:
             read_campaign(write_campaign({"tracking.uri": f"http://u:{secret}@host", **changes}))
         assert "s3cr3t" not in str(caught.value)
+
+
+def test_the_shells_working_directory_is_no_password(monkeypatch):
+    """Files below it are named as they are."""
+    monkeypatch.setenv("PWD", "/home/me/project")
+    monkeypatch.setenv("DB_PWD", "correct-horse")
+    assert mask_uri("/home/me/project/runs/journal.log") == "/home/me/project/runs/journal.log"
+    assert mask("saved in /home/me/project/runs") == "saved in /home/me/project/runs"
+    assert mask("it is correct-horse") == "it is ***"

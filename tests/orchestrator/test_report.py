@@ -6,7 +6,6 @@ import math
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -14,9 +13,10 @@ from rich.console import Console
 
 from controllers.quality.entropy_law import fit_entropy_law
 from orchestrator.comparison import Estimate, entropy_and_reward, summarise
+from orchestrator.comparison.whole import compare
 from orchestrator.report import print_table, write_page
 from orchestrator.report.cells import number, percent, settling
-from orchestrator.report.headline import findings, title
+from orchestrator.report.headline import entropy_findings, findings, title
 from orchestrator.report.settings import differing, shared
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
@@ -72,6 +72,10 @@ def summaries(folder):
     return [summarise(arm) for arm in load_campaign(folder).arms]
 
 
+def comparison(folder, **named):
+    return compare(load_campaign(folder), **named)
+
+
 def test_the_page_refers_to_nothing_outside_itself(make_campaign):
     folder = make_campaign(seeds=(0,))
     page = read(folder)
@@ -112,7 +116,7 @@ def test_the_numbers_on_the_page_are_those_of_the_runs(make_campaign):
 
 
 def test_the_title_names_the_collapse_and_who_held(make_campaign):
-    sentence = title(summaries(make_campaign()))
+    sentence = title(comparison(make_campaign()))
     assert re.fullmatch(
         r"Left alone, entropy fell from 0\.2\d to 0\.03\d nats per token. "
         r"`entropic` held it at 0\.20, within \d\.\d %\.",
@@ -121,12 +125,10 @@ def test_the_title_names_the_collapse_and_who_held(make_campaign):
 
 
 def test_findings_say_collapse_hold_and_saturation(make_campaign):
-    collapse, hold, miss, solves = findings(summaries(make_campaign()))
+    collapse, hold, miss = entropy_findings(summaries(make_campaign()))
     assert re.match(r"`grpo` collapsed: its entropy fell from 0\.2\d+ to 0\.03\d .*\(−8\d %\)", collapse)
     assert re.match(r"`entropic` held its setpoint of 0\.200 .* within \d\.\d %", hold)
     assert re.match(r"`aer` did not hold .* its command was at a limit in \d\d %", miss)
-    assert "Held-out pass@1 is" in solves
-    assert "3 seeds are too few to tell that from chance" in solves
 
 
 def test_the_law_of_each_arm_is_drawn_with_its_ceiling_or_said_not_to_be_known(make_campaign):
@@ -163,37 +165,15 @@ def test_predicted_changes_are_drawn_with_their_correlation(make_campaign):
 
 
 def test_one_seed_claims_no_significance(make_campaign):
-    assert "with one seed, nobody knows" in findings(summaries(make_campaign(seeds=(0,))))[-1]
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "verdict"),
-    [
-        # eight seeds, every one better: p = 2/256, twice that for two arms
-        (
-            [0.7 + s / 100 for s in range(8)],
-            [0.5] * 8,
-            "chance does not explain that over 8 seeds (p = 0.016)",
-        ),
-        ([0.70, 0.71, 0.72], [0.5] * 3, "3 seeds are too few to tell that from chance, 7 could"),
-        # better and worse by turns, +0.03 against −0.02
-        ([0.53, 0.48] * 4, [0.5] * 8, "chance explains that too (p = 1 over 8 seeds)"),
-        ([0.7], [0.5], "with one seed, nobody knows"),
-    ],
-)
-def test_a_difference_is_tested_seed_by_seed(make_campaign, ours, theirs, verdict):
-    base, held, _ = summaries(make_campaign(seeds=(0,)))
-    seeds = tuple(range(len(ours)))
-    held = replace(held, pass_at_1=Estimate(tuple(ours)), seeds=seeds)
-    base = replace(base, pass_at_1=Estimate(tuple(theirs)), seeds=seeds)
-    third = replace(base, arm="third", pass_at_1=Estimate(tuple(value - 0.2 for value in theirs)))
-    assert verdict in findings([base, held, third])[-1]
+    said = findings(comparison(make_campaign(seeds=(0,))))
+    assert not any(re.search(r"ended (above|below) \S+: held-out pass@1 \S+ \(95 %", each) for each in said)
+    assert said[-1].endswith("one seed: chance cannot be told from effect.")
 
 
 def test_a_campaign_that_did_not_collapse_does_not_claim_so(make_campaign):
     folder = make_campaign(arms=("entropic",))
-    assert "collapsed" not in " ".join(findings(summaries(folder)))
-    assert title(summaries(folder)).startswith("`entropic` held its setpoint")
+    assert "collapsed" not in " ".join(findings(comparison(folder)))
+    assert title(comparison(folder)).startswith("`entropic` held its setpoint")
 
 
 @pytest.mark.parametrize(
@@ -235,6 +215,26 @@ def test_unfinished_runs_are_said_on_both(make_campaign):
     assert expected in read(folder).text
     assert expected in " ".join(console_text(folder).split())
     assert "1 of 2" in console_text(folder)
+
+
+def test_stopped_runs_are_said_to_count(make_campaign):
+    folder = make_campaign(seeds=(0, 1))
+    stopped = Status(status="stopped", reason="collapse: it <fell>", iteration=40, num_iterations=150)
+    folder.run("aer", 1).write_status(stopped)
+    text = read(folder).text
+    assert "1 stopped by a guardrail" in text
+    assert "They count with the last value that they reached" in text
+    assert "Not every run has finished" not in text
+    assert "aer seed 1: stopped after 40 of 150 iterations (collapse: it <fell>)" in text
+
+
+def test_the_band_of_two_seeds_does_not_hide_the_curves(make_campaign):
+    figures = read(make_campaign(seeds=(0, 1))).figures
+    for name in ("entropy", "held-out", "pass-rate"):
+        curves = [trace["y"] for trace in figures[name]["data"] if "fill" not in trace]
+        span = max(map(max, curves)) - min(map(min, curves))
+        low, high = figures[name]["layout"]["yaxis"]["range"]
+        assert span < high - low < 2.5 * span
 
 
 def test_hostile_strings_are_shown_not_run(make_campaign):

@@ -35,6 +35,8 @@ class FakeServer:
         self.refuse: int | None = None
         self.dies_after: int | None = None
         self.model: Any = None
+        self.masked_ids: list[int] = []
+        self.heeds = True  # whether it does without the ids that it is told to
         self.lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self.server.daemon_threads = True
@@ -61,8 +63,11 @@ class FakeServer:
         """What a route gives."""
         self.calls[path] += 1
         if path == "/collective_rpc":
-            assert body["method"] == "push_folder"
-            self.model = AutoModelForCausalLM.from_pretrained(body["args"][0], dtype=torch.float32)
+            assert body["method"] in ("push_folder", "mask_ids")
+            weights = body["args"][:1] if body["method"] == "push_folder" else []
+            for folder in weights:
+                self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+            (self.masked_ids,) = body["args"][len(weights) :] or [[]]
         elif path == "/update_weight_version":
             self.version = body["new_version"]
         elif path == "/inference/v1/generate":
@@ -72,7 +77,12 @@ class FakeServer:
     def _sample(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         asked = body["sampling_params"]
         self.asked.append(body)
-        engine = TransformersEngine(self.model, pad_id=PAD, stop_ids=asked["stop_token_ids"])
+        engine = TransformersEngine(
+            self.model,
+            pad_id=PAD,
+            stop_ids=asked["stop_token_ids"],
+            masked_ids=self.masked_ids if self.heeds else (),
+        )
         sampling = Sampling(
             temperature=asked["temperature"], max_tokens=asked["max_tokens"], seed=asked["seed"]
         )

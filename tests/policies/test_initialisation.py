@@ -105,11 +105,6 @@ def test_recalibrate_ends_when_its_attempts_do():
     assert len(entropy.asked) == 2
 
 
-def test_an_entropy_that_is_not_a_number_meets_no_floor():
-    with pytest.raises(LowEntropyError):
-        choose(Measured(math.nan), floor_nats=0.4, action="recalibrate")
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -83,7 +83,9 @@ def test_an_exhausted_space_says_how_many_there_are():
     every_prompt = [f"{a}+{b}=" for a in range(10) for b in range(10)]
     num_held_out = sum(split_of(prompt) == "held_out" for prompt in every_prompt)
     assert len(held_out_set(task, num_held_out)) == num_held_out
-    with pytest.raises(ValueError, match=f"size must be at most {num_held_out}, got 64: arithmetic has no"):
+    with pytest.raises(
+        ValueError, match=f"num_problems: must be at most {num_held_out}, got 64: arithmetic has no"
+    ):
         held_out_set(task, 64)
-    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_problems must be at least 1, got 0"):
         held_out_set(task, 0)

@@ -18,6 +18,7 @@ FAILING = {
     "starvation": ([], {"rollout/starved_groups": 1.0}),
     "mismatch": ([], {"rollout/logprob_gap": 1.0}),
     "stagnation": ([], {"reward": 0.3}),
+    "decline": ([{"reward": 0.9}] * 4, {"reward": 0.1}),
 }
 """By name: what comes first, and then what, over and over, is a failure."""
 

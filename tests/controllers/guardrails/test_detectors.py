@@ -1,13 +1,16 @@
 """Each detector on numbers worked out by hand."""
 
+import math
 import random
 from math import inf, nan
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from controllers.guardrails.base import Verdict
 from controllers.guardrails.collapse import Collapse
+from controllers.guardrails.decline import Decline
 from controllers.guardrails.explosion import Explosion
 from controllers.guardrails.stagnation import Stagnation
 from controllers.guardrails.starvation import Starvation
@@ -141,12 +144,70 @@ def test_stagnation_averages_without_bias():
     assert verdict.value == 0.0  # the best is still the first
 
 
+def test_decline_is_a_mean_below_the_first_by_so_many_standard_errors():
+    # first window 0.5, 0.7, 0.6: mean 0.6, variance 0.01; last 0.3, 0.4, 0.2: mean 0.3, variance 0.01
+    # standard error √((0.01 + 0.01)/3) = 0.081650; limit 0.6 − 2 · 0.081650 = 0.436701
+    rewards = [0.5, 0.7, 0.6, 0.3, 0.4, 0.2]
+    verdicts = play(Decline(threshold=2.0, patience=3), [{"reward": reward} for reward in rewards])
+    assert [v.tripped for v in verdicts] == [False] * 5 + [True]
+    assert (verdicts[-1].value, verdicts[-1].limit) == pytest.approx((0.3, 0.436701), abs=1e-6)
+    assert not play(Decline(threshold=4.0, patience=3), [{"reward": r} for r in rewards])[-1].tripped  # 3.67
+    t = stats.ttest_ind([0.5, 0.7, 0.6], [0.3, 0.4, 0.2], equal_var=False).statistic
+    assert t == pytest.approx((0.6 - verdicts[-1].value) / 0.081650, abs=1e-4)
+
+
+def test_decline_is_over_when_the_reward_is_back_and_never_comes_of_learning():
+    detector = Decline(threshold=2.0, patience=3)
+    rewards = [0.5, 0.6, 0.5, 0.1, 0.1, 0.1, 0.6, 0.6, 0.6]
+    assert [v.tripped for v in play(detector, [{"reward": r} for r in rewards])][5:] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    rising = [{"reward": t / 200} for t in range(200)]
+    assert not any(v.tripped for v in play(Decline(), rising))
+    assert not any(v.tripped for v in play(Decline(), [{"reward": 0.3}] * 60))  # no noise, and no fall
+
+
+@pytest.mark.parametrize(("correlation", "share"), [(0.0, 0.001), (0.3, 0.028)])
+def test_decline_does_not_cry_wolf_at_noise(correlation, share):
+    """The windows of every iteration at once, as sums of numpy; ten runs also by the detector itself."""
+    rng = np.random.default_rng(1)
+    num, length, n = 2000, 500, 20
+    noise = rng.normal(size=(num, length))
+    rewards = noise.copy()
+    for t in range(1, length):
+        rewards[:, t] = correlation * rewards[:, t - 1] + (1 - correlation**2) ** 0.5 * noise[:, t]
+    windows = np.lib.stride_tricks.sliding_window_view(rewards, n, axis=1)
+    first, last = windows[:, 0], windows[:, n:]
+    error = np.sqrt((first.var(axis=1, ddof=1)[:, None] + last.var(axis=2, ddof=1)) / n)
+    tripped = first.mean(axis=1)[:, None] - last.mean(axis=2) > Decline().threshold * error
+    assert np.mean(tripped.any(axis=1)) == pytest.approx(share, abs=0.01)
+    for row in [*np.flatnonzero(tripped.any(axis=1))[:5], *range(5)]:
+        verdicts = play(Decline(), [{"reward": reward} for reward in rewards[row]])
+        assert [v.tripped for v in verdicts[2 * n - 1 :]] == tripped[row].tolist()
+
+
+def test_decline_finds_a_fall_of_two_standard_deviations_soon():
+    rng = np.random.default_rng(2)
+    found = []
+    for _ in range(100):
+        rewards = 0.5 + 0.05 * rng.normal(size=120)
+        rewards[60:] -= 0.1
+        tripped = [v.tripped for v in play(Decline(), [{"reward": reward} for reward in rewards])]
+        found.append(tripped.index(True) - 60 if True in tripped else math.inf)
+    assert np.mean(np.isfinite(found)) >= 0.97
+    assert 10 <= np.median(found) <= 20
+
+
 def test_levels_have_bounds_of_their_own():
     for make, settings, message in (
         (Collapse, {"threshold": 1.0}, "threshold must be > 0 and < 1, got 1"),
         (Explosion, {"threshold": 1.0}, "threshold must be > 1, got 1"),
         (Collapse, {"unit": "bits"}, "unit must be one of share, nats, got 'bits'"),
         (Stagnation, {"decay": 1.0}, r"decay must be in \[0, 1\), got 1"),
+        (Decline, {"patience": 1}, "patience must be >= 2, so that its rewards have a spread, got 1"),
         (Stagnation, {"solved": 0.0}, r"solved must be in \(0, 1\], got 0"),
     ):
         with pytest.raises(ValueError, match=message):

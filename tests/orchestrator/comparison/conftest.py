@@ -27,6 +27,7 @@ def make_run():
         train=None,
         evaluation=None,
         status="done",
+        num_iterations=0,
         campaign="c",
         method="m",
         fingerprint="f",
@@ -39,7 +40,7 @@ def make_run():
 
         return Run(
             info=RunInfo(campaign=campaign, arm=arm, seed=seed, method=method, fingerprint=fingerprint),
-            status=Status(status=status),
+            status=Status(status=status, num_iterations=num_iterations),
             train=series(columns(train)),
             evaluation=series(columns(evaluation)),
             seconds=1.0,

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from orchestrator.comparison.contrasts import baseline_of, contrasts, final_value, require_metric
+from orchestrator.comparison.contrasts import baseline_of, contrasts, require_metric
+from orchestrator.comparison.values import final_value
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_data import Arm
 
@@ -29,7 +30,10 @@ def test_seeds_pair_by_their_number_not_by_their_place(make_arm):
 
 def test_too_few_seeds_is_said_with_how_many_would_do(make_arm):
     base, held = make_arm("base", {0: 0.1, 1: 0.2, 2: 0.3}), make_arm("held", {0: 0.5, 1: 0.7, 2: 0.9})
-    assert by_arm([base, held])["held"].verdict == "too few seeds: 3 give no p below 0.25, 6 could"
+    assert (
+        by_arm([base, held])["held"].verdict
+        == "too few seeds: 3 give no p below 0.25; 11 find an effect of d_z = 1 in 80 % of cases"
+    )
 
 
 def test_more_arms_need_more_seeds(make_arm):
@@ -39,7 +43,9 @@ def test_more_arms_need_more_seeds(make_arm):
     both = by_arm([base, make_arm("one", better), make_arm("two", better)])
     assert both["one"].p == 2 / 64
     assert both["one"].p_adjusted == 4 / 64
-    assert both["one"].verdict == "too few seeds: 6 give no p below 0.0625, 7 could"
+    assert both["one"].verdict == (
+        "too few seeds: 6 give no p below 0.0625; 13 find an effect of d_z = 1 in 80 % of cases"
+    )
 
 
 @pytest.mark.parametrize(("sign", "verdict"), [(1, "higher"), (-1, "lower")])
@@ -60,7 +66,7 @@ def test_enough_seeds_and_no_effect_is_said_otherwise(make_arm):
 def test_arms_without_a_common_seed_are_not_tested(make_arm):
     rows = by_arm([make_arm("base", {0: 0.1, 1: 0.2}), make_arm("x", {5: 0.3}), make_arm("y", {1: 0.3})])
     assert rows["x"].verdict == "no seed in common"
-    assert rows["y"].verdict.startswith("one seed in common")
+    assert rows["y"].verdict.startswith("one seed: chance")
     assert math.isnan(rows["y"].p)
 
 

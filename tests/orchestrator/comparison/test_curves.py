@@ -34,16 +34,16 @@ def test_a_spike_in_a_long_run_is_on_the_page(make_run):
 
 def test_the_band_is_the_interval_of_the_seeds_that_have_the_step(make_run):
     rng = np.random.default_rng(0)
-    table = rng.normal(size=(6, 4))
-    runs = [make_run(seed=s, train={"x": dict(enumerate(row))}) for s, row in enumerate(table[:5])]
-    runs.append(make_run(seed=5, train={"x": {2: table[5, 2]}}))
+    table = rng.normal(size=(8, 4))
+    runs = [make_run(seed=s, train={"x": dict(enumerate(row))}) for s, row in enumerate(table[:7])]
+    runs.append(make_run(seed=7, train={"x": {2: table[7, 2]}}))
     drawn = curve(runs, "x")
     for step in range(4):
-        own = table[:, step] if step == 2 else table[:5, step]
+        own = table[:8, step] if step == 2 else table[:7, step]
         interval = mean_interval(own, num_resamples=1000)
         assert drawn.low[step] == pytest.approx(interval.low)
         assert drawn.high[step] == pytest.approx(interval.high)
-    assert drawn.mean[2] == pytest.approx(table[:, 2].mean())
+    assert drawn.mean[2] == pytest.approx(table[:8, 2].mean())
 
 
 def test_without_a_band_the_ends_are_the_mean(make_run):

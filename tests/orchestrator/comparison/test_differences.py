@@ -12,6 +12,7 @@ from statsmodels.stats.multitest import multipletests
 from orchestrator.comparison.differences import (
     cliffs_delta,
     cohens_dz,
+    hedges_gz,
     holm,
     pairs_needed,
     permutation_p,
@@ -54,6 +55,26 @@ def test_under_no_effect_p_is_below_a_level_no_more_often_than_that():
     assert np.mean(p <= 0.05) == pytest.approx(6 / 128, abs=0.015)  # levels are multiples of 2/128
 
 
+@pytest.mark.parametrize(
+    ("num", "exponential", "log_normal"), [(6, 0.07, 0.11), (7, 0.09, 0.15), (10, 0.09, 0.15)]
+)
+def test_of_skewed_differences_with_mean_zero_more_are_significant_than_the_level_says(
+    num, exponential, log_normal
+):
+    rng = np.random.default_rng(3)
+    signs = 1 - 2 * (np.arange(2**num)[:, None] >> np.arange(num) & 1)
+
+    def size(differences):
+        sums = np.abs(differences @ signs.T)
+        return np.mean(np.mean(sums >= sums[:, :1] - 1e-12, axis=1) <= 0.05)
+
+    assert size(rng.exponential(size=(6000, num)) - 1) == pytest.approx(exponential, abs=0.02)
+    assert size(rng.lognormal(size=(6000, num)) - math.exp(0.5)) == pytest.approx(log_normal, abs=0.02)
+    assert size(rng.normal(size=(6000, num))) <= 0.06
+    one = rng.exponential(size=num) - 1
+    assert permutation_p(one) == np.mean(np.abs(signs @ one) >= abs(one.sum()) - 1e-12)
+
+
 @pytest.mark.parametrize(("num", "least"), [(1, 1.0), (3, 0.25), (5, 0.0625), (6, 0.03125)])
 def test_so_many_pairs_can_give_no_smaller_p(num, least):
     assert smallest_p(num) == least == permutation_p(np.arange(1.0, num + 1))
@@ -90,6 +111,24 @@ def test_effect_sizes_by_hand():
     # of the 6 pairs (1|0) (1|2) (3|0) (3|2) (1|1) (3|1): 4 above, 1 below, 1 alike
     assert cliffs_delta([1.0, 3.0], [0.0, 2.0, 1.0]) == pytest.approx(3 / 6)
     assert math.isnan(cliffs_delta([], [1.0]))
+
+
+def test_the_correction_for_few_pairs_by_hand():
+    # J(2) = Γ(1) / (√1 · Γ(1/2)) = 1/√π; d_z = 2 / 1
+    assert hedges_gz([1.0, 2.0, 3.0]) == pytest.approx(2 / math.sqrt(math.pi))
+    assert math.isnan(hedges_gz([1.0, 2.0]))
+    assert math.isnan(hedges_gz([1.0, 1.0, 1.0]))
+    many = np.random.default_rng(0).normal(0.5, 1.0, size=400)
+    assert hedges_gz(many) == pytest.approx(cohens_dz(many), rel=2e-3)
+
+
+@pytest.mark.parametrize("num", [3, 5, 8])
+def test_corrected_it_is_right_on_average_and_uncorrected_too_large(num):
+    experiments = np.random.default_rng(num).normal(0.8, 1.0, size=(20_000, num))
+    raw = experiments.mean(axis=1) / experiments.std(axis=1, ddof=1)
+    ratio = hedges_gz(experiments[0]) / cohens_dz(experiments[0])
+    assert raw.mean() > 1.1 * 0.8
+    assert ratio * raw.mean() == pytest.approx(0.8, abs=0.03 if num > 3 else 0.1)
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=8), st.lists(st.floats(-5, 5), min_size=1, max_size=8))

@@ -109,8 +109,20 @@ def test_a_profile_over_seeds_and_parts(make_run):
     assert found.middle == pytest.approx((0.4 + 0.5 + 0.6 + 0.6) / 4)
     assert (found.low <= found.share + 1e-12).all()
     assert (found.high >= found.share - 1e-12).all()
-    assert found.middle_interval.low < found.middle < found.middle_interval.high
+    assert math.isnan(found.middle_interval.low)  # a bootstrap of four would be too narrow
     assert profile(arm_of(make_run(evaluation={})), names) is None
+
+
+def test_the_band_of_a_profile_is_the_interval_of_the_shares_of_its_runs(make_run):
+    runs = [make_run(seed=s, evaluation=exam({"a": 0.2 + s / 10, "b": 0.6})) for s in range(4)]
+    found = profile(arm_of(*runs), strata([arm_of(*runs)], PASS))
+    at = np.searchsorted(THRESHOLDS, 0.45)  # above it are 1, 1, 1 and 2 of 2 parts: mean 5/8
+    half = 3.182446 * np.std([0.5, 0.5, 0.5, 1.0], ddof=1) / np.sqrt(4)
+    assert found.low[at] == pytest.approx(5 / 8 - half)
+    assert found.high[at] == 1.0  # 5/8 + half is more than everything
+    eight = [make_run(seed=s, evaluation=exam({"a": 0.2 + s / 20, "b": 0.6})) for s in range(8)]
+    many = profile(arm_of(*eight), strata([arm_of(*eight)], PASS))
+    assert many.middle_interval.low < many.middle < many.middle_interval.high
 
 
 def test_the_profile_of_one_seed_has_no_interval(make_run):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.cli import EXIT_BAD_INPUT, app
+from orchestrator.cli import app
+from orchestrator.commands.clear_errors import EXIT_BAD_INPUT
 
 CONSTANT = {"kind": "constant", "value_nats": 0.4}
 PI_LOOP = {
@@ -214,7 +215,9 @@ MISTAKES = [
         {"task.num_digits": 99}, ["task: num_digits must be between 1 and 6, got 99"], id="task setting"
     ),
     pytest.param(
-        {"evaluation.num_problems": 100000}, ["task: ", "held-out", "100000"], id="held-out set too large"
+        {"evaluation.num_problems": 100000},
+        ["yaml: evaluation.num_problems: must be at most", "held-out", "100000"],
+        id="held-out set too large",
     ),
 ]
 
@@ -233,6 +236,35 @@ def test_all_mistakes_are_told_at_once(write_campaign):
     message = refused(write_campaign({"learner.iterations": 0, "rollout.temperature": -1}))
     assert "learner.iterations" in message
     assert "rollout.temperature" in message
+
+
+def test_an_unknown_method_hides_no_other_mistake(write_campaign):
+    """Nor does one arm hide those of another; a section that arms share is named once, as in the file."""
+    changes = {
+        "learner.iterations": 0,
+        "arms.0.learner": {"group_size": 1},
+        "arms.1.method": "entropik",
+        "arms.1.rollout": {"temperature": -1},
+    }
+    path = write_campaign(changes)
+    lines = refused(path).strip().split("\n")
+    assert sorted(line.removeprefix("error: ").split(": ")[1] for line in lines) == [
+        "arms.grpo.learner.group_size",
+        "arms.held.method",
+        "arms.held.rollout.temperature",
+        "learner.iterations",
+    ]
+
+
+def test_a_check_of_the_whole_names_the_key_that_the_file_has(write_campaign):
+    shared = refused(write_campaign({"learner.devices": 3, "learner.num_nodes": 2}))
+    assert shared.count("learner.devices: must be at most one for each of the 4 prompts") == 1
+    assert "arms." not in shared
+
+
+def test_a_value_of_the_arms_own_is_named_in_the_arm(write_campaign):
+    own = refused(write_campaign({"arms.0.learner": {"devices": 6}}))
+    assert "arms.grpo.learner.devices: must be at most one for each of the 4 prompts" in own
 
 
 @pytest.mark.parametrize(

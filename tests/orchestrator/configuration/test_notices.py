@@ -72,4 +72,5 @@ def test_validate_prints_them(write_campaign, capsys, monkeypatch):
 
 @pytest.mark.parametrize("name", ["quickstart", "smollm2", "episodes", "failures"])
 def test_our_own_campaigns_hold_from_both_sides(name):
-    assert notices(read_campaign(CONFIGS / f"{name}.yaml").arms) == []
+    arms = read_campaign(CONFIGS / f"{name}.yaml").arms
+    assert [notice for notice in notices(arms) if ".loops." in notice] == []

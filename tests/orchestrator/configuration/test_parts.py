@@ -11,7 +11,8 @@ from controllers.base import Law
 from controllers.laws import LAWS
 from controllers.laws.pid import PID
 from controllers.parts.references import Constant
-from orchestrator.configuration.models import LearnerConfig, LoopConfig, RunConfig
+from orchestrator.configuration.learner import LearnerConfig
+from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.parts import Strict, known_keys, one_of, section, to_plain
 from policies.model.tiny import TinyModel
 

@@ -20,7 +20,7 @@ from orchestrator.report import write_page
 from orchestrator.report.cells import columns
 from orchestrator.report.control import designed_loops, table
 from orchestrator.report.control_figures import linear, predictions
-from orchestrator.report.headline import findings, title
+from orchestrator.report.headline import entropy_findings, entropy_title
 from orchestrator.report.settings import differing, shared
 from orchestrator.storage.run_data import load_campaign
 from tests.orchestrator.engineering.conftest import PLANT, loop_content
@@ -190,19 +190,19 @@ def test_a_band_is_not_held_within_nothing(make_simulated):
     content["reference"] = {"kind": "band", "low_nats": 0.15, "high_nats": 0.3}
     campaign = load(make_simulated, {"band": content}, plant=replace(PLANT, noise_std=0.2))
     found = summary(campaign)
-    sentence = findings([found])[0]
+    sentence = entropy_findings([found])[0]
     assert "inside its band of 0.150 to 0.300 nats per token for" in sentence
     assert "held" not in sentence
     y = np.array([run.train.get("entropy")[-15:] for run in campaign.runs])
     share = ((y >= 0.15) & (y <= 0.3)).mean()
     assert 0.3 < share < 1
     assert f"{100 * share:.0f} % of the last quarter" in sentence
-    assert title([found]) == sentence
+    assert entropy_title([found]) == []  # no entropy that was left alone
     setpoint = next(column for column in columns([found]) if column.title == "setpoint")
     assert setpoint.text(found) == "0.150 to 0.300"
     assert found.harris.num == 0  # no error is asked to be small inside
     floor = replace(found, band=(0.15, float("inf")))
-    assert "inside its band above 0.150 nats per token for" in findings([floor])[0]
+    assert "inside its band above 0.150 nats per token for" in entropy_findings([floor])[0]
     assert setpoint.text(floor) == "≥ 0.150"
 
 
@@ -223,7 +223,8 @@ def test_a_law_at_the_limit_of_its_own_memory_is_saturated(make_simulated):
     assert found.saturation.values == pytest.approx(stuck)
     assert found.saturation.mean > 0.5
     assert re.search(
-        r"did not hold .* its command was at a limit in \d\d % of the iterations", findings([found])[0]
+        r"did not hold .* its command was at a limit in \d\d % of the iterations",
+        entropy_findings([found])[0],
     )
 
 

@@ -1,48 +1,110 @@
-"""Where the sentences about an arm change, by hand."""
+"""Losses are said first and in the words of gains, against the same baseline as the table's."""
 
-from __future__ import annotations
+import io
+import re
 
 import pytest
+from rich.console import Console
 
-from orchestrator.comparison import summarise
-from orchestrator.report.headline import findings
-from tests.orchestrator.report.small_campaigns import campaign_of, make_run
-
-
-def sentence(**train):
-    """Of one run; its figures are of the first three, the last tenth and the last quarter of 40 iterations."""
-    (arm,) = campaign_of(make_run("a", 0, train)).arms
-    return findings([summarise(arm)])[0]
+from orchestrator.comparison.whole import compare
+from orchestrator.report.headline import findings, title
+from orchestrator.report.tables import statistics
+from orchestrator.report.terminal import print_table
+from orchestrator.storage.run_data import load_campaign
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
 
 
-@pytest.mark.parametrize(
-    ("end", "words"),
-    [
-        (0.99, "`a` collapsed: its entropy fell from 2.000 to 0.990 nats per token (−50 %)."),
-        (1.0, "`a` has no setpoint; its entropy went from 2.000 to 1.000 nats per token (−50 %)."),  # half
-        (3.0, "`a` has no setpoint; its entropy went from 2.000 to 3.000 nats per token (+50 %)."),
-        (3.02, "`a` has no setpoint; its entropy rose from 2.000 to 3.020 nats per token (+51 %)."),
-    ],
-)
-def test_entropy_below_half_has_collapsed_and_above_one_and_a_half_it_rose(end, words):
-    assert sentence(entropy=[2.0] * 20 + [end] * 20) == words
+@pytest.fixture
+def make(tmp_path):
+    """`make({"arm": [(start, end), ...]})`: a campaign of exams, a pair a seed."""
+
+    def of(arms):
+        folder = CampaignFolder(tmp_path / "c")
+        folder.write_info(CampaignInfo(name="c"))
+        for arm, pairs in arms.items():
+            for seed, (start, end) in enumerate(pairs):
+                run = folder.run(arm, seed)
+                run.write_info(RunInfo(campaign="c", arm=arm, seed=seed, method=arm))
+                with run.writer() as writer:
+                    for step, score in ((0, start), (10, end)):
+                        writer.append(step, {"eval/pass_at_1": score}, kind="eval")
+                run.write_status(Status(status="done", iteration=10, num_iterations=10))
+        return load_campaign(folder)
+
+    return of
 
 
-@pytest.mark.parametrize(
-    ("y", "limited", "words"),
-    [
-        (0.5 * 1.09, 0, "`a` held its setpoint of 0.500 nats per token within 9.0 %"),
-        (0.5 * 1.11, 0, "`a` did not hold its setpoint of 0.500 nats per token"),
-        (0.5 * 1.11, 9, "; its command was at a limit in 22 % of the iterations."),
-    ],
-)
-def test_a_setpoint_is_held_within_a_tenth_of_it(y, limited, words):
-    y, flags = [y] * 40, [1.0] * limited + [0.0] * (40 - limited)
-    loop = {"loop/h/y": y, "loop/h/r": [0.5] * 40, "loop/h/u": [0.0] * 40, "loop/h/saturated": flags}
-    assert words in sentence(entropy=y, **loop)
+def eight(start, end):
+    return [(start, end + 0.001 * seed) for seed in range(8)]
 
 
-def test_a_command_at_a_limit_for_a_fifth_of_the_time_is_no_news():
-    flags = [1.0] * 8 + [0.0] * 32
-    loop = {"loop/h/y": [0.9] * 40, "loop/h/r": [0.5] * 40, "loop/h/u": [0.0] * 40, "loop/h/saturated": flags}
-    assert "limit" not in sentence(entropy=[0.9] * 40, **loop)
+def test_an_arm_that_fell_below_its_own_start_is_the_first_sentence_and_the_title(make):
+    campaign = make({"grpo": eight(0.5, 0.6), "good": eight(0.5, 0.8), "bad": eight(0.5, 0.3)})
+    comparison = compare(campaign)
+    said = findings(comparison)
+    # the mean of 0.001 · seed is 0.0035; three arms, p = 3 · 2/2⁸
+    assert re.fullmatch(
+        r"`bad` ended below its own start: held-out pass@1 −0\.197 \(95 % \[−0\.\d+, −0\.\d+\] by bootstrap, p = 0\.023, 8 seeds\)\.",
+        said[0],
+    )
+    assert said[1].startswith("`bad` ended below `grpo`: held-out pass@1 −0.300 (")
+    assert title(comparison) == said[0]
+    gains = [sentence for sentence in said if "ended above" in sentence]
+    assert {re.match(r"(`\w+`) ended above (.*?):", each).groups() for each in gains} == {
+        ("`grpo`", "its own start"),
+        ("`good`", "its own start"),
+        ("`good`", "`grpo`"),
+    }
+    assert said.index(gains[0]) > 1
+
+
+def test_a_loss_that_is_not_told_from_chance_is_said_too_and_first(make):
+    campaign = make({"grpo": [(0.5, 0.6)] * 3, "bad": [(0.5, 0.4), (0.5, 0.45), (0.5, 0.42)]})
+    said = findings(compare(campaign))
+    # the changes −0.1, −0.05 and −0.08; from grpo −0.2, −0.15 and −0.18
+    assert said[0].startswith(
+        "Held-out pass@1 ended below its own start: `bad` −0.077; too few seeds: 3 give"
+    )
+    assert said[1].startswith(
+        "Held-out pass@1 ended below `grpo`: `bad` −0.177; too few seeds: 3 give no p below 0.25"
+    )
+
+
+@pytest.mark.parametrize("baseline", ["grpo", "good", "bad"])
+def test_the_headline_has_the_baseline_and_the_correction_of_its_table(make, baseline):
+    arms = {"grpo": eight(0.5, 0.6), "good": eight(0.5, 0.8), "bad": eight(0.5, 0.3)}
+    comparison = compare(make(arms), baseline=baseline)
+    text = " ".join(findings(comparison))
+    against = set(re.findall(r"`\w+` ended (?:above|below) `(\w+)`", text))
+    assert against == {baseline}
+    p_column = [head.title for head in statistics(comparison).heads].index("p (Holm)")
+    for arm, cells in statistics(comparison).rows:
+        if arm != baseline:
+            sentence = next(
+                s for s in findings(comparison) if re.match(f"`{arm}` ended \\w+ `{baseline}`", s)
+            )
+            assert f"p = {cells[p_column].text}," in sentence
+    console = Console(file=io.StringIO(), width=300)
+    print_table(comparison.campaign, console, comparison)
+    assert f"against {baseline}" in console.file.getvalue()
+
+
+def test_what_could_have_been_found_is_said_where_nothing_was(make):
+    base = [(0.5, 0.6)] * 8
+    held = [(0.5, 0.6 + 0.01 * (-1) ** seed) for seed in range(8)]
+    comparison = compare(make({"grpo": base, "held": held}))
+    detectable = comparison.contrasts[1].detectable
+    # eight seeds find d_z = 1.18; the standard deviation of ±0.01 is 0.01 · √(8/7)
+    assert detectable == pytest.approx(1.18 * 0.01 * (8 / 7) ** 0.5, rel=0.02)
+    assert (
+        f"(p = 1.000; 8 seeds find {detectable:.3f} in 80 % of cases); not told apart."
+        in findings(comparison)[-1] + findings(comparison)[-2]
+    )
+
+
+def test_without_an_exam_nothing_is_said_of_it(make_campaign):
+    campaign = make_campaign(seeds=(0, 1))
+    text = " ".join(findings(compare(load_campaign(campaign), metric="entropy")))
+    assert "pass@1" not in text
+    assert "entropy ended below `grpo`" not in text  # the loops keep it above
+    assert "did not end below `grpo`" in text

@@ -10,10 +10,13 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from orchestrator.comparison import Estimate
+from orchestrator.comparison.bootstrap import Interval
+from orchestrator.comparison.learning import Profile
 from orchestrator.comparison.recovery import Recovery
 from orchestrator.comparison.whole import compare
 from orchestrator.report.loop_tables import recovery
@@ -22,6 +25,7 @@ from orchestrator.report.table_formats import LATEX, to_csv, to_latex, to_markdo
 from orchestrator.report.tables import TABLES, p_value, statistics
 from orchestrator.report.terminal import print_one, print_table
 from orchestrator.storage.run_data import load_campaign
+from orchestrator.storage.run_folder import Status
 from tests.orchestrator.report.small_campaigns import campaign_of, make_run
 
 ROOT = Path(__file__).parents[3]
@@ -142,13 +146,13 @@ def test_statistics_by_hand_with_a_column_for_parts_of_the_exam():
         make_run("b", 0, train, passed=2 / 3, add=0.5, sub=0.7),
     ]
     table = statistics(compare(campaign_of(*arms), baseline="a"))
-    assert [head.title for head in table.heads][:4] == ["mean", "interval", "IQM", "difference"]
+    assert [head.title for head in table.heads][:5] == ["mean", "interval", "start", "IQM", "difference"]
     rows = dict(table.rows)
     assert [len(cells) for cells in rows.values()] == [len(table.heads)] * 2
     assert [cells[0].text for cells in rows.values()] == ["0.375", "0.667"]
-    assert rows["a"][2].text.startswith("0.350 [")  # (0.3 + 0.4) / 2
-    assert (rows["a"][2].value, rows["b"][2].text) == (pytest.approx(0.35), "0.600 –")
-    assert rows["b"][3].text == "+0.417"  # 2/3 − 0.25, of the one seed that both have
+    assert rows["a"][3].text == "0.350 –"  # (0.3 + 0.4) / 2, and no interval of so few seeds
+    assert (rows["a"][3].value, rows["b"][3].text) == (pytest.approx(0.35), "0.600 –")
+    assert rows["b"][4].text == "+0.417"  # 2/3 − 0.25, of the one seed that both have
     without = statistics(compare(campaign_of(make_run("a", 0, train, passed=0.25)), baseline="a"))
     assert "IQM" not in [head.title for head in without.heads]
 
@@ -181,8 +185,63 @@ def test_too_few_seeds_are_said_on_the_terminal(make_campaign):
     console = Console(file=io.StringIO(), width=100)
     print_table(load_campaign(make_campaign(seeds=(0, 1, 2))), console)
     text = " ".join(console.file.getvalue().split())
-    assert "entropic, aer: too few seeds: 3 give no p below 0.5, 7 could" in text
-    assert "covers 75 % with three seeds" in text
+    assert "entropic, aer: too few seeds: 3 give no p below 0.5; 13 find an effect of d_z = 1 in 80 %" in text
+    assert "Intervals are 95 %, of the mean over seeds, by Student’s t" in text
+    assert "assumes that without an effect differences are symmetric" in text
+
+
+def test_with_parts_of_the_exam_the_statistics_fit_too_and_no_number_is_cut(comparison):
+    nothing = np.zeros(3)
+    middle = Profile(
+        arm="x",
+        share=nothing,
+        low=nothing,
+        high=nothing,
+        middle=0.5,
+        middle_interval=Interval(0.4, 0.6),
+        num_parts=2,
+    )
+    wide = replace(comparison, profiles=(middle,) * len(comparison.profiles))
+    for width, spared in ((80, True), (120, False)):
+        console = Console(file=io.StringIO(), width=width)
+        print_one(statistics(wide), console)
+        text = console.file.getvalue()
+        assert max(map(len, text.splitlines())) <= width
+        assert "…" not in text
+        assert ("δ" not in text) == spared
+    assert "δ" in to_markdown(statistics(wide))
+
+
+def test_every_row_says_where_the_arm_began_and_what_its_seeds_would_find(comparison):
+    rows = rows_of(to_csv(statistics(comparison)))
+    for contrast in comparison.contrasts:
+        assert float(rows[contrast.arm]["start"]) == pytest.approx(contrast.start.mean)
+    assert {rows[arm]["smallest found"] for arm in ("aer", "entropic")} == {"inf"}  # six seeds, two arms
+    assert " none |" in to_markdown(statistics(comparison))
+    own = rows_of(to_csv(TABLES["progress"](comparison)))
+    for row in comparison.progress:
+        assert float(own[row.arm]["change"]) == pytest.approx(row.end.mean - row.start.mean)
+
+
+@pytest.mark.parametrize(
+    ("num", "said"), [(3, "by Student’s t, which takes"), (8, "by the bootstrap (expanded percentiles).")]
+)
+def test_the_note_says_which_interval_it_is(make_campaign, num, said):
+    assert said in statistics(compare(load_campaign(make_campaign(seeds=range(num))))).note
+
+
+def test_stopped_runs_are_said_beside_the_tables_in_which_they_count(make_campaign):
+    folder = make_campaign(seeds=(0, 1, 2))
+    for seed in (0, 2):
+        folder.run("aer", seed).write_status(Status(status="stopped", iteration=40, num_iterations=150))
+    comparison = compare(load_campaign(folder))
+    for name in ("summary", "statistics", "progress"):
+        assert "it never sat: aer seeds 0, 2." in TABLES[name](comparison).note
+    assert dict(TABLES["summary"](comparison).rows)["aer"][0].text == "3 (2)"
+    console = Console(file=io.StringIO(), width=100)
+    print_table(comparison.campaign, console)
+    assert "counts with its last value: aer seed 2: stopped after 40 of 150" in console.file.getvalue()
+    assert "not in the table" not in console.file.getvalue()
 
 
 @pytest.mark.parametrize(("p", "text"), [(math.nan, "–"), (0.0004, "<0.001"), (0.03125, "0.031")])

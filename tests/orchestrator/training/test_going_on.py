@@ -397,6 +397,7 @@ def test_what_is_not_finite_is_not_saved_and_the_way_on_is_said(fresh, monkeypat
     status = folder.read_status()
     assert status.status == "failed"
     assert status.reason.startswith(f"TrainingDivergedError: after iteration 3 these are not finite: {said}")
+    assert " (1 number); nothing of that is saved" in status.reason
     assert f"--continue-from {folder.path}" in status.reason
     assert "goes on from iteration 2" in status.reason
     assert "\n" not in status.reason

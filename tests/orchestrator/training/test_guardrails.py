@@ -54,7 +54,16 @@ PULL = {"law": {"kind": "open_loop", "value": -0.5}, "actuator": {"kind": "bonus
 
 def config_of(loops, **guardrails):
     only = dict.fromkeys(
-        ("collapse", "explosion", "truncation", "repetition", "starvation", "mismatch", "stagnation")
+        (
+            "collapse",
+            "explosion",
+            "truncation",
+            "repetition",
+            "starvation",
+            "mismatch",
+            "stagnation",
+            "decline",
+        )
     )
     return RunConfig(
         task={"kind": "arithmetic", "num_digits": 1},

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from orchestrator.campaign import prepare
-from orchestrator.cli import EXIT_BAD_INPUT, app
+from orchestrator.cli import app
+from orchestrator.commands.clear_errors import EXIT_BAD_INPUT
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.training import run as worker
 

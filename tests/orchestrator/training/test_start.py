@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.campaign import prepare
-from orchestrator.cli import EXIT_BAD_INPUT, app
+from orchestrator.cli import app
+from orchestrator.commands.clear_errors import EXIT_BAD_INPUT
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunFolder
@@ -154,7 +155,7 @@ def test_a_crashed_run_continues_from_the_same_start(make_run, monkeypatch):
     [
         (
             {"policy.source": "some/model", "policy.initialisation": {"floor_nats": 0.3, "action": "redraw"}},
-            "arms.grpo.policy: initialisation.action must not be 'redraw' for the pretrained source 'some/model'",
+            "yaml: policy: initialisation.action must not be 'redraw' for the pretrained source 'some/model'",
         ),
         (
             {"policy.initialisation": {"floor_nats": 9.0}},

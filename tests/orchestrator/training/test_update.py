@@ -10,7 +10,8 @@ import pytest
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 
-from orchestrator.configuration.models import LearnerConfig, RunConfig
+from orchestrator.configuration.learner import LearnerConfig
+from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.phases import PhaseConfig
 from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.training.learner import Learner

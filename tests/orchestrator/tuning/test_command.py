@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from orchestrator.cli import app
 from orchestrator.commands import tune as command
-from orchestrator.configuration.models import MethodConfig
+from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tuning.storage import open_storage
@@ -51,7 +51,7 @@ def test_stage_one_alone_and_its_winner(write_study, tmp_path):
     assert not (tmp_path / "runs" / "mlflow.db").exists()
     assert (tmp_path / "runs" / "gains" / "report" / "study.html").exists()
     best = journal(tmp_path, "gains.simulated").best_trial
-    code, _, preset = call(path, "--best")
+    code, _, preset = call(path, "--best", "--set", "confirm.trials=0")
     assert code == 0
     content = yaml.safe_load(preset)
     MethodConfig(**content)
@@ -164,7 +164,7 @@ def test_a_storage_that_fails_in_mid_study_is_a_line(write_study, tmp_path, monk
         return real(*arguments)
 
     monkeypatch.setattr(command, then, without_storage)
-    monkeypatch.setattr(command.Training, "run", lambda self, before_end: before_end() or 0)
+    monkeypatch.setattr(command.Training, "run", lambda self, then, before_end: before_end() or 0)
     path = write_study(simulation=SIMULATION)
     code, output, _ = call(path)
     assert code == 2
@@ -176,7 +176,7 @@ def test_best_of_a_storage_that_fails_is_a_line(write_study, monkeypatch):
     path = write_study(**STAGE_ONE, storage="sqlite:///shared.db")
     call(path)
 
-    def locked(*_):
+    def locked(*_, **__):
         raise StorageInternalError("wrapped") from OperationalError(
             "SELECT", {}, Exception("database is locked")
         )
@@ -226,7 +226,11 @@ def tune(tmp_path):
 @pytest.mark.slow
 def test_two_stages_two_workers_links_both_ways_and_the_dashboard(write_study, tune, tmp_path):
     path = write_study(
-        simulation=SIMULATION, budget={"trials": 5}, workers=2, constraints={"sensitivity": 3.0}
+        simulation=SIMULATION,
+        budget={"trials": 5},
+        workers=2,
+        constraints={"sensitivity": 3.0},
+        confirm={"trials": 2, "seeds": 1},
     )
     output, _ = (process := tune(path)).communicate(timeout=280)
     assert process.returncode == 0, output
@@ -239,11 +243,113 @@ def test_two_stages_two_workers_links_both_ways_and_the_dashboard(write_study, t
     assert {t.user_attrs.get("entrostat.rank") for t in trials} == {1, 2, None}
     _check_links(tmp_path, trials)
     runs = load_campaign(CampaignFolder(tmp_path / "runs" / "gains")).runs
-    assert len([run for run in runs if run.done]) == 10
+    assert len([run for run in runs if run.done]) == 12  # two of them confirm
     _check_dashboard(tmp_path)
     again, _ = (process := tune(path)).communicate(timeout=280)
     assert process.returncode == 0, again
     assert "trial 5" not in again
+    assert "confirmation of trial" not in again
+    every_file_that_is_named_is_there(output, tmp_path)
+    saved_where_the_documentation_says(call(path, "--best")[2], tmp_path)
+
+
+def every_file_that_is_named_is_there(text, folder):
+    """Whatever looks like a file of ours, from wherever the text is read."""
+    named = re.findall(r"[\w./-]+\.(?:yaml|html|log|db|txt|jsonl?)\b", text)
+    assert named
+    assert [name for name in named if not (folder / name.removeprefix("sqlite:")).exists()] == []
+
+
+def saved_where_the_documentation_says(preset, folder):
+    (command,) = re.findall(r"--best > (\S+)`", (ROOT / "docs" / "studies.md").read_text())
+    (folder / command).write_text(preset)
+    every_file_that_is_named_is_there(preset, folder)
+
+
+@pytest.mark.slow
+def test_killed_while_it_confirms_it_goes_on(write_study, tune, tmp_path):
+    """The command and its workers are gone at once; the same command again loses and repeats nothing."""
+    path = write_study(budget={"trials": 1}, seeds=[0], confirm={"trials": 1, "seeds": 2}, lease_seconds=1.0)
+    process = tune(path, pause="0.2")
+    metrics = tmp_path / "runs" / "gains" / "confirm-0000" / "seed-1000" / "metrics.jsonl"
+    deadline = time.monotonic() + 240
+    while not (metrics.exists() and len(metrics.read_bytes().splitlines()) > 4):
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.communicate(timeout=60)
+    code, output, _ = call(path, "--best")
+    assert (code, output.count("\n")) == (2, 1), output
+    assert "is not confirmed yet (0 of the best 1 are trained again on 2 fresh seeds)" in output
+    output, _ = (process := tune(path)).communicate(timeout=280)
+    assert process.returncode == 0, output
+    assert "confirmation of trial 0  complete" in output
+    assert len(journal(tmp_path).trials) == 1
+    runs = load_campaign(CampaignFolder(tmp_path / "runs" / "gains")).runs
+    assert len(runs) == 3
+    for run in CampaignFolder(tmp_path / "runs" / "gains").path.glob("*/seed-*"):
+        steps = [
+            record["step"]
+            for record in map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+            if record["kind"] == "train"
+        ]
+        assert steps == list(range(20))
+    text = call(path, "--best")[2]
+    assert text.startswith(
+        "# A method preset, written by `entrostat tune --best`: trial 0 of 1 confirmed, iae "
+    )
+
+
+def test_every_file_that_stage_one_names_is_there(write_study, tmp_path):
+    path = write_study(**STAGE_ONE)
+    _, output, _ = call(path)
+    every_file_that_is_named_is_there(output, tmp_path)
+    saved_where_the_documentation_says(call(path, "--best")[2], tmp_path)
+    page = (tmp_path / "runs" / "gains" / "report" / "study.html").read_text()
+    every_file_that_is_named_is_there(
+        page.split("<h2>The winner as a preset</h2>")[1].split("</footer>")[0], tmp_path
+    )
+
+
+TWO = {**STAGE_ONE, "objective": ["iae", "effort"]}
+
+
+def test_one_of_a_front_is_never_taken_in_silence(write_study, tmp_path):
+    path = write_study(**TWO)
+    code, output, _ = call(path)
+    assert code == 0, output
+    trials = journal(tmp_path, "gains.simulated").trials
+    pairs = {trial.number: trial.values for trial in trials}
+    on_front = {
+        number
+        for number, (x, y) in pairs.items()
+        if not any(a <= x and b <= y and (a, b) != (x, y) for a, b in pairs.values())
+    }
+    assert len(on_front) > 1
+    sentence = f"{len(on_front)} of 64 simulated trials are on the front of iae and effort"
+    page = (tmp_path / "runs" / "gains" / "report" / "study.html").read_text()
+    assert f"{sentence}." in " ".join(output.split())
+    assert f", {len(on_front)} of those on the front" in " ".join(output.split())
+    assert f"<h1>{sentence}.</h1>" in page
+    assert "is the best of" not in output + page
+    code, output, stdout = call(path, "--best")
+    assert (code, stdout, output.count("\n")) == (2, "", 1)
+    assert f"{sentence}; choose one of them with --best --trial N (N is " in output
+    assert "or the best by one objective with --best --by iae or --by effort" in output
+    number = max(on_front)
+    assert yaml.safe_load(call(path, "--best", "--trial", number)[2])["summary"].startswith(
+        f"Tuned: trial {number} "
+    )
+    for place, name in enumerate(("iae", "effort")):
+        least = min(on_front, key=lambda number, place=place: pairs[number][place])
+        unconfirmed = call(path, "--best", "--by", name, "--set", "confirm.trials=0")[2]
+        assert yaml.safe_load(unconfirmed)["summary"].startswith(f"Tuned: trial {least} ")
+        assert "fresh noises" in call(path, "--best", "--by", name)[2].splitlines()[0]
+    code, output, _ = call(path, "--best", "--by", "iea")
+    assert code == 2
+    assert "--by iea: is no objective of" in output
+    assert "did you mean 'iae'?" in output
 
 
 def _check_links(tmp_path, trials):
@@ -289,7 +395,7 @@ def _check_dashboard(tmp_path):
             each["study_name"]: each
             for each in json.loads(_get(f"http://127.0.0.1:{port}/api/studies"))["study_summaries"]
         }
-        assert {"gains", "gains.simulated"} == studies.keys()
+        assert {"gains", "gains.simulated", "gains.confirmed_on_1"} == studies.keys()
         detail = json.loads(_get(f"http://127.0.0.1:{port}/api/studies/{studies['gains']['study_id']}"))
         assert len(detail["trials"]) >= 5
     finally:
@@ -341,6 +447,7 @@ def test_two_stages_in_real_training(write_study, tmp_path):
         simulation={**SIMULATION, "enqueue": 1},
         budget={"trials": 2},
         seeds=[0],
+        confirm={"trials": 1, "seeds": 1},
         objective=["iae", "pass_at_1"],
         in_campaign={"learner.iterations": 6},
     )
@@ -357,5 +464,6 @@ def test_two_stages_in_real_training(write_study, tmp_path):
     found = journal(tmp_path)
     assert [trial.state.name for trial in found.trials] == ["COMPLETE", "COMPLETE"]
     assert all(trial.values[0] > 0 and 0 <= trial.values[1] <= 1 for trial in found.trials)
-    preset = call(path, "--best")[2]
+    preset = call(path, "--best", "--by", "iae")[2]
     assert yaml.safe_load(preset)["method"] == "gains_best"
+    assert "confirmed, iae" in preset

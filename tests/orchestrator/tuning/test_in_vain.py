@@ -78,10 +78,10 @@ def test_a_study_that_has_begun_goes_on_and_has_its_best(make_study, monkeypatch
     trial = found.ask()
     suggest(trial, study.config.space)
     found.tell(trial, 1.0)
-    monkeypatch.setattr(Training, "run", lambda self, before_end: before_end() or 0)
+    monkeypatch.setattr(Training, "run", lambda self, then, before_end: before_end() or 0)
     code, output = call(study.path)
     assert code == 0, output
-    code, output = call(study.path, "--best")
+    code, output = call(study.path, "--trial", "0")
     assert code == 0, output
     assert "method: gains_best" in output
 

@@ -30,7 +30,9 @@ def trained(make_study):
     """A study with stage one and twelve trials that say they were trained."""
 
     def make(**changes):
-        study = make_study(simulation={**SIMULATION, "objective": "iae"}, **changes)
+        study = make_study(
+            **{"simulation": {**SIMULATION, "objective": "iae"}, "confirm": {"trials": 0}, **changes}
+        )
         found = open_study(study, optuna.storages.InMemoryStorage())
         for number in range(12):
             trial = found.ask()

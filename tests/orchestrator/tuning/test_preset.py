@@ -8,8 +8,9 @@ import yaml
 
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.errors import ConfigError
-from orchestrator.tuning.preset import preset_text, winner
+from orchestrator.tuning.preset import preset_text
 from orchestrator.tuning.records import open_study
+from orchestrator.tuning.winner import winner
 from tests.orchestrator.tuning.conftest import KI, KP, SIMULATION
 
 RATE = "learner.learning_rate"
@@ -20,7 +21,7 @@ def told(make_study):
     """An Optuna study in memory with trials of given parameters, values and violations."""
 
     def make(*trials, **changes):
-        study = make_study(**changes)
+        study = make_study(**{"confirm": {"trials": 0}, **changes})
         found = open_study(study, optuna.storages.InMemoryStorage())
         for params, values, violation in trials:
             found.enqueue_trial(params)
@@ -40,8 +41,8 @@ def at(kp):
 
 def test_the_best_feasible_trial_wins(told):
     study, found = told((at(1.0), 3.0, 0.0), (at(2.0), 1.0, 0.5), (at(3.0), 2.0, -1.0))
-    assert winner(study, found, None)[0].number == 2
-    assert winner(study, found, None, number=1)[0].number == 1
+    assert winner(study, found, None).trial.number == 2
+    assert winner(study, found, None, number=1).trial.number == 1
 
 
 def test_a_campaign_with_the_preset_trains_what_the_trial_trained(told, tmp_path):
@@ -99,8 +100,8 @@ def test_what_a_method_cannot_carry_stands_in_the_lines_above_it(told, tmp_path)
 
 def next_campaign(tmp_path, text, overrides=()):
     """The campaign with the arm that the preset's own first lines name."""
-    (tmp_path / "gains_best.yaml").write_text(text)
-    lines = [line.removeprefix("#") for line in text.splitlines()[1:] if line.startswith("#")]
+    (tmp_path / "tuned.yaml").write_text(text)  # as docs/studies.md has it
+    lines = [line.removeprefix("#") for line in text.splitlines() if line.startswith("#  ")]
     content = yaml.safe_load((tmp_path / "campaign.yaml").read_text())
     content["arms"] = yaml.safe_load("\n".join(lines))["arms"]
     (tmp_path / "next.yaml").write_text(yaml.safe_dump(content))
@@ -117,7 +118,7 @@ def test_without_a_trained_trial_the_simulated_ones_count(told):
     study, found = told(simulation=SIMULATION)
     _, simulated = told((at(1.0), 1.0, 0.0), (at(2.0), 0.5, 0.0))
     chosen = winner(study, found, simulated)
-    assert (chosen[0].number, chosen[1]) == (1, False)
+    assert (chosen.trial.number, chosen.was_trained) == (1, False)
     assert "simulated on the plant, not trained" in yaml.safe_load(preset_text(study, chosen))["notes"]
 
 
@@ -128,7 +129,7 @@ def test_of_several_objectives_one_that_nothing_dominates(told):
         (at(3.0), [1.0, 0.1], 0.0),
         objective=["iae", "pass_at_4"],
     )
-    assert winner(study, found, None)[0].number == 2
+    assert winner(study, found, None, by="iae").trial.number == 2
 
 
 def test_no_winner_is_said(told):

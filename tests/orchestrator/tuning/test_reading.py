@@ -217,8 +217,9 @@ def test_the_shipped_studies_are_valid(file):
     assert read_study(file).config.name == file.stem
 
 
-def test_the_study_of_the_readme_is_valid(tmp_path):
-    (text,) = re.findall(r"```yaml\n(name: .*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+def test_the_study_of_the_docs_is_valid(tmp_path):
+    page = (ROOT / "docs" / "studies.md").read_text()
+    (text,) = re.findall(r"```yaml\n(name: .*?)```", page, flags=re.DOTALL)
     path = tmp_path / "study.yaml"
     path.write_text(text.replace("../", f"{ROOT}/configs/"))
     study = read_study(path)

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from policies.actuators.base import UpdateFacts
 from policies.actuators.entropy_advantage import EntropyAdvantage
 from policies.actuators.logit_activation import LogitActivation
 from policies.actuators.unlikeliness import Unlikeliness
@@ -19,7 +18,6 @@ from policies.statistics.batch import TokenBatch
 from policies.statistics.token_statistics import token_statistics
 
 LOG = math.log
-ONE_EACH = UpdateFacts(steps_per_batch=1, objective="clipped_surrogate", group_size=1)
 
 
 def batch_of(lengths, *, entropy=None, logprobs=None, advantages=None, rewards=None, group=None):
@@ -272,12 +270,6 @@ def test_an_unknown_likelihood_is_refused():
 
 
 # All three --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("actuator", [LogitActivation(), EntropyAdvantage(), Unlikeliness()])
-def test_a_group_of_one_is_inert_and_says_so(actuator):
-    assert "one response a prompt" in actuator.why_inert(ONE_EACH)
-    assert actuator.why_inert(replace(ONE_EACH, group_size=2)) is None
 
 
 @pytest.mark.parametrize("actuator", [LogitActivation(), EntropyAdvantage(), Unlikeliness()])

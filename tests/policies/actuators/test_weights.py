@@ -634,19 +634,9 @@ def test_steer_and_positive_weight_do_not_promise_it_against_an_update_that_rais
 
 
 def test_kl_cov_says_why_one_step_a_batch_is_inert():
-    facts = UpdateFacts(steps_per_batch=1, objective="clipped_surrogate", group_size=8)
+    facts = UpdateFacts(steps_per_batch=1, objective="clipped_surrogate")
     assert "no gradient" in KlCov().why_inert(facts)
     assert KlCov().why_inert(replace(facts, steps_per_batch=2)) is None
-
-
-@pytest.mark.parametrize(
-    "actuator",
-    [ClipCov(), HighEntropyTokens(), SequenceWeights(), PositiveWeight(), Steer(), DiscriminatorClip()],
-)
-def test_weights_say_why_a_group_of_one_is_inert(actuator):
-    facts = UpdateFacts(steps_per_batch=1, objective="clipped_surrogate", group_size=1)
-    assert "one response a prompt" in actuator.why_inert(facts)
-    assert actuator.why_inert(replace(facts, group_size=2)) is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, Qwen3Config
 from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import Sampling
 from policies.rollouts.open_engine import open_engine
-from policies.rollouts.settings import Vllm
+from policies.rollouts.settings import Transformers, Vllm
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.statistics.response_statistics import View, observe
 from policies.statistics.sequences import pack
@@ -74,7 +74,9 @@ def gap(policy, groups, temperature):
     rows = [prompt for prompt, group in zip(prompts_of(policy), groups) for _ in group]
     samples = [completion for group in groups for completion in group]
     packed = pack(rows, [sample.tokens for sample in samples], policy.pad_id)
-    own = observe(policy.model, packed, View(temperature=temperature), micro_batch_size=8).logprobs
+    own = observe(
+        policy.model, packed, View(temperature=temperature, masked_ids=policy.masked_ids), micro_batch_size=8
+    ).logprobs
     return (own - torch.cat([sample.logprobs for sample in samples])).abs().max().item()
 
 
@@ -205,3 +207,48 @@ def test_sleep_gives_the_memory_back_between_rollouts(make_policy):
     assert free > 0.9 * total
     assert as_lists(engine.generate(prompts_of(policy), 4, sampling())) == first
     engine.close()
+
+
+def test_ids_without_a_token_are_never_sampled(tied):
+    """Of a padded vocabulary, whose padding would be the likeliest: masked for sampling and for log-probs, push after push."""
+    config = Qwen3Config(
+        vocab_size=len(tied.tokenizer) + 6, hidden_size=32, intermediate_size=64, num_hidden_layers=1, head_dim=32,
+        num_attention_heads=1, num_key_value_heads=1, max_position_embeddings=64, tie_word_embeddings=False,
+        eos_token_id=tied.eos_id, bos_token_id=1, pad_token_id=tied.pad_id,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    policy = LoadedPolicy(AutoModelForCausalLM.from_config(config).eval(), tied.tokenizer)
+    with torch.no_grad():
+        policy.model.lm_head.weight.mul_(5.0)
+        policy.model.lm_head.weight[list(policy.masked_ids)] *= 5.0
+    assert len(policy.masked_ids) == 6
+    engine = open_engine(Vllm(cache_gib=0.25), policy, max_batch_size=64, scratch=None)
+    own = open_engine(Transformers(), policy, max_batch_size=64, scratch=None)
+    try:
+        for version in (0, 1):
+            if version:
+                moved(policy, seed=1)
+                engine.push(version)
+            for temperature in (0.0, 1.0):
+                groups = engine.generate(prompts_of(policy), 4, sampling(temperature=temperature))
+                tokens = torch.cat([sample.tokens for group in groups for sample in group])
+                assert not torch.isin(tokens, torch.tensor(policy.masked_ids)).any()
+                assert gap(policy, groups, temperature or 1.0) < CLOSE
+            greedy = own.generate(prompts_of(policy), 1, sampling(temperature=0.0))
+            assert as_lists(engine.generate(prompts_of(policy), 1, sampling(temperature=0.0))) == as_lists(
+                greedy
+            )
+    finally:
+        engine.close()
+
+
+def test_weights_that_are_not_finite_are_called_that(make_policy):
+    policy = make_policy()
+    with torch.no_grad():
+        policy.model.get_decoder().norm.weight[0] = float("nan")
+    engine = open_engine(Vllm(cache_gib=0.25), policy, max_batch_size=64, scratch=None)
+    try:
+        with pytest.raises(RuntimeError, match=r"not finite: model\.norm\.weight \(1 of 32 numbers\)"):
+            engine.generate(prompts_of(policy), 2, sampling())
+    finally:
+        engine.close()

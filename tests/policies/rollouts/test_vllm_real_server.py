@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from policies.model.loading import LoadedPolicy
+from policies.model.tiny import character_tokenizer
 from policies.model.trainable import Lora, add_adapters
 from policies.rollouts.base import EngineUnavailableError, Sampling
 from policies.rollouts.open_engine import open_engine
@@ -97,7 +99,9 @@ def gap(policy, groups):
     rows = [prompt for prompt, group in zip(prompts_of(policy), groups) for _ in group]
     samples = [completion for group in groups for completion in group]
     packed = pack(rows, [sample.tokens for sample in samples], policy.pad_id)
-    own = observe(policy.model, packed, View(temperature=1.0), micro_batch_size=8).logprobs
+    own = observe(
+        policy.model, packed, View(temperature=1.0, masked_ids=policy.masked_ids), micro_batch_size=8
+    ).logprobs
     return (own - torch.cat([sample.logprobs for sample in samples])).abs().max().item()
 
 
@@ -144,6 +148,25 @@ def test_an_adapter_alone_is_pushed(make_policy, engine_of):
         engine.push(version)
         assert_same_as_transformers(policy, engine)
     assert as_lists(engine.generate(prompts_of(policy), 4, sampling())) != before
+
+
+@pytest.mark.parametrize("transfer", ["folder", "adapter"])
+def test_ids_without_a_token_are_never_sampled_and_no_mask_outlives_its_policy(
+    make_policy, engine_of, transfer
+):
+    whole = make_policy()
+    engine_of(whole).generate(prompts_of(whole)[:1], 1, sampling())
+    padded = LoadedPolicy(whole.model, character_tokenizer("0123456789", 64))
+    assert len(padded.masked_ids) == len(whole.tokenizer) - 14  # four special tokens and ten digits
+    if transfer == "adapter":
+        add_adapters(padded.model, Lora(rank=4))
+    engine = engine_of(padded, transfer=transfer)
+    for temperature in (0.0, 1.0):
+        groups = engine.generate(prompts_of(padded), 8, sampling(temperature=temperature))
+        tokens = torch.cat([sample.tokens for group in groups for sample in group])
+        assert not torch.isin(tokens, torch.tensor(padded.masked_ids)).any()
+    assert gap(padded, groups) < CLOSE
+    assert_same_as_transformers(make_policy(), engine_of(make_policy()))
 
 
 def test_killed_in_the_middle_of_a_rollout(policy, engine_of, server):

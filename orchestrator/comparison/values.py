@@ -1,0 +1,71 @@
+"""One value a run: where a metric began and where it ended, also of runs that a guardrail stopped.
+
+A run that was stopped is over, and an arm that loses runs must not look better for it: it counts with the last
+value that it reached, and with 0 in an exam that it never sat while others did.  An exam that lies before
+what stopped the run flatters it, so whoever gives a verdict also asks what comes out if it counts 0 in the exam at
+the end, which it never reached (``worst``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite, nan
+
+import numpy as np
+
+from controllers.quality.quality import mean, tail
+from orchestrator.storage.run_data import Array, Run
+
+START_ITERATIONS = 3  # the first ones, whose mean is where a signal started
+FINAL_FRACTION = 0.1  # of the iterations, whose mean is where a signal ended
+
+
+def is_exam(metric: str) -> bool:
+    """Whether it is of an exam on held-out problems, where 0 is to solve none; else it is of training."""
+    return metric.startswith("eval/")
+
+
+def final_value(run: Run, metric: str) -> float:
+    """An exam's metric in the last exam; a training metric as the mean over the last tenth.  nan without any."""
+    return last(run.evaluation.get(metric)) if is_exam(metric) else final(run.train.get(metric))
+
+
+def start_value(run: Run, metric: str) -> float:
+    """An exam's metric in the first exam, before any update; a training metric as the mean of the first three.
+
+    nan where the one exam that there is was that at the end.
+    """
+    if not is_exam(metric):
+        return mean(run.train.get(metric)[:START_ITERATIONS])
+    values = run.evaluation.get(metric)
+    is_end_too = np.isfinite(values).sum() < 2 and not run.stopped
+    return nan if is_end_too else first(values)
+
+
+def final_values(runs: Sequence[Run], metric: str, *, worst: bool = False) -> tuple[float, ...]:
+    """`final_value` of runs that are compared, one a run; with ``worst``, exams that were never reached are 0."""
+    values = [final_value(run, metric) for run in runs]
+    unreached = 0.0 if is_exam(metric) and any(map(isfinite, values)) else nan
+
+    def counted(run: Run, value: float) -> float:
+        is_unreached = run.stopped and (not isfinite(value) or (worst and is_exam(metric)))
+        return unreached if is_unreached else value
+
+    return tuple(map(counted, runs, values))
+
+
+def final(values: Array) -> float:
+    """Mean over the last tenth."""
+    return mean(tail(values, FINAL_FRACTION))
+
+
+def first(values: Array) -> float:
+    """The first finite value; nan without any."""
+    finite = values[np.isfinite(values)]
+    return float(finite[0]) if finite.size else nan
+
+
+def last(values: Array) -> float:
+    """The last finite value; nan without any."""
+    finite = values[np.isfinite(values)]
+    return float(finite[-1]) if finite.size else nan

@@ -1,0 +1,135 @@
+"""The sections of a run that say how it samples, learns and is evaluated."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from orchestrator.configuration.parts import Strict, one_of, section
+from policies.advantages import ADVANTAGES, Advantage, Grpo
+from policies.importance import IMPORTANCES, Importance, NoImportance
+from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
+from policies.rollouts.episodes import EpisodeLimits
+from policies.rollouts.settings import ENGINES, EngineSettings, Transformers
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+AnyObjective = Annotated[Objective, one_of(OBJECTIVES)]
+AnyAdvantage = Annotated[Advantage, one_of(ADVANTAGES)]
+AnyEngine = Annotated[EngineSettings, one_of(ENGINES, by_name=True)]
+AnyImportance = Annotated[Importance, one_of(IMPORTANCES, by_name=True)]
+
+
+class RolloutConfig(Strict):
+    """How responses are sampled."""
+
+    engine: AnyEngine = Transformers()
+    """Engine that samples them; a name alone, such as ``transformers``, takes its defaults."""
+    temperature: PositiveFloat = 1.0
+    """Sampling temperature [1]; 1 samples from the policy itself.  An actuator of kind ``temperature`` replaces it."""
+    max_tokens: PositiveInt = 16
+    """Longest response [tokens]; a longer one is cut and counted as truncated."""
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Texts that end a response besides the model's own end tokens, such as a newline after the answer to a
+    few-shot prompt.  Each must be one token of the tokenizer; graders do not see it."""
+    max_batch_size: PositiveInt = 256
+    """Responses generated at once."""
+    episode: Annotated[EpisodeLimits, section(EpisodeLimits)] = EpisodeLimits()
+    """Limits of an episode, for tasks that answer back; ``max_tokens`` above is then the limit of one turn."""
+
+
+class LearnerConfig(Strict):
+    """One training iteration and how many of them."""
+
+    iterations: PositiveInt
+    """Training iterations of a run; each samples, grades and updates once."""
+    prompts_per_iteration: PositiveInt = 32
+    """Prompts of each iteration; every one is answered ``group_size`` times."""
+    group_size: Annotated[int, Field(ge=2)] = 8
+    """Responses sampled for each prompt; advantages are relative to this group."""
+    epochs: PositiveInt = 1
+    """Passes over each batch of rollouts."""
+    minibatches: PositiveInt = 1
+    """Optimiser steps in each pass; 1 epoch of 1 minibatch is strictly on-policy."""
+    micro_batch_size: PositiveInt | None = None
+    """Responses in memory at once; null takes the whole minibatch.  Changes no result."""
+    objective: AnyObjective = ClippedSurrogate()
+    """Loss that the learner minimises."""
+    advantage: AnyAdvantage = Grpo()
+    """How the rewards of a group become advantages."""
+    importance: AnyImportance = NoImportance()
+    """Correction for an engine whose probabilities are not quite the learner's."""
+    aggregation: Literal["token_mean", "sequence_mean", "fixed_length"] = "token_mean"
+    """What one token weighs in the loss: ``token_mean`` weighs all tokens alike, ``sequence_mean`` all responses
+    alike, ``fixed_length`` divides by ``rollout.max_tokens``, as Dr. GRPO does."""
+    learning_rate: PositiveFloat = 1e-6
+    """Step size of AdamW [per optimiser step], after the warm-up."""
+    warmup_iterations: Annotated[int, Field(ge=0)] = 0
+    """Iterations in which the learning rate rises linearly to its value."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled weight decay of AdamW [1]."""
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """Memory of AdamW's first and second moment, each in [0, 1)."""
+    max_grad_norm: PositiveFloat = 1.0
+    """Largest norm of the gradient; a larger one is scaled down to it."""
+    max_skipped_steps: PositiveInt = 5
+    """Consecutive steps with a loss or gradient that is not finite before the run stops."""
+    checkpoint_every: PositiveInt = 10
+    """Iterations between checkpoints; the most that a killed process repeats."""
+    accelerator: Literal["cpu", "gpu", "auto"] = "auto"
+    """Device to train on; ``auto`` takes a GPU if there is one."""
+    devices: PositiveInt = 1
+    """Processes of the run on each machine, one to a GPU; on a CPU they share its threads.  Changes no result."""
+    num_nodes: PositiveInt = 1
+    """Machines, each started by torchrun or SLURM, see ``configs/launch``.  Changes no result."""
+    strategy: Literal["auto", "ddp", "fsdp2"] = "auto"
+    """How several processes share the policy: ``ddp`` has a whole one in each; ``fsdp2`` has a share of every
+    parameter, gradient and optimiser state; ``auto`` is ``ddp``."""
+    precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
+    """Arithmetic of the learner: ``32-true``; ``bf16-mixed`` keeps 32-bit weights; ``bf16-true`` has bfloat16 weights."""
+    recompute_activations: bool = False
+    """Keep only what enters each decoder block and compute the rest again for the gradient: much less memory,
+    about a third more computing.  Changes no result."""
+
+    @property
+    def steps_per_batch(self) -> int:
+        """Optimiser steps on one batch of rollouts."""
+        return self.epochs * self.minibatches
+
+    @model_validator(mode="after")
+    def _minibatches_hold_something(self) -> LearnerConfig:
+        if self.minibatches > self.prompts_per_iteration:
+            raise ValueError(
+                f"minibatches must be at most the {self.prompts_per_iteration} prompts of an iteration "
+                f"(groups are not cut), got {self.minibatches}; lower it, or raise prompts_per_iteration"
+            )
+        return self
+
+
+class EvaluationConfig(Strict):
+    """Evaluation on held-out problems: greedy pass@1, and pass@k from samples at the rollout temperature."""
+
+    every: PositiveInt = 50
+    """Iterations between evaluations; there is always one at the start and one at the end."""
+    num_problems: PositiveInt = 128
+    """Held-out problems in each evaluation."""
+    num_samples: PositiveInt = 8
+    """Responses sampled for each problem, for pass@k."""
+    pass_at: tuple[PositiveInt, ...] = (8,)
+    """Values of k; each at most num_samples."""
+
+    @field_validator("pass_at")
+    @classmethod
+    def _differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value) or 1 in value:
+            raise ValueError(f"pass_at must hold different numbers above 1 (pass@1 is greedy), got {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _enough_samples(self) -> EvaluationConfig:
+        if self.pass_at and max(self.pass_at) > self.num_samples:
+            raise ValueError(
+                f"num_samples must be at least the largest k of pass_at ({max(self.pass_at)}), "
+                f"got {self.num_samples}; raise it"
+            )
+        return self

@@ -1,0 +1,102 @@
+"""Which arms lost and which gained, in sentences: against their own start, and against the baseline.
+
+They say what the rows of the comparison's tables say and compute nothing, so that a sentence and its table
+never differ.  What is below comes first, and is said in the words of what is above.  Names of arms stand in
+`backticks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.comparison.contrasts import DEFAULT_METRIC, Contrast
+from orchestrator.comparison.family import NOT_TOLD
+from orchestrator.comparison.progress import Progress
+from orchestrator.comparison.whole import Comparison
+from orchestrator.report.cells import interval, p_value, signed, stopped_seeds
+from orchestrator.storage.run_data import Campaign
+
+OWN_START = "its own start"
+STOPPED = (
+    "A guardrail stopped these runs, and each counts with the last value that it reached, or with 0 in an exam that "
+    "it never sat"
+)
+
+Row = Contrast | Progress
+
+
+def losses(comparison: Comparison) -> list[str]:
+    """Of every arm that ended below its own start or the baseline; what is told from chance comes first."""
+    return [*told_losses(comparison), *_untold(comparison, below=True)]
+
+
+def told_losses(comparison: Comparison) -> list[str]:
+    """Those of `losses` that chance does not explain."""
+    return _told(comparison, below=True)
+
+
+def gains(comparison: Comparison) -> list[str]:
+    """Of every arm that did not end below its own start or the baseline."""
+    return [*_told(comparison, below=False), *_untold(comparison, below=False)]
+
+
+def stopped(campaign: Campaign) -> list[str]:
+    """Which runs count though a guardrail stopped them, and with what."""
+    seeds = stopped_seeds(campaign)
+    return [f"{STOPPED}: {seeds}."] if seeds else []
+
+
+def _rows(comparison: Comparison, *, below: bool) -> list[tuple[str, list[Row]]]:
+    """What arms are held against, and those that ended on one side of it."""
+    against: list[tuple[str, Sequence[Row]]] = [
+        (OWN_START, comparison.progress),
+        (f"`{comparison.baseline}`", comparison.contrasts),
+    ]
+    return [
+        (name, [row for row in rows if (row.difference < 0 if below else row.difference >= 0)])
+        for name, rows in against
+    ]
+
+
+def _told(comparison: Comparison, *, below: bool) -> list[str]:
+    side = "below" if below else "above"
+    return [
+        f"`{row.arm}` ended {side} {against}: {_metric(comparison)} {signed(row.difference)} ({_evidence(row)})."
+        for against, rows in _rows(comparison, below=below)
+        for row in rows
+        if row.told
+    ]
+
+
+def _untold(comparison: Comparison, *, below: bool) -> list[str]:
+    """One sentence for all arms on a side of which the same has to be said."""
+    ended = "ended below" if below else "did not end below"
+    sentences = []
+    for against, rows in _rows(comparison, below=below):
+        alike: dict[str, list[Row]] = {}
+        for row in rows:
+            if not row.told:
+                alike.setdefault(row.verdict, []).append(row)
+        for verdict, own in alike.items():
+            arms = ", ".join(f"`{row.arm}` {signed(row.difference)}{_could_be_found(row)}" for row in own)
+            metric = _metric(comparison)
+            sentences.append(f"{metric[0].upper()}{metric[1:]} {ended} {against}: {arms}; {verdict}.")
+    return sentences
+
+
+def _evidence(row: Row) -> str:
+    found = row.difference_interval
+    return f"95 % {interval(found)} by {found.kind}, p = {p_value(row.p_adjusted)}, {row.num_pairs} seeds"
+
+
+def _could_be_found(row: Row) -> str:
+    """How large a difference would have had to be, where there were seeds enough to find any."""
+    if row.verdict != NOT_TOLD or not row.detectable > 0:
+        return ""
+    return (
+        f" (p = {p_value(row.p_adjusted)}; {row.num_pairs} seeds find {row.detectable:.3f} in 80 % of cases)"
+    )
+
+
+def _metric(comparison: Comparison) -> str:
+    return "held-out pass@1" if comparison.metric == DEFAULT_METRIC else comparison.metric
