@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.comparison.whole import compare
-from orchestrator.report.figures import commands, last_iteration, most_points
+from orchestrator.report.figures import commands, last_iteration, most_points, trajectories
 from orchestrator.report.mechanism import predictions
 from orchestrator.report.plot_style import padded, smooth, thinned
 from tests.orchestrator.report.small_campaigns import campaign_of, make_run
@@ -76,3 +76,18 @@ def test_a_range_has_room_and_a_scatter_keeps_its_ends():
     assert shares == [1500, 1500, 750, 300]  # 15 000 over all arms, 1500 at most and 300 at least
     assert thinned(9, 3).tolist() == [0, 4, 8]
     assert thinned(3, 9).tolist() == [0, 1, 2]
+
+
+def test_a_trajectory_is_coloured_from_its_first_iteration_to_the_last_of_all():
+    runs = [
+        make_run(arm, 0, {"entropy": [0.5] * num, "reward": [0.1] * num}) for arm, num in (("a", 3), ("b", 7))
+    ]
+    markers = [figure.data[0]["marker"] for figure in trajectories(campaign_of(*runs))]
+    assert [(marker["cmin"], marker["cmax"]) for marker in markers] == [
+        (0, 5)
+    ] * 2  # smoothed, b ends at (4 + 5 + 6) / 3
+    assert markers[0]["color"] == [0.0, 1.0, 2.0]
+    places = [place for place, _ in markers[0]["colorscale"]]
+    assert (places[0], places[-1]) == (0.0, 1.0)
+    assert places == sorted(places)
+    assert trajectories(campaign_of(make_run("a", 0, {"entropy": [0.5]}))) == []

@@ -30,6 +30,12 @@ class LLM:
     def reset_prefix_cache(self):
         self.calls.append(("reset", None))
 
+    def wake_up(self, tags):
+        self.calls.append(("wake_up", tags))
+
+    def sleep(self, level):
+        self.calls.append(("sleep", level))
+
     def generate(self, prompts, asked, use_tqdm):
         self.calls.append(("generate", [each["n"] for each in asked]))
         return [
@@ -121,3 +127,17 @@ def test_a_greedy_response_is_asked_for_once_and_given_to_all(start):
     assert [one.tokens.tolist() for one in groups[0]] == [[3, 0]] * 3
     assert engine._llm.calls[-1] == ("generate", [1])
     assert engine._generate([], 3, Sampling(temperature=1.0, max_tokens=4, seed=0)) == []
+
+
+def test_an_engine_that_sleeps_wakes_for_each_rollout_and_is_given_weights_anew(start, monkeypatch):
+    monkeypatch.setattr(VllmEngine, "_can_sleep", True)  # as on a GPU
+    engine = start(sleep=True)
+    engine.push(7)
+    engine._version = None  # as after a rollout
+    del engine._llm.calls[:]
+    prompts, sampling = [torch.tensor([3, 4])], Sampling(temperature=1.0, max_tokens=4, seed=0)
+    pushed = [("wake_up", ["weights"]), ("push_tensors", True), ("version", "7"), ("reset", None)]
+    drawn = [("wake_up", ["kv_cache"]), ("generate", [2]), ("sleep", 2)]
+    engine.generate(prompts, 2, sampling)
+    engine.generate(prompts, 2, sampling)
+    assert engine._llm.calls == [*pushed, *drawn] * 2
