@@ -7,7 +7,7 @@ from math import isnan, nan
 
 import pytest
 
-from orchestrator.comparison.summary import change_correlation, changes, saturation
+from orchestrator.comparison.summary import change_correlation, changes, inside_band, saturation
 
 
 @pytest.fixture
@@ -68,3 +68,19 @@ def test_the_correlation_of_changes_needs_three_and_two_values_of_each(make_run)
     assert isnan(of([1.0, 2.0, nan], [0.0, 2.0, 6.0]))  # two are too few
     assert isnan(of([1.0, 1.0, 1.0, nan], [0.0, 2.0, 6.0, 12.0]))  # one that never changes has none
     assert isnan(of([1.0, 2.0, 3.0, nan], [0.0, 2.0, 4.0, 6.0]))
+
+
+def test_a_band_counts_its_edges_and_the_last_quarter_of_the_readings(make_run):
+    def share(y, reference):
+        run = make_run(train={**{f"loop/entropy/{letter}": y for letter in "yru"}, "entropy": y})
+        loops = {"entropy": {"sensor": "entropy", "reference": reference}}
+        return inside_band(replace(run, info=replace(run.info, config={"loops": loops})))
+
+    band = {"kind": "band", "low_nats": 0.25, "high_nats": 0.5}
+    early = [0.3] * 12  # of 16 iterations the last four count
+    assert share([*early, 0.25, 0.5, 0.375, 0.375], band) == 1.0
+    assert share([*early, 0.24, 0.51, 0.375, 0.5], band) == 0.5
+    assert share([*early, 0.24, nan, 0.51, 0.375], band) == pytest.approx(1 / 3)
+    assert share([9.0] * 12 + [0.3] * 4, band) == 1.0
+    assert isnan(share([0.3] * 12 + [nan] * 4, band))
+    assert isnan(share([0.3] * 16, {"kind": "constant", "value_nats": 0.3}))

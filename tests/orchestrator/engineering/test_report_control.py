@@ -52,6 +52,20 @@ def test_what_comes_after_the_first_reading_moves_no_prediction(make_simulated):
     assert second.agreement.coverage < first.agreement.coverage - 0.3
 
 
+def test_answers_of_several_loops_are_as_long_as_the_slowest_needs(make_simulated):
+    slow = loop_content(dither=False, plant=PLANT, kp=0.5, ki=0.02)
+    lengths = {}
+    for arms in ({"held": HELD}, {"slow": slow}, {"held": HELD, "slow": slow}):
+        campaign = load(make_simulated, arms, name="-".join(arms))
+        drawn = {figure.id: figure for figure in linear(campaign, designed_loops(campaign))}
+        for kind in ("control-step", "control-disturbance"):
+            lengths[(*arms, kind)] = {len(trace["x"]) for trace in drawn[kind].data}
+    for kind in ("control-step", "control-disturbance"):
+        (fast,), (long,) = lengths["held", kind], lengths["slow", kind]
+        assert fast < long
+        assert lengths["held", "slow", kind] == {long}
+
+
 def test_figures_have_the_readings_of_every_seed_over_the_band(make_simulated):
     campaign = load(make_simulated)
     loops = designed_loops(campaign)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.comparison.whole import compare
-from orchestrator.report.figures import commands, last_iteration
+from orchestrator.report.figures import commands, last_iteration, most_points, trajectories
 from orchestrator.report.mechanism import predictions
 from orchestrator.report.plot_style import padded, smooth, thinned
 from tests.orchestrator.report.small_campaigns import campaign_of, make_run
@@ -28,6 +28,25 @@ def test_iterations_at_a_limit_are_shaded_from_edge_to_edge():
     assert [(shape["y0"], shape["y1"]) for shape in limits] == [(0.0, 0.0), (1.0, 1.0)]
     assert {(shape["xref"], shape["x0"], shape["x1"]) for shape in limits} == {("paper", 0, 1)}
     assert last_iteration(campaign_of(*runs)) == 5
+
+
+def test_a_command_is_drawn_with_the_terms_that_do_something():
+    train = {
+        "loop/h/u": [0.1, 0.2],
+        "loop/h/term/p": [0.0, -0.1],
+        "loop/h/term/d": [0.0, 0.0],
+        "loop/h/term/i": [0.1, 0.3],
+    }
+    (figure,) = commands(campaign_of(make_run("a", 0, train)))
+    lines = {trace["name"]: (trace["x"], trace["y"]) for trace in figure.data}
+    assert lines == {
+        "p": ([0, 1], [0.0, -0.1]),
+        "i": ([0, 1], [0.1, 0.3]),
+        "command u": ([0, 1], [0.1, 0.2]),
+    }
+    low, high = figure.layout["yaxis"]["range"]
+    # the command spans 0.1; terms count up to 0.1 beyond it, which is −0.0 to 0.3, and 6 % of 0.3 is room
+    assert (low, high) == pytest.approx((-0.018, 0.318))
 
 
 def test_predictions_are_drawn_where_one_arm_has_them():
@@ -52,5 +71,23 @@ def test_a_smoothed_course_is_the_mean_of_five_and_of_fewer_at_the_ends():
 def test_a_range_has_room_and_a_scatter_keeps_its_ends():
     assert padded(np.array([1.0, 3.0, 2.0])) == pytest.approx([0.88, 3.12])  # 6 % of 2
     assert padded(np.array([2.0, 2.0])) == pytest.approx([1.9, 2.1])
+    arms = [make_run(f"arm {n}", 0, {"entropy": [1.0]}) for n in range(60)]
+    shares = [most_points(campaign_of(*arms[:num])) for num in (1, 10, 20, 60)]
+    assert shares == [1500, 1500, 750, 300]  # 15 000 over all arms, 1500 at most and 300 at least
     assert thinned(9, 3).tolist() == [0, 4, 8]
     assert thinned(3, 9).tolist() == [0, 1, 2]
+
+
+def test_a_trajectory_is_coloured_from_its_first_iteration_to_the_last_of_all():
+    runs = [
+        make_run(arm, 0, {"entropy": [0.5] * num, "reward": [0.1] * num}) for arm, num in (("a", 3), ("b", 7))
+    ]
+    markers = [figure.data[0]["marker"] for figure in trajectories(campaign_of(*runs))]
+    assert [(marker["cmin"], marker["cmax"]) for marker in markers] == [
+        (0, 5)
+    ] * 2  # smoothed, b ends at (4 + 5 + 6) / 3
+    assert markers[0]["color"] == [0.0, 1.0, 2.0]
+    places = [place for place, _ in markers[0]["colorscale"]]
+    assert (places[0], places[-1]) == (0.0, 1.0)
+    assert places == sorted(places)
+    assert trajectories(campaign_of(make_run("a", 0, {"entropy": [0.5]}))) == []

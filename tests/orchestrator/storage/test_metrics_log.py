@@ -69,6 +69,8 @@ def test_what_is_no_record_is_refused_with_its_file_and_the_reason(tmp_path, bad
         ([line(0), line(4)], None, "iterations 1 to 3 are missing before line 2"),
         ([line(0), line(0)], None, "line 2 has train step 0 after 0"),
         ([line(3, kind="eval"), line(2, kind="eval")], None, "line 2 has eval step 2 after 3"),
+        ([line(-1)], None, "line 1 has train step -1 after -1"),
+        ([line(-1, kind="eval")], None, "line 1 has eval step -1 after -1"),
         ([line(0), "x\n"], None, "line 2 is not a record"),
         ([line(0), line(1, kind="x")], None, "line 2 is not a record"),
         ([line(0), line(1)[:-2]], None, None),  # what is not finished counts for nothing

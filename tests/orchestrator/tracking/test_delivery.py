@@ -11,7 +11,7 @@ import pytest
 from orchestrator.storage.guardrail_files import Event, append_event
 from orchestrator.storage.metrics_log import Record
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
-from orchestrator.tracking.delivery import Experiment, RunDelivery, batches
+from orchestrator.tracking.delivery import Experiment, RunDelivery, batches, complete_run, flat_params
 
 
 class Client:
@@ -96,3 +96,13 @@ def test_what_was_not_delivered_is_counted_from_the_first_step_on(folder):
     assert delivery.num_undelivered() == 4
     delivery.forward(Client(), EXPERIMENT)
     assert delivery.num_undelivered() == 0
+
+
+def test_the_configuration_arrives_in_its_own_order_and_once():
+    client, texts = Client(), []
+    client.log_text = lambda _, text, name: texts.append((name, text))
+    complete_run(client, client.run, {"b": 1, "a": {"é": 2}})
+    assert texts == [("config.yaml", "b: 1\na:\n  é: 2\n")]
+    client.run.data.params |= flat_params({"b": 1, "a": {"é": 2}})
+    complete_run(client, client.run, {"b": 1, "a": {"é": 2}})
+    assert len(texts) == 1

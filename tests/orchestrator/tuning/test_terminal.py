@@ -1,0 +1,61 @@
+"""Lines that a study prints as its trials end."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import optuna
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+from rich.console import Console
+
+from orchestrator.tuning.marks import DUPLICATE, OUTCOME, REASON, REPLACED
+from orchestrator.tuning.terminal import Finished, short
+
+KP = "loops.h.law.kp"
+STUDY = SimpleNamespace(config=SimpleNamespace(objectives=["iae", "effort"], space={KP: None}))
+
+
+def add(found, kp, state=TrialState.COMPLETE, values=None, **marks):
+    """Add a trial that has ended."""
+    found.add_trial(
+        create_trial(
+            state=state,
+            values=values,
+            params={KP: kp},
+            distributions={KP: FloatDistribution(0.0, 9.0)},
+            user_attrs=marks,
+        )
+    )
+
+
+def test_a_trial_is_told_once_with_its_values_where_it_has_any():
+    found = optuna.create_study(directions=["minimize", "minimize"])
+    add(found, 0.5, values=[1.0, 2.0])
+    output = io.StringIO()
+    finished = Finished(STUDY, found, Console(file=output, width=200))
+    finished.print_new()
+    assert output.getvalue() == ""  # that one had ended before
+    add(found, 1.0, values=[0.123456, 20.0])
+    add(found, 2.0, TrialState.FAIL, **{REASON: "out of memory"})
+    add(found, 3.0, TrialState.PRUNED, **{OUTCOME: DUPLICATE})
+    add(found, 4.0, TrialState.FAIL, **{OUTCOME: REPLACED})
+    finished.print_new()
+    finished.print_new()
+    lines = output.getvalue().splitlines()
+    assert [line.split("  ")[1:] for line in lines] == [
+        ["complete", "iae 0.1235, effort 20", "kp 1"],
+        ["fail", "kp 2", "out of memory"],
+        ["taken up again", "kp 4"],
+    ]
+
+
+def test_a_value_has_four_digits_and_a_name_all_of_its_letters():
+    assert [short(value) for value in (0.123456, 1e-7, 12, True, "linear")] == [
+        "0.1235",
+        "1e-07",
+        "12",
+        "True",
+        "linear",
+    ]
