@@ -19,6 +19,11 @@ Sign convention: raising ``u`` raises entropy, whatever the actuator.
 A part (filter, reference, law) is a frozen dataclass whose fields are its gains; everything that
 changes while it runs is in a ``State`` of plain floats that the caller keeps.  So a part is its own
 configuration, a state survives a JSON round trip exactly, and a resumed loop continues bit for bit.
+
+A state of several items is a ``NamedTuple`` of the part's own module, and ``init`` and ``step`` give that class.
+A file gives back a plain tuple of the same items, so ``step`` also takes one: its first line is
+``PIDState(*state)`` or alike, and the same for a state within it.  The names are for the code alone: a
+named state equals the plain tuple, and a checkpoint holds no names.
 """
 
 from __future__ import annotations
@@ -30,7 +35,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 State = tuple[Any, ...]
-"""Floats and tuples of floats, nothing else."""
+"""Floats and tuples of them, plain or named, nothing else."""
 
 Terms = dict[str, float]
 """The named contributions to a command; their sum is ``v``."""

@@ -254,7 +254,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def restore(jsonable: Sequence[Any]) -> State:
-    """The state that a JSON file or a checkpoint gave back as nested lists."""
+    """The state as plain tuples, of one with names or of what a JSON file or a checkpoint gave back as lists."""
     return tuple(restore(item) if isinstance(item, (list, tuple)) else float(item) for item in jsonable)
 
 

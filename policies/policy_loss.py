@@ -151,9 +151,7 @@ def policy_loss(
         The loss (scalar); its shares by name, ``objective`` and each actuator's `command_name` (scalars
         with gradient, their sum is the loss); per-token metrics of the objective, detached.
     """
-    per_token, metrics = objective.loss(
-        tokens.logprobs, tokens.old_logprobs, tokens.advantages, tokens.response, actuation.bounds(objective)
-    )
+    per_token, metrics = objective.loss(tokens, actuation.bounds(objective))
     weights = tokens.weights if factors is None else tokens.weights * factors
     shares = {"objective": (weights * per_token).sum()}
     for (actuator, u, domain), plan in zip(actuation.at(LossActuator), plans, strict=True):

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, isfinite, nan, sqrt
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from controllers.base import State
 from controllers.guardrails.base import Action, Detector, Side, Verdict, check_settings
+
+
+class DeclineState(NamedTuple):
+    """The two windows of rewards, each at most ``patience`` long."""
+
+    first: tuple[float, ...]
+    """The first rewards of the run."""
+    last: tuple[float, ...]
+    """The last ones after those."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +62,11 @@ class Decline(Detector):
     def reads(self) -> tuple[str, ...]:
         return ("reward",)
 
-    def init(self) -> State:
-        """The first rewards and the last ones, none yet."""
-        return (), ()
+    def init(self) -> DeclineState:
+        return DeclineState(first=(), last=())
 
     def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Verdict]:
-        first, last = state
+        first, last = DeclineState(*state)
         reward = telemetry.get("reward", nan)
         if isfinite(reward) and len(first) < self.patience:
             first = (*first, reward)
@@ -70,4 +78,5 @@ class Decline(Detector):
             value, limit = float(np.mean(last)), float(np.mean(first)) - self.threshold * noise
         # The patience is in the means: one excess says it all.
         excesses = (limit - value,) if isfinite(limit) else ()
-        return (first, last), Verdict(value=value, limit=limit, excesses=excesses, patience=1)
+        verdict = Verdict(value=value, limit=limit, excesses=excesses, patience=1)
+        return DeclineState(first=first, last=last), verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf, isfinite, nan
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,19 @@ from controllers.guardrails.base import ENTROPY, SETPOINT, Detector, Verdict, ch
 Array = NDArray[np.float64]
 Unit = Literal["share", "nats"]
 UNITS = ("share", "nats")
+
+
+class LevelState(NamedTuple):
+    """What an entropy detector has seen; a tuple of one is empty before there is one."""
+
+    excesses: tuple[float, ...]
+    """By how much the last readings were beyond the limit, oldest first."""
+    first: tuple[float, ...]
+    """The first entropy [nats/token]."""
+    nearest: tuple[float, ...]
+    """The entropy least far out [nats/token]."""
+    setpoint: tuple[float, ...]
+    """The last setpoint [nats/token]."""
 
 
 class EntropyLevel(Detector):
@@ -43,12 +56,11 @@ class EntropyLevel(Detector):
     def reads(self) -> tuple[str, ...]:
         return (ENTROPY,)
 
-    def init(self) -> State:
-        """Nothing seen: no excess, no first entropy, no nearest one, no setpoint."""
-        return (), (), (), ()
+    def init(self) -> LevelState:
+        return LevelState(excesses=(), first=(), nearest=(), setpoint=())
 
     def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Verdict]:
-        excesses, first, nearest, setpoint = state
+        excesses, first, nearest, setpoint = LevelState(*state)
         y, r = telemetry.get(ENTROPY, nan), telemetry.get(SETPOINT, nan)
         if isfinite(y):
             first = first or (y,)
@@ -57,7 +69,8 @@ class EntropyLevel(Detector):
         limit = self._limit(first, nearest, setpoint)
         excesses = recent(excesses, self._sign * (y - limit), self.patience)
         verdict = Verdict(value=y, limit=limit, excesses=excesses, patience=self.patience)
-        return (excesses, first, nearest, setpoint), verdict
+        after = LevelState(excesses=excesses, first=first, nearest=nearest, setpoint=setpoint)
+        return after, verdict
 
     def worst(self, y: Array, r: Array) -> float:
         """The largest ``sustained`` of all verdicts on a record, at once; −inf where it is too short for one.

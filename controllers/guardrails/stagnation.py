@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite, nan
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from controllers.base import State
 from controllers.guardrails.base import Action, Detector, Side, Verdict, check_settings
+
+
+class StagnationState(NamedTuple):
+    """The moving average of the reward, and how high it has been."""
+
+    total: float
+    """Sum of the weighted rewards."""
+    weight: float
+    """Sum of their weights."""
+    bests: tuple[float, ...]
+    """The best average after each of the last ``patience + 1`` rewards, oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +67,11 @@ class Stagnation(Detector):
     def reads(self) -> tuple[str, ...]:
         return ("reward",)
 
-    def init(self) -> State:
-        return (0.0, 0.0, ())
+    def init(self) -> StagnationState:
+        return StagnationState(total=0.0, weight=0.0, bests=())
 
     def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Verdict]:
-        total, weight, bests = state
+        total, weight, bests = StagnationState(*state)
         reward = telemetry.get("reward", nan)
         if isfinite(reward):
             total = self.decay * total + (1 - self.decay) * reward
@@ -72,4 +83,4 @@ class Stagnation(Detector):
         # The patience is in the gain: one excess says it all.
         excesses = (self.threshold - gain,) if is_full and bests[-1] < self.solved else ()
         verdict = Verdict(value=gain, limit=self.threshold, excesses=excesses, patience=1)
-        return (total, weight, bests), verdict
+        return StagnationState(total=total, weight=weight, bests=bests), verdict

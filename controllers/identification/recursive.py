@@ -20,8 +20,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, sqrt
 from operator import mul
+from typing import NamedTuple
 
 from controllers.base import State
+
+
+class RLSState(NamedTuple):
+    """An estimate of ``p`` parameters and how uncertain it is."""
+
+    estimate: tuple[float, ...]
+    """θ, (p,) [each parameter's unit]."""
+    covariance: tuple[tuple[float, ...], ...]
+    """P, (p, p), row by row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,20 +70,21 @@ class RLS:
         if not 0 < self.forgetting <= 1:
             raise ValueError(f"forgetting must be in (0, 1], got {self.forgetting}")
 
-    def init(self) -> State:
-        """State before the first row: the estimate and its covariance, row by row."""
+    def init(self) -> RLSState:
+        """State before the first row: the prior."""
         size = range(len(self.prior))
         diagonal = [std**2 for std in self.prior_std]
         covariance = tuple(tuple(diagonal[i] if i == j else 0.0 for j in size) for i in size)
-        return (tuple(float(value) for value in self.prior), covariance)
+        return RLSState(estimate=tuple(float(value) for value in self.prior), covariance=covariance)
 
-    def step(self, state: State, regressors: Sequence[float], target: float) -> State:
+    def step(self, state: State, regressors: Sequence[float], target: float) -> RLSState:
         """Take one row; give the new state.  A row that is not finite changes nothing."""
-        estimate, covariance = state
+        last = RLSState(*state)
+        estimate, covariance = last
         if len(regressors) != len(estimate):
             raise ValueError(f"regressors must be {len(estimate)}, one a parameter, got {len(regressors)}")
         if not (isfinite(target) and all(map(isfinite, regressors))):
-            return state
+            return last
         g = [_dot(row, regressors) for row in covariance]
         s = self.noise_std**2 + _dot(g, regressors)
         gain = (target - _dot(estimate, regressors)) / s
@@ -83,16 +94,17 @@ class RLS:
             for row, left in zip(covariance, g, strict=True)
         ]
         forgetting = self._forgetting_allowed(shrunk)
-        return (moved, tuple([tuple([value / forgetting for value in row]) for row in shrunk]))
+        return RLSState(
+            estimate=moved, covariance=tuple([tuple([value / forgetting for value in row]) for row in shrunk])
+        )
 
     def estimate(self, state: State) -> tuple[float, ...]:
         """The parameters now."""
-        values: tuple[float, ...] = state[0]
-        return values
+        return RLSState(*state).estimate
 
     def standard_errors(self, state: State) -> tuple[float, ...]:
         """One standard deviation of each parameter, as good as ``noise_std`` is."""
-        return tuple(sqrt(max(0.0, row[i])) for i, row in enumerate(state[1]))
+        return tuple(sqrt(max(0.0, row[i])) for i, row in enumerate(RLSState(*state).covariance))
 
     def _forgetting_allowed(self, covariance: list[list[float]]) -> float:
         """λ, or 1 where λ would leave a parameter less certain than at the start."""

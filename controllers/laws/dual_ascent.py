@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import expm1, inf, isfinite, sqrt
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from controllers.base import Law, Sample, State, Terms
 
@@ -12,6 +12,21 @@ LARGEST_EXPONENT = 500.0
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's own, which the common code of SAC leaves as they are."""
+
+
+class DualAscentState(NamedTuple):
+    """The direction of the last control instant, and the memory of Adam."""
+
+    direction: float
+    """The error, or Adam's direction."""
+    started: float
+    """1 after the first control instant, 0 before it."""
+    mean: float
+    """m, Adam's moving average of the error [nats/token]."""
+    square: float
+    """s, Adam's moving average of the squared error [(nats/token)²]."""
+    num: float
+    """n, errors that Adam has seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,22 +79,21 @@ class DualAscent(Law):
         if self.space == "log" and self.initial <= 0:
             raise ValueError(f"initial must be > 0 in log space, got {self.initial}")
 
-    def init(self) -> State:
-        """The last direction, whether there was one, and Adam's two moments and steps."""
-        return (0.0, 0.0, 0.0, 0.0, 0.0)
+    def init(self) -> DualAscentState:
+        return DualAscentState(direction=0.0, started=0.0, mean=0.0, square=0.0, num=0.0)
 
-    def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
-        last_direction, started, mean, square, num = state
-        direction = sample.e
+    def step(self, state: State, sample: Sample) -> tuple[DualAscentState, Terms]:
+        last = DualAscentState(*state)
+        direction, mean, square, num = sample.e, last.mean, last.square, last.num
         if self.optimizer == "adam":
             num += 1.0
             mean = BETA_1 * mean + (1 - BETA_1) * sample.e
             square = BETA_2 * square + (1 - BETA_2) * sample.e**2
             direction = (mean / (1 - BETA_1**num)) / (sqrt(square / (1 - BETA_2**num)) + EPSILON)
-        after = (direction, 1.0, mean, square, num)
-        if not started:
+        after = DualAscentState(direction=direction, started=1.0, mean=mean, square=square, num=num)
+        if not last.started:
             return after, {"memory": self.initial, "i": 0.0}
-        i = self.rate * last_direction * sample.seen
+        i = self.rate * last.direction * sample.seen
         if self.space == "log":
             i = sample.u * expm1(min(i, LARGEST_EXPONENT))
         return after, {"memory": sample.u, "i": i}

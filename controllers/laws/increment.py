@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from controllers.base import Law, Sample, State, Terms
+
+
+class IncrementState(NamedTuple):
+    """The memory, and whether its gate is open."""
+
+    memory: float
+    """m, the command behind the gate [actuator's unit]."""
+    gate: float
+    """1 open, 0 shut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +62,13 @@ class Increment(Law):
                 f"initial must be in [low, high] = [{self.low}, {self.high}], got {self.initial}"
             )
 
-    def init(self) -> State:
-        return (self.initial, 1.0)
+    def init(self) -> IncrementState:
+        return IncrementState(memory=self.initial, gate=1.0)
 
-    def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
-        memory, gate = state
+    def step(self, state: State, sample: Sample) -> tuple[IncrementState, Terms]:
+        last = IncrementState(*state)
         up = sample.e > 0
         down = not up if self.gated else sample.e < 0
-        stepped = memory + self.step_size * (up - down)
+        stepped = min(max(last.memory + self.step_size * (up - down), self.low), self.high)
         opened = 1.0 if up or not self.gated else 0.0
-        return (min(max(stepped, self.low), self.high), opened), {"memory": memory * gate}
+        return IncrementState(memory=stepped, gate=opened), {"memory": last.memory * last.gate}

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from controllers.base import Law, Sample, State, Terms
 from controllers.parts.coordinates import COORDINATES, Coordinates, error_in
+
+
+class PIDState(NamedTuple):
+    """What a PID keeps from one control instant to the next."""
+
+    integral: float
+    """I, the integral action [actuator's unit]."""
+    e: float
+    """Error of the last control instant [unit of the coordinates]."""
+    y: float
+    """Measurement of the last control instant [nats/token]."""
+    v: float
+    """Command of the last control instant, before limits and slew [actuator's unit]."""
+    started: float
+    """1 after the first control instant, 0 before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,19 +91,20 @@ class PID(Law):
         if self.error not in COORDINATES:
             raise ValueError(f"error must be one of {', '.join(COORDINATES)}, got {self.error!r}")
 
-    def init(self) -> State:
-        return (0.0, 0.0, 0.0, 0.0, 0.0)
+    def init(self) -> PIDState:
+        return PIDState(integral=0.0, e=0.0, y=0.0, v=0.0, started=0.0)
 
-    def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
-        integral, last_e, last_y, last_v, started = state
+    def step(self, state: State, sample: Sample) -> tuple[PIDState, Terms]:
+        last = PIDState(*state)
+        integral = last.integral
         e = error_in(self.error, r=sample.r, y=sample.y)
         p, d = self.kp * e, 0.0
-        if started:
-            before = error_in(self.error, r=sample.r, y=last_y)
+        if last.started:
+            before = error_in(self.error, r=sample.r, y=last.y)
             d = self.kd * (e - before) / sample.dt
             if self.ki > 0:
-                integral += self.ki * last_e * sample.seen + self.tracking * (sample.u - last_v)
+                integral += self.ki * last.e * sample.seen + self.tracking * (sample.u - last.v)
         elif self.bumpless:
             integral = sample.u - self.bias - p
         terms = {"bias": self.bias, "p": p, "i": integral, "d": d}
-        return (integral, e, sample.y, sum(terms.values()), 1.0), terms
+        return PIDState(integral=integral, e=e, y=sample.y, v=sum(terms.values()), started=1.0), terms

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import exp, inf, isfinite, log
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from controllers.base import Law, Sample, State, Terms
-from controllers.laws.pid import PID
+from controllers.laws.pid import PID, PIDState
 from controllers.parts.coordinates import FLOOR_NATS
 
 LEARNING_RATE = "learning_rate"
 
 LEAST_LEARNING_RATE = 1e-30
 """A rate below this counts as this: the factor is then at its limit."""
+
+
+class ScheduledPIDState(NamedTuple):
+    """The state of the PID whose gains are scheduled, and the last factor on them."""
+
+    pid: PIDState
+    factor: float
+    """Factor at the last control instant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +87,13 @@ class ScheduledPID(Law):
     def reads(self) -> tuple[str, ...]:
         return (LEARNING_RATE,) if self.learning_rate_exponent else ()
 
-    def init(self) -> State:
-        """The state of the PID, and the factor at the last sample."""
-        return self.pid.init(), 1.0
+    def init(self) -> ScheduledPIDState:
+        return ScheduledPIDState(pid=self.pid.init(), factor=1.0)
 
-    def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
-        (own, last_factor), factor, pid = state, self.factor(sample), self.pid
-        _, last_e, _, last_v, _ = own
-        cut = last_factor > 1.0 and (last_v - sample.u) * last_e > 0
+    def step(self, state: State, sample: Sample) -> tuple[ScheduledPIDState, Terms]:
+        own, last_factor = ScheduledPIDState(*state)
+        last, factor, pid = PIDState(*own), self.factor(sample), self.pid
+        cut = last_factor > 1.0 and (last.v - sample.u) * last.e > 0
         scaled = replace(
             pid,
             kp=pid.kp * factor,
@@ -94,8 +101,8 @@ class ScheduledPID(Law):
             kd=pid.kd * factor,
             tracking=pid.tracking / max(1.0, last_factor),
         )
-        own, terms = scaled.step(own, sample)
-        return (own, factor), terms
+        own, terms = scaled.step(last, sample)
+        return ScheduledPIDState(pid=own, factor=factor), terms
 
     def factor(self, sample: Sample) -> float:
         """What the gains are multiplied with at this sample."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from math import inf, log
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from controllers.base import Law, Sample, State, Terms
-from controllers.identification.recursive import RLS
-from controllers.laws.pid import PID
+from controllers.identification.recursive import RLS, RLSState
+from controllers.laws.pid import PID, PIDState
 from controllers.parts.coordinates import FLOOR_NATS
 
 CALM = 0.9
@@ -17,6 +17,19 @@ CALM = 0.9
 
 ROUNDING = 1e-9
 """Difference between v and u, relative, that is no limit's doing."""
+
+
+class SelfTuningState(NamedTuple):
+    """The states of the PI and of the estimator, and what lies between them."""
+
+    pi: PIDState
+    estimator: RLSState
+    kp: float
+    """Proportional gain in force [command per unit of z]."""
+    mean: tuple[float, ...]
+    """The recent mean command, none before the first [actuator's unit]."""
+    pending: tuple[float, ...]
+    """Commands that have not begun to act, oldest first [actuator's unit]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,36 +121,35 @@ class SelfTuning(Law):
             raise ValueError(f"error must be 'absolute' or 'log', got {self.error!r}")
         self._pid(self.kp_low)  # checks what it shares
 
-    def init(self) -> State:
-        """State of the PI, of the estimator, kp, the recent mean command (none yet), and the commands
-        that have not begun to act."""
+    def init(self) -> SelfTuningState:
         kp = self._kp(self.push)
-        return (self._pid(kp).init(), self._estimator().init(), kp, (), ())
+        pi, estimator = self._pid(kp).init(), self._estimator().init()
+        return SelfTuningState(pi=pi, estimator=estimator, kp=kp, mean=(), pending=())
 
-    def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
-        pi, estimate, kp, mean, pending = state
-        _, _, last_y, last_v, started = pi
-        if started:
+    def step(self, state: State, sample: Sample) -> tuple[SelfTuningState, Terms]:
+        pi, estimator, kp, mean, pending = SelfTuningState(*state)
+        last, estimator = PIDState(*pi), RLSState(*estimator)
+        if last.started:
             num = max(1, round(sample.dt))
             commands = (*pending, *([sample.u] * num))
             known = len(pending) == self.delay - 1
             pending = commands[max(0, len(commands) - self.delay + 1) :]
             u = sum(commands[:num]) / num
             mean = (CALM * mean[0] + (1 - CALM) * u,) if mean else (u,)
-            cut = abs(sample.u - last_v) > ROUNDING * (1.0 + abs(last_v))
+            cut = abs(sample.u - last.v) > ROUNDING * (1.0 + abs(last.v))
             if sample.lost:
                 pending = ()  # a hold kept another command than the law's
             elif known and not cut and abs(u - mean[0]) >= self.excitation:
-                change = (self._z(sample.y) - self._z(last_y)) / num
-                estimate = self._estimator().step(estimate, (u, 1.0), change)
-            push = self._estimator().estimate(estimate)[0]
+                change = (self._z(sample.y) - self._z(last.y)) / num
+                estimator = self._estimator().step(estimator, (u, 1.0), change)
+            push = self._estimator().estimate(estimator)[0]
             kp = self._kp(push) if push > 0 else kp
-        pi, terms = self._pid(kp).step(pi, sample)
-        return (pi, estimate, kp, mean, pending), terms
+        pi, terms = self._pid(kp).step(last, sample)
+        return SelfTuningState(pi=pi, estimator=estimator, kp=kp, mean=mean, pending=pending), terms
 
     def push_estimate(self, state: State) -> float:
         """b as it is estimated now [unit of z per command per iteration]."""
-        return self._estimator().estimate(state[1])[0]
+        return self._estimator().estimate(SelfTuningState(*state).estimator)[0]
 
     @property
     def _horizon(self) -> float:

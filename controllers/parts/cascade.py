@@ -5,9 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp, inf, log, sqrt
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from controllers.base import Reference, State
+
+
+class LineSums(NamedTuple):
+    """Sums over the readings P of a period, x being iterations into it."""
+
+    n: float = 0.0
+    x: float = 0.0
+    p: float = 0.0
+    xx: float = 0.0
+    xp: float = 0.0
+    pp: float = 0.0
+
+
+class CascadeState(NamedTuple):
+    """The setpoint, and the period that its next move is made from."""
+
+    log_r: float
+    """ln r [ln nats/token]."""
+    first: tuple[float, ...]
+    """The period's first iteration, none before the first step."""
+    sums: LineSums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,43 +115,39 @@ class Cascade(Reference):
     def reads(self) -> tuple[str, ...]:
         return (self.reading,)
 
-    def init(self) -> State:
-        """ln r, the first iteration of the period (none yet), and the sums of 1, x, P, x², x·P and P² in it,
-        x being iterations into the period."""
-        return (log(self.initial_nats), (), _NOTHING)
+    def init(self) -> CascadeState:
+        return CascadeState(log_r=log(self.initial_nats), first=(), sums=LineSums())
 
     def step(self, state: State, y: float, t: int, telemetry: Mapping[str, float]) -> tuple[State, float]:
-        log_r, start, sums = state
-        first = start[0] if start else float(t)
+        log_r, begun, sums = CascadeState(*state)
+        first, sums = begun[0] if begun else float(t), LineSums(*sums)
         if t - first >= self.period:
             rise = self.period * _slope(sums, self.significance)
             moved = log_r + min(max(self.gain * rise - self.relaxation, -self.slew), self.slew)
             log_r = min(max(moved, log(self.low_nats)), log(self.high_nats))
-            first, sums = float(t), _NOTHING
+            first, sums = float(t), LineSums()
         sums = _added(sums, t - first, float(telemetry[self.reading]))
-        return (log_r, (first,), sums), min(max(exp(log_r), self.low_nats), self.high_nats)
+        r = min(max(exp(log_r), self.low_nats), self.high_nats)
+        return CascadeState(log_r=log_r, first=(first,), sums=sums), r
 
     def bounds(self) -> tuple[float, float]:
         return self.low_nats, self.high_nats
 
 
-_NOTHING = (0.0,) * 6
+def _added(sums: LineSums, x: float, p: float) -> LineSums:
+    row = LineSums(n=1.0, x=x, p=p, xx=x * x, xp=x * p, pp=p * p)
+    return LineSums(*(total + each for total, each in zip(sums, row, strict=True)))
 
 
-def _added(sums: State, x: float, value: float) -> State:
-    row = (1.0, x, value, x * x, x * value, value * value)
-    return tuple(total + each for total, each in zip(sums, row, strict=True))
-
-
-def _slope(sums: State, significance: float) -> float:
+def _slope(sums: LineSums, significance: float) -> float:
     """Slope of the least-squares line [per iteration]; 0 where it is not told from zero, or has too few readings."""
-    n, x, value, xx, xv, vv = sums
+    n, x, p, xx, xp, pp = sums
     spread = xx - x * x / n
     if spread <= 0:
         return 0.0
-    slope = float((xv - x * value / n) / spread)
+    slope = (xp - x * p / n) / spread
     if not significance:
         return slope
-    left = max(0.0, (vv - value * value / n) - slope * slope * spread)  # sum of squared residuals
+    left = max(0.0, (pp - p * p / n) - slope * slope * spread)  # sum of squared residuals
     error = sqrt(left / (n - 2) / spread) if n > 2 else inf
     return slope if abs(slope) >= significance * error else 0.0

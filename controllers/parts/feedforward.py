@@ -9,10 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from controllers.base import Feedforward, State
-from controllers.parts.filters import EMA
+from controllers.parts.filters import EMA, EMAState
+
+
+class CovarianceState(NamedTuple):
+    """The moving averages of the two readings."""
+
+    change: EMAState
+    """Of the predicted change."""
+    effect: EMAState
+    """Of the effect of a command of 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +83,20 @@ class CovarianceFeedforward(Feedforward):
     def reads(self) -> tuple[str, ...]:
         return (self.change,) if self.effect is None else (self.change, self.effect)
 
-    def init(self) -> State:
+    def init(self) -> CovarianceState:
         average = EMA(decay=self.decay).init()
-        return (average, average)
+        return CovarianceState(change=average, effect=average)
 
     def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, float]:
-        average = EMA(decay=self.decay)
-        change_state, change = average.step(state[0], float(telemetry[self.change]))
-        effect_state, effect = average.step(state[1], self._effect(telemetry))
+        last, average = CovarianceState(*state), EMA(decay=self.decay)
+        change_state, change = average.step(last.change, float(telemetry[self.change]))
+        effect_state, effect = average.step(last.effect, self._effect(telemetry))
         wanted = -self.share * change
         # before the division, which may overflow
         within = abs(wanted) < self.limit * abs(effect)
         limited = self.limit * ((wanted * effect > 0) - (wanted * effect < 0))
-        return (change_state, effect_state), wanted / effect if within else limited
+        after = CovarianceState(change=change_state, effect=effect_state)
+        return after, wanted / effect if within else limited
 
     def _effect(self, telemetry: Mapping[str, float]) -> float:
         if self.effect is None:

@@ -8,7 +8,7 @@ tokens of a global batch is seldom the noisy part of a loop.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from controllers.base import Filter, State
 
@@ -24,6 +24,15 @@ class Hold(Filter):
 
     def step(self, state: State, reading: float) -> tuple[State, float]:
         return state, reading
+
+
+class EMAState(NamedTuple):
+    """A moving average, and what it is divided by."""
+
+    average: float
+    """m, before debiasing [the reading's unit]."""
+    weight: float
+    """w, sum of the weights in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +51,14 @@ class EMA(Filter):
         if not 0 <= self.decay < 1:
             raise ValueError(f"decay must be in [0, 1), got {self.decay}")
 
-    def init(self) -> State:
-        return (0.0, 0.0)
+    def init(self) -> EMAState:
+        return EMAState(average=0.0, weight=0.0)
 
-    def step(self, state: State, reading: float) -> tuple[State, float]:
-        average, weight = state
+    def step(self, state: State, reading: float) -> tuple[EMAState, float]:
+        average, weight = EMAState(*state)
         average = self.decay * average + (1 - self.decay) * reading
         weight = self.decay * weight + (1 - self.decay)
-        return (average, weight), average / weight
+        return EMAState(average=average, weight=weight), average / weight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

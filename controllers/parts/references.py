@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import cos, inf, nan, pi
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from controllers.base import Reference, State
 from controllers.parts.cascade import Cascade  # noqa: F401 - registers it
@@ -57,6 +57,15 @@ class Constant(Reference):
         return self.value_nats, self.value_nats
 
 
+class AnchorState(NamedTuple):
+    """The measurements that make an anchor."""
+
+    total: float
+    """Their sum [nats/token]."""
+    num: float
+    """How many they are."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitialAnchored(Reference):
     """A fraction of the entropy that the run began with (AER, 2510.10959: about 0.4; E3: 1).
@@ -80,14 +89,14 @@ class InitialAnchored(Reference):
         if self.num_readings < 1:
             raise ValueError(f"num_readings must be >= 1, got {self.num_readings}")
 
-    def init(self) -> State:
-        return (0.0, 0.0)
+    def init(self) -> AnchorState:
+        return AnchorState(total=0.0, num=0.0)
 
     def step(self, state: State, y: float, t: int, telemetry: Mapping[str, float]) -> tuple[State, float]:
-        total, count = state
-        if count < self.num_readings:
-            return (total + y, count + 1.0), self.fraction * y
-        return state, self.fraction * (total / count)
+        anchor = AnchorState(*state)
+        if anchor.num < self.num_readings:
+            return AnchorState(total=anchor.total + y, num=anchor.num + 1.0), self.fraction * y
+        return anchor, self.fraction * (anchor.total / anchor.num)
 
     def bounds(self) -> tuple[float, float]:
         return 0.0, inf

@@ -9,15 +9,12 @@ from math import comb
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from orchestrator.configuration.learner import EvaluationConfig, RolloutConfig
+from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.metrics_log import MetricsWriter
-from orchestrator.training.experience import collect
-from orchestrator.training.ranks import Ranks
+from orchestrator.training.experience import Explorer
 from orchestrator.training.seeds import derive_seed
-from policies.model.loading import LoadedPolicy
-from policies.rollouts.base import RolloutEngine, Sampling
+from policies.rollouts.base import Sampling
 from tasks import Problem
-from tasks.grading.pool import GradingPool
 
 PASS_SCORE = 1.0
 """A response passes when its score is this high."""
@@ -64,27 +61,19 @@ class Examiner(Callback):
     def __init__(
         self,
         *,
-        problems: Sequence[Problem],
-        settings: EvaluationConfig,
-        rollout: RolloutConfig,
-        num_iterations: int,
+        config: RunConfig,
         seed: int,
-        policy: LoadedPolicy,
-        engine: RolloutEngine,
-        graders: GradingPool,
+        problems: Sequence[Problem],
+        explorer: Explorer,
         writer: MetricsWriter | None,
-        ranks: Ranks,
     ) -> None:
-        self.problems = problems
-        self.settings = settings
-        self.rollout = rollout
-        self.num_iterations = num_iterations
+        self.settings = config.evaluation
+        self.rollout = config.rollout
+        self.num_iterations = config.learner.iterations
         self.seed = seed
-        self.policy = policy
-        self.engine = engine
-        self.graders = graders
+        self.problems = problems
+        self.explorer = explorer
         self.writer = writer  # None on a rank that does not write
-        self.ranks = ranks
         self.last_step = -1  # in the checkpoint, so that no exam is held twice
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -113,20 +102,12 @@ class Examiner(Callback):
         return exam_metrics(self.problems, [row[0] for row in greedy], sampled, self.settings.pass_at)
 
     def _passes(self, *, num_samples: int, temperature: float, step: int) -> list[list[bool]]:
-        rollouts = collect(
-            self.problems,
-            policy=self.policy,
-            engine=self.engine,
-            graders=self.graders,
-            num_samples=num_samples,
-            sampling=Sampling(
-                temperature=temperature,
-                max_tokens=self.rollout.max_tokens,
-                seed=derive_seed(self.seed, "evaluation", step),
-            ),
-            limits=self.rollout.episode,
-            ranks=self.ranks,
+        sampling = Sampling(
+            temperature=temperature,
+            max_tokens=self.rollout.max_tokens,
+            seed=derive_seed(self.seed, "evaluation", step),
         )
+        rollouts = self.explorer.collect(self.problems, num_samples, sampling)
         passed = [score >= PASS_SCORE for score in rollouts.grades.scores]
         return [passed[i : i + num_samples] for i in range(0, len(passed), num_samples)]
 

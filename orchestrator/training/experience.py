@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import torch
@@ -108,77 +108,70 @@ class Rollouts:
         }
 
 
-def sample(
-    problems: Sequence[Problem],
-    prompts: Sequence[Tensor],
-    *,
-    task: Task,
-    policy: LoadedPolicy,
-    engine: RolloutEngine,
-    num_samples: int,
-    sampling: Sampling,
-    limits: EpisodeLimits,
-) -> list[Completion]:
-    """``num_samples`` responses to each problem side by side, or episodes where the task answers back."""
-    if task.answers_back:
-        groups = play(
-            engine,
-            policy,
-            prompts,
-            num_samples,
-            sampling,
-            reply=lambda which, turns: task.reply(problems[which], turns),
-            limits=limits,
-        )
-    else:
-        groups = engine.generate(prompts, num_samples, sampling)
-    return [completion for group in groups for completion in group]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explorer:
+    """Who tries problems: a policy through its engine, with graders, each rank its share.
 
-
-def collect(
-    problems: Sequence[Problem],
-    *,
-    policy: LoadedPolicy,
-    engine: RolloutEngine,
-    graders: GradingPool,
-    num_samples: int,
-    sampling: Sampling,
-    limits: EpisodeLimits,
-    ranks: Ranks,
-) -> Rollouts:
-    """Sample ``num_samples`` responses to each problem, or episodes with it, and grade them.
-
-    Each rank has its share of the problems.
+    Learner, exam and start share it.  Without graders it can ``sample`` alone.
     """
-    start = perf_counter()
-    prompts = [policy.encode(problem.prompt, problem.system) for problem in problems]
-    repeated = [problem for problem in problems for _ in range(num_samples)]
-    share = ranks.share(len(problems))
-    ours = slice(share.start, share.stop)
-    completions = sample(
-        problems[ours],
-        prompts[ours],
-        task=graders.task,
-        policy=policy,
-        engine=engine,
-        num_samples=num_samples,
-        sampling=replace(sampling, first_prompt=share.start),
-        limits=limits,
-    )
-    texts = policy.decode([completion.last_turn for completion in completions])
-    sampled = perf_counter()
-    grades = graders.grade(repeated[share.start * num_samples : share.stop * num_samples], texts)
-    graded = perf_counter()
-    parts = ranks.gather((completions, grades, sampled - start, graded - sampled))
-    return Rollouts(
-        problems=repeated,
-        prompts=[prompt for prompt in prompts for _ in range(num_samples)],
-        completions=[completion for part in parts for completion in part[0]],
-        grades=Grades.join([part[1] for part in parts]),
-        group=torch.repeat_interleave(torch.arange(len(problems)), num_samples),
-        temperature=sampling.temperature,
-        seconds={"rollout": max(part[2] for part in parts), "grade": max(part[3] for part in parts)},
-    )
+
+    task: Task
+    policy: LoadedPolicy
+    engine: RolloutEngine
+    limits: EpisodeLimits
+    graders: GradingPool | None = None
+    ranks: Ranks = field(default_factory=Ranks)
+
+    def encode(self, problems: Sequence[Problem]) -> list[Tensor]:
+        """[P] of int64 token ids, the prompts of the problems."""
+        return [self.policy.encode(problem.prompt, problem.system) for problem in problems]
+
+    def sample(
+        self, problems: Sequence[Problem], prompts: Sequence[Tensor], num_samples: int, sampling: Sampling
+    ) -> list[Completion]:
+        """[P * G], the ``G`` responses to a problem side by side, or episodes where the task answers back."""
+        if self.task.answers_back:
+            groups = play(
+                self.engine,
+                self.policy,
+                prompts,
+                num_samples,
+                sampling,
+                reply=lambda which, turns: self.task.reply(problems[which], turns),
+                limits=self.limits,
+            )
+        else:
+            groups = self.engine.generate(prompts, num_samples, sampling)
+        return [completion for group in groups for completion in group]
+
+    def collect(self, problems: Sequence[Problem], num_samples: int, sampling: Sampling) -> Rollouts:
+        """Sample ``num_samples`` responses to each problem, or episodes with it, and grade them.
+
+        Each rank has its share of the problems, and all have the result.
+        """
+        assert self.graders is not None, "rollouts are graded"
+        start = perf_counter()
+        prompts = self.encode(problems)
+        repeated = [problem for problem in problems for _ in range(num_samples)]
+        share = self.ranks.share(len(problems))
+        ours = slice(share.start, share.stop)
+        completions = self.sample(
+            problems[ours], prompts[ours], num_samples, replace(sampling, first_prompt=share.start)
+        )
+        texts = self.policy.decode([completion.last_turn for completion in completions])
+        sampled = perf_counter()
+        grades = self.graders.grade(repeated[share.start * num_samples : share.stop * num_samples], texts)
+        graded = perf_counter()
+        parts = self.ranks.gather((completions, grades, sampled - start, graded - sampled))
+        return Rollouts(
+            problems=repeated,
+            prompts=[prompt for prompt in prompts for _ in range(num_samples)],
+            completions=[completion for part in parts for completion in part[0]],
+            grades=Grades.join([part[1] for part in parts]),
+            group=torch.repeat_interleave(torch.arange(len(problems)), num_samples),
+            temperature=sampling.temperature,
+            seconds={"rollout": max(part[2] for part in parts), "grade": max(part[3] for part in parts)},
+        )
 
 
 def token_batch(

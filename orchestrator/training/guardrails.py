@@ -100,7 +100,10 @@ class Guardrails(Callback):
         raise RollbackDue(self._due)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"states": self._state, "tripped": sorted(self._tripped), "beyond": sorted(self._beyond)}
+        states = {
+            key: restore(state) for key, state in self._state.items()
+        }  # plain: a checkpoint has no classes
+        return {"states": states, "tripped": sorted(self._tripped), "beyond": sorted(self._beyond)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         # A detector that only warns may have come or gone since.

@@ -16,21 +16,18 @@ from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.phases import phase_at
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training.entropy_control import EntropyControl, trace_metrics
-from orchestrator.training.experience import Rollouts, collect, token_batch
+from orchestrator.training.experience import Explorer, Rollouts, token_batch
 from orchestrator.training.guardrails import Guardrails
 from orchestrator.training.prompts import PromptBatch
-from orchestrator.training.ranks import Ranks
 from orchestrator.training.seeds import derive_seed
 from orchestrator.training.update import TrainingDivergedError, Update, Updater
-from policies.model.loading import LoadedPolicy
-from policies.rollouts.base import RolloutEngine, Sampling
+from policies.rollouts.base import Sampling
 from policies.sharding import full, is_sharded, shard
 from policies.statistics.batch import TokenBatch
 from policies.statistics.response_statistics import View, token_values
 from policies.statistics.sensors import measure
 from policies.statistics.sequences import Sequences, pack
 from tasks import Problem
-from tasks.grading.pool import GradingPool
 
 
 class Learner(pl.LightningModule):
@@ -41,13 +38,10 @@ class Learner(pl.LightningModule):
         *,
         config: RunConfig,
         seed: int,
-        policy: LoadedPolicy,
-        engine: RolloutEngine,
-        graders: GradingPool,
+        explorer: Explorer,
         control: EntropyControl,
         guardrails: Guardrails,
         writer: MetricsWriter | None,
-        ranks: Ranks,
         num_redraws: int = 0,
     ) -> None:
         super().__init__()
@@ -56,21 +50,20 @@ class Learner(pl.LightningModule):
         self.rollout_settings = config.rollout
         self.phases = config.phases
         self.seed = seed
-        self.model = policy.model  # registers the parameters
-        self.policy = policy
-        self.engine = engine
-        self.graders = graders
+        self.model = explorer.policy.model  # registers the parameters
+        self.policy = explorer.policy
+        self.explorer = explorer
         self.control = control
         self.guardrails = guardrails
         self.num_redraws = num_redraws
         self.writer = writer  # None on a rank that does not write
-        self.ranks = ranks
+        self.ranks = explorer.ranks
         self.updater = Updater(
-            policy=policy,
+            policy=self.policy,
             settings=config.learner,
             max_tokens=config.max_response_tokens,
             backward=self._backward,
-            ranks=ranks,
+            ranks=self.ranks,
         )
         self.iteration = 0  # iterations finished; in the checkpoint
         self.num_skipped_in_a_row = 0
@@ -79,7 +72,7 @@ class Learner(pl.LightningModule):
     def on_train_start(self) -> None:
         for group in self.trainer.optimizers[0].param_groups:  # a checkpoint brings those of its run
             group |= {"betas": self.settings.betas, "weight_decay": self.settings.weight_decay}
-        self.engine.push(self.iteration)
+        self.explorer.engine.push(self.iteration)
 
     def training_step(self, prompts: PromptBatch, _: int) -> None:
         start = perf_counter()
@@ -105,7 +98,7 @@ class Learner(pl.LightningModule):
         with self._timed("update"):
             update = self._update(sequences, batch, view)
         with self._timed("push"):
-            self.engine.push(self.iteration + 1)
+            self.explorer.engine.push(self.iteration + 1)
 
         self.seconds |= rollouts.seconds | {"iteration": perf_counter() - start}
         metrics = (
@@ -125,20 +118,12 @@ class Learner(pl.LightningModule):
     def _collect(self, problems: Sequence[Problem]) -> Rollouts:
         # After a rollback that could change nothing else, other responses.
         again = ("again", self.num_redraws) if self.num_redraws else ()
-        return collect(
-            problems,
-            policy=self.policy,
-            engine=self.engine,
-            graders=self.graders,
-            num_samples=self.settings.group_size,
-            sampling=Sampling(
-                temperature=self.control.actuation.temperature(self.rollout_settings.temperature),
-                max_tokens=self.rollout_settings.max_tokens,
-                seed=derive_seed(self.seed, "rollout", self.iteration, *again),
-            ),
-            limits=self.rollout_settings.episode,
-            ranks=self.ranks,
+        sampling = Sampling(
+            temperature=self.control.actuation.temperature(self.rollout_settings.temperature),
+            max_tokens=self.rollout_settings.max_tokens,
+            seed=derive_seed(self.seed, "rollout", self.iteration, *again),
         )
+        return self.explorer.collect(problems, self.settings.group_size, sampling)
 
     def _update(self, sequences: Sequences, batch: TokenBatch, view: View) -> Update:
         update = Update(seed=derive_seed(self.seed, "update", self.iteration))

@@ -17,6 +17,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors import SafetensorError
 
+from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.files import replacing_folder
 from orchestrator.storage.guardrail_files import Event, forget_events, read_rollbacks
@@ -33,8 +34,9 @@ from orchestrator.training.checkpoints import Checkpointer, UnsavedError
 from orchestrator.training.credentials import with_credentials
 from orchestrator.training.entropy_control import EntropyControl
 from orchestrator.training.evaluation import Examiner
+from orchestrator.training.experience import Explorer
 from orchestrator.training.finite import Finiteness, NotFiniteError
-from orchestrator.training.going_on import go_on, how_to_go_on, where_to_go_on
+from orchestrator.training.going_on import GoingOn, go_on, how_to_go_on, where_to_go_on
 from orchestrator.training.guardrails import Guardrails, GuardrailStop, RollbackDue
 from orchestrator.training.inputs import require_inputs
 from orchestrator.training.learner import Learner
@@ -160,27 +162,15 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     config = RunConfig(**info.config)
     if ranks.is_first:
         require_inputs(config, info)
-    settings = config.learner
-    execution = info.execution
     found = where_to_go_on(folder)
-    done = found.iteration if found else None
     rollbacks = read_rollbacks(folder.rollbacks_path)
     if ranks.is_first:
-        go_on(folder, found)
-        forget_events(folder.events_path, done or 0, len(rollbacks))
-        if found and found.note:
-            log.warning("%s", found.note)
-            add_notes(folder, [found.note])
+        _tidy(folder, found, len(rollbacks))
     saves = told_in(folder) if ranks.is_first else Saves()
 
     config, policy = load_start(config, info.seed, folder)
-    loader = PromptLoader(
-        config.task_at,
-        seed=derive_seed(info.seed, "prompts"),
-        prompts_per_iteration=settings.prompts_per_iteration,
-        num_iterations=settings.iterations,
-    )
     exam = held_out_set(config.task, config.evaluation.num_problems)
+    execution = info.execution
     with (
         GradingPool(
             config.task,
@@ -193,72 +183,46 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     ):
         if ranks.is_first:
             record_confinement(folder, graders.confinement)
+        explorer = Explorer(
+            task=config.task,
+            policy=policy,
+            engine=engine,
+            limits=config.rollout.episode,
+            graders=graders,
+            ranks=ranks,
+        )
         limits = limits_of(config.loops, rollbacks) if rollbacks else None
         control = EntropyControl(config.loops, info.seed, limits)
         guardrails = Guardrails(config, control, folder if ranks.is_first else None, attempt=len(rollbacks))
         learner = Learner(
             config=config,
             seed=info.seed,
-            policy=policy,
-            engine=engine,
-            graders=graders,
+            explorer=explorer,
             control=control,
             guardrails=guardrails,
             writer=writer,
-            ranks=ranks,
             num_redraws=sum(rollback.redraws for rollback in rollbacks),
         )
-        examiner = Examiner(
-            problems=exam,
-            settings=config.evaluation,
-            rollout=config.rollout,
-            num_iterations=settings.iterations,
-            seed=info.seed,
-            policy=policy,
-            engine=engine,
-            graders=graders,
-            writer=writer,
-            ranks=ranks,
-        )
+        examiner = Examiner(config=config, seed=info.seed, problems=exam, explorer=explorer, writer=writer)
         finiteness = Finiteness(control, ranks)
         checkpointer = Checkpointer(
             folder,
-            every=settings.checkpoint_every,
-            num_iterations=settings.iterations,
+            every=config.learner.checkpoint_every,
+            num_iterations=config.learner.iterations,
             is_good=(lambda: guardrails.is_good) if guardrails.can_end else None,
             rolls_back=guardrails.can_roll_back,
             ranks=ranks,
-            start=(done, len(rollbacks)),
+            start=(found.iteration if found else None, len(rollbacks)),
             writer=writer,
             finiteness=finiteness,
             saves=saves,
         )
-        trainer = pl.Trainer(
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            num_nodes=settings.num_nodes,
-            strategy=strategy_of(settings, ranks),
-            plugins=[environment_of(ranks), SealedCheckpoints()],
-            precision=settings.precision,
-            max_epochs=1,
-            callbacks=[
-                control,
-                finiteness,
-                guardrails,
-                examiner,
-                checkpointer,
-                Stopping(ranks, settings.iterations),
-            ],
-            default_root_dir=folder.path,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
+        trainer = _trainer(
+            config.learner, folder, ranks, [control, finiteness, guardrails, examiner, checkpointer]
         )
         trainer.fit(
             learner,
-            train_dataloaders=loader,
+            train_dataloaders=_prompts(config, info.seed),
             ckpt_path=found.path if found else None,
             weights_only=True if found else None,
         )
@@ -267,6 +231,51 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             f"it is trained, and nothing of it after iteration {checkpointer.last_iteration} is saved: {saves.wanting}; "
             "mend that and give the same command again, which continues from there"
         )
+    _keep(policy, folder, config, ranks)
+
+
+def _tidy(folder: RunFolder, found: GoingOn | None, num_rollbacks: int) -> None:
+    """Leave in the folder what belongs to the checkpoint that the run goes on from, and say what was found."""
+    go_on(folder, found)
+    forget_events(folder.events_path, found.iteration if found else 0, num_rollbacks)
+    if found and found.note:
+        log.warning("%s", found.note)
+        add_notes(folder, [found.note])
+
+
+def _prompts(config: RunConfig, seed: int) -> PromptLoader:
+    return PromptLoader(
+        config.task_at,
+        seed=derive_seed(seed, "prompts"),
+        prompts_per_iteration=config.learner.prompts_per_iteration,
+        num_iterations=config.learner.iterations,
+    )
+
+
+def _trainer(
+    settings: LearnerConfig, folder: RunFolder, ranks: Ranks, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    """Lightning's trainer, with nothing of its own that writes or prints."""
+    return pl.Trainer(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=strategy_of(settings, ranks),
+        plugins=[environment_of(ranks), SealedCheckpoints()],
+        precision=settings.precision,
+        max_epochs=1,
+        callbacks=[*callbacks, Stopping(ranks, settings.iterations)],
+        default_root_dir=folder.path,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def _keep(policy: LoadedPolicy, folder: RunFolder, config: RunConfig, ranks: Ranks) -> None:
+    """Save the trained policy; every rank takes part, the first writes."""
     if ranks.is_first:
         try:
             with replacing_folder(folder.policy_path) as path:

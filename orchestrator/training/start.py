@@ -15,7 +15,7 @@ from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.sealed import read_sealed, write_sealed
-from orchestrator.training.experience import sample
+from orchestrator.training.experience import Explorer
 from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
 from policies.model.loading import LoadedPolicy, built_in, load_pretrained
@@ -104,22 +104,13 @@ def _first_entropy(
         policy.model.to("cuda")
     learner, task, prompts_seed = config.learner, config.task_at(0), derive_seed(seed, "prompts")
     problems = [task.problem("train", prompts_seed, i) for i in range(learner.prompts_per_iteration)]
-    prompts = [policy.encode(problem.prompt, problem.system) for problem in problems]
+    sampling = Sampling(
+        temperature=temperature, max_tokens=config.rollout.max_tokens, seed=derive_seed(seed, "rollout", 0)
+    )
     with closing(make_engine(policy, config, scratch)) as engine:
-        responses = sample(
-            problems,
-            prompts,
-            task=config.task,
-            policy=policy,
-            engine=engine,
-            num_samples=learner.group_size,
-            sampling=Sampling(
-                temperature=temperature,
-                max_tokens=config.rollout.max_tokens,
-                seed=derive_seed(seed, "rollout", 0),
-            ),
-            limits=config.rollout.episode,
-        )
+        explorer = Explorer(task=config.task, policy=policy, engine=engine, limits=config.rollout.episode)
+        prompts = explorer.encode(problems)
+        responses = explorer.sample(problems, prompts, learner.group_size, sampling)
     return rollout_entropy(
         policy,
         [prompt for prompt in prompts for _ in range(learner.group_size)],

@@ -14,6 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from policies.statistics.batch import TokenBatch
+
 Metrics = dict[str, Tensor]
 """Detached, one value a token [T]; names that end in ``/max`` are reduced by maximum, others by mean."""
 
@@ -49,21 +51,11 @@ class Objective(ABC):
         return None
 
     @abstractmethod
-    def loss(
-        self,
-        logprobs: Tensor,
-        old_logprobs: Tensor,
-        advantages: Tensor,
-        response: Tensor,
-        bounds: Bounds | None = None,
-    ) -> tuple[Tensor, Metrics]:
+    def loss(self, tokens: TokenBatch, bounds: Bounds | None = None) -> tuple[Tensor, Metrics]:
         """Loss and metrics of each token [T].
 
         Args:
-            logprobs: [T] log π of the sampled tokens, with gradient.
-            old_logprobs: [T] the same at the start of the update.
-            advantages: [T].
-            response: [T] int64, the response a token belongs to; a micro-batch holds whole responses.
+            tokens: a micro-batch, whole responses; its ``logprobs`` with gradient.
             bounds: (low, high) in place of the objective's own; ignored by one without bounds.
         """
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from policies.objectives.base import BoundedObjective, Bounds, Metrics, check_bounds, ratio_metrics
+from policies.statistics.batch import TokenBatch
 
 
 def cispo(
@@ -44,17 +45,10 @@ class Cispo(BoundedObjective):
     def __post_init__(self) -> None:
         check_bounds(self.clip_low, self.clip_high)
 
-    def loss(
-        self,
-        logprobs: Tensor,
-        old_logprobs: Tensor,
-        advantages: Tensor,
-        response: Tensor,
-        bounds: Bounds | None = None,
-    ) -> tuple[Tensor, Metrics]:
+    def loss(self, tokens: TokenBatch, bounds: Bounds | None = None) -> tuple[Tensor, Metrics]:
         low, high = self.bounds if bounds is None else bounds
-        loss = cispo(logprobs, old_logprobs, advantages, clip_low=low, clip_high=high)
-        metrics = ratio_metrics(logprobs, old_logprobs)
+        loss = cispo(tokens.logprobs, tokens.old_logprobs, tokens.advantages, clip_low=low, clip_high=high)
+        metrics = ratio_metrics(tokens.logprobs, tokens.old_logprobs)
         ratio = metrics["ratio"]
         return loss, metrics | {
             "clip_fraction/low": (ratio < 1.0 - low).to(ratio),

@@ -17,6 +17,7 @@ from policies.objectives.base import (
     clip_metrics,
     ratio_metrics,
 )
+from policies.statistics.batch import TokenBatch
 
 
 def gradient_preserving(
@@ -86,24 +87,19 @@ class GradientPreserving(BoundedObjective):
             raise ValueError(f"keep_high must be at least 0, got {self.keep_high}")
         check_dual_clip(self.dual_clip)
 
-    def loss(
-        self,
-        logprobs: Tensor,
-        old_logprobs: Tensor,
-        advantages: Tensor,
-        response: Tensor,
-        bounds: Bounds | None = None,
-    ) -> tuple[Tensor, Metrics]:
+    def loss(self, tokens: TokenBatch, bounds: Bounds | None = None) -> tuple[Tensor, Metrics]:
         low, high = self.bounds if bounds is None else bounds
         loss = gradient_preserving(
-            logprobs,
-            old_logprobs,
-            advantages,
+            tokens.logprobs,
+            tokens.old_logprobs,
+            tokens.advantages,
             clip_low=low,
             clip_high=high,
             keep_low=self.keep_low,
             keep_high=self.keep_high,
             dual_clip=self.dual_clip,
         )
-        metrics = ratio_metrics(logprobs, old_logprobs)
-        return loss, metrics | clip_metrics(logprobs, old_logprobs, advantages, (low, high))
+        metrics = ratio_metrics(tokens.logprobs, tokens.old_logprobs)
+        return loss, metrics | clip_metrics(
+            tokens.logprobs, tokens.old_logprobs, tokens.advantages, (low, high)
+        )

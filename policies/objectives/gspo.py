@@ -16,6 +16,7 @@ from policies.objectives.base import (
     clip_metrics,
     ratio_metrics,
 )
+from policies.statistics.batch import TokenBatch
 from policies.statistics.responses import response_means
 
 
@@ -70,16 +71,18 @@ class Gspo(BoundedObjective):
     def __post_init__(self) -> None:
         check_bounds(self.clip_low, self.clip_high)
 
-    def loss(
-        self,
-        logprobs: Tensor,
-        old_logprobs: Tensor,
-        advantages: Tensor,
-        response: Tensor,
-        bounds: Bounds | None = None,
-    ) -> tuple[Tensor, Metrics]:
+    def loss(self, tokens: TokenBatch, bounds: Bounds | None = None) -> tuple[Tensor, Metrics]:
         low, high = self.bounds if bounds is None else bounds
-        loss = gspo(logprobs, old_logprobs, advantages, response, clip_low=low, clip_high=high)
-        log_ratio = sequence_log_ratio(logprobs, old_logprobs, response)
-        metrics = ratio_metrics(logprobs, old_logprobs)
-        return loss, metrics | clip_metrics(log_ratio, torch.zeros_like(log_ratio), advantages, (low, high))
+        loss = gspo(
+            tokens.logprobs,
+            tokens.old_logprobs,
+            tokens.advantages,
+            tokens.response,
+            clip_low=low,
+            clip_high=high,
+        )
+        log_ratio = sequence_log_ratio(tokens.logprobs, tokens.old_logprobs, tokens.response)
+        metrics = ratio_metrics(tokens.logprobs, tokens.old_logprobs)
+        return loss, metrics | clip_metrics(
+            log_ratio, torch.zeros_like(log_ratio), tokens.advantages, (low, high)
+        )

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from policies.objectives.base import Bounds, Metrics, Objective, ratio_metrics
+from policies.statistics.batch import TokenBatch
 
 
 def policy_gradient(logprobs: Tensor, advantages: Tensor) -> Tensor:
@@ -25,12 +26,6 @@ class PolicyGradient(Objective):
 
     kind: ClassVar[str] = "policy_gradient"
 
-    def loss(
-        self,
-        logprobs: Tensor,
-        old_logprobs: Tensor,
-        advantages: Tensor,
-        response: Tensor,
-        bounds: Bounds | None = None,
-    ) -> tuple[Tensor, Metrics]:
-        return policy_gradient(logprobs, advantages), ratio_metrics(logprobs, old_logprobs)
+    def loss(self, tokens: TokenBatch, bounds: Bounds | None = None) -> tuple[Tensor, Metrics]:
+        loss = policy_gradient(tokens.logprobs, tokens.advantages)
+        return loss, ratio_metrics(tokens.logprobs, tokens.old_logprobs)

@@ -25,6 +25,7 @@ from policies.objectives import (
     token_weights,
     weight_denominator,
 )
+from policies.statistics.batch import TokenBatch
 
 LENGTHS = torch.tensor([3, 0, 1, 4, 2])
 RESPONSE = torch.repeat_interleave(LENGTHS)
@@ -44,6 +45,24 @@ def random_tokens(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     logprobs = old + 1.8 * torch.rand(T, dtype=torch.float64, generator=generator) - 0.9
     advantages = torch.randn(N, dtype=torch.float64, generator=generator)[RESPONSE]
     return logprobs.requires_grad_(), old, advantages
+
+
+def batch_of(
+    logprobs: torch.Tensor, old_logprobs: torch.Tensor, advantages: torch.Tensor, response: torch.Tensor
+) -> TokenBatch:
+    """A batch whose other columns no objective may look at."""
+    nothing = torch.zeros(0)
+    return TokenBatch(
+        response=response,
+        position=nothing,
+        logprobs=logprobs,
+        old_logprobs=old_logprobs,
+        entropy=nothing,
+        advantages=advantages,
+        weights=nothing,
+        rewards=nothing,
+        group=nothing,
+    )
 
 
 # Per-token losses -------------------------------------------------------------------------------------
@@ -89,7 +108,7 @@ def test_wide_bounds_are_the_ratio_form_of_the_policy_gradient():
 @pytest.mark.parametrize("kind", OBJECTIVES)
 def test_on_policy_every_objective_has_the_gradient_of_reinforce(kind):
     logprobs, _, advantages = random_tokens()
-    loss, _ = OBJECTIVES[kind]().loss(logprobs, logprobs.detach(), advantages, RESPONSE)
+    loss, _ = OBJECTIVES[kind]().loss(batch_of(logprobs, logprobs.detach(), advantages, RESPONSE))
     (gradient,) = torch.autograd.grad(loss.sum(), logprobs)
     torch.testing.assert_close(gradient, -advantages)
 
@@ -98,7 +117,7 @@ def test_on_policy_every_objective_has_the_gradient_of_reinforce(kind):
 def test_equals_a_padded_reference_under_token_mean(bounds):
     logprobs, old, advantages = random_tokens()
     objective = ClippedSurrogate(clip_low=0.2, clip_high=0.28, dual_clip=2.0)
-    loss, _ = objective.loss(logprobs, old, advantages, RESPONSE, bounds)
+    loss, _ = objective.loss(batch_of(logprobs, old, advantages, RESPONSE), bounds)
     ours = (token_weights(RESPONSE, N, "token_mean").double() * loss).sum()
 
     low, high = bounds or (0.2, 0.28)
@@ -129,7 +148,7 @@ def test_gspo_by_hand():
     assert loss.tolist() == pytest.approx([-1.0, -1.0, -2.2, -2.2, 0.7])
     loss.sum().backward()
     assert logprobs.grad.tolist() == pytest.approx([-1.0, -1.0, 0.0, 0.0, 0.0])
-    free, _ = Gspo(clip_low=1.0, clip_high=9.0).loss(logprobs, old, advantages, response)
+    free, _ = Gspo(clip_low=1.0, clip_high=9.0).loss(batch_of(logprobs, old, advantages, response))
     (gradient,) = torch.autograd.grad(free.sum(), logprobs)
     assert gradient.tolist() == pytest.approx([-1.0, -1.0, -2.4, -2.4, 0.5])  # -A s for every token
 
@@ -138,7 +157,9 @@ def test_gspo_by_hand():
 def test_gspo_under_sequence_mean_is_the_papers_loss(bounds):
     """1/N Σ_i max(-A s_i, -A clip(s_i)), s_i = (π(y) / π_old(y))^(1 / length), differentiated as it stands."""
     logprobs, old, advantages = random_tokens()
-    loss, metrics = Gspo(clip_low=bounds[0], clip_high=bounds[1]).loss(logprobs, old, advantages, RESPONSE)
+    loss, metrics = Gspo(clip_low=bounds[0], clip_high=bounds[1]).loss(
+        batch_of(logprobs, old, advantages, RESPONSE)
+    )
     ours = (token_weights(RESPONSE, N, "sequence_mean").double() * loss).sum()
 
     reference, num_clipped = torch.zeros((), dtype=torch.float64), 0
@@ -162,7 +183,7 @@ def test_gspo_under_sequence_mean_is_the_papers_loss(bounds):
 
 def test_gspo_of_no_tokens():
     empty = torch.zeros(0, dtype=torch.float64)
-    loss, _ = Gspo().loss(empty, empty, empty, empty.long())
+    loss, _ = Gspo().loss(batch_of(empty, empty, empty, empty.long()))
     assert loss.shape == (0,)
 
 
@@ -183,7 +204,7 @@ def test_cispo_by_hand():
 
 def test_cispo_has_no_lower_bound_by_default():
     logprobs, old = at_ratio([0.01, 5.0])
-    loss, metrics = Cispo().loss(logprobs, old, torch.ones(2, dtype=torch.float64), torch.arange(2))
+    loss, metrics = Cispo().loss(batch_of(logprobs, old, torch.ones(2, dtype=torch.float64), torch.arange(2)))
     assert torch.autograd.grad(loss.sum(), logprobs)[0].tolist() == pytest.approx([-0.01, -1.2])
     assert metrics["clip_fraction/high"].tolist() == [0.0, 1.0]
     assert metrics["clip_fraction/low"].tolist() == [0.0, 0.0]
@@ -221,7 +242,7 @@ def test_gradient_preserving_by_hand():
 def test_gradient_preserving_dual_clip_by_hand():
     logprobs, old = at_ratio([5.0, 2.0])
     advantages = torch.tensor([-1.0, -1.0], dtype=torch.float64)
-    loss, _ = GradientPreserving(dual_clip=3.0).loss(logprobs, old, advantages, torch.arange(2))
+    loss, _ = GradientPreserving(dual_clip=3.0).loss(batch_of(logprobs, old, advantages, torch.arange(2)))
     assert loss.tolist() == pytest.approx([3.0, 2.0])
     assert torch.autograd.grad(loss.sum(), logprobs)[0].tolist() == pytest.approx([0.0, 2.0])
 
@@ -229,8 +250,8 @@ def test_gradient_preserving_dual_clip_by_hand():
 def test_keeping_nothing_is_ppo():
     logprobs, old, advantages = random_tokens()
     nothing = GradientPreserving(clip_high=0.2, keep_low=0.0, keep_high=0.0)
-    ours, metrics = nothing.loss(logprobs, old, advantages, RESPONSE)
-    ppo, expected = ClippedSurrogate().loss(logprobs, old, advantages, RESPONSE)
+    ours, metrics = nothing.loss(batch_of(logprobs, old, advantages, RESPONSE))
+    ppo, expected = ClippedSurrogate().loss(batch_of(logprobs, old, advantages, RESPONSE))
     torch.testing.assert_close(
         torch.autograd.grad(ours.sum(), logprobs), torch.autograd.grad(ppo.sum(), logprobs)
     )
@@ -245,7 +266,7 @@ def test_gradient_preserving_equals_its_code():
     advantages = torch.linspace(0.5, 2.0, T, dtype=torch.float64).repeat(2)
     advantages[T:] *= -1
     objective = GradientPreserving(clip_low=0.2, clip_high=0.28, keep_low=0.75, keep_high=1.0, dual_clip=1.5)
-    ours = objective.loss(logprobs, old, advantages, RESPONSE.repeat(2))[0].mean()
+    ours = objective.loss(batch_of(logprobs, old, advantages, RESPONSE.repeat(2)))[0].mean()
     ratio, kept = torch.exp(logprobs - old), torch.exp(logprobs - old).detach()
     low, high = (ratio < 0.8) & (advantages < 0), (ratio > 1.28) & (advantages > 0)
     losses = torch.zeros_like(ratio)
@@ -313,7 +334,7 @@ def test_unknown_mode_is_refused():
 def test_metrics_by_hand():
     logprobs, old = at_ratio([1.5, 0.5, 1.5, 0.5])
     advantages = torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=torch.float64)
-    _, metrics = ClippedSurrogate().loss(logprobs, old, advantages, torch.arange(4))
+    _, metrics = ClippedSurrogate().loss(batch_of(logprobs, old, advantages, torch.arange(4)))
     reduced = reduce_metrics([metrics])
     # the upper bound stops only (1.5, +1), the lower only (0.5, -1): one token in four each
     assert reduced["clip_fraction/high"] == 0.25
@@ -327,7 +348,7 @@ def test_metrics_by_hand():
 
 def test_clip_fraction_counts_the_tokens_whose_gradient_is_gone():
     logprobs, old, advantages = random_tokens()
-    loss, metrics = ClippedSurrogate(clip_high=0.3).loss(logprobs, old, advantages, RESPONSE)
+    loss, metrics = ClippedSurrogate(clip_high=0.3).loss(batch_of(logprobs, old, advantages, RESPONSE))
     (gradient,) = torch.autograd.grad(loss.sum(), logprobs)
     clipped = metrics["clip_fraction/low"] + metrics["clip_fraction/high"]
     assert clipped.bool().tolist() == (gradient == 0).tolist()
@@ -345,16 +366,16 @@ def test_approx_kl_is_the_kl_of_the_sampling_policy():
 def test_reduced_metrics_do_not_depend_on_the_cut():
     logprobs, old, advantages = random_tokens()
     objective = ClippedSurrogate()
-    whole = reduce_metrics([objective.loss(logprobs, old, advantages, RESPONSE)[1]])
+    whole = reduce_metrics([objective.loss(batch_of(logprobs, old, advantages, RESPONSE))[1]])
     cuts = [slice(6, None), slice(0, 1), slice(1, 6)]
-    parts = [objective.loss(logprobs[c], old[c], advantages[c], RESPONSE[c])[1] for c in cuts]
+    parts = [objective.loss(batch_of(logprobs[c], old[c], advantages[c], RESPONSE[c]))[1] for c in cuts]
     assert reduce_metrics(parts) == pytest.approx(whole, abs=1e-15)
 
 
 def test_metrics_of_nothing():
     assert reduce_metrics([]) == {}
     empty = torch.zeros(0)
-    _, metrics = PolicyGradient().loss(empty, empty, empty, empty.long())
+    _, metrics = PolicyGradient().loss(batch_of(empty, empty, empty, empty.long()))
     assert all(math.isnan(value) for value in reduce_metrics([metrics]).values())
 
 
@@ -368,10 +389,10 @@ def test_conformance(kind):
     assert objective.__doc__
     assert objective.has_bounds == (objective.bounds is not None)
     logprobs, old, advantages = random_tokens()
-    loss, metrics = objective.loss(logprobs, old, advantages, RESPONSE)
+    loss, metrics = objective.loss(batch_of(logprobs, old, advantages, RESPONSE))
     assert loss.shape == (T,)
     assert all(values.shape == (T,) for values in metrics.values())
-    moved, _ = objective.loss(logprobs, old, advantages, RESPONSE, bounds=(0.05, 0.05))
+    moved, _ = objective.loss(batch_of(logprobs, old, advantages, RESPONSE), bounds=(0.05, 0.05))
     assert objective.has_bounds == (not torch.equal(loss, moved))
 
 

@@ -140,7 +140,7 @@ def test_stagnation_averages_without_bias():
     detector = Stagnation(threshold=0.05, patience=1, decay=0.5)
     state, _ = detector.step(detector.init(), {"reward": 1.0})
     state, verdict = detector.step(state, {"reward": 0.0})
-    assert state[0] / state[1] == pytest.approx(1 / 3)
+    assert state.total / state.weight == pytest.approx(1 / 3)
     assert verdict.value == 0.0  # the best is still the first
 
 

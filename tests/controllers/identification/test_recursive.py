@@ -42,7 +42,7 @@ def test_equals_batch_least_squares_with_the_prior_as_rows(seed, forgetting, n):
     state = rls.init()
     weights, prior_weight = np.zeros(0), 1.0
     for regressors, target in zip(phi.tolist(), y.tolist(), strict=True):
-        before = state[1]
+        before = state.covariance
         state = rls.step(state, regressors, target)
         g = np.array(before) @ regressors
         shrunk = np.array(before) - np.outer(g, g) / (NOISE**2 + regressors @ g)
@@ -75,7 +75,7 @@ def test_a_calm_does_not_wind_the_covariance_up():
     state = run(rls, *rows(300, rng))
     state = run(rls, *rows(20000, rng, command_std=0.0), state=state)
     assert max(rls.standard_errors(state)) <= 1.0
-    covariance = np.array(state[1])
+    covariance = np.array(state.covariance)
     assert np.array_equal(covariance, covariance.T)
     assert np.linalg.eigvalsh(covariance).min() > 0
     assert rls.estimate(state)[1] == pytest.approx(0.05, abs=0.02)  # what was known of b is kept

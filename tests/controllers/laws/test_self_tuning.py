@@ -98,11 +98,11 @@ def test_gains_stay_within_their_bounds_and_follow_the_estimate(ys, forgetting):
     law = replace(LAW, forgetting=forgetting)
     _, states = uncut(law, ys)
     for state, y in zip(states, ys, strict=True):
-        push, kp = law.push_estimate(state), state[2]
+        push, kp = law.push_estimate(state), state.kp
         assert law.kp_low <= kp <= law.kp_high
         if push > 0:
             assert kp == pytest.approx(gains(law, push)[0])
-        _, terms = law.step(state, Sample(t=99, dt=1.0, y=y, r=0.5, u=state[0][3]))
+        _, terms = law.step(state, Sample(t=99, dt=1.0, y=y, r=0.5, u=state.pi.v))
         assert all(abs(term) < inf for term in terms.values())
 
 
@@ -115,7 +115,7 @@ def test_an_estimate_that_is_not_positive_leaves_the_gains():
         u = sum(terms.values())
         y *= exp(-0.1 * u)
         states.append(state)
-    wrong = [state[2] for state in states if law.push_estimate(state) <= 0]
+    wrong = [state.kp for state in states if law.push_estimate(state) <= 0]
     assert len(wrong) > 10
     assert len(set(wrong)) == 1
     assert wrong[0] < law.kp_high
@@ -166,7 +166,7 @@ def final_push(law, plant, num_iterations, seed, **more):
     for trace in traces:
         state, again = whole.step(state, {"entropy": trace.y}, trace.t)
     assert again == traces[-1]
-    return law.push_estimate(state[2])
+    return law.push_estimate(state.law)
 
 
 FOLLOWING = replace(LAW, noise_std=0.05, push_std=0.5, drift_std=0.1)
@@ -204,7 +204,7 @@ def test_gains_that_change_give_no_bump_at_zero_error():
     for t, y in enumerate([0.4, 0.6, 0.45, 0.55, 0.5, 0.5, 0.5]):
         state, terms = LAW.step(state, Sample(t=t, dt=1.0, y=y, r=0.5, u=u))
         u, before = sum(terms.values()), u
-        kps.append(state[2])
+        kps.append(state.kp)
     assert kps[-1] != kps[-2]
     assert u == pytest.approx(before, abs=1e-12)
 

@@ -128,7 +128,10 @@ def test_a_loop_without_its_prediction_holds():
 def test_state_survives_json():
     part = replace(PLAIN, decay=0.7)
     state, _ = part.step(part.init(), {PREDICTED: -0.2, EFFECT: 0.3})
-    assert restore(json.loads(json.dumps(state))) == state
+    read_back = restore(json.loads(json.dumps(state)))
+    assert read_back == state
+    again, after = (part.step(each, {PREDICTED: 0.1, EFFECT: 0.2}) for each in (read_back, state))
+    assert repr(again) == repr(after)
 
 
 @pytest.mark.parametrize(

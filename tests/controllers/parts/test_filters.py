@@ -53,7 +53,11 @@ def test_state_survives_json(filter_):
     state = filter_.init()
     for reading in (0.7, 0.1, 0.3):
         state, _ = filter_.step(state, reading)
-    assert restore(json.loads(json.dumps(state))) == state
+    read_back = restore(json.loads(json.dumps(state)))
+    assert read_back == state
+    again, after = filter_.step(read_back, 0.2), filter_.step(state, 0.2)
+    assert again == after
+    assert type(again[0]) is type(after[0]) is type(filter_.init())
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0, float("nan")])

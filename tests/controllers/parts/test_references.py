@@ -105,8 +105,13 @@ def test_reference_stays_within_its_bounds(reference, ys, first_iteration):
 
 @pytest.mark.parametrize("reference", EXAMPLES, ids=repr)
 def test_state_survives_json(reference):
-    state, _ = reference.step(reference.init(), 0.7, 0, dict.fromkeys(reference.reads, 0.3))
-    assert restore(json.loads(json.dumps(state))) == state
+    telemetry = dict.fromkeys(reference.reads, 0.3)
+    state, _ = reference.step(reference.init(), 0.7, 0, telemetry)
+    read_back = restore(json.loads(json.dumps(state)))
+    assert read_back == state
+    again, after = (reference.step(each, 0.6, 1, telemetry) for each in (read_back, state))
+    assert repr(again) == repr(after)
+    assert type(again[0]) is type(after[0]) is type(reference.init())
 
 
 def test_bounds_are_tight():

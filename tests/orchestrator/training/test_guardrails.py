@@ -38,6 +38,7 @@ from tests.orchestrator.training.forced_readings import (
     pushed,
     raised,
 )
+from tests.orchestrator.training.test_entropy_control import through_torch
 
 pytestmark = pytest.mark.trains
 
@@ -162,7 +163,7 @@ def test_state_of_a_detector_that_only_warns_may_come_and_go(folder):
     one, _ = guardrails_of(config_of({}, truncation={"patience": 2}, stagnation={}), folder)
     one.watch(0, {"rollout/truncated": 0.9, "reward": 0.5})
     other, _ = guardrails_of(config_of({}, truncation={"patience": 2}, mismatch={}), folder)
-    other.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    other.load_state_dict(through_torch(one.state_dict()))
     assert other.watch(1, {"rollout/truncated": 0.9}) == {"guard/truncation": 1.0, "guard/mismatch": 0.0}
     state = one.state_dict()["states"]["stagnation"]
     assert restore(json.loads(json.dumps(state))) == state

@@ -14,6 +14,7 @@ from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.phases import PhaseConfig
 from orchestrator.configuration.policy import PolicyConfig
+from orchestrator.training.experience import Explorer
 from orchestrator.training.learner import Learner
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.start import load_policy
@@ -233,13 +234,10 @@ def learner(policy, monkeypatch):
     learner = Learner(
         config=config,
         seed=0,
-        policy=policy,
-        engine=None,
-        graders=None,
+        explorer=Explorer(task=None, policy=policy, engine=None, limits=None),
         control=None,
         guardrails=None,
         writer=None,
-        ranks=Ranks(),
     )
     optimizer = LightningOptimizer(torch.optim.SGD(policy.model.parameters(), lr=0.1))
     optimizer._strategy = SimpleNamespace(optimizer_step=lambda optimizer, *_, **__: optimizer.step())
