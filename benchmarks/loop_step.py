@@ -24,6 +24,7 @@ from controllers.parts.filters import EMA  # noqa: E402
 
 GOAL_MICROSECONDS = 50.0
 SETTINGS: dict[str, dict[str, object]] = {
+    "auto": {},
     "open_loop": {"value": 0.1},
     "pid": {"kp": 1.0, "ki": 0.05, "kd": 0.3, "error": "log"},
     "increment": {"step_size": 0.01, "low": 0.0, "high": 1.0, "initial": 0.0},

@@ -16,6 +16,7 @@ A ``FeedbackLoop`` joins a sensor's name, a filter, a reference, a law and an ac
 from controllers.bank import Bank
 from controllers.base import Dither, Feedforward, Filter, Law, Reference, Sample, State, Terms, Trace
 from controllers.laws import LAWS
+from controllers.laws.auto import Auto
 from controllers.laws.dual_ascent import DualAscent
 from controllers.laws.increment import Increment
 from controllers.laws.log_ratio import LogRatio
@@ -54,6 +55,7 @@ __all__ = [
     "PRBS",
     "REFERENCES",
     "Annealed",
+    "Auto",
     "Band",
     "Bank",
     "Cascade",

@@ -59,6 +59,12 @@ class Sample:
     """Iterations of ``dt`` that the loop held.  Nothing was read in them, so an integral leaves them out."""
     applied: float | None = None
     """Mean of the whole command over the last ``dt`` iterations, with what a hold kept; None: ``u``."""
+    low: float = -1.0
+    """Lowest command that the loop lets through, in the law's unit."""
+    high: float = 1.0
+    """Highest one."""
+    neutral: float = 0.0
+    """The command that does nothing, in the law's unit."""
     telemetry: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """All readings of the iteration, for a law that ``reads`` more than the measurement."""
 
@@ -86,6 +92,8 @@ class Trace:
     terms: Mapping[str, float]
     saturated: bool
     held: bool
+    estimates: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """What the law has learnt of its plant; no contribution to ``v``."""
 
 
 class Filter(ABC):
@@ -141,6 +149,10 @@ class Law(Reads, ABC):
     @abstractmethod
     def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
         """Give the new state and the terms whose sum is the command ``v`` before limits."""
+
+    def estimates(self, state: State) -> dict[str, float]:
+        """What a law in this state has learnt of its plant, by name; nothing unless it learns."""
+        return {}
 
 
 class Feedforward(Reads, ABC):

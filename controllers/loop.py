@@ -171,6 +171,9 @@ class FeedbackLoop:
             u=self._in_units(last.share),
             lost=dt - self.period,
             applied=self._in_units((last.applied + last.u) / dt),
+            low=self._in_units(self.low),
+            high=self._in_units(self.high),
+            neutral=self._in_units(self.neutral),
             telemetry=telemetry,
         )
         law_state, terms = self._law_step(last.law, sample)
@@ -193,7 +196,18 @@ class FeedbackLoop:
             applied=0.0,
             elapsed=0.0,
         )
-        return spoken, Trace(t=t, y=y, r=r, e=r - y, v=v, u=u, terms=terms, saturated=u != v, held=False)
+        return spoken, Trace(
+            t=t,
+            y=y,
+            r=r,
+            e=r - y,
+            v=v,
+            u=u,
+            terms=terms,
+            saturated=u != v,
+            held=False,
+            estimates=self.law.estimates(law_state),
+        )
 
     def _in_units(self, command: float) -> float:
         return (command - self.origin) / self.unit

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from controllers.laws.auto import Auto
 from controllers.laws.open_loop import OpenLoop
-from controllers.parts.references import Band
+from controllers.parts.references import Band, InitialAnchored
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Arm
 from policies.model.prompt_start import Bos, start_of_folder
@@ -72,11 +73,13 @@ def _one_sided(loop: LoopConfig) -> Iterator[str]:
 
     With a command that ends at neutral, a loop watches entropy explode with the command at its limit.  A
     band without a lower or an upper edge asks for one side only, and an actuator that has only one is what
-    its author chose.
+    its author chose; with the law ``auto`` nobody chose anything, so there it is said.
     """
     command, (low, high) = loop.actuator.command, loop.bounds
     if isinstance(loop.law, OpenLoop) or isinstance(loop.reference, Band):
         return
+    if isinstance(loop.law, Auto):
+        yield from _auto_on_one_side(loop)
     for end, widest, side in ((low, command.low, "down"), (high, command.high, "up")):
         if end == command.neutral != widest:
             yield (
@@ -84,3 +87,19 @@ def _one_sided(loop: LoopConfig) -> Iterator[str]:
                 f"{side}; the range of {loop.actuator.kind!r} is [{command.low:g}, {command.high:g}]: take both "
                 "sides unless one is meant"
             )
+
+
+def _auto_on_one_side(loop: LoopConfig) -> Iterator[str]:
+    """What ``auto`` cannot hold on an actuator that has one side only, whatever it learns."""
+    command, kind = loop.actuator.command, loop.actuator.kind
+    if command.low < command.neutral < command.high:
+        return
+    up = command.high > command.neutral
+    can, side, far = ("raise", "above", "fall") if up else ("lower", "below", "rise")
+    start = loop.reference.fraction if isinstance(loop.reference, InitialAnchored) else 1.0
+    opposite = start < 1 if up else start > 1
+    yield (
+        f"actuator: {kind!r} can only {can} entropy, so with the law auto the loop waits for it to {far} by itself "
+        f"from {side} the setpoint"
+        + (f", where this one starts: it is {start:g} times the initial entropy" if opposite else "")
+    )

@@ -94,4 +94,5 @@ def trace_metrics(traces: Mapping[str, Trace]) -> dict[str, float]:
         metrics[f"loop/{name}/saturated"] = float(trace.saturated)
         metrics[f"loop/{name}/held"] = float(trace.held)
         metrics |= {f"loop/{name}/term/{term}": value for term, value in trace.terms.items()}
+        metrics |= {f"loop/{name}/estimate/{what}": value for what, value in trace.estimates.items()}
     return metrics

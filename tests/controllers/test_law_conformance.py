@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from controllers.base import Law, Sample
 from controllers.laws import LAWS
+from controllers.laws.auto import Auto
 from controllers.laws.dual_ascent import DualAscent
 from controllers.laws.increment import Increment
 from controllers.laws.log_ratio import LogRatio
@@ -21,6 +22,7 @@ from controllers.laws.self_tuning import SelfTuning
 from controllers.loop import restore
 
 EXAMPLES = {
+    "auto": [Auto()],
     "open_loop": [OpenLoop(value=0.3)],
     "pid": [
         PID(kp=1.0, ki=0.0),
@@ -62,7 +64,7 @@ EXAMPLES = {
         for error, more in (("log", {}), ("absolute", {"delay": 3, "forgetting": 0.9, "excitation": 0.05}))
     ],
 }
-ADAPTIVE = ("self_tuning",)
+ADAPTIVE = ("auto", "self_tuning")
 """A higher reference changes what these learn, and so, later on, may lower a command."""
 INSTANCES = [law for laws in EXAMPLES.values() for law in laws]
 every_law = pytest.mark.parametrize("law", INSTANCES, ids=repr)

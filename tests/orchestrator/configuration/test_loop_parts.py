@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from controllers.laws.auto import Auto
 from controllers.laws.pid import PID
 from controllers.laws.scheduled import ScheduledPID
 from controllers.laws.self_tuning import SelfTuning
@@ -55,6 +56,7 @@ def test_the_new_parts_are_what_they_name():
         pid=PID(kp=1.0, ki=0.5), learning_rate_reference=1e-3
     )
     assert isinstance(LoopConfig(**LOOP | {"law": SELF_TUNING}).build().law, SelfTuning)
+    assert LoopConfig(**LOOP | {"law": {"kind": "auto"}}).build().law == Auto()
     assert isinstance(LoopConfig(**LOOP | {"reference": CASCADE}).build().reference, Cascade)
 
 
@@ -76,12 +78,13 @@ def test_what_they_read_exists():
     [
         {"law": SCHEDULED},
         {"law": SELF_TUNING},
+        {"law": {"kind": "auto"}},
         {"reference": CASCADE},
         {"reference": {"kind": "annealed", "reference": CASCADE, "final_fraction": 0.5, "start_iteration": 3}
          | {"num_iterations": 9}},
         {"feedforward": {"kind": "covariance", "limit": 0.3, "effect": None, "effect_per_unit": 0.2}},
     ],
-    ids=["scheduled_pid", "self_tuning", "cascade", "annealed cascade", "feedforward"],
+    ids=["scheduled_pid", "self_tuning", "auto", "cascade", "annealed cascade", "feedforward"],
 )  # fmt: skip
 def test_plain_reads_back_the_same(parts):
     loop = LoopConfig(**LOOP | parts)

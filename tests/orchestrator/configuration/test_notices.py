@@ -61,6 +61,34 @@ def test_loops_that_nothing_is_said_of(write_campaign, loop):
     assert said(write_campaign, **loop) == []
 
 
+@pytest.mark.parametrize(
+    ("actuator", "reference", "messages"),
+    [
+        ("bonus", {"kind": "initial_anchored", "fraction": 0.5}, []),
+        (
+            "positive_weight",
+            {"kind": "initial_anchored", "fraction": 0.5},
+            [
+                "arms.held.loops.entropy.actuator: 'positive_weight' can only raise entropy, so with the law auto the "
+                "loop waits for it to fall by itself from above the setpoint, where this one starts: it is 0.5 times "
+                "the initial entropy"
+            ],
+        ),
+        (
+            "positive_weight",
+            {"kind": "constant", "value_nats": 0.4},
+            [
+                "arms.held.loops.entropy.actuator: 'positive_weight' can only raise entropy, so with the law auto the "
+                "loop waits for it to fall by itself from above the setpoint"
+            ],
+        ),
+    ],
+)
+def test_auto_on_an_actuator_with_one_side(write_campaign, actuator, reference, messages):
+    loop = {"law": {"kind": "auto"}, "actuator": {"kind": actuator}, "reference": reference}
+    assert said(write_campaign, **loop) == messages
+
+
 def test_validate_prints_them(write_campaign, capsys, monkeypatch):
     path = write_campaign({"arms": [{"name": "aer", "method": "aer"}]})
     monkeypatch.setattr(sys, "argv", ["entrostat", "validate", str(path)])

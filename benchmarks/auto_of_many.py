@@ -1,0 +1,140 @@
+"""The law ``auto`` on many plants at once: `controllers.laws.auto` with arrays for floats."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controllers.identification import effect_filters as filters
+from controllers.laws import auto as law
+
+Array = NDArray[np.float64]
+
+
+class AutoOfMany:
+    """One ``auto`` a plant; commands are shares of the range, readings ln of the entropy over the reference.
+
+    Arrays have the shape (4, N): a row a view, a column a plant.
+    """
+
+    def __init__(self, low: Array) -> None:
+        shape = (len(filters.VIEWS), low.size)
+        numbers = np.array(filters.NUMBERS).T[:, :, None]
+        self.kept, self.far, self.least, self.by_push, self.by_shift, self.most_dd, self.most_bb = numbers
+        self.low = low
+        names = ("d", "b", "c", "f", "xd", "xb", "xc", "dc", "bc", "surprise", "fit")
+        for name in names:
+            setattr(self, name, np.zeros(shape))
+        self.dd, self.bb = (np.broadcast_to(most, shape).copy() for most in (self.most_dd, self.most_bb))
+        self.db = -0.5 * np.sqrt(self.dd * self.bb)
+        self.cc = np.full(shape, filters.MOST_CC)
+        self.c0 = np.full(shape, filters.START_VARIANCE)
+        self.c1 = -self.c0 / 2
+        self.num = np.full(shape, filters.START_CHANGES)
+        self.xx = self._noise()[0]
+        self.suspect = np.zeros(shape, bool)
+        self.x = self.z = np.zeros(shape)
+        self.backwards, self.missed, self.applied = np.zeros((3, low.size))
+        self.recent = np.full((10, low.size), np.nan)
+
+    def __call__(self, t: int, reading: Array, last: Array) -> Array:
+        """Commands after the readings of iteration ``t``, nan where none came; ``last`` was applied before it."""
+        here = np.isfinite(reading)
+        if t == 0:
+            self.x = self.z = np.broadcast_to(reading, self.x.shape)
+        else:
+            self.applied += last
+            self._update(here, reading)
+        weight = np.exp(self.fit - self.fit.max(axis=0))
+        weight /= weight.sum(axis=0)
+        moved = self.by_push * self.b + self.by_shift * self.c
+        doubt = self.by_push**2 * self.bb + 2 * self.by_push * self.by_shift * self.bc
+        doubt = np.sqrt(np.maximum(doubt + self.by_shift**2 * self.cc, 0.0))
+        gain = np.minimum(
+            1 / np.maximum(np.maximum(moved, 0.0) + law.SPREAD * doubt, 1e-9),
+            law.NOISE_SHARE / np.sqrt(self.c0),
+        )
+        there = self.x + self.far * (self.d + self.b * self.f) + self.c * self.f
+        wanted = (weight * (self.f - gain * there)).sum(axis=0)
+        wrong = (weight * (moved + 2 * doubt)).sum(axis=0) < 0
+        self.backwards = np.where(here, np.where(wrong, self.backwards + 1, 0.0), self.backwards)
+        wanted = np.where(self.backwards >= law.BACKWARDS, 0.0, wanted)
+        return self._held(here, np.clip(wanted, self.low, 1.0), t)
+
+    def _held(self, here: Array, wanted: Array, t: int) -> Array:
+        """The loop's share: without a reading the mean of the last ten commands that were not held."""
+        num = np.maximum(np.isfinite(self.recent).sum(axis=0), 1)
+        w = np.where(here, wanted, np.nansum(self.recent, axis=0) / num)
+        shifted = np.concatenate([self.recent[1:], w[None]])
+        self.recent = np.where(here, shifted, self.recent)
+        self.missed = np.where(here, 0.0, self.missed + 1)
+        self.applied = np.where(here, 0.0, self.applied)
+        return w
+
+    def _noise(self) -> tuple[Array, Array]:
+        reading = np.minimum(np.maximum(-self.c1, self.least * self.c0), 0.5 * self.c0)
+        return reading, np.maximum(self.c0 - 2 * reading, 1e-3 * self.c0)
+
+    def _predict(self, going: Array, w: Array, level: Array) -> Array:
+        """One iteration where ``going``; what it adds to the reading that was expected."""
+
+        def put(name: str, new: Array) -> None:
+            setattr(self, name, np.where(going, new, getattr(self, name)))
+
+        put("f", self.kept * self.f + (1 - self.kept) * w)
+        push = self.b * self.f
+        put("x", self.x + self.d + push)
+        put(
+            "xx",
+            self.xx + 2 * (self.xd + self.f * (self.xb + self.db)) + self.dd + self.f**2 * self.bb + level,
+        )
+        put("xd", self.xd + self.dd + self.f * self.db)
+        put("xb", self.xb + self.db + self.f * self.bb)
+        put("xc", self.xc + self.dc + self.f * self.bc)
+        for name, step, most in (
+            ("dd", 2.5e-5 * np.maximum(self.d**2, push**2), self.most_dd),
+            ("bb", 1e-4 * self.b**2, self.most_bb),
+            ("cc", 1e-4 * self.c**2, np.array(filters.MOST_CC)),
+        ):
+            now = getattr(self, name)
+            put(name, np.where(now < most, np.minimum(now + step, most), now))
+        return np.where(going, self.d + push, 0.0)
+
+    def _update(self, here: Array, z: Array) -> None:
+        reading, level = self._noise()
+        steps = np.where(here, self.missed + 1, 0.0)
+        expected = self.z - self.c * self.f
+        for step in range(int(steps.max())):
+            expected = expected + self._predict(step < steps, self.applied / np.maximum(steps, 1), level)
+        z = np.where(here, z, 0.0)
+        f, there = self.f, self.x + self.c * self.f
+        innovation, surprise = z - there, z - expected - self.c * f
+        ps = [
+            getattr(self, f"x{state}") + f * covariance
+            for state, covariance in zip("xdbc", (self.xc, self.dc, self.bc, self.cc), strict=True)
+        ]
+        spread, square = ps[0] + f * ps[3] + reading, innovation**2
+        fit = filters.FORGETTING * self.fit - 0.5 * (
+            np.log(spread) + np.minimum(square / spread, filters.JUMP)
+        )
+        self.fit = np.where(here, fit, self.fit)
+        jumped = square > filters.JUMP * spread
+        doubted, believed = here & jumped & ~self.suspect, here & ~(jumped & ~self.suspect)
+        more = np.where(believed & jumped, square, 0.0)
+        self.xx, spread = self.xx + more, spread + more
+        ps[0] = ps[0] + more
+        usual = believed & (self.missed == 0) & (surprise**2 <= filters.JUMP * self.c0)
+        new = np.maximum(1 / (self.num + 1), 0.02)
+        c0 = np.maximum((1 - new) * self.c0 + new * surprise**2, 1e-8)
+        self.c1 = np.where(usual, (1 - new) * self.c1 + new * surprise * self.surprise, self.c1)
+        self.c0 = np.where(usual, c0, self.c0)
+        self.num = self.num + usual
+        self.surprise = np.where(usual, surprise, np.where(here, 0.0, self.surprise))
+        self.z = np.where(believed, z, np.where(doubted, there, self.z))
+        self.suspect = np.where(here, doubted, self.suspect)
+        ks = [np.where(believed, p / spread, 0.0) for p in ps]
+        for i, state in enumerate("xdbc"):
+            setattr(self, state, getattr(self, state) + ks[i] * innovation)
+            for j, other in list(enumerate("xdbc"))[i:]:
+                name = state + other
+                setattr(self, name, getattr(self, name) - ks[i] * ps[j])

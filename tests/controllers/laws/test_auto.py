@@ -1,0 +1,215 @@
+import json
+from math import exp, log, nan
+
+import numpy as np
+import pytest
+
+from controllers import PRBS, Auto, Constant, FeedbackLoop, Feedforward, replay, restore
+from controllers.base import Sample
+from controllers.identification.effect_filters import NUMBERS, VIEWS, first_beliefs, updated
+from controllers.laws.pid import PID
+
+R = 0.3
+
+
+def loop_of(**more):
+    settings = {
+        "sensor": "entropy",
+        "reference": Constant(value_nats=R),
+        "law": Auto(),
+        "actuator": "bonus",
+        "low": -1.0,
+        "high": 1.0,
+        "neutral": 0.0,
+    }
+    return FeedbackLoop(**settings | more)
+
+
+def run(loop, num=150, *, gain=0.2, drift=-0.06, noise=0.03, start=0.3, shift=0.0, broken=None, seed=0):
+    """Traces, states and true ln(H / r) of a plant that integrates ``gain`` and shifts by ``shift``.
+
+    ``broken`` gives the readings that were not what they are, by iteration.
+    """
+    rng, state, level, u = np.random.default_rng(seed), loop.init(), start, loop.neutral
+    traces, states, zs = [], [], []
+    for t in range(num):
+        z = level + shift * u
+        reading = R * exp(z + noise * rng.standard_normal())
+        state, trace = loop.step(state, {"entropy": (broken or {}).get(t, reading)}, t)
+        u = trace.u
+        level += gain * u + drift + 0.01 * rng.standard_normal()
+        traces.append(trace)
+        states.append(state)
+        zs.append(z)
+    return traces, states, np.array(zs)
+
+
+def belief_of(state):
+    """Mean and covariance of a belief, as numpy has them."""
+    upper = np.zeros((4, 4))
+    upper[np.triu_indices(4)] = state[4:14]
+    return np.array(state[:4]), upper + upper.T - np.diag(np.diag(upper))
+
+
+def test_the_horizon_is_a_sum_over_the_iterations_within_it():
+    for view, numbers in zip(VIEWS, NUMBERS, strict=True):
+        if view.ahead == round(view.ahead):
+            f = [1 - view.kept**k for k in range(1, round(view.ahead) + 1)]  # of a full command that stays
+            assert numbers[3] == pytest.approx(sum(f))
+        assert numbers[4] == pytest.approx(1 - view.kept**view.ahead)
+
+
+def test_the_filters_are_kalmans():
+    beliefs = first_beliefs(log(0.4))
+    for u, y in ((0.5, 0.41), (-0.2, 0.43), (0.8, 0.39)):
+        before = beliefs
+        beliefs = updated(before, Sample(t=0, dt=1.0, y=y, r=R, u=u), 0.0, 1.0, log(y))
+        for view, old, new in zip(VIEWS, before, beliefs, strict=True):
+            mean, cov = belief_of(old)
+            f = view.kept * old[14] + (1 - view.kept) * u
+            c0, c1 = old[17], old[18]
+            reading = np.clip(-c1, view.least_reading * c0, 0.5 * c0)
+            level = max(c0 - 2 * reading, 1e-3 * c0)
+            move, row = np.eye(4), np.array([1.0, 0.0, 0.0, f])
+            move[0, 1:3] = 1.0, f
+            mean, cov = move @ mean, move @ cov @ move.T + np.diag([level, 0, 0, 0])
+            walk = [
+                0.005**2 * max(mean[1] ** 2, (mean[2] * f) ** 2),
+                (0.01 * mean[2]) ** 2,
+                (0.01 * mean[3]) ** 2,
+            ]
+            for k, (step, most) in enumerate(
+                zip(walk, (view.drift_std**2, view.push_std**2, 0.25), strict=True)
+            ):
+                if cov[k + 1, k + 1] < most:
+                    cov[k + 1, k + 1] = min(cov[k + 1, k + 1] + step, most)
+            spread = row @ cov @ row + reading
+            gain = cov @ row / spread
+            innovation = log(y) - row @ mean
+            got_mean, got_cov = belief_of(new)
+            np.testing.assert_allclose(got_mean, mean + gain * innovation, rtol=1e-9)
+            np.testing.assert_allclose(got_cov, cov - np.outer(gain, gain) * spread, rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        {"gain": 0.2, "drift": -0.06},
+        {"gain": 0.02, "drift": -0.006, "start": 0.1},
+        {"gain": 0.0, "drift": -0.003, "shift": 1.0},
+    ],
+    ids=["fast", "slow", "instant"],
+)
+@pytest.mark.parametrize("unit", [0.005, 1.0, 40.0])
+def test_it_holds_plants_of_any_speed_in_any_unit(plant, unit):
+    scaled = plant | {"gain": plant["gain"] / unit, "shift": plant.get("shift", 0.0) / unit}
+    _, _, z = run(loop_of(low=-unit, high=unit), 200, **scaled)
+    assert np.sqrt((z[130:] ** 2).mean()) < 0.07
+    assert abs(z[130:].mean()) < 0.03  # no offset, though the plant drifts
+
+
+def test_gains_range_changes_nothing():
+    plain, _, _ = run(loop_of())
+    scaled, _, _ = run(loop_of(unit=0.25, origin=0.0))
+    assert [trace.u for trace in scaled] == pytest.approx([trace.u for trace in plain], abs=1e-9)
+
+
+def test_it_finds_what_the_command_does():
+    traces, _, _ = run(loop_of(dither=PRBS(amplitude=0.1)), 300)
+    found = traces[-1].estimates
+    assert abs(found["push"] - 0.2) < 3 * found["push_std"] < 0.2
+    assert abs(found["drift"] + 0.06) < 3 * found["drift_std"]
+
+
+def test_a_feedforward_that_stays_leaves_no_offset():
+    class Always(Feedforward):
+        kind = "always"
+
+        def init(self):
+            return ()
+
+        def step(self, state, telemetry):
+            return state, 0.3
+
+    _, _, z = run(loop_of(feedforward=Always()), 200)
+    assert abs(z[130:].mean()) < 0.03
+
+
+@pytest.mark.parametrize("broken", [{80: nan}, dict.fromkeys(range(80, 90), nan), {80: 0.0}], ids=str)
+def test_bad_readings_are_held_without_windup_or_jump(broken):
+    traces, _, z = run(loop_of(), 150, noise=0.02, broken=broken)
+    clean, _, _ = run(loop_of(), 150, noise=0.02)
+    usual = np.std([trace.u for trace in clean[60:120]])
+    before = np.mean([trace.u for trace in traces[70:80]])
+    after = [trace.u for trace in traces[80 : 80 + len(broken) + 5]]
+    assert np.abs(np.array(after) - before).max() < 5 * usual < 0.5
+    assert np.abs(z[80:]).max() < 0.25
+    first, last = traces[79].estimates["push"], traces[95].estimates["push"]
+    assert last == pytest.approx(first, rel=0.25)
+
+
+def test_a_collapse_that_is_real_is_believed_at_its_second_reading():
+    broken = dict.fromkeys((80, 81), 0.01)
+    traces, _, _ = run(loop_of(), 100, broken=broken)
+    assert traces[80].u < 0.9
+    assert traces[81].u == 1.0
+
+
+def test_a_limit_winds_nothing_up():
+    # 1.5 nats above, 0.02 an iteration at most, so some 60 iterations at the lower limit
+    traces, _, z = run(loop_of(), 250, gain=0.02, drift=-0.004, start=1.5, noise=0.02)
+    assert sum(trace.u == -1.0 for trace in traces) > 20
+    assert z.min() > -0.25
+
+
+def test_a_command_that_acts_backwards_goes_neutral_and_says_so():
+    loop = loop_of()
+    traces, states, _ = run(loop, 120, gain=-0.2, drift=0.0, start=0.2)
+    told = [t for t, trace in enumerate(traces) if trace.estimates["backwards"]]
+    assert told
+    assert traces[told[0]].u == 0.0
+    assert "acts backwards" in loop.law.complaint(states[told[0]].law)
+    _, fine, _ = run(loop, 120)
+    assert loop.law.complaint(fine[-1].law) is None
+
+
+def test_a_limit_that_cannot_hold_the_reference_says_what_it_leads_to():
+    loop = loop_of(low=0.0, high=0.5)
+    traces, states, _ = run(loop, 60, gain=0.0, drift=0.0, shift=0.4, start=-1.0)  # at most r e^−0.8 = 0.135
+    assert traces[-1].u == 0.5
+    assert traces[-1].estimates["unable"] == 1.0
+    assert traces[-1].estimates["ahead_nats"] == pytest.approx(R * exp(-0.8), rel=0.15)
+    assert loop.law.complaint(states[-1].law).startswith(
+        "no authority: the command is at its limit, which leads to 0.1"
+    )
+    assert loop.law.complaint(loop.law.init()) is None
+
+
+def test_replay_equals_live_and_a_resumed_loop_goes_on_bit_for_bit():
+    loop, rng = loop_of(dither=PRBS(amplitude=0.05), period=2), np.random.default_rng(1)
+    telemetries = [{"entropy": float(y)} for y in rng.uniform(0.1, 0.6, 40)]
+    telemetries[20] = {}
+    live, states, state = [], [], loop.init()
+    for t, telemetry in enumerate(telemetries):
+        state, trace = loop.step(state, telemetry, t)
+        live.append(trace)
+        states.append(state)
+    assert [trace.u for trace in replay(loop, telemetries)] == [trace.u for trace in live]
+    resumed = restore(json.loads(json.dumps(states[24])))
+    for t in range(25, 40):
+        resumed, trace = loop.step(resumed, telemetries[t], t)
+        assert trace == live[t] or trace.held
+
+
+def test_limits_without_an_end_are_finite_to_it():
+    for low, high in ((-float("inf"), 2.0), (0.0, 0.0), (-float("inf"), float("inf"))):
+        state, trace = loop_of(low=low, high=high).step(
+            loop_of(low=low, high=high).init(), {"entropy": 0.1}, 0
+        )
+        assert np.isfinite(trace.v)
+        assert "Infinity" not in json.dumps(state)
+
+
+def test_a_law_that_learns_nothing_estimates_nothing():
+    law = PID(kp=1.0, ki=0.1)
+    assert law.estimates(law.init()) == {}
