@@ -1,8 +1,9 @@
-"""Arms × seeds → runs, each in a process of its own, watched by this one.
+"""Runs the arms and seeds of a campaign, each run in a process of its own that this process watches.
 
 The parent hands runs to an executor, reads along in their folders, shows progress and forwards to
-MLflow.  What a run is and how far it got is on disk, so the same command again continues: finished
-runs are left alone, the others go on from their last checkpoint.  So does a run that lost its machine.
+MLflow.  What a run is and how far it got is on disk, so the same command continues the campaign: finished
+runs stay as they are, and the others continue from their last checkpoint.  A run that lost its machine
+continues in the same way.
 """
 
 from __future__ import annotations

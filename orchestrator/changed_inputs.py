@@ -1,4 +1,4 @@
-"""What is stored goes on with what it began with: a file that is another by now is refused, or taken by a word."""
+"""Refuses to continue a stored run on changed inputs, unless the user accepts the change."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from orchestrator.storage.inputs import Inputs, changes, now, said
 from orchestrator.storage.run_folder import RunFolder, RunInfo
 
 ACCEPT = "--accept-changed-inputs"
-CURE = f"restore what was there, give this another name, or go on with what is there by {ACCEPT}, which is recorded"
-NOT_RECORDED = (
-    "what they read was not recorded when they began, so that nobody can tell whether it has changed"
-)
+CURE = f"restore the old input, choose another name, or continue with the new input by {ACCEPT}, which is recorded"
+NOT_RECORDED = "their inputs were not recorded when they began, so a change cannot be detected"
 
 Change = Mapping[str, Any]
 
@@ -39,7 +37,7 @@ def refuse_changes(name: str, stored: Sequence[tuple[str, RunInfo]], inputs: Map
             found = [change for change in found if change["old"] and change["new"]]
         if found:
             raise ConfigError(
-                f"name: {name!r} has stored {called}, for which there was something else to read: {said(found)}; {CURE}"
+                f"name: {name!r} has stored {called}, which read other inputs: {said(found)}; {CURE}"
             )
 
 

@@ -1,7 +1,7 @@
-"""Credentials are shown, stored and compared as ``***``: in URIs, in their queries, in what other programs say.
+"""Shows, stores and compares credentials as ``***``: in URIs, in their queries, in messages of other programs.
 
-Whatever leaves this process for a file, a tracker, a log or a terminal goes through `mask` or `masked`; the value
-itself stays in memory, and is read again from the user's file or environment when it is needed again.
+Everything that leaves this process for a file, a tracker, a log or a terminal goes through `mask` or `masked`.  The
+value itself stays in memory, and is read again from the user's file or environment when it is needed again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights that are no numbers: which parameters have them, and how many."""
+"""Finds weights that are not finite: the parameters that contain them, and their number."""
 
 from __future__ import annotations
 

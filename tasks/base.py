@@ -1,4 +1,4 @@
-"""What a task is: problems with a verifiable answer, and a grader that says right or wrong."""
+"""The interface of a task: problems with a verifiable answer, and a grader that says right or wrong."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Margins read off a grid of frequencies: fast, for many loops side by side.
+"""Margins from a grid of frequencies: fast, for many loops side by side.
 
-The search over gains and the draws from a confidence region use these; `controllers.design.margins` has
-python-control find the same figures without a grid, one loop at a time, and the tests hold one against
-the other.
+The search over gains and the draws from a confidence region use these; `controllers.design.margins` finds
+the same figures by python-control without a grid, one loop at a time, and the tests compare the two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a plant and a specification to a law, with what it promises."""
+"""Designs a law from a plant and a specification, with its predicted behaviour."""
 
 from __future__ import annotations
 

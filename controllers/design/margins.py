@@ -1,4 +1,4 @@
-"""How far a loop is from instability: gain, phase, delay, and the peaks of its sensitivities."""
+"""Distance of a loop from instability: gain, phase and delay margins, and the peaks of its sensitivities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gains are sought for, and the search: a grid over gains that closes in on the best point.
+"""The design problem and its search: a grid over gains that closes in on the best point.
 
 The sets of gains that a bound on the sensitivity allows have corners, and settling times jump, so a
 gradient is of little use; a grid of a thousand loops is one call of numpy, and the result is the same on
@@ -91,7 +91,7 @@ class Problem:
             lowest_ms = self._lowest_ms()
             reached = f"the lowest that a {self.structure} law reaches is {lowest_ms:.3g}"
             reached = reached if lowest_ms < inf else f"no {self.structure} law makes the loop stable"
-            raise DesignError(f"ms = {ms:g} cannot be had: {reached}; allow a larger ms")
+            raise DesignError(f"ms = {ms:g} cannot be reached: {reached}; allow a larger ms")
         if self.structure == "pid":  # whose grid is logarithmic and leaves out kd = 0
             simpler = Problem(plant=self.plant, structure="pi", filter=self.filter)
             other, other_score = simpler._search(ms, objective)

@@ -1,4 +1,4 @@
-"""A plant of any order as one of first order with a delay: what tuning rules are written for."""
+"""Reduces a plant of any order to first order with a delay, the form that tuning rules need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The region of stable (kp, ki), and how calm the loop is inside of it."""
+"""The region of stable (kp, ki), and the sensitivity of the loop inside it."""
 
 from __future__ import annotations
 

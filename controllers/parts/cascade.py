@@ -1,4 +1,4 @@
-"""Cascade: an outer loop that moves the setpoint by what exploring pays."""
+"""Cascade: an outer loop that moves the setpoint by the reward of exploration."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Dither: a small known movement added to a command, so that what answers can be told from noise.
+"""Dither: a small known movement added to a command, so that its effect can be distinguished from noise.
 
-Feedback makes command and entropy depend on each other; only a movement that comes from outside of the
-loop shows what the command does by itself.  A dither depends on the iteration alone, so a run that is
+Feedback makes command and entropy depend on each other; only a movement from outside the
+loop shows the command's own effect.  A dither depends on the iteration alone, so a run that is
 resumed moves the same; runs of other seeds begin at another place of it (``of_run``).
 """
 

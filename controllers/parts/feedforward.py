@@ -1,7 +1,7 @@
-"""Feedforward: answer a disturbance before entropy shows it, and leave the rest to the law.
+"""Feedforward: counters a disturbance before entropy shows it, and leaves the rest to the law.
 
-Feedback waits for an error.  Where a reading tells beforehand what the coming update will do, the command
-can cancel it in the same update; what is predicted wrongly is a smaller disturbance for the law.
+Feedback waits for an error.  If a reading predicts the effect of the coming update, the command
+can cancel it in the same update.  An error of the prediction is a smaller disturbance for the law.
 """
 
 from __future__ import annotations

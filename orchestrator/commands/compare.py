@@ -1,4 +1,4 @@
-"""What `entrostat compare` and `entrostat export` do, read from top to bottom."""
+"""The commands `entrostat compare` and `entrostat export`."""
 
 from __future__ import annotations
 

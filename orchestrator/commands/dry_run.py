@@ -1,4 +1,4 @@
-"""``entrostat validate --dry-run``: what a campaign will take of each device's memory, without any weight.
+"""The option ``entrostat validate --dry-run``: estimates the memory of each device without loading weights.
 
 The model is built from its ``config.json`` on torch's meta device, where tensors have a shape and no storage.
 """

@@ -1,14 +1,13 @@
 """Intervals over few seeds: Student's t below eight, the bootstrap from there on.
 
-A bootstrap cannot see beyond the values it has: of three normal ones it covers the true mean in 75 % of
-cases where it claims 95 %, of seven in 94 %.  Student's t covers 95 % with any number of normal values.
-It pays for that where values are skewed, and so does every interval: of three exponential ones it
-covers 88 %, the bootstrap 70 %.
+A bootstrap cannot see beyond its values: a 95 % interval of three normal values covers the true mean in
+75 % of cases, one of seven values in 94 %.  Student's t covers 95 % with any number of normal values.
+Skewed values cost every interval coverage: with three exponential values t covers 88 %, the bootstrap 70 %.
 
-From eight values on ours is the percentile interval with outer percentiles (Hesterberg 2015, arXiv
+From eight values on this is the percentile interval with outer percentiles (Hesterberg 2015, arXiv
 1411.5279, section 5.3): α/2 becomes Φ(−√(n/(n − 1)) · t_{α/2, n−1}), since a bootstrap resamples the
 deviations from the sample mean, which are smaller than those from the true one.  It follows the skew of
-the values, which t does not.  What both cover is measured in `docs/comparison.md`.
+the values, and t does not.  `docs/comparison.md` has the measured coverage of both.
 
 Pure functions; every random draw comes from the seed given.
 """

@@ -1,4 +1,4 @@
-"""Every arm against a baseline: one figure of each run, paired over seeds."""
+"""Compares every arm with a baseline: one figure per run, paired over seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast and how broadly arms learn: iterations to a pass rate, pass@k over k, shares of the exam."""
+"""Speed and breadth of learning: iterations to a pass rate, pass@k over k, shares of the held-out problems."""
 
 from __future__ import annotations
 

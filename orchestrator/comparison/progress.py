@@ -1,4 +1,4 @@
-"""Every arm against its own start: what training brought, or cost, seed by seed."""
+"""Compares every arm with its own start, seed by seed."""
 
 from __future__ import annotations
 
@@ -79,9 +79,7 @@ def _progress(arms: Sequence[Arm], metric: str, *, worst: bool) -> list[Progress
                 p=family.p[name],
                 p_adjusted=family.adjusted[name],
                 detectable=family.detectable(name),
-                verdict=family.verdict(name, ABOVE, BELOW)
-                if changes.size
-                else "no run that is over has both",
+                verdict=family.verdict(name, ABOVE, BELOW) if changes.size else "no ended run has both",
             )
         )
     return rows

@@ -1,4 +1,4 @@
-"""What a phase that changes the plant does to every loop, and how long it takes until the loop is back."""
+"""Effect of a phase that changes the plant on every loop, and the time until the loop has recovered."""
 
 from __future__ import annotations
 

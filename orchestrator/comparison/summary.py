@@ -1,8 +1,8 @@
-"""From the records of runs to the figures of their arms.
+"""Summarises the records of runs as the figures of their arms.
 
-An arm's figures come from its runs that are over, one value a run, with the sample standard deviation over
+An arm's figures come from its ended runs, one value per run, with the sample standard deviation over
 seeds as their spread; the spread of one seed is unknown (nan), not 0.  A run that a guardrail stopped counts
-with what it has (see `values`).  Every other run that is not finished is listed as such.
+with the values that it has (see `values`).  Every other unfinished run is listed as unfinished.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How well the main loop of each arm did: the figures of `controllers.quality.quality`, one a run."""
+"""Control quality of the main loop of each arm: the figures of `controllers.quality.quality`, one per run."""
 
 from __future__ import annotations
 

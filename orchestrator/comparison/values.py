@@ -1,9 +1,9 @@
-"""One value a run: where a metric began and where it ended, also of runs that a guardrail stopped.
+"""One value per run: the start and the end of a metric, also for runs that a guardrail stopped.
 
-A run that was stopped is over, and an arm that loses runs must not look better for it: it counts with the last
-value that it reached, and with 0 in an exam that it never sat while others did.  An exam that lies before
-what stopped the run flatters it, so whoever gives a verdict also asks what comes out if it counts 0 in the exam at
-the end, which it never reached (``worst``).
+A stopped run has ended, and an arm must not look better because it lost runs.  A stopped run counts with the last
+value that it reached, and with 0 in an evaluation that it never reached while other runs did.  An evaluation before
+the failure flatters the run, so each verdict is also computed with 0 in the final evaluation, which the run never
+reached (``worst``).
 """
 
 from __future__ import annotations

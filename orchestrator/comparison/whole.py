@@ -1,4 +1,4 @@
-"""Everything that a comparison says, computed once for the terminal, for files and for the page."""
+"""The complete comparison, computed once for the terminal, for files and for the page."""
 
 from __future__ import annotations
 

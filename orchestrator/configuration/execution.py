@@ -1,4 +1,4 @@
-"""Where and how the runs of a campaign are executed."""
+"""The section ``execution``: place and manner in which the runs of a campaign are executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A method preset as its file has it, with where each of its constants was read."""
+"""A method preset as its file states it, with the source of each of its constants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a campaign may do and its author may not have meant: said when it is read, never refused."""
+"""Notices about settings that are allowed but may be unintended; they are printed, never refused."""
 
 from __future__ import annotations
 

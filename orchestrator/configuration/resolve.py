@@ -1,4 +1,4 @@
-"""From a campaign file to the runs it stands for."""
+"""Resolves a campaign file into its runs."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def _phase(task: dict[str, Any], phase: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_twins(where: str, names: Sequence[Any]) -> None:
     for name in twins(names):
-        raise ConfigError(f"{where}: {name!r} is there twice; give each its own")
+        raise ConfigError(f"{where}: {name!r} appears twice; give each its own")
 
 
 def _refuse_one_folder(where: str, names: Sequence[str]) -> None:
@@ -222,7 +222,7 @@ def _refuse_one_folder(where: str, names: Sequence[str]) -> None:
     for name in twins(folded):
         alike = [names[place] for place, each in enumerate(folded) if each == name]
         raise ConfigError(
-            f"{where}: {' and '.join(map(repr, alike))} are one folder on some systems; let more than case differ"
+            f"{where}: {' and '.join(map(repr, alike))} are the same folder on some systems; make them differ by more than case"
         )
 
 
@@ -237,7 +237,7 @@ def parse(model: type[Model], content: Any, where: str) -> Model:
     Raises:
         ConfigError: with path, rule, value and remedy of everything that is wrong.
     """
-    with refusing(where, "mend it"):
+    with refusing(where, "fix it"):
         try:
             return model.model_validate(content)
         except ValidationError as error:

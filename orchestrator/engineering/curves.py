@@ -1,4 +1,4 @@
-"""What the pictures of a designed loop show, as arrays: for the files of `design` and for the report alike."""
+"""Curves of a designed loop as arrays, for the files of `design` and for the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures of a designed loop and of a prediction, as PNG files by python-control and matplotlib."""
+"""Pictures of a designed loop and of a prediction, as PNG files by python-control and matplotlib."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a closed loop is going to do, and how well that was said: prediction against reality.
+"""Predicts a closed loop, and measures how well the prediction agrees with real runs.
 
-A prediction knows what can be known before a run: the loop, the plant with its uncertainty, and the
-entropy at the start.  Its band has both sources of doubt in it: each draw is another plant of the
-confidence region and another course of the noise.
+A prediction uses what is known before a run: the loop, the plant with its uncertainty, and the
+entropy at the start.  Its band contains both sources of uncertainty: each draw has another plant of the
+confidence region and another noise sequence.
 """
 
 from __future__ import annotations

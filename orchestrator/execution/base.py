@@ -1,8 +1,8 @@
-"""What an executor is: it takes run folders and says how the work on them ended.
+"""The interface of an executor: it takes run folders and reports how the work on them ended.
 
-Everything else about a run is in its folder, which the process that works on it and the campaign's own
-process share.  So an executor schedules nothing and knows no results: it begins the command
-``python -m orchestrator.training.worker RUN_FOLDER`` somewhere and passes on that it is to stop.
+Everything else about a run is in its folder, which the worker process and the campaign's own
+process share.  An executor schedules nothing and knows no results.  It starts the command
+``python -m orchestrator.training.worker RUN_FOLDER`` somewhere and passes on requests to stop.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The process that joins a Ray cluster: ``python -m orchestrator.execution.ray_driver``.
 
-The settings come in on stdin, then orders; endings go out on stdout: a JSON object a line.  When
-stdin closes, the tasks are told to save and stop, and the process leaves when they have ended.
+It reads the settings and then orders from stdin, and writes endings to stdout: one JSON object a line.  When
+stdin closes, it tells the tasks to save and stop, and ends when they have ended.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def main(settings: dict[str, Any], orders: IO[bytes], say: Say) -> int:
         )
         return 1
     if not settings["grows"] and not any(_can_hold(node, settings) for node in ray.nodes()):
-        say({"refusal": f"none of its machines has {_wants(settings)}; ask for less, or set grows: true"})
+        say({"refusal": f"no node of the cluster has {_wants(settings)}; request less, or set grows: true"})
         return 1
     say({"ready": True})
     tasks = Tasks(settings, say)

@@ -1,4 +1,4 @@
-"""A run in the hands of an executor: how its end is read, how it is stopped, when it is taken up again."""
+"""A run in the hands of an executor: how it ends, how it is stopped, when it is retried."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _last_ending(worker: Worker, deadline: float) -> Ending:
         while (ending := worker.job.ended()) is None:
             if time.monotonic() >= deadline:
                 if is_killed:
-                    return Ending(how="it was told to end and has not yet", is_lost=True)
+                    return Ending(how="it was told to end and has not ended yet", is_lost=True)
                 worker.job.kill()
                 is_killed, deadline = True, time.monotonic() + KILL_SECONDS
             time.sleep(POLL_SECONDS)

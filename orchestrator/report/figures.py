@@ -1,4 +1,4 @@
-"""From a campaign to the figures of its page; one without data is a sentence that says what is missing."""
+"""Builds the figures of a campaign's page; a figure without data is a sentence that says what is missing."""
 
 from __future__ import annotations
 

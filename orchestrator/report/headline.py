@@ -1,6 +1,6 @@
-"""What a campaign showed, in sentences made from its numbers.  Names of arms stand in `backticks`.
+"""The findings of a campaign, in sentences made from its numbers.  Names of arms stand in `backticks`.
 
-First which arms lost, then what entropy did, then which arms gained.
+Losses come first, then the entropy of every arm, then gains.
 """
 
 from __future__ import annotations

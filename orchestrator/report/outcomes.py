@@ -1,8 +1,7 @@
-"""Which arms lost and which gained, in sentences: against their own start, and against the baseline.
+"""Sentences on the arms that lost and the arms that gained, against their own start and against the baseline.
 
-They say what the rows of the comparison's tables say and compute nothing, so that a sentence and its table
-never differ.  What is below comes first, and is said in the words of what is above.  Names of arms stand in
-`backticks`.
+They state the rows of the comparison's tables and compute nothing, so a sentence and its table
+never differ.  Losses come first, in the same words as gains.  Names of arms stand in `backticks`.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from orchestrator.storage.run_data import Campaign
 
 OWN_START = "its own start"
 STOPPED = (
-    "A guardrail stopped these runs, and each counts with the last value that it reached, or with 0 in an exam that "
-    "it never sat"
+    "A guardrail stopped these runs, and each counts with the last value that it reached, or with 0 in an evaluation "
+    "that it never reached"
 )
 
 Row = Contrast | Progress

@@ -1,4 +1,4 @@
-"""The records of a campaign's runs as arrays: reads folders, writes nothing."""
+"""Reads the records of a campaign's runs as arrays; it writes nothing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Facts with a checksum, for files that decide how a run goes on: a digit that has changed on the disk is found.
+"""Facts with a checksum, for files that decide how a run continues; the checksum detects a changed digit.
 
-A file of an earlier version has none and is taken as it is.
+A file of an earlier version has no checksum and is accepted without one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which database a URL names, however it is written: MLflow's and Optuna's must never be one."""
+"""Finds the database that a URL names, in any spelling: MLflow's and Optuna's must differ."""
 
 from __future__ import annotations
 

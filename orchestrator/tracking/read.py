@@ -1,6 +1,6 @@
-"""Which runs of MLflow a name, an id or a filter stands for, in the shape in which run folders are read.
+"""Reads runs from MLflow by a name, an id or a filter, in the form in which run folders are read.
 
-A run is found by its tags: `entrostat.campaign`, `.arm`, `.seed`, `.method`.
+Tags identify a run: `entrostat.campaign`, `.arm`, `.seed`, `.method`.
 """
 
 from __future__ import annotations

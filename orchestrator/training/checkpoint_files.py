@@ -1,6 +1,6 @@
-"""A checkpoint as a file: written with a checksum at its end, read only where that is right.
+"""A checkpoint as a file: written with a checksum at its end, and read only if the checksum is right.
 
-The file is what `torch.save` writes, followed by a line that torch does not look at, so that `torch.load` reads
+The file is the output of `torch.save`, followed by a line that torch ignores, so `torch.load` reads
 it as any other.
 """
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written whole or not at all, the last two of them."""
+"""Checkpoints of a run: written completely or not at all; the last two are kept."""
 
 from __future__ import annotations
 

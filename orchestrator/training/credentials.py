@@ -1,4 +1,4 @@
-"""A run gets its credentials back, which its folder does not have: from who lent them, or from the campaign's file."""
+"""Restores a run's credentials, which its folder lacks: from the environment, or from the campaign's file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The held-out exam: greedy pass@1, and pass@k from samples at the rollout temperature."""
+"""The held-out evaluation: greedy pass@1, and pass@k from samples at the rollout temperature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One batch of experience: sample responses, grade them, look at them once with the policy."""
+"""Collects one batch of experience: sample responses, grade them, and measure them with the policy."""
 
 from __future__ import annotations
 

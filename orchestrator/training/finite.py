@@ -1,4 +1,4 @@
-"""What training has made must be finite, or a run ends before any of it is kept."""
+"""Checks that the results of training are finite, and ends the run before it saves any that are not."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The ranks of a run on this machine: started together, stopped together.
+"""Starts and stops the ranks of a run on this machine together.
 
-The launcher tells them about one another in the environment, as torchrun does; several machines take
-torchrun itself or SLURM (``configs/launch``).  It imports nothing heavy and waits.
+The launcher describes the ranks to each other in the environment, as torchrun does.  Several machines need
+torchrun itself or SLURM (``configs/launch``).  The launcher imports nothing heavy and waits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The processes that train one run together, and what each of them does of the work.
+"""The processes that train one run together, and the share of the work that each does.
 
-Every rank holds the whole batch: a few numbers a token, gathered once an iteration.  So whatever is decided
-over a batch (readings, commands, advantages, selections, weights) is computed on all of it by every rank
-alike, as one process would.  Only what is costly is dealt out: sampling, grading, forward and backward.
+Every rank holds the whole batch: a few numbers a token, gathered once an iteration.  Everything that is decided
+over a batch (readings, commands, advantages, selections, weights) is computed on all of it by every rank,
+as one process would.  Only costly work is divided: sampling, grading, forward and backward.
 """
 
 from __future__ import annotations

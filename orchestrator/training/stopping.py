@@ -1,4 +1,4 @@
-"""How a run is told to stop: between two iterations, on all ranks at the same one, with a checkpoint."""
+"""Stops a run on request: between two iterations, on all ranks at the same one, with a checkpoint."""
 
 from __future__ import annotations
 

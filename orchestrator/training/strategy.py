@@ -1,4 +1,4 @@
-"""How Lightning spreads a run over its ranks."""
+"""The Lightning strategy that spreads a run over its ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimiser steps on one batch: minibatches, micro-batches, and what to do with a bad gradient."""
+"""Optimiser steps on one batch: minibatches, micro-batches, and the treatment of a bad gradient."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The process of one run: ``python -m orchestrator.training.worker RUN_FOLDER [--with-parent]``.
 
-Where the run takes several devices it launches a process like itself for each, its ranks, and waits for
-them; launched by torchrun it is one of them.
+A run on several devices launches one such process for each device, its ranks, and waits for
+them; a process that torchrun launched is one of the ranks.
 
-Graders are spawned, and a spawned process imports the main module of its parent again.  So this one
+Graders are spawned, and a spawned process imports the main module of its parent again.  This module therefore
 imports nothing heavy: torch and Lightning would cost every grader ten seconds and half a gigabyte.
 """
 

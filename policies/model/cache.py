@@ -1,4 +1,4 @@
-"""Policies that are made once and kept: by whoever comes first, whole or not at all."""
+"""Caches policies: each is built once, by the first process that needs it, completely or not at all."""
 
 from __future__ import annotations
 

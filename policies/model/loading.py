@@ -84,7 +84,7 @@ class LoadedPolicy:
             text = f"{system}\n\n{prompt}" if system else prompt
             ids = with_start(start_ids(self.tokenizer, self.bos), self._ids(text))
         if not ids:
-            raise ValueError(f"a prompt must have at least one token, got {prompt!r}; mend the task's data")
+            raise ValueError(f"a prompt must have at least one token, got {prompt!r}; fix the task's data")
         return torch.tensor(ids, dtype=torch.int64)
 
     def encode_reply(self, text: str, response: torch.Tensor) -> torch.Tensor:

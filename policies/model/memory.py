@@ -1,4 +1,4 @@
-"""What training a policy takes of a device's memory, component by component, before any weight is there."""
+"""Estimates the device memory for training a policy, component by component, before any weight is loaded."""
 
 from __future__ import annotations
 

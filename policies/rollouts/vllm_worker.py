@@ -1,4 +1,5 @@
-"""What a vLLM worker is taught: to take pushed weights and to leave ids without a token alone.  Imported by vLLM, in its own process or ours.
+"""Extends a vLLM worker: it takes pushed weights and ignores ids without a token.  vLLM imports this module,
+in its own process or ours.
 
 ``--worker-extension-cls policies.rollouts.vllm_worker.PushedWeights``
 """

@@ -1,4 +1,4 @@
-"""How a server gets the policy's weights: from a folder that it sees, as an adapter, or over NCCL."""
+"""Transfers the policy's weights to a server: through a shared folder, as an adapter, or over NCCL."""
 
 from __future__ import annotations
 

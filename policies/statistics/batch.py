@@ -1,4 +1,4 @@
-"""Tokens as one flat, ragged batch: the shape that statistics, objectives and actuators share.
+"""Tokens as one flat, ragged batch, the shape that all token mathematics shares.
 
 Letters: ``P`` prompts, ``G`` responses a prompt (the group), ``N = P * G`` responses, ``T`` loss
 tokens of all responses together, ``V`` vocabulary, ``D`` hidden size.

@@ -1,4 +1,4 @@
-"""Log-probability and entropy of every response token, as the policy gives them: flat, in chunks, row by row."""
+"""Log-probability and entropy of every response token under the policy: flat, in chunks, row by row."""
 
 from __future__ import annotations
 

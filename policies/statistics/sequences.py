@@ -1,4 +1,4 @@
-"""Rows of prompt and response for the model, and where their tokens stand."""
+"""Rows of prompt and response for the model, and the positions of their tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One grading worker as its parent sees it: starting, idle, busy with some jobs, or stopped."""
+"""One grading worker as seen by its parent: starting, idle, busy with some jobs, or stopped."""
 
 from __future__ import annotations
 

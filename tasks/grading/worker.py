@@ -1,4 +1,4 @@
-"""The worker's side of grading: a process that grades what it is sent until its pipe closes.
+"""The worker's side of grading: a process that grades the problems it receives until its pipe closes.
 
 Messages to the worker are pickled lists of (problem, response), graded in order.  Messages from it
 (`tasks.grading.messages`) are ``Ready`` once, when the task has been prepared; for each list ``Started``

@@ -1,4 +1,4 @@
-"""What a line of prose states as its answer: the last expression that it does not take back."""
+"""Finds the answer that a line of prose states: the last expression that it does not retract."""
 
 from __future__ import annotations
 
