@@ -19,16 +19,16 @@ Change = Mapping[str, Any]
 
 
 def refuse_changes(name: str, stored: Sequence[tuple[str, RunInfo]], inputs: Mapping[str, Inputs]) -> None:
-    """Make sure that runs go on with what they began with, and that others that join them have the same.
+    """Make sure that runs continue with the inputs they began with, and that runs that join them have the same.
 
     Args:
         name: of the campaign or study.
         stored: runs, and what to call them.
-        inputs: what there is to read now, by arm.  Of an arm that is not among them counts what it has in common
-            with the others.
+        inputs: the inputs as they are now, by arm.  For an arm that is missing, only the inputs that it shares
+            with the others count.
 
     Raises:
-        ConfigError: something is another by now; with the files, as they were and as they are.
+        ConfigError: an input has changed; it names the files, as they were and as they are.
     """
     everything = {label: state for each in inputs.values() for label, state in each.items()}
     for called, info in stored:
@@ -42,12 +42,12 @@ def refuse_changes(name: str, stored: Sequence[tuple[str, RunInfo]], inputs: Map
 
 
 def changed(info: RunInfo, inputs: Inputs) -> list[dict[str, Any]]:
-    """What a stored run would read now that is not what it read; nothing where that was not recorded."""
+    """The inputs of a stored run that have changed since it read them; none if they were not recorded."""
     return [] if info.inputs is None else changes(now(info.inputs, info.accepted), inputs)
 
 
 def continued(stored: RunInfo, info: RunInfo, folder: RunFolder) -> RunInfo:
-    """A run's record as it goes on: what it began with stays, and what is another by now is added to it.
+    """The record of a run that continues: its first inputs stay, and changed inputs are added.
 
     Args:
         stored: the record so far.
@@ -70,6 +70,6 @@ def continued(stored: RunInfo, info: RunInfo, folder: RunFolder) -> RunInfo:
 def tell_unrecorded(
     name: str, stored: Sequence[RunInfo], inputs: Inputs, tell: Callable[[str], None]
 ) -> None:
-    """Say that old runs go on without anything to compare, where they read anything at all."""
+    """Say that old runs continue without a comparison of inputs, if they read any."""
     if inputs and any(info.inputs is None for info in stored):
         tell(f"{name}: has stored runs of an earlier version; {NOT_RECORDED}")

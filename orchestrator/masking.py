@@ -162,7 +162,7 @@ def _authority(match: re.Match[str]) -> str:
 
 
 def _end_of_user(scheme: str, rest: str) -> int:
-    """Where the host begins after a user and a password, which may hold what should have been escaped; 0: no user.
+    """The start of the host after a user and a password, which may hold unescaped characters; 0: no user.
 
     In doubt more counts as the password: a path with an "@" is hidden rather than a password with a "/" shown.
     """

@@ -78,7 +78,7 @@ def _negative_real(transfer: ComplexArray) -> list[complex]:
 
 
 def _crossovers(transfer: ComplexArray, omega: Array) -> list[tuple[float, float]]:
-    """Where |L| = 1: the frequency, and the lag in [0, 2π) that from there on leads to −1."""
+    """The frequency of |L| = 1, and the lag in [0, 2π) from there to −1."""
     level = np.log(np.abs(transfer))
     phase = np.unwrap(np.angle(transfer))
     found = []

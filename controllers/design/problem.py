@@ -41,7 +41,7 @@ CLOSER = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gains:
-    """Of a law, per unit of the plant's z."""
+    """The gains of a law, per unit of the plant's z."""
 
     kp: float
     """Proportional [command per unit of z]."""
@@ -81,9 +81,9 @@ class Problem:
         return close(self.plant, kp=gains.kp, ki=gains.ki, kd=gains.kd, filter=self.filter)
 
     def best(self, ms: float, objective: Objective) -> tuple[Gains, float]:
-        """Among gains with a sensitivity peak up to ``ms``, the best; and by how much it falls short.
+        """The best gains with a sensitivity peak up to ``ms``, and by how much they fall short.
 
-        Where nothing meets what is asked that is the one that falls short least.  Raises DesignError where
+        If no gains meet the goal, the best are those that fall short least.  Raises DesignError if
         no gains meet ``ms``.
         """
         gains, score = self._search(ms, objective)

@@ -44,7 +44,7 @@ class FirstOrder:
     def dead_time(self) -> float:
         """Dead time of that process [iterations]: delay + pole / (1 − pole) − time constant.
 
-        Its steps have the same mean residence time.  That is delay − 0.5 for a plant that integrates (a
+        Its steps have the same mean residence time.  The dead time is delay − 0.5 for a plant that integrates (a
         command held for an iteration acts half an iteration late on average), and delay at pole 0.
         """
         rest = 1.0 - self.pole

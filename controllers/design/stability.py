@@ -36,7 +36,7 @@ class StabilityMap:
 
     @property
     def stable(self) -> NDArray[np.bool_]:
-        """Which gains make a stable loop."""
+        """Whether each pair of gains makes a stable loop."""
         return self.radius < 1
 
 

@@ -112,5 +112,5 @@ def chosen_order(
 
 
 def _columns(order: Order, max_order: int) -> list[int]:
-    """Where the regressors of an order stand among those of all orders."""
+    """Positions of the regressors of an order among those of all orders."""
     return [lag - 1 for lag in order.z_lags] + [max_order + lag - 1 for lag in order.u_lags]

@@ -123,7 +123,7 @@ def _added(sums: State, x: float, value: float) -> State:
 
 
 def _slope(sums: State, significance: float) -> float:
-    """Slope of the least-squares line [per iteration]; 0 where it is not told from zero, or has too few readings."""
+    """Slope of the least-squares line [per iteration]; 0 if it is not significant or has too few readings."""
     n, x, value, xx, xv, vv = sums
     spread = xx - x * x / n
     if spread <= 0:

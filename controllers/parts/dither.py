@@ -22,8 +22,8 @@ class PRBS(Dither):
     """Pseudo-random binary sequence: ±amplitude, switching at multiples of ``hold`` by a shift register.
 
     Its spectrum is flat up to about 1 / (2.3 · hold) cycles an iteration; it repeats after
-    ``hold · (2^bits − 1)`` iterations, with a mean of amplitude / (2^bits − 1).  Of all signals between
-    two limits it has the most power.
+    ``hold · (2^bits − 1)`` iterations, with a mean of amplitude / (2^bits − 1).  It has the most power
+    of all signals between two limits.
     """
 
     kind: ClassVar[str] = "prbs"

@@ -25,7 +25,7 @@ class CovarianceFeedforward(Feedforward):
 
     First order, state by state: parameters that states share, clipping and second order are left to the
     law.  ``entropy/bonus_effect`` is the push of the actuator ``bonus`` with uniform allocation; for
-    another actuator give ``effect_per_unit`` instead.  Where the effect is 0, as at a policy without
+    another actuator give ``effect_per_unit`` instead.  If the effect is 0, as at a policy without
     entropy, the share is 0.
     """
 

@@ -96,7 +96,7 @@ class Plant:
 
     @property
     def standard_errors(self) -> tuple[float, ...]:
-        """Of the parameters, in their order; 0 where they are known exactly."""
+        """Standard errors of the parameters, in their order; 0 if they are known exactly."""
         if not self.covariance:
             return (0.0,) * len(self.parameters)
         return tuple(float(error) for error in np.sqrt(np.diag(np.array(self.covariance))))

@@ -80,7 +80,7 @@ class EntropyLaw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """A law from the first part of a run, held against the rest of it."""
+    """A law from the first part of a run, compared with the rest of it."""
 
     law: EntropyLaw
     rmse: float

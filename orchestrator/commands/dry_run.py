@@ -114,10 +114,10 @@ def check_share(config: RunConfig, shape: ModelShape, device_bytes: float) -> st
 
 
 def empty_model(config: RunConfig, campaign: Path) -> PreTrainedModel:
-    """The policy of a run without its weights, with what is trained of it.
+    """The policy of a run without its weights, with its trained part marked.
 
     Raises:
-        ConfigError: nobody knows its shape.
+        ConfigError: its shape cannot be read.
     """
     import torch
     from transformers import AutoModelForCausalLM

@@ -45,7 +45,7 @@ def run_campaign(
     Args:
         path: of the campaign file.
         overrides: of its keys.
-        retry: take up again the runs that a guardrail has stopped.
+        retry: continue the runs that a guardrail has stopped.
         accept: take files that have changed since stored runs read them.
         earlier: the stored run that the campaign goes on from with other settings.
     """

@@ -120,7 +120,7 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
 
 
 def table(qualities: list[Quality], predicted: Prediction) -> list[tuple[str, str]]:
-    """Quality over the courses: median, and 5 to 95 %."""
+    """Quality over the trajectories: median, and 5 to 95 %."""
     low, median, high = predicted.quantiles(predicted.y)
     inside = f"{median[-1]:.3g} nats/token ({low[-1]:.3g} to {high[-1]:.3g})"
     settled = settling_iteration(median, np.median(predicted.r, axis=0), MEDIAN_TOLERANCE)
@@ -179,7 +179,7 @@ def _spread(values: np.ndarray[Any, np.dtype[np.float64]], unit: str) -> str:
 
 
 def _runs(setting: Setting, scene: Scene, folder: Path, uri: str | None, console: Console) -> list[Array]:
-    """Measurements of the runs that the prediction is held against."""
+    """Measurements of the runs that the prediction is compared with."""
     source = find_runs(str(setting.against), folder=folder, uri=uri)
     arms = source.arms
     arm = setting.arm or (scene.name if scene.name in arms else None)

@@ -42,7 +42,7 @@ class Interval:
 
 
 def kind_of(num: int) -> str:
-    """Which interval the mean of so many values is given; "" for fewer than two, which have none."""
+    """The kind of interval for the mean of so many values; "" for fewer than two, which have none."""
     if num < 2:
         return ""
     return STUDENT if num < FEWEST_RESAMPLED else BOOTSTRAP
@@ -119,11 +119,11 @@ def stratified_interval(
     claims, as every bootstrap does.
 
     Args:
-        scores: [n, S], a row a run, a column a task or another part of the exam.
+        scores: [n, S], one row per run, one column per task or other part of the evaluation.
         statistic: maps scores [B, n, S] to a vector or a number each: [B, ...].
         joint: draw whole runs.  rliable draws the runs of each stratum by themselves, since there every
-            (run, task) is a training of its own.  Our strata are parts of one exam, which a run sits as
-            a whole: drawing them apart would treat one lucky run as several, and give too narrow an interval.
+            (run, task) is a training of its own.  Our strata are parts of one evaluation, which a
+            run completes as a whole: separate draws would treat one lucky run as several, and narrow the interval.
     """
     rng = np.random.default_rng(seed)
     num_runs, num_strata = scores.shape
@@ -142,7 +142,7 @@ def resampled_bands(
 ) -> tuple[Array, Array]:
     """Expanded percentile interval of the mean of each column of an [n, T] table without gaps.
 
-    Of four values or fewer it is from the smallest to the largest: no resample goes beyond.
+    With four values or fewer it spans the smallest to the largest: no resample goes beyond.
     """
     num = table.shape[0]
     tail = tail_level(num, confidence)
@@ -154,7 +154,7 @@ def resampled_bands(
 
 
 def _quantile(ordered: Array, level: float) -> Array:
-    """Of each row that is in rising order, linear between neighbours, as `numpy.quantile`."""
+    """Quantile of each row in rising order, linear between neighbours, as `numpy.quantile`."""
     at = level * (ordered.shape[1] - 1)
     below = min(int(at), ordered.shape[1] - 2)
     low, high = ordered[:, below], ordered[:, below + 1]

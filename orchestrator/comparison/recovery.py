@@ -31,7 +31,7 @@ class Recovery:
 
 
 def recoveries(arm: Arm) -> tuple[Recovery, ...]:
-    """Every loop with a setpoint around every phase that begins after the start, from runs that are over."""
+    """Every loop with a setpoint around every phase that begins after the start, from ended runs."""
     if not arm.over:
         return ()
     config = arm.over[0].info.config

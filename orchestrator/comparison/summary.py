@@ -104,7 +104,7 @@ class Summary:
 
 
 def summarise(arm: Arm) -> Summary:
-    """The figures of one arm, from its runs that are over."""
+    """The figures of one arm, from its ended runs."""
     k = max((largest_k(run) for run in arm.over), default=0)
 
     def over_seeds(figure: Callable[[Run], float]) -> Estimate:
@@ -201,7 +201,7 @@ def changes(run: Run) -> tuple[Array, Array]:
     """Predicted change of entropy by each iteration's update, and the measured one: the next reading minus this.
 
     The prediction is in nats for a step of unit size and leaves out any actuator's push (see
-    `policies.statistics.entropy_dynamics`), so that only its sign and its course can be compared.
+    `policies.statistics.entropy_dynamics`), so only its sign and its shape over time can be compared.
     """
     predicted, entropy = run.train.get("entropy/predicted_change"), run.train.get("entropy")
     followed = np.diff(run.train.steps) == 1

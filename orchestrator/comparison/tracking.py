@@ -38,7 +38,7 @@ class Tracking:
 
 
 def tracking(arm: Arm, summary: Summary) -> Tracking:
-    """From the arm's runs that are over, and what its summary says already."""
+    """Control quality of an arm, from its ended runs and its summary."""
     signals = [(sensed(run), setpoint(run)) for run in arm.over]
     return Tracking(
         arm=arm.name,

@@ -15,7 +15,7 @@ AnyExecutor = Annotated[Executor, one_of(EXECUTORS)]
 
 
 class ExecutionConfig(Strict):
-    """Where and how runs are executed; changes no result."""
+    """Place and manner of the execution of runs; it changes no result."""
 
     executor: AnyExecutor = Local()
     """Machines that execute the runs; on a cluster ``tracking.folder`` has to be one that all of them share."""

@@ -27,7 +27,7 @@ SECTIONS = ("loops", "learner", "rollout", "policy", "guardrails")
 
 
 class ConstantSource(Strict):
-    """Where a constant of a preset comes from."""
+    """The source of a constant of a preset."""
 
     read: Reading
     """In the authors' ``code``, in the ``paper``, in ``documentation`` or an abstract, in somebody's ``notes`` on it, from

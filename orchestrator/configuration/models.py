@@ -131,7 +131,7 @@ class LoopConfig(Strict):
 
 
 class TrackingConfig(Strict):
-    """Where results go."""
+    """Destination of the results."""
 
     folder: str = "runs"
     """Run folders, checkpoints and reports, relative to the working directory."""

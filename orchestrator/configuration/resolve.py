@@ -85,7 +85,7 @@ class Campaign:
 
     @property
     def tracking_uri(self) -> str:
-        """Where runs are tracked: the campaign's own URI, or an SQLite file beside the runs; credentials and all."""
+        """The tracking URI of the runs: the campaign's own, or an SQLite file beside the runs; credentials included."""
         return self.config.tracking.uri or default_uri(Path(self.config.tracking.folder))
 
     @property
@@ -132,7 +132,7 @@ def method_names(campaign_path: Path | None = None) -> list[str]:
 
 
 def method_folders(campaign_path: Path | None = None) -> list[Path]:
-    """Where presets are looked for: beside the campaign, in this checkout, in the installation."""
+    """The folders in which presets are searched: beside the campaign, in this checkout, in the installation."""
     beside = [campaign_path.parent / "methods"] if campaign_path else []
     return [
         *beside,

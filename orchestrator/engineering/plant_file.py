@@ -50,7 +50,7 @@ class Channel(Strict):
 
 
 class Origin(Strict):
-    """Where the plant comes from."""
+    """The origin of the plant."""
 
     campaign: str
     """Campaign whose runs were read."""

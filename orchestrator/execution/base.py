@@ -22,7 +22,7 @@ class ExecutorError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How the work on a run ended; what came of it is in the run's folder."""
+    """How the work on a run ended; its results are in the run's folder."""
 
     how: str
     """Such as ``the process was killed by SIGKILL``."""
@@ -70,7 +70,7 @@ class Crew(ABC):
 
 
 class Executor(ABC):
-    """Where runs are executed; its fields are what it asks for on behalf of each run."""
+    """A place that executes runs; its fields are the resources that it requests for each run."""
 
     kind: ClassVar[str]
 

@@ -116,10 +116,10 @@ def main(settings: dict[str, Any], orders: IO[bytes], say: Say) -> int:
 
 
 def _knock(address: str) -> None:
-    """Ray would try for minutes where nobody listens.
+    """Check that the address answers: without an answer Ray would try for minutes.
 
     Raises:
-        OSError: nobody does.
+        OSError: it does not answer.
     """
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit() and "//" not in address:
@@ -138,7 +138,7 @@ _CONFIDENTIAL = ("HF_TOKEN", VARIABLE)
 
 
 def _ending(task: Any) -> Ending:
-    """What a task that is over came to."""
+    """The ending of a finished task."""
     import ray
     from ray import exceptions
 

@@ -71,7 +71,7 @@ class EntropyControl(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Take up the state of the checkpoint that the trainer continues from, if it does."""
+        """Restore the state of the checkpoint that the trainer continues from, if any."""
         self._begin()
         stored = state.stateful_callbacks.get(KEY)
         if stored is not None:

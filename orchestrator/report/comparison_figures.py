@@ -15,7 +15,7 @@ from orchestrator.storage.run_data import Array
 
 
 def profiles(comparison: Comparison) -> Figure:
-    """Share of (run, part of the exam) that score above each threshold, of every arm."""
+    """Share of (run, part of the evaluation) that score above each threshold, of every arm."""
     data: list[dict[str, Any]] = []
     for index, profile in enumerate(comparison.profiles):
         if profile is not None:

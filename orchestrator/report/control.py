@@ -213,7 +213,7 @@ _QUALITY = (
 
 
 def _predicted_quality(each: Designed) -> list[Quality]:
-    """Of each course of the prediction."""
+    """Quality of each trajectory of the prediction."""
     if each.prediction is None:
         return []
     built = each.config.build()

@@ -17,7 +17,7 @@ GRAVEST_FIRST: dict[str, str] = {"stop": "stop", "rollback": "rollback", "hold":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What a detector found in a run, once or over and over, and what came of it the last time."""
+    """The finding of a detector in a run, once or repeatedly, and its last outcome."""
 
     run: Run
     events: tuple[Event, ...]

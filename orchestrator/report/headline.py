@@ -54,7 +54,7 @@ def findings(comparison: Comparison) -> list[str]:
 
 
 def entropy_findings(summaries: Sequence[Summary]) -> list[str]:
-    """A sentence for every arm that has a run that is over and measured its entropy."""
+    """A sentence for every arm that has an ended run with measured entropy."""
     return [_sentence(each) for each in summaries if each.num_over and each.entropy_final.num]
 
 

@@ -25,7 +25,7 @@ Row = Contrast | Progress
 
 
 def losses(comparison: Comparison) -> list[str]:
-    """Of every arm that ended below its own start or the baseline; what is told from chance comes first."""
+    """Sentences on every arm that ended below its own start or the baseline; significant losses come first."""
     return [*told_losses(comparison), *_untold(comparison, below=True)]
 
 
@@ -35,18 +35,18 @@ def told_losses(comparison: Comparison) -> list[str]:
 
 
 def gains(comparison: Comparison) -> list[str]:
-    """Of every arm that did not end below its own start or the baseline."""
+    """Sentences on every arm that did not end below its own start or the baseline."""
     return [*_told(comparison, below=False), *_untold(comparison, below=False)]
 
 
 def stopped(campaign: Campaign) -> list[str]:
-    """Which runs count though a guardrail stopped them, and with what."""
+    """The sentence on runs that a guardrail stopped, and on their values."""
     seeds = stopped_seeds(campaign)
     return [f"{STOPPED}: {seeds}."] if seeds else []
 
 
 def _rows(comparison: Comparison, *, below: bool) -> list[tuple[str, list[Row]]]:
-    """What arms are held against, and those that ended on one side of it."""
+    """The references that arms are compared with, and the arms on one side of each."""
     against: list[tuple[str, Sequence[Row]]] = [
         (OWN_START, comparison.progress),
         (f"`{comparison.baseline}`", comparison.contrasts),

@@ -231,7 +231,7 @@ FOUND = Head(
 
 
 def _note(comparison: Comparison, rows: Sequence[Contrast | Progress]) -> str:
-    """Which intervals these are, what the test assumes, and which runs count though they were stopped."""
+    """The note on the intervals, the assumptions of the test, and the stopped runs."""
     kinds = {each.difference_interval.kind for each in rows}
     kinds |= {each.interval.kind for each in rows if isinstance(each, Contrast)}
     kind = OF_KIND.get(tuple(each for each in (STUDENT, BOOTSTRAP) if each in kinds))

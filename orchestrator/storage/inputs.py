@@ -106,7 +106,7 @@ def _shown(state: Mapping[str, Any] | None) -> str:
 
 
 def _files(source: Path) -> Iterator[tuple[str, Path]]:
-    """The file, or those of a folder in the order of their names; hidden ones are nobody's content.
+    """The file, or the files of a folder in the order of their names; hidden ones do not count.
 
     Links to folders are followed, each folder once.
     """

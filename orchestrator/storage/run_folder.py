@@ -231,9 +231,9 @@ class RunFolder:
         clear_unfinished_folder(self.policy_path)
 
     def settled(self) -> Callable[[Record], bool] | None:
-        """Which records of a run that is not over are never taken back; None where all of them are so.
+        """The records of an unfinished run that are never rolled back; None if this holds for all of them.
 
-        Only a guardrail takes back, and never what is before the last good checkpoint.
+        Only a guardrail rolls back, and never beyond the last good checkpoint.
         """
         if not self.confirmed_path.exists():
             return None

@@ -50,7 +50,7 @@ def chained(entries: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def first_broken(entries: Iterable[Mapping[str, Any]]) -> int | None:
-    """Where a chain breaks: the number, from 0, of the first entry that is not what was written there."""
+    """The break of a chain: the number, from 0, of the first entry that is not as it was written."""
     before = ""
     for number, entry in enumerate(entries):
         if SEAL not in entry:

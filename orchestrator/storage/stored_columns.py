@@ -39,7 +39,7 @@ _BROKEN = (
 
 
 def store_columns(log: Path) -> None:
-    """Write the columns of a log that nobody appends to any more beside it.
+    """Write the columns of a completed log beside it.
 
     Raises:
         OSError: the disk is full.

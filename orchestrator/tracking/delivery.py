@@ -158,7 +158,7 @@ class RunDelivery:
             self._tags[name] = text
 
     def _send_guardrails(self, client: Any, run_id: str) -> None:
-        """What guardrails found and what came of it, as a tag and as artifacts, whenever there is more of it."""
+        """Send the findings of guardrails and their outcomes, as a tag and as artifacts, whenever there are more."""
         reasons = [
             f"iteration {e.iteration}: {e.reason} ({e.action})" for e in read_events(self.folder.events_path)
         ]

@@ -76,10 +76,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def keep(path: Path, second: Path) -> None:
-    """A checkpoint under a second name.
+    """Keep a checkpoint under a second name.
 
-    It stays under the first one too: whoever looks for the last checkpoint finds it at any moment, however the
-    run was killed, and all of its ranks the same.
+    It also stays under the first one, so the last checkpoint is found at any moment, however the
+    run was killed, and all ranks find the same one.
     """
     unfinished = second.with_suffix(".unfinished")
     try:

@@ -26,7 +26,7 @@ class NotFiniteError(TrainingDivergedError):
 
 
 class Finiteness(Callback):
-    """Looks at weights, optimiser and loops after every iteration, before anything of it is saved or examined."""
+    """Checks weights, optimiser and loops after every iteration, before they are saved or evaluated."""
 
     def __init__(self, control: EntropyControl, ranks: Ranks) -> None:
         self._control = control

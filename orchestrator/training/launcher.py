@@ -26,10 +26,10 @@ GRACE_SECONDS = 10.0
 
 
 def num_ranks(folder: RunFolder) -> int:
-    """Processes that the run wants; 1 within one that is launched already.
+    """Number of processes to launch for the run; 1 within a process that is launched already.
 
     Raises:
-        ValueError: they are on several machines, and nobody has launched them there.
+        ValueError: they are on several machines and have not been launched there.
     """
     if "RANK" in os.environ:
         return 1

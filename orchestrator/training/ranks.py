@@ -71,7 +71,7 @@ class Ranks:
             raise RanksDisagreeError(f"the ranks do not agree about {what}: {listed}; {remedy}")
 
     def share(self, num_items: int) -> range:
-        """Which of some items are this rank's: neighbours, and one more or less than any other's."""
+        """The slice of some items that is this rank's; shares differ by at most one item."""
         start, end = (num_items * rank // self.size for rank in (self.rank, self.rank + 1))
         return range(start, end)
 
@@ -146,6 +146,6 @@ def _assemble(tokens: list[Tensor], parts: list[Statistics]) -> Statistics:
 
 @cache
 def _group() -> dist.ProcessGroup:
-    """Of all ranks, on the CPU: what is gathered is small and mostly there already."""
+    """The group of all ranks, on the CPU: the gathered data is small and mostly on the CPU already."""
     group: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=PATIENCE)
     return group

@@ -51,7 +51,7 @@ def roll_back(folder: RunFolder, config: RunConfig, event: Event) -> Rollback:
 
 
 def take_up_again(folder: RunFolder) -> Rollback:
-    """Do the same for a run that was stopped, because it is asked for; as many rollbacks are allowed anew.
+    """Roll back a stopped run on request; the allowed number of rollbacks starts again.
 
     Raises:
         ValueError: no guardrail has stopped it.
@@ -112,8 +112,8 @@ def narrowed(side: Side, limits: Limits, neutral: float, commands: Sequence[floa
     """Limits inside ``limits`` that some of ``commands``, given while it went wrong, would have met.
 
     Entropy too high: the highest command becomes ``factor`` times the highest given, counted from neutral.
-    Where all of them lowered entropy already, it is ``factor`` times the lowest, so that the loop always
-    brakes; where that changes nothing, the lowest divided by ``factor``.  Entropy too low is the mirror
+    If all of them lowered entropy already, it is ``factor`` times the lowest, so that the loop always
+    brakes; if that changes nothing, the lowest divided by ``factor``.  Entropy too low is the mirror
     image.  A failure of neither kind halves both (for a ``factor`` of a half): less of everything.
     """
     low, high = limits

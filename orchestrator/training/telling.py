@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def interruption(folder: RunFolder) -> str:
-    """Where a run that was told to stop goes on from, and what it could not save."""
+    """The message of a run that was told to stop: the iteration it continues from, and what it could not save."""
     unsaved = folder.read_status().reason
     try:
         found = where_to_go_on(folder)

@@ -177,7 +177,7 @@ def _added(parts: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _product(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    """Of factors, where None is none."""
+    """The product of factors; None stands for no factor."""
     return other if one is None else one if other is None else one * other
 
 

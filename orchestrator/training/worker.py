@@ -45,7 +45,7 @@ def main(path: str, *, with_parent: bool) -> int:
 
 
 def stop_with_parent() -> None:
-    """End this process like a SIGTERM does when whoever holds the other end of stdin is gone."""
+    """End this process as a SIGTERM does when the process at the other end of stdin is gone."""
     os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Where made policies are kept: ``$ENTROSTAT_CACHE``, else the user's cache folder."""
+    """The folder of cached policies: ``$ENTROSTAT_CACHE``, else one in the user's cache folder."""
     root = os.environ.get("ENTROSTAT_CACHE") or Path(
         os.environ.get("XDG_CACHE_HOME", "~/.cache"), "entrostat"
     )

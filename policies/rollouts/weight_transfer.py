@@ -135,7 +135,7 @@ class _Whole:
 
 
 def rank() -> int:
-    """Of this process among those that train together; 0 where it is alone."""
+    """Rank of this process among those that train together; 0 if it is alone."""
     ready = torch.distributed.is_available() and torch.distributed.is_initialized()
     return torch.distributed.get_rank() if ready else 0
 

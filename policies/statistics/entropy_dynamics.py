@@ -51,7 +51,7 @@ def predicted_change(mean_discriminator: float, mean_advantage: float, mean_prod
     The sampled form summed over tokens, with E_π S of each state, which takes the whole vocabulary,
     replaced by the mean of S over the batch.  Left out besides that: that states share parameters, so a
     step at one moves the logits of all; Adam's scaling, clipping of ratio and gradient, and the step size
-    itself, so that sign and course over a run mean something and the size does not; any actuator's push;
+    itself, so only the sign and the shape over a run are meaningful; any actuator's push;
     second order, which decides where rewards are random (2512.16912); and that the next iteration's
     entropy is read at other states.
     """

@@ -40,7 +40,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Which distribution is looked at: at what temperature, of which ids, and cut to which part of the vocabulary.
+    """The measured distribution: its temperature, its ids, and the part of the vocabulary it is cut to.
 
     ``masked_ids`` have a logit and no token (`LoadedPolicy.masked_ids`): they are not sampled, so they are in
     no distribution.

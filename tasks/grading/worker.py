@@ -127,7 +127,7 @@ class _Worker:
         return lowest < MAX_OPEN_FILES // 2
 
     def _processor_seconds(self) -> float:
-        """Of all threads of this process, and of the children that it has waited for."""
+        """Processor time of all threads of this process, and of the children that it has waited for."""
         seconds = time.process_time()
         if self._starts_processes:
             children = resource.getrusage(resource.RUSAGE_CHILDREN)

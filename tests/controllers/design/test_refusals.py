@@ -69,7 +69,9 @@ def test_plants_as_identified_from_the_pilot_runs_can_be_designed_for():
 def test_a_peak_that_cannot_be_had_is_refused_with_the_lowest(make):
     covariance = tuple(map(tuple, np.diag([0.05, 0.01, 0.01]) ** 2))
     unstable = make(a=(1.09,), delay=3, covariance=covariance)
-    with pytest.raises(DesignError, match=r"ms = 1.2 cannot be reached: the lowest that a pi law reaches is 1.7"):
+    with pytest.raises(
+        DesignError, match=r"ms = 1.2 cannot be reached: the lowest that a pi law reaches is 1.7"
+    ):
         design(unstable, SensitivityPeak(ms=1.2))
 
 

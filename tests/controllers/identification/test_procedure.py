@@ -77,7 +77,9 @@ def test_a_plant_that_changed_is_warned_of(lab):
         name: np.concatenate([getattr(before, name), getattr(after, name)]) for name in ("y", "u", "dither")
     }
     found = identify([Record(name="both", **signals)], max_order=2)
-    assert any("second half of the records has another plant than the first" in each for each in found.warnings)
+    assert any(
+        "second half of the records has another plant than the first" in each for each in found.warnings
+    )
 
 
 def test_fits_are_of_records_that_the_plant_has_not_seen(lab):
