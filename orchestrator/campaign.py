@@ -1,8 +1,9 @@
-"""Arms × seeds → runs, each in a process of its own, watched by this one.
+"""Runs the arms and seeds of a campaign, each run in a process of its own that this process watches.
 
 The parent hands runs to an executor, reads along in their folders, shows progress and forwards to
-MLflow.  What a run is and how far it got is on disk, so the same command again continues: finished
-runs are left alone, the others go on from their last checkpoint.  So does a run that lost its machine.
+MLflow.  What a run is and how far it got is on disk, so the same command continues the campaign: finished
+runs stay as they are, and the others continue from their last checkpoint.  A run that lost its machine
+continues in the same way.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Schedule:
 
 
 def campaign_folder(campaign: Campaign) -> CampaignFolder:
-    """Where a campaign is kept, whether or not it is there yet."""
+    """The folder of a campaign, whether or not it exists yet."""
     return CampaignFolder(Path(campaign.config.tracking.folder).resolve() / campaign.config.name)
 
 
@@ -167,9 +168,9 @@ def retry_stopped(runs: Sequence[RunFolder]) -> list[tuple[RunFolder, Rollback]]
 def execute(
     folder: CampaignFolder, campaign: Campaign, *, on_poll: Callable[[Schedule], None]
 ) -> list[RunFolder]:
-    """Work off the runs, ``execution.workers`` at a time; give those that did not get done.
+    """Execute the runs, ``execution.workers`` at a time; return those that were not completed.
 
-    A run that a guardrail has stopped is over: it is neither started again nor among those.
+    A run that a guardrail has stopped has ended: it is neither started again nor returned.
 
     Raises:
         InterruptedCampaignError: SIGTERM or SIGINT came, or the executor was lost; every worker was told
@@ -212,7 +213,7 @@ def _work_off(
 
 
 def _take_leave(schedule: Schedule, patience: Patience) -> None:
-    """Of the workers that ended; runs that were lost wait again, before all others."""
+    """Remove the workers that ended; lost runs wait again, before all others."""
     for worker in list(schedule.running):
         ending = worker.job.ended()
         if ending is None:

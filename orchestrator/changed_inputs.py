@@ -1,4 +1,4 @@
-"""What is stored goes on with what it began with: a file that is another by now is refused, or taken by a word."""
+"""Refuses to continue a stored run on changed inputs, unless the user accepts the change."""
 
 from __future__ import annotations
 
@@ -12,25 +12,23 @@ from orchestrator.storage.inputs import Inputs, changes, now, said
 from orchestrator.storage.run_folder import RunFolder, RunInfo
 
 ACCEPT = "--accept-changed-inputs"
-CURE = f"restore what was there, give this another name, or go on with what is there by {ACCEPT}, which is recorded"
-NOT_RECORDED = (
-    "what they read was not recorded when they began, so that nobody can tell whether it has changed"
-)
+CURE = f"restore the old input, choose another name, or continue with the new input by {ACCEPT}, which is recorded"
+NOT_RECORDED = "their inputs were not recorded when they began, so a change cannot be detected"
 
 Change = Mapping[str, Any]
 
 
 def refuse_changes(name: str, stored: Sequence[tuple[str, RunInfo]], inputs: Mapping[str, Inputs]) -> None:
-    """Make sure that runs go on with what they began with, and that others that join them have the same.
+    """Make sure that runs continue with the inputs they began with, and that runs that join them have the same.
 
     Args:
         name: of the campaign or study.
         stored: runs, and what to call them.
-        inputs: what there is to read now, by arm.  Of an arm that is not among them counts what it has in common
-            with the others.
+        inputs: the inputs as they are now, by arm.  For an arm that is missing, only the inputs that it shares
+            with the others count.
 
     Raises:
-        ConfigError: something is another by now; with the files, as they were and as they are.
+        ConfigError: an input has changed; it names the files, as they were and as they are.
     """
     everything = {label: state for each in inputs.values() for label, state in each.items()}
     for called, info in stored:
@@ -39,17 +37,17 @@ def refuse_changes(name: str, stored: Sequence[tuple[str, RunInfo]], inputs: Map
             found = [change for change in found if change["old"] and change["new"]]
         if found:
             raise ConfigError(
-                f"name: {name!r} has stored {called}, for which there was something else to read: {said(found)}; {CURE}"
+                f"name: {name!r} has stored {called}, which read other inputs: {said(found)}; {CURE}"
             )
 
 
 def changed(info: RunInfo, inputs: Inputs) -> list[dict[str, Any]]:
-    """What a stored run would read now that is not what it read; nothing where that was not recorded."""
+    """The inputs of a stored run that have changed since it read them; none if they were not recorded."""
     return [] if info.inputs is None else changes(now(info.inputs, info.accepted), inputs)
 
 
 def continued(stored: RunInfo, info: RunInfo, folder: RunFolder) -> RunInfo:
-    """A run's record as it goes on: what it began with stays, and what is another by now is added to it.
+    """The record of a run that continues: its first inputs stay, and changed inputs are added.
 
     Args:
         stored: the record so far.
@@ -72,6 +70,6 @@ def continued(stored: RunInfo, info: RunInfo, folder: RunFolder) -> RunInfo:
 def tell_unrecorded(
     name: str, stored: Sequence[RunInfo], inputs: Inputs, tell: Callable[[str], None]
 ) -> None:
-    """Say that old runs go on without anything to compare, where they read anything at all."""
+    """Say that old runs continue without a comparison of inputs, if they read any."""
     if inputs and any(info.inputs is None for info in stored):
         tell(f"{name}: has stored runs of an earlier version; {NOT_RECORDED}")

@@ -1,4 +1,4 @@
-"""Signals that are noted instead of raised, for a process that has others to take leave of."""
+"""Collects signals instead of raising them, for a process that has to end other processes first."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Going on from a stored run with other settings, as a run of another campaign.
+"""Continues a stored run with other settings, as a run of another campaign.
 
-What is stored under a name keeps its settings.  So a run that cannot go on as it is, or that is to go on
-otherwise, gives its checkpoint and its record up to it to a new one, and stays what it was.  A loop or a detector
-whose settings have changed begins afresh there; everything else goes on from where it was.
+A stored run keeps its settings.  A run that cannot continue as it is, or that should continue with other
+settings, gives its checkpoint and its record up to it to a new run, and stays unchanged.  A loop or a detector
+whose settings have changed starts afresh there; everything else continues.
 """
 
 from __future__ import annotations

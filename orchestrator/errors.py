@@ -1,4 +1,4 @@
-"""The one kind of error that a user's input can cause, and how values stand in its message."""
+"""The one kind of error that a user's input can cause, and the form of values in its message."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Credentials are shown, stored and compared as ``***``: in URIs, in their queries, in what other programs say.
+"""Shows, stores and compares credentials as ``***``: in URIs, in their queries, in messages of other programs.
 
-Whatever leaves this process for a file, a tracker, a log or a terminal goes through `mask` or `masked`; the value
-itself stays in memory, and is read again from the user's file or environment when it is needed again.
+Everything that leaves this process for a file, a tracker, a log or a terminal goes through `mask` or `masked`.  The
+value itself stays in memory, and is read again from the user's file or environment when it is needed again.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _authority(match: re.Match[str]) -> str:
 
 
 def _end_of_user(scheme: str, rest: str) -> int:
-    """Where the host begins after a user and a password, which may hold what should have been escaped; 0: no user.
+    """The start of the host after a user and a password, which may hold unescaped characters; 0: no user.
 
     In doubt more counts as the password: a path with an "@" is hidden rather than a password with a "/" shown.
     """

@@ -1,4 +1,4 @@
-"""Arguments and options that commands share, with their help, and the words that some of them take."""
+"""Arguments and options that commands share, with their help texts and choices."""
 
 from __future__ import annotations
 

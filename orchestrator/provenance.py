@@ -1,4 +1,4 @@
-"""Where a result comes from: versions of what computed it and the commit of the user's repository."""
+"""Provenance of a result: versions of the software that computed it, and the commit of the user's repository."""
 
 from __future__ import annotations
 

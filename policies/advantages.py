@@ -64,7 +64,7 @@ def quantile(
     """A_i = (r_i - Q) / (std + 1e-6), Q the quantile of the group's rewards.  QAE, arXiv 2509.22611.
 
     For rewards of 0 and 1 and a share p of successes, the paper's rule is Q = 0 where p <= 1 - quantile, so
-    that only successes are rewarded, and else Q = 1, so that only failures are penalised.  That is the
+    that only successes are rewarded, and else Q = 1, so that only failures are penalised.  This is the
     ``inverted_cdf``, the least reward that this share of the group does not exceed.  ``linear`` is what
     ``torch.quantile`` does in the code: near p = 1 - quantile it gives a Q between 0 and 1, and a whole
     group with advantages.

@@ -1,4 +1,4 @@
-"""Weights that are no numbers: which parameters have them, and how many."""
+"""Finds weights that are not finite: the parameters that contain them, and their number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CURE = "lower learner.learning_rate or the limits of a loop, or go on from a che
 def not_finite(model: torch.nn.Module) -> str | None:
     """The parameters and buffers of a model that have nan or infinity in them, each with how many; None without any.
 
-    Of a sharded model it is this rank's share that is looked at.
+    For a sharded model only this rank's share is checked.
     """
     found = {
         name: (number, tensor.numel())

@@ -1,12 +1,12 @@
-"""Importance correction: responses came from the engine's distribution, and the gradient is of the learner's.
+"""Importance correction: responses come from the engine's distribution, and the gradient is that of the learner's.
 
 Another implementation of the same weights gives other probabilities, and weights that are some updates old
-give more so.  The loss of a token is then weighted with
+differ even more.  The loss of a token is then weighted with
 
     w = π_learner / π_engine        at the start of the update, of the token or of its whole response,
 
-which makes the expectation over the engine's samples that over the learner's, were it not for its variance;
-so it is held within bounds.  It is a constant of the update: the ratio that an objective clips stays
+which turns the expectation over the engine's samples into that over the learner's.  Bounds on the weight limit
+its variance.  It is a constant of the update: the ratio that an objective clips stays
 π / π_learner.  Both log-probabilities must be of the whole vocabulary at the same temperature, as ours are.
 """
 

@@ -1,9 +1,9 @@
-"""Entropy-aware initialisation: a run starts from a policy with entropy enough to learn with.
+"""Entropy-aware initialisation: a run starts from a policy with enough entropy to learn.
 
-Jang & Kim (arXiv 2108.10533) initialise weights anew until the mean policy entropy of some rollouts is above
-a threshold.  A language model cannot be drawn again, so besides that, for policies we make ourselves, there
-is the analogue that METHODS 7 suggests: raise the sampling temperature until the floor is met.  Entropy is
-measured after temperature, so that floor holds for the distribution that is sampled from and trained.
+Jang & Kim (arXiv 2108.10533) redraw weights until the mean policy entropy of some rollouts is above
+a threshold.  A pretrained language model cannot be redrawn, so redrawing is only for built-in policies.  For the
+others there is the analogue that METHODS 7 suggests: raise the sampling temperature until the floor is met.
+Entropy is measured after temperature, so the floor holds for the distribution that is sampled and trained.
 """
 
 from __future__ import annotations

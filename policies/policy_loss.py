@@ -79,8 +79,8 @@ class Actuation:
         """The batch of an iteration as the update shall see it: rewards, advantages, scale of logits.
 
         ``advantage`` makes advantages [N] from rewards and groups; it is called again only where
-        rewards were moved.  ``rewards`` of the batch stay as graded.  Where there is a scale, the
-        caller has to take ``old_logprobs`` anew under it.
+        rewards were moved.  ``rewards`` of the batch stay as graded.  If there is a scale, the
+        caller has to compute ``old_logprobs`` again under it.
         """
         moved = batch
         for reward, u, domain in self.at(RewardActuator):

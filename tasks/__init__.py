@@ -1,4 +1,4 @@
-"""Problems with verifiable rewards; every kind is a file in ``tasks.kinds``.
+"""Problems with verifiable rewards; every kind of task is a file in ``tasks.kinds``.
 
 Importing this package is cheap: a task that needs a library imports it when it is first used.
 """

@@ -1,4 +1,4 @@
-"""What a task is: problems with a verifiable answer, and a grader that says right or wrong."""
+"""The interface of a task: problems with a verifiable answer, and a grader that says right or wrong."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Task(ABC):
     and is deterministic: ``problem`` depends on nothing but the fields and its arguments, so a
     resumed run sees the same problems and a held-out set is the same for every arm and seed.
 
-    Most tasks are over when the policy has responded.  One that answers back overrides ``reply``; an
+    Most tasks end when the policy has responded.  A multi-turn task overrides ``reply``; an
     episode is then turns of the policy with replies between them, and the policy's last turn is graded:
     the outcome is the reward of the whole episode, and no turn has one of its own.
     """

@@ -1,4 +1,4 @@
-"""A beginner at a task from the first turn to the end, for warm starts."""
+"""Demonstrations of a task by a beginner, from the first turn to the end, for warm starts."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Names that become those of metrics and folders: never two of them one, and each read back as it was.
+"""Names that become those of metrics and folders: two names never become one, and each can be read back unchanged.
 
-Trackers and file systems take less than a data set may write (``a//c``, ``Counting & Probability``), and some take
-``Add`` and ``add``, or ``cafe`` and ``café``, for one name.  What they do not take is escaped, reversibly; what they
-would merge is refused.
+Trackers and file systems allow less than a data set may write (``a//c``, ``Counting & Probability``), and some treat
+``Add`` and ``add``, or ``cafe`` and ``café``, as one name.  Characters that they refuse are escaped, reversibly;
+names that they would merge are refused.
 """
 
 from __future__ import annotations

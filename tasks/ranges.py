@@ -1,4 +1,4 @@
-"""A setting that is one whole number, or a (low, high) range to draw one from for each problem."""
+"""A setting that is one number, or a range from which each problem draws one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Sums as they are worked on paper, column by column, by a hand that may slip.
+"""Sums worked on paper, column by column, by a hand that may slip.
 
 Each function returns the lines of the scratchpad and the answer read off them.  ``write`` is the hand:
-it takes the digits a line should have and returns the digits it wrote.  What follows is worked out
-from what was written, carries included, so a slip changes the answer and the page stays consistent.
+it takes the digits a line should have and returns the digits it wrote.  All later lines are computed
+from the written digits, carries included, so a slip changes the answer and the page stays consistent.
 """
 
 from __future__ import annotations

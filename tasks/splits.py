@@ -1,4 +1,4 @@
-"""Training and held-out problems, kept apart by what they say rather than by how they were drawn."""
+"""Training and held-out problems, separated by their content and not by the way they were drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can the actuator hold the target at all?  No gain helps where the limits do not."""
+"""Checks whether the actuator can hold the target at all: no gain helps if the limits do not allow it."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def require_authority(
         drift = "entropy falls" if found.holding_command > high else "entropy rises"
         change = plant.coordinate(r_nats) * (sum(plant.a) - 1.0) + plant.drift + sum(plant.b) * limit
         raise DesignError(
-            f"{need}, and the {side} is {limit:g}, at which {drift} by {abs(change):.3g} an iteration "
+            f"{need}, but the {side} is {limit:g}, at which {drift} by {abs(change):.3g} an iteration "
             f"({plant.coordinates} coordinates): {cure}"
         )
     raise DesignError(

@@ -1,4 +1,4 @@
-"""What design says when a wish cannot be met."""
+"""The error of a design whose goal cannot be met."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Margins read off a grid of frequencies: fast, for many loops side by side.
+"""Margins from a grid of frequencies: fast, for many loops side by side.
 
-The search over gains and the draws from a confidence region use these; `controllers.design.margins` has
-python-control find the same figures without a grid, one loop at a time, and the tests hold one against
-the other.
+The search over gains and the draws from a confidence region use these; `controllers.design.margins` finds
+the same figures by python-control without a grid, one loop at a time, and the tests compare the two.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ def _negative_real(transfer: ComplexArray) -> list[complex]:
 
 
 def _crossovers(transfer: ComplexArray, omega: Array) -> list[tuple[float, float]]:
-    """Where |L| = 1: the frequency, and the lag in [0, 2π) that from there on leads to −1."""
+    """The frequency of |L| = 1, and the lag in [0, 2π) from there to −1."""
     level = np.log(np.abs(transfer))
     phase = np.unwrap(np.angle(transfer))
     found = []

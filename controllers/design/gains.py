@@ -1,4 +1,4 @@
-"""From a plant and a specification to a law, with what it promises."""
+"""Designs a law from a plant and a specification, with its predicted behaviour."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from controllers.plants.plant import Plant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """What linear theory says of a loop on its plant, to be held against a run."""
+    """Predictions of linear theory for a loop on its plant, to be compared with a run."""
 
     settling_iterations: float
     """Until a step of the reference is 95 % done; inf when it never is."""

@@ -1,4 +1,4 @@
-"""How far a loop is from instability: gain, phase, delay, and the peaks of its sensitivities."""
+"""Distance of a loop from instability: gain, phase and delay margins, and the peaks of its sensitivities."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_EXTRA_ITERATIONS = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Margins:
-    """Of one closed loop.  One that is not stable has no margin: 0, with peaks of inf."""
+    """Margins of one closed loop.  An unstable loop has none: 0, with peaks of inf."""
 
     stable: bool
     """All closed-loop poles are inside of the unit circle."""
@@ -118,7 +118,7 @@ def _as_control(control: Any, loop: Loop) -> Any:
 def _crossings(control: Any, transfer: Any) -> Any:
     """Every gain margin, phase margin and distance from −1, with its frequency.
 
-    Where the roots of high orders are in doubt python-control says so and brackets them on a grid.
+    If the roots of high orders are in doubt, python-control says so and brackets them on a grid.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # it divides by 0 at the poles of integrators

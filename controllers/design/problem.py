@@ -1,4 +1,4 @@
-"""What gains are sought for, and the search: a grid over gains that closes in on the best point.
+"""The design problem and its search: a grid over gains that closes in on the best point.
 
 The sets of gains that a bound on the sensitivity allows have corners, and settling times jump, so a
 gradient is of little use; a grid of a thousand loops is one call of numpy, and the result is the same on
@@ -41,7 +41,7 @@ CLOSER = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gains:
-    """Of a law, per unit of the plant's z."""
+    """The gains of a law, per unit of the plant's z."""
 
     kp: float
     """Proportional [command per unit of z]."""
@@ -81,9 +81,9 @@ class Problem:
         return close(self.plant, kp=gains.kp, ki=gains.ki, kd=gains.kd, filter=self.filter)
 
     def best(self, ms: float, objective: Objective) -> tuple[Gains, float]:
-        """Among gains with a sensitivity peak up to ``ms``, the best; and by how much it falls short.
+        """The best gains with a sensitivity peak up to ``ms``, and by how much they fall short.
 
-        Where nothing meets what is asked that is the one that falls short least.  Raises DesignError where
+        If no gains meet the goal, the best are those that fall short least.  Raises DesignError if
         no gains meet ``ms``.
         """
         gains, score = self._search(ms, objective)
@@ -91,7 +91,7 @@ class Problem:
             lowest_ms = self._lowest_ms()
             reached = f"the lowest that a {self.structure} law reaches is {lowest_ms:.3g}"
             reached = reached if lowest_ms < inf else f"no {self.structure} law makes the loop stable"
-            raise DesignError(f"ms = {ms:g} cannot be had: {reached}; allow a larger ms")
+            raise DesignError(f"ms = {ms:g} cannot be reached: {reached}; allow a larger ms")
         if self.structure == "pid":  # whose grid is logarithmic and leaves out kd = 0
             simpler = Problem(plant=self.plant, structure="pi", filter=self.filter)
             other, other_score = simpler._search(ms, objective)

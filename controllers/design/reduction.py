@@ -1,4 +1,4 @@
-"""A plant of any order as one of first order with a delay: what tuning rules are written for."""
+"""Reduces a plant of any order to first order with a delay, the form that tuning rules need."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FirstOrder:
     def dead_time(self) -> float:
         """Dead time of that process [iterations]: delay + pole / (1 − pole) − time constant.
 
-        Its steps have the same mean residence time.  That is delay − 0.5 for a plant that integrates (a
+        Its steps have the same mean residence time.  The dead time is delay − 0.5 for a plant that integrates (a
         command held for an iteration acts half an iteration late on average), and delay at pole 0.
         """
         rest = 1.0 - self.pole

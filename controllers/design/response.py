@@ -1,4 +1,4 @@
-"""What a loop does: its poles, its answers to steps, and what noise makes of it.
+"""Behaviour of a loop: its poles, its responses to steps, and its response to noise.
 
 Everything works on many loops side by side (`controllers.design.transfer`), so that a search over
 gains is one call of numpy.

@@ -1,4 +1,4 @@
-"""What a user asks of a loop, and the gains that answer it."""
+"""Specifications of a loop, and the gains that meet them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The region of stable (kp, ki), and how calm the loop is inside of it."""
+"""The region of stable (kp, ki), and the sensitivity of the loop inside it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StabilityMap:
 
     @property
     def stable(self) -> NDArray[np.bool_]:
-        """Which gains make a stable loop."""
+        """Whether each pair of gains makes a stable loop."""
         return self.radius < 1
 
 

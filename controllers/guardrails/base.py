@@ -1,9 +1,9 @@
-"""What the detector of a guardrail is: it holds what an iteration measured against a limit.
+"""The interface of a detector: it compares a reading of every iteration with a limit.
 
-A detector is pure, as every part here: its fields are its settings, what changes is in a ``State`` of
-plain floats.  It trips when ``patience`` readings in a row were beyond the limit, and is over it at the
-first that is not.  A reading that is missing or not finite changes nothing.  ``action`` says what is to be
-done about it; doing it is for whoever runs the detector.
+A detector is pure, as every part here: its fields are its settings, and its changing values are in a ``State`` of
+plain floats.  It trips when ``patience`` readings in a row are beyond the limit, and recovers at the
+first that is not.  A reading that is missing or not finite changes nothing.  ``action`` names the response to a
+trip; the caller of the detector carries it out.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Decline(Detector):
 
     The noise is that of the two windows themselves, so a small batch, whose rewards scatter, asks for a
     larger fall.  A reward that rises or falls within a window widens it, which is on the safe side.  A run that learns at
-    once is held against the mean of its first window, which is above its very start.
+    once is compared with the mean of its first window, which is above its very start.
 
     The defaults are chosen by simulation (docs/log.md), for want of a record: of 4000 runs of 500 iterations with a constant
     reward 0.1 % trip, 2.8 % where the noise of neighbours is correlated at 0.3; a threshold of 3 gives 9 % and

@@ -15,7 +15,7 @@ class Explosion(EntropyLevel):
 
     The default, two: it found each of seven runs of docs/log.md that exploded, and none of 105 that did not.  It is
     not always a failure: a published run has learnt well at 3.98 times its first entropy (DAPO on AppWorld,
-    in 2603.11682).  Of the patiences 1, 3, 5, 10 and 20, five is the lowest that had no false alarm among the 110,
+    in 2603.11682).  Five is the lowest of the patiences 1, 3, 5, 10 and 20 that had no false alarm among the 110,
     and 20 misses four of their five.
     """
 

@@ -1,4 +1,4 @@
-"""What collapse and explosion have in common: entropy is held against a level that it should not pass."""
+"""The common part of collapse and explosion: entropy is compared with a level that it should not pass."""
 
 from __future__ import annotations
 

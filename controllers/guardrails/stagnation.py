@@ -26,7 +26,7 @@ class StagnationState(NamedTuple):
 class Stagnation(Detector):
     """The best averaged reward is hardly better than it was ``patience`` iterations ago.
 
-    Averaged: a debiased exponential moving average.  Where it has reached ``solved`` there is nothing left
+    The average is a debiased exponential moving average.  Once it has reached ``solved`` there is nothing left
     to gain, and no alarm.
 
     The defaults are chosen, not measured: no run of docs/log.md that stood still as long had failed (17 of the 60

@@ -1,4 +1,4 @@
-"""Several detectors side by side, each at its post."""
+"""Several detectors side by side, each with its own reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What records and estimates must be for a plant to be worth anything; each refusal says what to do."""
+"""Conditions on records and estimates for a useful plant; each refusal names the remedy."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def check_identifiable(records: Sequence[Record], coordinates: Coordinates) -> f
     if left < LEAST_OWN_SHARE:
         raise IdentificationError(
             f"the plant is not identifiable: past readings and commands explain {100 * (1 - left):.2f} % of the "
-            f"command and a known dither {100 * share:.2f} %, so feedback cannot be told from the plant: "
+            f"command and a known dither {100 * share:.2f} %, so feedback cannot be separated from the plant: "
             f"{dither_advice(LEAST_ITERATIONS)}"
         )
     return share
@@ -113,7 +113,7 @@ def check_one_plant(fit: Fit, records: Sequence[Record]) -> None:
     told = " | ".join(", ".join(records[index].name for index in group) for group in groups)
     raise IdentificationError(
         f"the records are of different plants (Chow test below {DIFFERENT}), in groups {told}: identify each "
-        f"group by itself, or leave out what sets one apart, such as the transient of the start (`--skip N`) or a "
+        f"group by itself, or leave out the part that differs, such as the transient of the start (`--skip N`) or a "
         f"collapse"
     )
 
@@ -123,8 +123,8 @@ def check_stable(plant: Plant) -> None:
     size, error = dominant_pole(plant)
     if size - 1 > SIGNIFICANT * error:
         raise IdentificationError(
-            f"the estimate is unstable: its largest pole is {size:.4f} ± {error:.4f}, beyond 1, which a transient "
-            f"or a collapse in the record does: leave out the iterations before entropy has settled "
+            f"the estimate is unstable: its largest pole is {size:.4f} ± {error:.4f}, beyond 1, because of a transient "
+            f"or a collapse in the record: leave out the iterations before entropy has settled "
             f"(`--skip N`; `Record.after`), or run longer at a lower learning rate"
         )
 
@@ -205,7 +205,7 @@ def lasting_push(plant: Plant) -> tuple[float, float]:
 def described_push(plant: Plant) -> str:
     """``lasting_push`` in words."""
     slope, error = lasting_push(plant)
-    return f"a unit of command that stays moves z by {slope:.3g} ± {error:.2g} an iteration"
+    return f"a constant unit of command moves z by {slope:.3g} ± {error:.2g} an iteration"
 
 
 def dominant_pole(plant: Plant) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The refusal of an identification, and what to do about it."""
+"""The refusal of an identification, with its remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From records to a plant in one call: checks, order, estimate, validation, second opinion."""
+"""Identifies a plant from records in one call: checks, order, estimate, validation, second opinion."""
 
 from __future__ import annotations
 
@@ -197,13 +197,13 @@ def _warnings(found: Identification) -> list[str]:
     push, error = checks.lasting_push(plant)
     if found.push_p >= DOUBT:
         told.append(
-            f"the command's effect is not told from none (p = {found.push_p:.2g}): dither with a larger "
+            f"the command has no detectable effect (p = {found.push_p:.2g}): dither with a larger "
             f"amplitude, record longer, or take an actuator that has authority here"
         )
     elif checks.sure_sign(push, error) == 0:
         told.append(
-            f"a command that stays has no detectable effect ({checks.described_push(plant)}): what the "
-            f"actuator does passes, so do not expect it to hold a target against drift"
+            f"a constant command has no detectable effect ({checks.described_push(plant)}): the "
+            f"actuator's effect fades, so do not expect it to hold a target against drift"
         )
     if found.whiteness_p < WHITE:
         told.append(
@@ -212,13 +212,13 @@ def _warnings(found: Identification) -> list[str]:
         )
     if found.input_p < DOUBT:
         told.append(
-            f"past commands explain some of the residuals (p = {found.input_p:.2g}): the command does something "
-            f"that the model has not, such as a push that grows with entropy; try log coordinates, a higher "
+            f"past commands explain some of the residuals (p = {found.input_p:.2g}): the model lacks an "
+            f"effect of the command, such as a push that grows with entropy; try log coordinates, a higher "
             f"max_order (`--max-order`) or a smaller dither"
         )
     if found.constancy_p < checks.DIFFERENT:
         told.append(
-            f"the plant of the records' second half is not that of the first (Chow p = {found.constancy_p:.2g}): "
+            f"the second half of the records has another plant than the first (Chow p = {found.constancy_p:.2g}): "
             f"leave out the transient (`--skip N`), or let the gains follow (self-tuning, gain scheduling)"
         )
     if found.instruments is None:

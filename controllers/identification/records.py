@@ -1,4 +1,4 @@
-"""Records: what a run's sensor read and what its actuator was given, one entry an iteration."""
+"""Records: the sensor's readings and the actuator's commands of a run, one entry an iteration."""
 
 from __future__ import annotations
 

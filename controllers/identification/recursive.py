@@ -7,9 +7,9 @@
 P is the covariance of the estimate, started from the prior's.  λ = 1 is least squares over all rows, the
 prior counting as if it had been seen first; λ < 1 gives a row of age k the weight λᵏ, and the prior too.
 
-Where the command does not move nothing comes in, forgetting goes on, P grows without bound, and the
-first movement after a calm throws the estimate: estimator wind-up (Åström and Wittenmark, Adaptive
-Control, chapter 11).  So forgetting waits (λ = 1) whenever it would leave a parameter less certain than
+While the command does not move, no information comes in, forgetting continues, P grows without bound, and the
+first movement after a calm upsets the estimate: estimator wind-up (Åström and Wittenmark, Adaptive
+Control, chapter 11).  Forgetting therefore waits (λ = 1) whenever it would leave a parameter less certain than
 it was at the start.  Directional forgetting, the other common remedy, was tried: at equal noise of the
 estimate it followed a change no faster, and its memory in rows is not 1 / (1 − λ).
 """

@@ -63,7 +63,7 @@ class LeastSquares:
 
     @property
     def sum_of_squares(self) -> float:
-        """Of the residuals."""
+        """Sum of squares of the residuals."""
         return float(self.residuals @ self.residuals)
 
 

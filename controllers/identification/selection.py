@@ -1,7 +1,7 @@
-"""Which order: every small ARX model on the very same rows, judged by an information criterion.
+"""Selects the order: every small ARX model on the same rows, ranked by an information criterion.
 
-The lowest BIC, but a model with white residuals before one without, as long as the evidence against it
-is not very strong (a difference up to 10; Kass and Raftery, JASA 90, 1995): in closed loop a model whose
+The lowest BIC wins, but a model with white residuals wins over one without unless the evidence against it
+is very strong (a difference above 10; Kass and Raftery, JASA 90, 1995): in closed loop a model whose
 residuals follow each other is biased.  Whiteness alone would be a bad judge.  Long records of a plant that
 is not quite linear reject it for every order, and then a much worse model may pass by luck.
 """
@@ -112,5 +112,5 @@ def chosen_order(
 
 
 def _columns(order: Order, max_order: int) -> list[int]:
-    """Where the regressors of an order stand among those of all orders."""
+    """Positions of the regressors of an order among those of all orders."""
     return [lag - 1 for lag in order.z_lags] + [max_order + lag - 1 for lag in order.u_lags]

@@ -1,4 +1,4 @@
-"""Is a plant any good: how far it predicts, and whether what it leaves unexplained is only noise."""
+"""Validates a plant: how far it predicts, and whether its residuals are only noise."""
 
 from __future__ import annotations
 

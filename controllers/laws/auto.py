@@ -34,7 +34,7 @@ class Auto(Law):
     w is the whole command really applied, as a share of the range U; b is a push that accumulates (an
     update's), c an effect at once (a temperature's), d the drift.  ẑ = x + h (d + b f) + c f is where ln y
     would be in h iterations under the command of late.  G = max(0, g_b b + g_c c) is the effect of the full
-    command within h and σ_G its standard deviation: the law divides by an upper bound of the effect.  Where a
+    command within h and σ_G its standard deviation: the law divides by an upper bound of the effect.  If a
     command does nothing the bound falls, so the gain grows until something happens.  The second bound on K
     spends no more than the range on noise of one standard deviation.
 

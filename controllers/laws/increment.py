@@ -1,4 +1,4 @@
-"""Fixed steps up or down: the error's sign is all that counts."""
+"""Fixed steps up or down: only the sign of the error counts."""
 
 from __future__ import annotations
 

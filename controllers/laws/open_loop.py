@@ -1,4 +1,4 @@
-"""The law that does not look: a command fixed beforehand."""
+"""The law without feedback: a command fixed beforehand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gain scheduling: a PID whose gains follow the learning rate and the entropy there is."""
+"""Gain scheduling: a PID whose gains follow the learning rate and the current entropy."""
 
 from __future__ import annotations
 

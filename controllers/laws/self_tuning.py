@@ -1,4 +1,4 @@
-"""A PI that measures the push of its own command and sets its gains by it."""
+"""A PI that measures the effect of its own command and sets its gains by it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cascade: an outer loop that moves the setpoint by what exploring pays."""
+"""Cascade: an outer loop that moves the setpoint by the reward of exploration."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Cascade(Reference):
     kind: ClassVar[str] = "cascade"
 
     initial_nats: float
-    """Setpoint until the first period is over [nats/token]."""
+    """Setpoint until the first period ends [nats/token]."""
 
     low_nats: float
     """Lowest setpoint [nats/token], above 0."""
@@ -140,7 +140,7 @@ def _added(sums: LineSums, x: float, p: float) -> LineSums:
 
 
 def _slope(sums: LineSums, significance: float) -> float:
-    """Slope of the least-squares line [per iteration]; 0 where it is not told from zero, or has too few readings."""
+    """Slope of the least-squares line [per iteration]; 0 if it is not significant or has too few readings."""
     n, x, p, xx, xp, pp = sums
     spread = xx - x * x / n
     if spread <= 0:

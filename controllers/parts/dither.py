@@ -1,7 +1,7 @@
-"""Dither: a small known movement added to a command, so that what answers can be told from noise.
+"""Dither: a small known movement added to a command, so that its effect can be distinguished from noise.
 
-Feedback makes command and entropy depend on each other; only a movement that comes from outside of the
-loop shows what the command does by itself.  A dither depends on the iteration alone, so a run that is
+Feedback makes command and entropy depend on each other; only a movement from outside the
+loop shows the command's own effect.  A dither depends on the iteration alone, so a run that is
 resumed moves the same; runs of other seeds begin at another place of it (``of_run``).
 """
 
@@ -22,8 +22,8 @@ class PRBS(Dither):
     """Pseudo-random binary sequence: ±amplitude, switching at multiples of ``hold`` by a shift register.
 
     Its spectrum is flat up to about 1 / (2.3 · hold) cycles an iteration; it repeats after
-    ``hold · (2^bits − 1)`` iterations, with a mean of amplitude / (2^bits − 1).  Of all signals between
-    two limits it has the most power.
+    ``hold · (2^bits − 1)`` iterations, with a mean of amplitude / (2^bits − 1).  It has the most power
+    of all signals between two limits.
     """
 
     kind: ClassVar[str] = "prbs"

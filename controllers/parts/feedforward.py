@@ -1,7 +1,7 @@
-"""Feedforward: answer a disturbance before entropy shows it, and leave the rest to the law.
+"""Feedforward: counters a disturbance before entropy shows it, and leaves the rest to the law.
 
-Feedback waits for an error.  Where a reading tells beforehand what the coming update will do, the command
-can cancel it in the same update; what is predicted wrongly is a smaller disturbance for the law.
+Feedback waits for an error.  If a reading predicts the effect of the coming update, the command
+can cancel it in the same update.  An error of the prediction is a smaller disturbance for the law.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class CovarianceFeedforward(Feedforward):
 
     First order, state by state: parameters that states share, clipping and second order are left to the
     law.  ``entropy/bonus_effect`` is the push of the actuator ``bonus`` with uniform allocation; for
-    another actuator give ``effect_per_unit`` instead.  Where the effect is 0, as at a policy without
+    another actuator give ``effect_per_unit`` instead.  If the effect is 0, as at a policy without
     entropy, the share is 0.
     """
 

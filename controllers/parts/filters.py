@@ -1,4 +1,4 @@
-"""Filters: what a loop takes for the measurement, given noisy readings.
+"""Filters: the measurement that a loop uses, from noisy readings.
 
 A filter buys calm with phase lag: an average over ``n`` readings answers about ``n / 2`` iterations
 late, and the law's gains have to shrink accordingly.  Start with none; entropy averaged over the

@@ -1,4 +1,4 @@
-"""References: where entropy should be.
+"""References: the entropy that a loop should hold.
 
 A number is not portable between setups: 0.1 nats measured at temperature 0.6 and 0.2 nats at
 temperature 1 may be the same policy.  ``InitialAnchored`` avoids the question by asking for a

@@ -1,4 +1,4 @@
-"""The plant: how entropy answers a command, as a small linear model with its uncertainty.
+"""The plant: the response of entropy to a command, as a small linear model with its uncertainty.
 
 To first order an update moves entropy by a drift, which the RL gradient makes, and by a push, which the
 actuator makes (shared with `controllers.plants.simulation.IntegratingPlant`, whose numbers are made up).  Here
@@ -96,7 +96,7 @@ class Plant:
 
     @property
     def standard_errors(self) -> tuple[float, ...]:
-        """Of the parameters, in their order; 0 where they are known exactly."""
+        """Standard errors of the parameters, in their order; 0 if they are known exactly."""
         if not self.covariance:
             return (0.0,) * len(self.parameters)
         return tuple(float(error) for error in np.sqrt(np.diag(np.array(self.covariance))))

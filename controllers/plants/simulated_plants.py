@@ -1,4 +1,4 @@
-"""Plants to try a loop on: a named integrator, and any plant that changes on the way.
+"""Plants for simulation: a named integrator, and any plant that changes during a run.
 
 All of them are ``controllers.plants.plant.Plant`` underneath; ``Course`` carries one, or many copies of it at
 once, through a run.

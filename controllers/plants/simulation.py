@@ -1,8 +1,8 @@
-"""A loop against a plant: what a few gains do, in a second and without a GPU.
+"""Simulates a loop against a plant: the effect of a few gains, in a second and without a GPU.
 
 The loops are the very objects that training steps, one Python call an iteration each; the plants of all
 of them advance together in numpy.  Noise belongs to a seed, not to a loop, so candidates are compared on
-common random numbers: what differs between them is their doing.
+common random numbers: any difference between them is their own.
 """
 
 from __future__ import annotations

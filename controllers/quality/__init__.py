@@ -1,1 +1,1 @@
-"""How well a loop held its setpoint, and what entropy costs in reward."""
+"""Quality of a loop, and the reward that entropy costs."""

@@ -80,7 +80,7 @@ class EntropyLaw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """A law from the first part of a run, held against the rest of it."""
+    """A law from the first part of a run, compared with the rest of it."""
 
     law: EntropyLaw
     rmse: float
@@ -171,9 +171,11 @@ def _warning(a: float, a_error: float, low: float, high: float, mean: float) -> 
             f"{100 * LEAST_RELATIVE_RANGE:.0f} % are needed"
         )
     if a_error >= LARGEST_RELATIVE_ERROR * abs(a):
-        return f"a = {a:.3g} ± {a_error:.2g} is not told from 0: reward does not follow entropy here"
+        return (
+            f"a = {a:.3g} ± {a_error:.2g} is not distinguishable from 0: reward does not follow entropy here"
+        )
     if a < 0:
-        return f"a = {a:.3g} is negative: reward rose with entropy, which is not the exchange of the law"
+        return f"a = {a:.3g} is negative: reward rose with entropy, against the law's exchange"
     return None
 
 

@@ -1,4 +1,4 @@
-"""The Harris index: how much of the error that is left the loop could have taken away.
+"""The Harris index: the share of the remaining error that the loop could have removed.
 
 A loop whose command reaches the measurement ``delay`` iterations later cannot touch the first ``delay``
 terms of the noise; their variance is the least that any law can leave (minimum variance).  Feedback

@@ -1,4 +1,4 @@
-"""How well a loop did, from its record: one array a signal, one entry an iteration.
+"""Quality figures of a loop, from its record: one array per signal, one entry per iteration.
 
 A reading that is not finite is left out of every figure; a figure that no reading supports is nan.
 The reference may be one number.  e = r − y throughout.

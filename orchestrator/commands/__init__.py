@@ -1,1 +1,1 @@
-"""What each command does, from its arguments to its exit status."""
+"""The commands, each from its arguments to its exit status."""

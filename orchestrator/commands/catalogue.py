@@ -1,4 +1,4 @@
-"""What a campaign can name, with a line each, from the parts' own docstrings."""
+"""Lists what a campaign can name, one line each, from the docstrings of the parts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _constants() -> Iterator[tuple[str, str]]:
         default = ConstantSource(read="default")
         every = said | {path: (value, default) for path, value in unsaid(method).items()}
         for path, (value, constant) in every.items():
-            where = "nothing says" if constant is None else constant.read
+            where = "no source" if constant is None else constant.read
             more = f": {constant.where}" if constant is not None and constant.where else ""
             yield f"{name} {path}", f"{value}  {where}{more}"
 

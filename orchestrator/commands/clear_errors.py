@@ -1,4 +1,4 @@
-"""Bad input ends a command with one clear message and status 2, not with a traceback."""
+"""Ends a command with one clear message and status 2, instead of a traceback, on bad input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `entrostat compare` and `entrostat export` do, read from top to bottom."""
+"""The commands `entrostat compare` and `entrostat export`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def compare_runs(
 ) -> None:
     """Print or write the tables of what is named, and write the page.
 
-    Where nobody has said where the page goes and it cannot be written to its usual place, that is only told.
+    If the default page path cannot be written, this prints a note instead of failing.
     """
     from orchestrator.report import print_table, write_page
     from orchestrator.report.tables import TABLES

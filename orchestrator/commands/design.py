@@ -1,4 +1,4 @@
-"""`entrostat design`: from a plant file and a wish to a method preset with its margins and pictures."""
+"""The command `entrostat design`: from a plant file and a goal to a method preset, its margins and pictures."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class Wish:
         """
         goals = [self.settling is not None, self.time_constant is not None, self.minimum_variance]
         if sum(goals) > 1 or not (any(goals) or self.ms is not None):
-            raise ConfigError(f"say what to design for with one of {GOALS}; --ms beside another is its bound")
+            raise ConfigError(f"choose one goal of {GOALS}; --ms beside another goal is an upper bound")
         if self.time_constant is not None and self.ms is not None:
-            raise ConfigError("--time-constant follows a rule that knows no bound; leave --ms out")
+            raise ConfigError("--time-constant follows a rule that takes no bound on Ms; leave --ms out")
         try:
             if self.time_constant is not None:
                 return SIMC(time_constant=self.time_constant)
@@ -139,25 +139,25 @@ def table(
         ("phase margin", figure(margins.phase_margin_degrees, "degrees")),
         (
             "delay margin",
-            f"{figure(margins.delay_margin, 'iterations')}; survives {margins.extra_iterations} whole ones",
+            f"{figure(margins.delay_margin, 'iterations')}; survives {margins.extra_iterations} whole iterations",
         ),
         ("Ms, Mt", f"{margins.ms:.3g}, {margins.mt:.3g}"),
         ("settling after a step of the setpoint", figure(promise.settling_iterations, "iterations")),
         ("recovery from a step of the drift", figure(promise.recovery_iterations, "iterations")),
         ("overshoot", f"{100 * promise.overshoot_fraction:.1f} % of the step"),
         (
-            "entropy about the setpoint, by noise",
+            "noise of entropy about the setpoint",
             f"± {figure(promise.output_std_nats, 'nats/token')} "
             f"({100 * promise.output_std_nats / level:.1f} % of {level:.4g})",
         ),
-        ("command that holds it, noise in it", command),
+        ("command that holds the setpoint, with its noise", command),
         ("Harris index", figure(promise.harris_index)),
         (f"Ms for {drawn}", f"{figure(region.ms)}; worst {figure(region.worst_ms)}"),
         (
             f"delay margin for {drawn}",
             f"{figure(region.delay_margin, 'iterations')}; worst {figure(region.worst_delay_margin)}",
         ),
-        ("plants it does not keep stable", f"{100 * region.unstable_share:.1f} %"),
+        ("plants that it leaves unstable", f"{100 * region.unstable_share:.1f} %"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""``entrostat validate --dry-run``: what a campaign will take of each device's memory, without any weight.
+"""The option ``entrostat validate --dry-run``: estimates the memory of each device without loading weights.
 
 The model is built from its ``config.json`` on torch's meta device, where tensors have a shape and no storage.
 """
@@ -114,10 +114,10 @@ def check_share(config: RunConfig, shape: ModelShape, device_bytes: float) -> st
 
 
 def empty_model(config: RunConfig, campaign: Path) -> PreTrainedModel:
-    """The policy of a run without its weights, with what is trained of it.
+    """The policy of a run without its weights, with its trained part marked.
 
     Raises:
-        ConfigError: nobody knows its shape.
+        ConfigError: its shape cannot be read.
     """
     import torch
     from transformers import AutoModelForCausalLM

@@ -1,4 +1,4 @@
-"""`entrostat identify`: from runs with a dither to a plant file, with how far it can be trusted."""
+"""The command `entrostat identify`: from runs with a dither to a plant file and checks of its quality."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def table(found: Identification, chosen: Chosen, skipped: int) -> list[tuple[str
         ("orders by BIC", _orders(found)),
         ("memory", _memory(plant)),
         (
-            "push of a command that stays",
+            "effect of a constant command",
             f"{slope:.3g} ± {slope_error:.2g} an iteration, per unit of command",
         ),
         ("drift at u = 0", f"{_percent(plant, _drift_at_level(plant))} of the level an iteration"),
@@ -180,11 +180,14 @@ def table(found: Identification, chosen: Chosen, skipped: int) -> list[tuple[str
             f"one step {found.one_step_fit:.2f}, ten steps {found.far_fit:.2f}, free run {found.free_run_fit:.2f} "
             f"({found.held_out}; 1 is perfect, 0 the mean)",
         ),
-        ("residuals white", f"p = {found.whiteness_p:.3g}; of past commands, p = {found.input_p:.3g}"),
+        (
+            "residuals white",
+            f"p = {found.whiteness_p:.3g}; uncorrelated with past commands: p = {found.input_p:.3g}",
+        ),
         ("same plant in both halves", f"p = {found.constancy_p:.3g}"),
         ("dither", f"{100 * found.dither_share:.0f} % of the command's variance"),
         ("condition number", f"{found.condition:.3g}"),
-        ("check by instruments", _instruments(found)),
+        ("check by instrumental variables", _instruments(found)),
     ]
 
 
@@ -240,7 +243,7 @@ def _memory(plant: Plant) -> str:
     pole, error = dominant_pole(plant)
     told = f"slowest pole {pole:.4f} ± {error:.2g}"
     if pole + 2 * error >= 1:
-        return f"{told}: cannot be told from an integrator"
+        return f"{told}: cannot be distinguished from an integrator"
     return f"{told}: time constant {figure(-1 / log(pole), 'iterations')}"
 
 
@@ -258,7 +261,7 @@ def _instruments(found: Identification) -> str:
     if check is None:
         return "not possible"
     return (
-        f"push differs by {check.push_difference:.1f} standard errors (all: p = {check.p_value:.2g}); "
+        f"effect differs by {check.push_difference:.1f} standard errors (all: p = {check.p_value:.2g}); "
         f"{check.precision:.1f} times less precise"
     )
 

@@ -1,4 +1,4 @@
-"""What the commands have in common: tables of figures, and files that are written all at the end."""
+"""Helpers that the commands share: tables of figures, and files that are all written at the end."""
 
 from __future__ import annotations
 

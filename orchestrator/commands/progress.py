@@ -1,4 +1,4 @@
-"""Live progress of a campaign: a row a run in a terminal, a line now and then in a log."""
+"""Live progress of a campaign: one row per run in a terminal, periodic lines in a log."""
 
 from __future__ import annotations
 

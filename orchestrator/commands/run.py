@@ -1,4 +1,4 @@
-"""What each command does, read from top to bottom."""
+"""The commands `entrostat run` and `entrostat validate`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_campaign(
     Args:
         path: of the campaign file.
         overrides: of its keys.
-        retry: take up again the runs that a guardrail has stopped.
+        retry: continue the runs that a guardrail has stopped.
         accept: take files that have changed since stored runs read them.
         earlier: the stored run that the campaign goes on from with other settings.
     """
@@ -98,7 +98,7 @@ def _run(campaign: Campaign, uri: str, console: Console, retry: bool, accept: bo
         for note in (ended := run.read_status()).notes:
             console.print(f"[yellow]noted[/]: {escape(f'{run.path}: {note}')}", soft_wrap=True)
         if ended.status == "stopped":
-            text = escape(f"{run.path}: {ended.reason}; --retry-stopped takes it up again")
+            text = escape(f"{run.path}: {ended.reason}; --retry-stopped continues it")
             console.print(f"[yellow]stopped[/]: {text}", soft_wrap=True)
     console.print(
         f"report    {folder.report_path}\ntracking  {ui_hint(uri)}", soft_wrap=True, highlight=False
@@ -110,9 +110,11 @@ def _retry(runs: Sequence[RunFolder], console: Console) -> None:
     retried = retry_stopped(runs)
     for run, rollback in retried:
         text = f"{run.path}: from iteration {rollback.to}, {rollback.change} ({rollback.reason})"
-        console.print(f"taken up again: {escape(text)}", soft_wrap=True, highlight=False)
+        console.print(f"continued: {escape(text)}", soft_wrap=True, highlight=False)
     if not retried:
-        console.print("no run of the campaign is stopped: nothing is retried", soft_wrap=True, markup=False)
+        console.print(
+            "no run of the campaign is stopped, so nothing is retried", soft_wrap=True, markup=False
+        )
 
 
 def prepare_campaign(

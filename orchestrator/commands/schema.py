@@ -1,4 +1,4 @@
-"""JSON Schemas of the files a user writes, so that an editor completes and checks them."""
+"""JSON Schemas of the files that a user writes, for completion and checks in an editor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`entrostat simulate`: the loop of a preset or of a campaign's arm against an identified plant."""
+"""The command `entrostat simulate`: the loop of a preset or an arm against an identified plant."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
     unknown = unknown_readings(loop, learner)
     if unknown:
         raise ConfigError(
-            f"{path}: {scene.title} also reads {', '.join(unknown)}, which no plant of entropy tells; "
-            "simulate it with controllers.plants.simulation and readings of your own"
+            f"{path}: {scene.title} also reads {', '.join(unknown)}, which a plant of entropy does not predict; "
+            "simulate it with controllers.plants.simulation and your own readings"
         )
     iterations = setting.iterations or int(scene.learner.get("iterations") or ITERATIONS)
     runs = _runs(setting, scene, folder, uri, console) if setting.against else []
@@ -93,7 +93,7 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
         ]
     output = setting.output or Path(f"{scene.name}-simulated.csv")
     changes = (setting.change[0],) if setting.change else ()
-    title = f"{scene.title}: {setting.seeds} courses from {initial:.3g} nats/token"
+    title = f"{scene.title}: {setting.seeds} trajectories from {initial:.3g} nats/token"
     files = {
         output: _csv(predicted),
         output.with_suffix(".png"): prediction_picture(predicted, title, changes, runs),
@@ -120,13 +120,13 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
 
 
 def table(qualities: list[Quality], predicted: Prediction) -> list[tuple[str, str]]:
-    """Quality over the courses: median, and 5 to 95 %."""
+    """Quality over the trajectories: median, and 5 to 95 %."""
     low, median, high = predicted.quantiles(predicted.y)
     inside = f"{median[-1]:.3g} nats/token ({low[-1]:.3g} to {high[-1]:.3g})"
     settled = settling_iteration(median, np.median(predicted.r, axis=0), MEDIAN_TOLERANCE)
     rows = [
         ("entropy at the end", inside),
-        (f"settling of the median course (within {MEDIAN_TOLERANCE:.0%})", _or_never(settled)),
+        (f"settling of the median trajectory (within {MEDIAN_TOLERANCE:.0%})", _or_never(settled)),
     ]
     for name, field, unit in _FIGURES:
         values = np.array([getattr(quality, field) for quality in qualities])
@@ -174,12 +174,12 @@ def _spread(values: np.ndarray[Any, np.dtype[np.float64]], unit: str) -> str:
     if not known.size:
         return "never" if unit == "iterations" else "–"
     low, median, high = np.quantile(known, [BAND[0], 0.5, BAND[1]])
-    share = "" if known.size == values.size else f", in {known.size} of {values.size} courses"
+    share = "" if known.size == values.size else f", in {known.size} of {values.size} trajectories"
     return f"{figure(float(median), unit)} ({low:.3g} to {high:.3g}{share})"
 
 
 def _runs(setting: Setting, scene: Scene, folder: Path, uri: str | None, console: Console) -> list[Array]:
-    """Measurements of the runs that the prediction is held against."""
+    """Measurements of the runs that the prediction is compared with."""
     source = find_runs(str(setting.against), folder=folder, uri=uri)
     arms = source.arms
     arm = setting.arm or (scene.name if scene.name in arms else None)

@@ -1,4 +1,4 @@
-"""What `entrostat tune` does, read from top to bottom."""
+"""The command `entrostat tune`."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def best_preset(path: Path, overrides: Sequence[str], number: int | None, by: st
         storage = find_for(study, url, study.campaign.tracking_uri)
         if storage is None:
             raise ConfigError(
-                f"{path}: storage: {mask_uri(url)} is not there yet; run `entrostat tune {path}` first"
+                f"{path}: storage: {mask_uri(url)} does not exist yet; run `entrostat tune {path}` first"
             )
         found = find_study(study, storage)
         if found is None:
@@ -116,8 +116,8 @@ def _refuse_other_folders(study: Study, uri: str, url: str) -> None:
         )
     if any(folder.path.glob("trial-*")) and not _has_trials(study, uri, url):
         raise ConfigError(
-            f"{study.path}: storage: has no trials, and {folder.path} has the runs of some; name the storage that "
-            "they were stored in, give the study another name, or delete that folder"
+            f"{study.path}: storage: has no trials, but {folder.path} has runs of trials; name the storage of those "
+            "trials, give the study another name, or delete that folder"
         )
 
 

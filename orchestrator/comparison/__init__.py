@@ -1,4 +1,4 @@
-"""From the records of runs to what can be said about arms: figures, curves, statistics."""
+"""Compares arms from the records of their runs: figures, curves, statistics."""
 
 from orchestrator.comparison.curves import Curve, curve
 from orchestrator.comparison.summary import (

@@ -1,14 +1,13 @@
 """Intervals over few seeds: Student's t below eight, the bootstrap from there on.
 
-A bootstrap cannot see beyond the values it has: of three normal ones it covers the true mean in 75 % of
-cases where it claims 95 %, of seven in 94 %.  Student's t covers 95 % with any number of normal values.
-It pays for that where values are skewed, and so does every interval: of three exponential ones it
-covers 88 %, the bootstrap 70 %.
+A bootstrap cannot see beyond its values: a 95 % interval of three normal values covers the true mean in
+75 % of cases, one of seven values in 94 %.  Student's t covers 95 % with any number of normal values.
+Skewed values cost every interval coverage: with three exponential values t covers 88 %, the bootstrap 70 %.
 
-From eight values on ours is the percentile interval with outer percentiles (Hesterberg 2015, arXiv
+From eight values on this is the percentile interval with outer percentiles (Hesterberg 2015, arXiv
 1411.5279, section 5.3): α/2 becomes Φ(−√(n/(n − 1)) · t_{α/2, n−1}), since a bootstrap resamples the
 deviations from the sample mean, which are smaller than those from the true one.  It follows the skew of
-the values, which t does not.  What both cover is measured in `docs/comparison.md`.
+the values, and t does not.  `docs/comparison.md` has the measured coverage of both.
 
 Pure functions; every random draw comes from the seed given.
 """
@@ -43,7 +42,7 @@ class Interval:
 
 
 def kind_of(num: int) -> str:
-    """Which interval the mean of so many values is given; "" for fewer than two, which have none."""
+    """The kind of interval for the mean of so many values; "" for fewer than two, which have none."""
     if num < 2:
         return ""
     return STUDENT if num < FEWEST_RESAMPLED else BOOTSTRAP
@@ -120,11 +119,11 @@ def stratified_interval(
     claims, as every bootstrap does.
 
     Args:
-        scores: [n, S], a row a run, a column a task or another part of the exam.
+        scores: [n, S], one row per run, one column per task or other part of the evaluation.
         statistic: maps scores [B, n, S] to a vector or a number each: [B, ...].
         joint: draw whole runs.  rliable draws the runs of each stratum by themselves, since there every
-            (run, task) is a training of its own.  Our strata are parts of one exam, which a run sits as
-            a whole: drawing them apart would treat one lucky run as several, and give too narrow an interval.
+            (run, task) is a training of its own.  Our strata are parts of one evaluation, which a
+            run completes as a whole: separate draws would treat one lucky run as several, and narrow the interval.
     """
     rng = np.random.default_rng(seed)
     num_runs, num_strata = scores.shape
@@ -143,7 +142,7 @@ def resampled_bands(
 ) -> tuple[Array, Array]:
     """Expanded percentile interval of the mean of each column of an [n, T] table without gaps.
 
-    Of four values or fewer it is from the smallest to the largest: no resample goes beyond.
+    With four values or fewer it spans the smallest to the largest: no resample goes beyond.
     """
     num = table.shape[0]
     tail = tail_level(num, confidence)
@@ -155,7 +154,7 @@ def resampled_bands(
 
 
 def _quantile(ordered: Array, level: float) -> Array:
-    """Of each row that is in rising order, linear between neighbours, as `numpy.quantile`."""
+    """Quantile of each row in rising order, linear between neighbours, as `numpy.quantile`."""
     at = level * (ordered.shape[1] - 1)
     below = min(int(at), ordered.shape[1] - 2)
     low, high = ordered[:, below], ordered[:, below + 1]

@@ -1,4 +1,4 @@
-"""Every arm against a baseline: one figure of each run, paired over seeds."""
+"""Compares every arm with a baseline: one figure per run, paired over seeds."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Contrast:
 
 
 def baseline_of(arms: Sequence[Arm], wanted: str | None = None) -> str:
-    """The arm that others are held against: the one asked for, or the plain GRPO one, or the first.
+    """The arm that others are compared with: the requested one, else plain GRPO, else the first.
 
     Raises:
         ConfigError: no arm has the name asked for.
@@ -71,7 +71,7 @@ def baseline_of(arms: Sequence[Arm], wanted: str | None = None) -> str:
 def require_metric(arms: Sequence[Arm], metric: str) -> None:
     """Make sure that every arm has the metric in its finished runs, or in those that it has while none is.
 
-    Of an arm that has recorded nothing yet nobody can say whether it is going to.
+    An arm that has recorded nothing yet may still record it, so it passes.
 
     Raises:
         ConfigError: with the arms that lack it, or where no run at all has it.
@@ -87,10 +87,10 @@ def require_metric(arms: Sequence[Arm], metric: str) -> None:
 
 
 def contrasts(arms: Sequence[Arm], metric: str, baseline: str) -> list[Contrast]:
-    """The baseline and every other arm against it, in the order of the arms, from runs that are over.
+    """The baseline and every other arm against it, in the order of the arms, from ended runs.
 
-    What runs count that a guardrail stopped is uncertain (see `values`), so there is a verdict only where it is
-    the same with 0 in the exams that they never reached.
+    The value of a run that a guardrail stopped is uncertain (see `values`), so there is a verdict only if it is
+    the same with 0 in the evaluations that the run never reached.
     """
     rows = _contrasts(arms, metric, baseline, worst=False)
     if not any(run.stopped for arm in arms for run in arm.over):

@@ -37,7 +37,7 @@ class Curve:
 def curve(
     runs: Sequence[Run], metric: str | Callable[[Run], Array], kind: Kind = "train", *, band: bool = True
 ) -> Curve:
-    """A metric of several seeds over the union of their steps; steps that nobody measured are left out.
+    """A metric of several seeds over the union of their steps; steps that no seed measured are left out.
 
     Without ``band``, low and high are the mean: an interval takes a hundred times as long.
     Longer ones than `MOST_POINTS` are thinned to steps that were measured, the extremes among them.
@@ -63,8 +63,8 @@ def table_of(
 ) -> tuple[NDArray[np.int64], Array]:
     """Steps [T] that any run measured, and values [runs that measured any, T], nan where one did not.
 
-    In exams a run that a guardrail stopped keeps its last value, as in the tables: else the mean of the others
-    would rise where it ends.  Of training there is nothing to keep.
+    In evaluations a run that a guardrail stopped keeps its last value, as in the tables: otherwise the mean of the
+    others would rise at its end.  Training metrics are not kept.
     """
     columns, stays = [], []
     for run in runs:

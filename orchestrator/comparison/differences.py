@@ -1,18 +1,18 @@
-"""Is one arm better than another, over seeds?  Pure functions on paired values.
+"""Tests whether one arm is better than another, over seeds.  Pure functions on paired values.
 
-Seeds pair: in both arms a seed has the same initial policy, the same prompts and the same exam, so that
-what they share cancels in the difference of the two.
+Seeds pair: in both arms a seed has the same initial policy, the same prompts and the same held-out problems,
+so what they share cancels in the difference of the two.
 
-The test is the exact sign-flip permutation test (Fisher 1935): were there no effect, each difference might
-as well have the other sign, so all 2ⁿ choices of signs are tried.  It assumes that without an effect the
-differences are symmetric about zero.  They are where two arms do not differ in anything, and then it is exact
-for any number of seeds.  As a test of equal means alone it is not: where differences are skewed, as when few
-seeds collapse, 6 to 10 exponential ones with mean zero give p ≤ 0.05 in 7 to 10 % of cases, log-normal ones
-in 11 to 15 %.  Its price is that n seeds can never give a p below 2^(1 − n): 0.25 for three, 0.03 for six.
-Wilcoxon's signed-rank test asks for the same symmetry, has the same bound and throws away the sizes; the t
-test has no bound, since it takes the differences for normal, which three of them cannot show.
+The test is the exact sign-flip permutation test (Fisher 1935).  Without an effect each difference might as
+well have the other sign, so the test tries all 2ⁿ choices of signs.  It assumes that without an effect the
+differences are symmetric about zero.  They are symmetric when two arms do not differ in anything, and then the
+test is exact for any number of seeds.  As a test of equal means alone it is not exact: with skewed differences,
+as when few seeds collapse, 6 to 10 exponential ones with mean zero give p ≤ 0.05 in 7 to 10 % of cases,
+log-normal ones in 11 to 15 %.  Its price is that n seeds can never give a p below 2^(1 − n): 0.25 for three,
+0.03 for six.  Wilcoxon's signed-rank test makes the same assumption, has the same bound and ignores the sizes.
+The t test has no bound because it assumes normal differences, which three of them cannot show.
 
-How large an effect so many seeds find is in `power`.
+`power` computes how large an effect a number of seeds can detect.
 """
 
 from __future__ import annotations

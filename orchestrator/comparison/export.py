@@ -1,4 +1,4 @@
-"""Runs as one table for other programs: Parquet or CSV, long or wide, written run by run.
+"""Exports runs as one table for other programs: Parquet or CSV, long or wide, written run by run.
 
 long   campaign, arm, seed, method, kind, step, metric, value      one row a number
 wide   campaign, arm, seed, method, kind, step, <metric>, ...      one row a record, empty where left out

@@ -1,4 +1,4 @@
-"""Several arms tested at once: one sign-flip test of paired differences an arm, Holm over them, a verdict each."""
+"""Tests several arms at once: one paired sign-flip test per arm, Holm's correction over them, one verdict each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orchestrator.comparison.differences import Array, holm, permutation_p, smal
 from orchestrator.comparison.power import USUAL_EFFECT, detectable_effect, pairs_for
 
 LEVEL = 0.05  # of the family of all arms together
-NOT_TOLD = "not told apart"
+NOT_TOLD = "no difference detected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Family:
         """What may be said of an arm, ``up`` or ``down`` where chance does not explain its difference."""
         own = self.differences[arm]
         if own.size == 1:
-            return "one seed: chance cannot be told from effect"
+            return "one seed: chance cannot be ruled out"
         if self.adjusted[arm] <= LEVEL:
             return up if np.mean(own) > 0 else down
         least = self.num_tests * smallest_p(own.size)
@@ -70,4 +70,4 @@ def agreed(verdict: str, worst: str) -> str:
     """The verdict where it does not depend on what runs count that a guardrail stopped; else that it does."""
     if verdict == worst:
         return verdict
-    return f"no verdict: {verdict}, but {worst} with 0 in the exams that stopped runs never reached"
+    return f"no verdict: {verdict}, but {worst} with 0 in the evaluations that stopped runs never reached"

@@ -1,4 +1,4 @@
-"""Whether runs that are compared have read the same."""
+"""Checks whether the compared runs read the same inputs."""
 
 from __future__ import annotations
 

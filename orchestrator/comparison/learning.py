@@ -1,4 +1,4 @@
-"""How fast and how broadly arms learn: iterations to a pass rate, pass@k over k, shares of the exam."""
+"""Speed and breadth of learning: iterations to a pass rate, pass@k over k, shares of the held-out problems."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STRATA = ("domain", "difficulty")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Efficiency:
-    """How soon an arm reaches a pass rate on the exam."""
+    """How soon an arm reaches a held-out pass rate."""
 
     arm: str
     iterations: tuple[float, ...]
@@ -54,7 +54,7 @@ class Efficiency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """All parts of the exam in one picture: share of (run, part) that score above each threshold."""
+    """All parts of the evaluation in one picture: share of (run, part) that score above each threshold."""
 
     arm: str
     share: Array
@@ -93,14 +93,14 @@ def area_under_curve(run: Run, metric: str) -> float:
 
 
 def default_target(arms: Sequence[Arm], baseline: str, metric: str) -> float:
-    """Where the baseline ends, rounded down to a twentieth; nan where it was not examined."""
+    """The final value of the baseline, rounded down to a twentieth; nan if it was not evaluated."""
     runs = [run for arm in arms if arm.name == baseline for run in arm.over]
     mean = Estimate(final_values(runs, metric)).mean
     return TARGET_STEP * floor(mean / TARGET_STEP + 1e-9) if isfinite(mean) else nan
 
 
 def efficiency(arm: Arm, metric: str, target: float) -> Efficiency:
-    """How soon an arm's runs that are over reached the target."""
+    """How soon an arm's ended runs reached the target."""
     return Efficiency(
         arm=arm.name,
         iterations=tuple(iterations_to(run, metric, target) for run in arm.over),
@@ -109,7 +109,7 @@ def efficiency(arm: Arm, metric: str, target: float) -> Efficiency:
 
 
 def pass_at_k(arm: Arm) -> dict[int, tuple[Estimate, Interval]]:
-    """The final sampled pass@k for every k that was examined, 1 included, each with its interval.
+    """The final sampled pass@k for every k that was evaluated, 1 included, each with its interval.
 
     k = 1 is the mean over samples at the rollout temperature, not the greedy `eval/pass_at_1`.
     """
@@ -128,9 +128,9 @@ def pass_at_k(arm: Arm) -> dict[int, tuple[Estimate, Interval]]:
 
 
 def strata(arms: Sequence[Arm], metric: str) -> list[str]:
-    """Names of the metric on parts of the exam that every arm has: its domains if several, or difficulties.
+    """Names of the metric on parts of the evaluation that every arm has: its domains if several, or difficulties.
 
-    Empty where the exam has only one part, or runs were examined on different ones.
+    Empty if the evaluation has only one part, or runs were evaluated on different ones.
     """
     _, _, stem = metric.rpartition("/")
     for family in STRATA:
@@ -147,7 +147,7 @@ def strata(arms: Sequence[Arm], metric: str) -> list[str]:
 
 
 def profile(arm: Arm, names: Sequence[str]) -> Profile | None:
-    """The profile of an arm over parts of the exam; None where none of its runs has all of them."""
+    """The profile of an arm over parts of the evaluation; None if none of its runs has all of them."""
     rows = np.column_stack([np.empty((len(arm.over), 0)), *(final_values(arm.over, name) for name in names)])
     scores = rows[np.isfinite(rows).all(axis=1)]
     if not scores.size:
@@ -170,7 +170,7 @@ def profile(arm: Arm, names: Sequence[str]) -> Profile | None:
 
 
 def _course(run: Run, metric: str) -> tuple[Array, Array]:
-    """Steps and finite values: an exam's as they are, a training metric as the mean of its last five."""
+    """Steps and finite values: unchanged for an evaluation, the mean of the last five for a training metric."""
     series = run.evaluation if metric.startswith("eval/") else run.train
     values = series.get(metric)
     known = np.isfinite(values)

@@ -1,9 +1,9 @@
-"""How large an effect so many seeds find: the power of the sign-flip test on normal differences.
+"""Effect that a number of seeds can detect: the power of the sign-flip test on normal differences.
 
 An effect is d_z, the mean difference over the standard deviation between pairs.  Up to ten pairs the power
-is counted in simulated experiments, since the test has so few values of p that no formula is near: with six
-pairs it finds an effect only where all six signs agree.  Beyond, it is that of the two-sided paired t test
-by the noncentral t distribution, at the largest level that the test can really have below the one asked for.
+is counted in simulated experiments, because the test has too few values of p for a formula: with six
+pairs it finds an effect only if all six signs agree.  Above ten pairs it is the power of the two-sided paired
+t test by the noncentral t distribution, at the largest level that the test can attain below the requested one.
 
     power = P(T > c) + P(T < −c),  T noncentral t with n − 1 degrees of freedom and noncentrality d_z·√n
 

@@ -1,6 +1,6 @@
-"""Aggregates over runs and parts of the exam at once.  Agarwal et al. 2021, arXiv 2108.13264 (rliable).
+"""Aggregates over runs and parts of the evaluation.  Agarwal et al. 2021, arXiv 2108.13264 (rliable).
 
-Scores are [n, S]: a row a run, a column a stratum of the exam (a domain, or a difficulty).
+Scores are [n, S]: one row per run, one column per stratum of the evaluation (a domain or a difficulty).
 """
 
 from __future__ import annotations

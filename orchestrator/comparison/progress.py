@@ -1,4 +1,4 @@
-"""Every arm against its own start: what training brought, or cost, seed by seed."""
+"""Compares every arm with its own start, seed by seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ABOVE, BELOW = "above its start", "below its start"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where the runs of an arm ended, against where they began; over those that have both."""
+    """The end of an arm's runs against their start, over those that have both."""
 
     arm: str
     start: Estimate
@@ -45,9 +45,9 @@ class Progress:
 
 
 def progress(arms: Sequence[Arm], metric: str) -> list[Progress]:
-    """Every arm, in the order of the arms, from runs that are over.
+    """Every arm, in the order of the arms, from ended runs.
 
-    There is a verdict only where it is the same with 0 in the exams that stopped runs never reached.
+    There is a verdict only if it is the same with 0 in the evaluations that stopped runs never reached.
     """
     rows = _progress(arms, metric, worst=False)
     if not any(run.stopped for arm in arms for run in arm.over):
@@ -79,9 +79,7 @@ def _progress(arms: Sequence[Arm], metric: str, *, worst: bool) -> list[Progress
                 p=family.p[name],
                 p_adjusted=family.adjusted[name],
                 detectable=family.detectable(name),
-                verdict=family.verdict(name, ABOVE, BELOW)
-                if changes.size
-                else "no run that is over has both",
+                verdict=family.verdict(name, ABOVE, BELOW) if changes.size else "no ended run has both",
             )
         )
     return rows

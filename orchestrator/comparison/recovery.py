@@ -1,4 +1,4 @@
-"""What a phase that changes the plant does to every loop, and how long it takes until the loop is back."""
+"""Effect of a phase that changes the plant on every loop, and the time until the loop has recovered."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Recovery:
 
 
 def recoveries(arm: Arm) -> tuple[Recovery, ...]:
-    """Every loop with a setpoint around every phase that begins after the start, from runs that are over."""
+    """Every loop with a setpoint around every phase that begins after the start, from ended runs."""
     if not arm.over:
         return ()
     config = arm.over[0].info.config

@@ -1,6 +1,6 @@
-"""What a user names, campaigns, studies, MLflow run ids or a filter, as one campaign to compare.
+"""Turns campaigns, studies, run ids or a filter into one campaign to compare.
 
-A study is kept as a campaign is, in the same folder, so one rule finds both.
+A study is stored like a campaign, in the same folder, so one rule finds both.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _with_runs(campaign: Campaign, folder: CampaignFolder) -> Campaign:
     """The campaign, unless there is nothing of it yet, as of a study before its second stage."""
     if not campaign.arms:
         study = folder.study_page_path
-        page = f"; what the study found without any is on its own page, {study}" if study.exists() else ""
+        page = f"; the page of the study shows what it found without runs: {study}" if study.exists() else ""
         raise ConfigError(f"{campaign.info.name}: no run yet{page}")
     return campaign
 

@@ -1,8 +1,8 @@
-"""From the records of runs to the figures of their arms.
+"""Summarises the records of runs as the figures of their arms.
 
-An arm's figures come from its runs that are over, one value a run, with the sample standard deviation over
+An arm's figures come from its ended runs, one value per run, with the sample standard deviation over
 seeds as their spread; the spread of one seed is unknown (nan), not 0.  A run that a guardrail stopped counts
-with what it has (see `values`).  Every other run that is not finished is listed as such.
+with the values that it has (see `values`).  Every other unfinished run is listed as unfinished.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Summary:
 
 
 def summarise(arm: Arm) -> Summary:
-    """The figures of one arm, from its runs that are over."""
+    """The figures of one arm, from its ended runs."""
     k = max((largest_k(run) for run in arm.over), default=0)
 
     def over_seeds(figure: Callable[[Run], float]) -> Estimate:
@@ -201,7 +201,7 @@ def changes(run: Run) -> tuple[Array, Array]:
     """Predicted change of entropy by each iteration's update, and the measured one: the next reading minus this.
 
     The prediction is in nats for a step of unit size and leaves out any actuator's push (see
-    `policies.statistics.entropy_dynamics`), so that only its sign and its course can be compared.
+    `policies.statistics.entropy_dynamics`), so only its sign and its shape over time can be compared.
     """
     predicted, entropy = run.train.get("entropy/predicted_change"), run.train.get("entropy")
     followed = np.diff(run.train.steps) == 1

@@ -1,4 +1,4 @@
-"""How well the main loop of each arm did: the figures of `controllers.quality.quality`, one a run."""
+"""Control quality of the main loop of each arm: the figures of `controllers.quality.quality`, one per run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Tracking:
 
 
 def tracking(arm: Arm, summary: Summary) -> Tracking:
-    """From the arm's runs that are over, and what its summary says already."""
+    """Control quality of an arm, from its ended runs and its summary."""
     signals = [(sensed(run), setpoint(run)) for run in arm.over]
     return Tracking(
         arm=arm.name,

@@ -1,9 +1,9 @@
-"""One value a run: where a metric began and where it ended, also of runs that a guardrail stopped.
+"""One value per run: the start and the end of a metric, also for runs that a guardrail stopped.
 
-A run that was stopped is over, and an arm that loses runs must not look better for it: it counts with the last
-value that it reached, and with 0 in an exam that it never sat while others did.  An exam that lies before
-what stopped the run flatters it, so whoever gives a verdict also asks what comes out if it counts 0 in the exam at
-the end, which it never reached (``worst``).
+A stopped run has ended, and an arm must not look better because it lost runs.  A stopped run counts with the last
+value that it reached, and with 0 in an evaluation that it never reached while other runs did.  An evaluation before
+the failure flatters the run, so each verdict is also computed with 0 in the final evaluation, which the run never
+reached (``worst``).
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ FINAL_FRACTION = 0.1  # of the iterations, whose mean is where a signal ended
 
 
 def is_exam(metric: str) -> bool:
-    """Whether it is of an exam on held-out problems, where 0 is to solve none; else it is of training."""
+    """Whether the metric is of held-out evaluation, where 0 is to solve none; else it is of training."""
     return metric.startswith("eval/")
 
 
 def final_value(run: Run, metric: str) -> float:
-    """An exam's metric in the last exam; a training metric as the mean over the last tenth.  nan without any."""
+    """The metric in the last evaluation; a training metric as the mean over the last tenth.  nan without any."""
     return last(run.evaluation.get(metric)) if is_exam(metric) else final(run.train.get(metric))
 
 
 def start_value(run: Run, metric: str) -> float:
-    """An exam's metric in the first exam, before any update; a training metric as the mean of the first three.
+    """The metric in the first evaluation, before any update; a training metric as the mean of the first three.
 
-    nan where the one exam that there is was that at the end.
+    nan if the only evaluation was the one at the end.
     """
     if not is_exam(metric):
         return mean(run.train.get(metric)[:START_ITERATIONS])
@@ -43,7 +43,7 @@ def start_value(run: Run, metric: str) -> float:
 
 
 def final_values(runs: Sequence[Run], metric: str, *, worst: bool = False) -> tuple[float, ...]:
-    """`final_value` of runs that are compared, one a run; with ``worst``, exams that were never reached are 0."""
+    """`final_value` of compared runs, one per run; with ``worst``, evaluations that were never reached are 0."""
     values = [final_value(run, metric) for run in runs]
     unreached = 0.0 if is_exam(metric) and any(map(isfinite, values)) else nan
 

@@ -1,4 +1,4 @@
-"""Everything that a comparison says, computed once for the terminal, for files and for the page."""
+"""The complete comparison, computed once for the terminal, for files and for the page."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Comparison:
 
     @property
     def ks(self) -> list[int]:
-        """Every k that any arm was examined with."""
+        """Every k that any arm was evaluated with."""
         return sorted({k for curve in self.pass_at_k for k in curve})
 
 
@@ -64,9 +64,9 @@ def compare(
     """Compare the arms of a campaign, or of several merged into one.
 
     Args:
-        metric: that arms are tested on; held-out pass@1 where left out.
-        baseline: arm that the others are held against.
-        target: of the metric, for learning efficiency; by default where the baseline ends.
+        metric: the metric that arms are tested on; held-out pass@1 by default.
+        baseline: the arm that the others are compared with.
+        target: target of the metric, for learning efficiency; by default the baseline's final value.
 
     Raises:
         ConfigError: no arm has the name of the baseline; runs lack the metric that was asked for.

@@ -1,1 +1,1 @@
-"""YAML in, checked runs out."""
+"""Reads YAML files into checked runs."""

@@ -1,6 +1,6 @@
-"""What no single section can know: whether the parts of a run fit together.
+"""Checks whether the parts of a run fit together, which no single section can know.
 
-Each check gives the problems it finds as ``key: rule, value; remedy``; they are collected, so a user
+Each check yields the faults that it finds as ``key: rule, value; remedy``.  All faults are collected, so a user
 sees all of them at once and before anything is trained.
 """
 
@@ -56,7 +56,7 @@ def arm_problems(arm: Arm, *, with_problems: bool = True) -> Iterator[str]:
     try:
         yield from _problems(arm.config, with_problems)
     except Exception as error:
-        yield f"task: cannot be checked: {one_line(error)}; mend it"
+        yield f"task: cannot be checked: {one_line(error)}; fix it"
 
 
 def _problems(config: RunConfig, with_problems: bool) -> Iterator[str]:
@@ -74,8 +74,8 @@ def _problems(config: RunConfig, with_problems: bool) -> Iterator[str]:
     yield from _guardrails(config)
     if alike := look_alikes(config.loops):
         yield (
-            f"loops.{alike[1]}: differs from the loop {alike[0]!r} by case alone, and some trackers take their metrics "
-            "for one; rename one of the two"
+            f"loops.{alike[1]}: differs from the loop {alike[0]!r} by case alone, and some trackers merge their "
+            "metrics; rename one of the two"
         )
     for name, loop in config.loops.items():
         for problem in _loop(loop, config):
@@ -92,7 +92,7 @@ def _policy(config: RunConfig) -> Iterator[str]:
     if config.policy.chat is not None and path and path.suffix != GGUF and not has_chat_template(path):
         yield (
             f"policy.chat: the tokenizer in {path.resolve()} has no chat template; remove policy.chat to give it "
-            "prompts as they stand, or choose a model that was made for conversations"
+            "unchanged prompts, or choose a model that was made for conversations"
         )
     if source.startswith("builtin:") and source != BUILTIN:
         yield f"policy.source: unknown built-in policy {source!r}; {did_you_mean(source, [BUILTIN])}"
@@ -119,7 +119,7 @@ def _devices(config: RunConfig) -> Iterator[str]:
     num_processes = config.learner.devices * config.learner.num_nodes
     for key, what, number in (
         ("learner.prompts_per_iteration", "prompts of an iteration", config.learner.prompts_per_iteration),
-        ("evaluation.num_problems", "problems of the exam", config.evaluation.num_problems),
+        ("evaluation.num_problems", "held-out problems", config.evaluation.num_problems),
     ):
         if num_processes > number:
             yield (
@@ -136,12 +136,12 @@ def _sharding(config: RunConfig) -> Iterator[str]:
         if value is not None:
             yield (
                 f"learner.strategy: 'fsdp2' needs all parameters to be trained, and policy.{key} freezes some; "
-                "take 'ddp', which is meant for what fits one device, or remove it"
+                "take 'ddp' for a policy that fits one device, or remove it"
             )
     if config.task.answers_back and isinstance(config.rollout.engine, Transformers):
         yield (
-            "learner.strategy: 'fsdp2' samples on all ranks or none, and episodes of a task that answers back have "
-            "as many turns as they like; set rollout.engine to 'vllm', or take 'ddp'"
+            "learner.strategy: 'fsdp2' must sample on all ranks at once, but the episodes of a multi-turn task differ "
+            "in their number of turns; set rollout.engine to 'vllm', or take 'ddp'"
         )
 
 
@@ -150,7 +150,7 @@ def _objective(config: RunConfig) -> Iterator[str]:
     if objective.needs_ratio and config.learner.steps_per_batch == 1:
         yield (
             f"learner.objective: {objective.kind!r} cannot act in this learner: with one optimiser step a batch "
-            "the probability ratio is 1 and it is plain policy gradient; set learner.minibatches or "
+            "the probability ratio is 1 and the loss is plain policy gradient; set learner.minibatches or "
             "learner.epochs above 1, or take another objective"
         )
 
@@ -189,7 +189,7 @@ def _vocabularies(config: RunConfig) -> Iterator[str]:
         elif vocabulary != first[1]:
             yield (
                 f"loops.{name}.actuator: {loop.actuator.kind!r} reads the part {vocabulary} of the vocabulary, "
-                f"and the loop {first[0]!r} reads {first[1]}; a run has room for one: remove one of the two loops"
+                f"and the loop {first[0]!r} reads {first[1]}; a run supports only one part: remove one of the two loops"
             )
     for name, loop in config.loops.items():
         for key, read in signals_read(loop):
@@ -206,22 +206,22 @@ def _episodes(config: RunConfig) -> Iterator[str]:
     if config.task.answers_back:
         if config.rollout.episode.max_turns < 2:
             yield (
-                f"rollout.episode.max_turns: must be at least 2 for {config.task.kind!r}, which answers back, "
+                f"rollout.episode.max_turns: must be at least 2 for {config.task.kind!r}, a multi-turn task, "
                 f"got {config.rollout.episode.max_turns}; raise it"
             )
         turn, whole = config.rollout.max_tokens, config.rollout.episode.max_tokens
         if whole is not None and whole <= turn:
             yield (
-                f"rollout.episode.max_tokens: must be above rollout.max_tokens ({turn}), which is of one turn, or "
-                f"there is no second one, got {whole}; raise it, or lower rollout.max_tokens"
+                f"rollout.episode.max_tokens: must be above rollout.max_tokens ({turn}), the limit of one turn, or "
+                f"no second turn fits, got {whole}; raise it, or lower rollout.max_tokens"
             )
         return
     for name, loop in config.loops.items():
         for key, read in signals_read(loop):
             if read.startswith(TURN):
                 yield (
-                    f"loops.{name}.{key}: {read!r} needs a task that answers back, and {config.task.kind!r} does "
-                    "not; choose such a task, or the sensor 'entropy'"
+                    f"loops.{name}.{key}: {read!r} needs a multi-turn task, and {config.task.kind!r} is not "
+                    "one; choose such a task, or the sensor 'entropy'"
                 )
 
 

@@ -1,7 +1,7 @@
-"""What the keys of a file mean: the docstring below each field, and the bounds that its part guards.
+"""Descriptions of the keys of a file: the docstring below each field, and the bounds that its part guards.
 
-A setting is declared once, in the class that holds it.  Its meaning is the docstring below the field, which
-Python does not keep and the source does.  Its bounds are what ``__post_init__`` says of a value outside them.
+A setting is declared once, in the class that holds it.  Its meaning is the docstring below the field; Python
+drops it, so it is read from the source.  Its bounds come from the errors of ``__post_init__``.
 """
 
 from __future__ import annotations

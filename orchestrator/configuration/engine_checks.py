@@ -1,4 +1,4 @@
-"""Whether the rollout engine of a run suits its policy, and whether it is there."""
+"""Checks whether the rollout engine of a run suits its policy and is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where and how the runs of a campaign are executed."""
+"""The section ``execution``: place and manner in which the runs of a campaign are executed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AnyExecutor = Annotated[Executor, one_of(EXECUTORS)]
 
 
 class ExecutionConfig(Strict):
-    """Where and how runs are executed; changes no result."""
+    """Place and manner of the execution of runs; it changes no result."""
 
     executor: AnyExecutor = Local()
     """Machines that execute the runs; on a cluster ``tracking.folder`` has to be one that all of them share."""

@@ -1,4 +1,4 @@
-"""What a run reads besides its settings, by the settings that name it."""
+"""Lists the files that a run reads besides its settings, by the settings that name them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The interpolations of a configuration, ``${a.b}``, resolved one by one.
+"""Resolves the interpolations of a configuration, ``${a.b}``, one by one.
 
-OmegaConf resolves what an interpolation refers to again each time, so that few lines that refer to each other
-twice stand for billions of values.  Here each of them is resolved once, after those that it refers to: until
-then they are missing, which OmegaConf refuses to read.
+OmegaConf resolves the target of an interpolation again each time, so a few lines that refer to each other
+twice can stand for billions of values.  Here each interpolation is resolved once, after those that it refers to.
+Until then it is missing, and OmegaConf refuses to read it.
 """
 
 from __future__ import annotations

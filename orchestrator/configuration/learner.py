@@ -1,4 +1,4 @@
-"""The sections of a run that say how it samples, learns and is evaluated."""
+"""The sections of a run for sampling, learning and evaluation."""
 
 from __future__ import annotations
 

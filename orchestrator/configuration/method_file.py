@@ -1,4 +1,4 @@
-"""A method preset as its file has it, with where each of its constants was read."""
+"""A method preset as its file states it, with the source of each of its constants."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECTIONS = ("loops", "learner", "rollout", "policy", "guardrails")
 
 
 class ConstantSource(Strict):
-    """Where a constant of a preset comes from."""
+    """The source of a constant of a preset."""
 
     read: Reading
     """Kind of source: the authors' ``code``, the ``paper``, ``documentation`` or an abstract, somebody's ``notes`` on

@@ -1,8 +1,8 @@
 """The configuration of a campaign and of each of its runs, as pydantic models of the YAML.
 
 A campaign is read in two steps.  `resolve.py` turns it into one plain mapping for every arm (the
-campaign's sections, then what the method's preset says, then the arm's own overrides); each of those
-becomes a `RunConfig` here.  What a part can be set to is declared once, in the part's own class.
+campaign's sections, then the method's preset, then the arm's own overrides).  Each mapping becomes a
+`RunConfig` here.  The settings of a part are declared once, in the part's own class.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class LoopConfig(Strict):
 
 
 class TrackingConfig(Strict):
-    """Where results go."""
+    """Destination of the results."""
 
     folder: str = "runs"
     """Run folders, checkpoints and reports, relative to the working directory."""

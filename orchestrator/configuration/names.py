@@ -1,7 +1,7 @@
-"""Names that become folders: of campaigns and studies among the runs, of arms inside of a campaign.
+"""Names that become folders: names of campaigns and studies among the runs, and of arms inside a campaign.
 
-A name must be one on any file system: where upper and lower case are the same, where a last dot is dropped, and
-beside what is kept in the same folder.
+A name must be valid on every file system: systems that ignore case, systems that drop a final dot, and beside
+the other files of the same folder.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _DEVICES = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")
 def _unlike(kept: re.Pattern[str], what: str) -> Callable[[str], str]:
     def check(name: str) -> str:
         if kept.fullmatch(name.casefold()):
-            raise ValueError(f"must not be {name!r}, which {what} keep for themselves; choose another")
+            raise ValueError(f"must not be {name!r}, a name that {what} reserve; choose another")
         if _DEVICES.fullmatch(name.casefold()):
-            raise ValueError(f"must not be {name!r}, which some systems take for a device; choose another")
+            raise ValueError(f"must not be {name!r}, the name of a device on some systems; choose another")
         if name.endswith("."):
             raise ValueError(f"must not end in a dot, got {name!r}; remove it")
         return name

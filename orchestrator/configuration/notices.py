@@ -1,4 +1,4 @@
-"""What a campaign may do and its author may not have meant: said when it is read, never refused."""
+"""Notices about settings that are allowed but may be unintended; they are printed, never refused."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _one_sided(loop: LoopConfig) -> Iterator[str]:
 
     With a command that ends at neutral, a loop watches entropy explode with the command at its limit.  A
     band without a lower or an upper edge asks for one side only, and an actuator that has only one is what
-    its author chose; with the law ``auto`` nobody chose anything, so there it is said.
+    its author chose; with the law ``auto`` no author chose it, so there it is said.
     """
     command, (low, high) = loop.actuator.command, loop.bounds
     if isinstance(loop.law, OpenLoop) or isinstance(loop.reference, Band):

@@ -1,8 +1,10 @@
-"""Parts in YAML: ``{kind: pid, kp: 1.0}`` becomes the frozen dataclass that it names.
+"""Reads parts of a run from YAML, each by its kind.
+
+``{kind: pid, kp: 1.0}`` becomes the frozen dataclass that it names.
 
 The schema is made from the part classes themselves, so a setting is declared once.  Every family
-(laws, references, filters, actuators, objectives, tasks) is a union of its members told apart by
-``kind``; a value that has been read is the part itself, guarded by its own ``__post_init__``.
+(laws, references, filters, actuators, objectives, tasks) is a union of its members, distinguished by
+``kind``.  The value that is read is the part itself, guarded by its own ``__post_init__``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Phases of a run: what changes at a known iteration, the same for every arm that is compared."""
+"""Phases of a run: changes at known iterations, the same for every compared arm."""
 
 from __future__ import annotations
 

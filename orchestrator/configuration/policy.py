@@ -1,4 +1,4 @@
-"""The section of a run that says which language model is trained, and what of it."""
+"""The section ``policy``: which language model is trained, and which of its parts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Whether the problems of a run are what its policy, its graders and its loops can do with.
+"""Checks whether a run's policy, graders and loops can use its problems.
 
-Each check gives the problems it finds as ``key: rule, value; remedy``.
+Each check yields the faults that it finds as ``key: rule, value; remedy``.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _kept_apart(task: Task, exam: Sequence[Problem]) -> Iterator[str]:
     for problem in _training(task, NUM_SEARCHED):
         if problem.prompt in held_out:
             yield (
-                f"task.tasks: must not train on what the exam asks, and {problem.prompt[:60]!r} is held out of "
+                f"task.tasks: must not train on held-out problems, but {problem.prompt[:60]!r} is held out in "
                 f"{held_out[problem.prompt]!r} and trained on in {problem.domain!r}; keep the prompts of the members "
                 "apart, or hold out the same ones"
             )
@@ -100,7 +100,7 @@ def _order(config: RunConfig) -> Iterator[str]:
     for place, start in enumerate(starts):
         if place and start <= starts[place - 1]:
             yield (
-                f"phases.{place}.start: must be above {starts[place - 1]}, where the phase before it starts, "
+                f"phases.{place}.start: must be above {starts[place - 1]}, the start of the phase before it, "
                 f"got {start}; put the phases in the order of time"
             )
         if start >= end:
@@ -129,8 +129,8 @@ def _phase(config: RunConfig, task: Task) -> Iterator[str]:
     unknown = sorted(set(task.alphabet()) - set(config.task.alphabet()))
     if unknown:
         yield (
-            f"task: has the characters {''.join(unknown)!r}, which the run's task, and so the policy, has not; "
-            "put what uses them into 'task', and leave it out in a phase that starts at 0"
+            f"task: has the characters {''.join(unknown)!r}, which the run's task, and so the policy, lacks; "
+            "add their problems to 'task', and leave them out in a phase that starts at 0"
         )
     context, longest = config.policy.architecture.max_tokens, _longest(problems)
     if longest + config.rollout.max_tokens > context:

@@ -1,4 +1,4 @@
-"""From a campaign file to the runs it stands for."""
+"""Resolves a campaign file into its runs."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Campaign:
 
     @property
     def tracking_uri(self) -> str:
-        """Where runs are tracked: the campaign's own URI, or an SQLite file beside the runs; credentials and all."""
+        """The tracking URI of the runs: the campaign's own, or an SQLite file beside the runs; credentials included."""
         return self.config.tracking.uri or default_uri(Path(self.config.tracking.folder))
 
     @property
@@ -132,7 +132,7 @@ def method_names(campaign_path: Path | None = None) -> list[str]:
 
 
 def method_folders(campaign_path: Path | None = None) -> list[Path]:
-    """Where presets are looked for: beside the campaign, in this checkout, in the installation."""
+    """The folders in which presets are searched: beside the campaign, in this checkout, in the installation."""
     beside = [campaign_path.parent / "methods"] if campaign_path else []
     return [
         *beside,
@@ -213,7 +213,7 @@ def _phase(task: dict[str, Any], phase: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_twins(where: str, names: Sequence[Any]) -> None:
     for name in twins(names):
-        raise ConfigError(f"{where}: {name!r} is there twice; give each its own")
+        raise ConfigError(f"{where}: {name!r} appears twice; give each its own")
 
 
 def _refuse_one_folder(where: str, names: Sequence[str]) -> None:
@@ -222,7 +222,7 @@ def _refuse_one_folder(where: str, names: Sequence[str]) -> None:
     for name in twins(folded):
         alike = [names[place] for place, each in enumerate(folded) if each == name]
         raise ConfigError(
-            f"{where}: {' and '.join(map(repr, alike))} are one folder on some systems; let more than case differ"
+            f"{where}: {' and '.join(map(repr, alike))} are the same folder on some systems; make them differ by more than case"
         )
 
 
@@ -237,7 +237,7 @@ def parse(model: type[Model], content: Any, where: str) -> Model:
     Raises:
         ConfigError: with path, rule, value and remedy of everything that is wrong.
     """
-    with refusing(where, "mend it"):
+    with refusing(where, "fix it"):
         try:
             return model.model_validate(content)
         except ValidationError as error:

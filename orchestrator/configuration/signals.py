@@ -1,4 +1,4 @@
-"""The signals that a loop can read: the sensors, and what the learner says of itself."""
+"""The signals that a loop can read: the sensors, and the learner's own readings."""
 
 from __future__ import annotations
 

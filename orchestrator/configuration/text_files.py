@@ -1,4 +1,4 @@
-"""The text of a file that a user names: a regular file of a bounded size, in UTF-8."""
+"""Reads the text of a file that a user names: a regular file of bounded size, in UTF-8."""
 
 from __future__ import annotations
 

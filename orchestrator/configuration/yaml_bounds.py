@@ -1,7 +1,7 @@
-"""What a YAML text may hold, looked at before any library builds it.
+"""Bounds on the content of a YAML text, checked before any library builds it.
 
-The events of a text are gone through one by one, without recursion, so that no nesting can exhaust a stack, in
-Python or in C.  An alias counts as what it stands for: a text of few bytes can mean billions of nodes.
+The events of a text are read one by one, without recursion, so no nesting can exhaust a stack in Python or in C.
+An alias counts as the value it stands for, because a text of few bytes can mean billions of nodes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def check_yaml(text: str) -> None:
     try:
         _Check().all(_Loader(text))
     except (yaml.YAMLError, UnicodeError) as error:
-        raise ConfigError(f"not valid YAML: {_without_snippet(error)}; mend that line") from error
+        raise ConfigError(f"not valid YAML: {_without_snippet(error)}; fix that line") from error
 
 
 def _without_snippet(error: Exception) -> str:

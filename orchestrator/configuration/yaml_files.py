@@ -1,4 +1,4 @@
-"""YAML files to plain mappings, through OmegaConf: interpolation, and overrides from the command line."""
+"""Reads YAML files into plain mappings by OmegaConf: interpolation, and overrides from the command line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         if not overrides and MARK not in text:
             _check_values(content)
             return content
-        with refusing("cannot be read", "mend it"):
+        with refusing("cannot be read", "fix it"):
             loaded = OmegaConf.create(content)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
@@ -54,7 +54,7 @@ def read_yaml(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         except ConfigError as error:
             raise ConfigError(f"--set {short(override)[1:-1]}: {error}") from error
     try:
-        with refusing("cannot be resolved", "mend its interpolations"):
+        with refusing("cannot be resolved", "fix its interpolations"):
             plain = resolved(loaded)
             _check_values(plain)
     except ConfigError as error:
@@ -69,13 +69,13 @@ def _parsed(text: str) -> Any:
         ConfigError: says line or key, rule and remedy.
     """
     check_yaml(text)
-    with refusing("not valid YAML", "mend that value"):
+    with refusing("not valid YAML", "fix that value"):
         # As an override, which may be any value: OmegaConf takes a file for a mapping or a list.
         try:
             content: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))
         except OmegaConfBaseException as error:
             key = str(error.full_key or "").removeprefix("value").removeprefix(".")
-            raise ConfigError(f"{key}{': ' if key else ''}{one_line(error)}; mend that value") from error
+            raise ConfigError(f"{key}{': ' if key else ''}{one_line(error)}; fix that value") from error
         return content["value"]
 
 

@@ -1,1 +1,1 @@
-"""Identify, design, simulate: from records of runs to a preset with designed gains."""
+"""Identifies, designs and simulates: from records of runs to a preset with designed gains."""

@@ -1,4 +1,4 @@
-"""What the pictures of a designed loop show, as arrays: for the files of `design` and for the report alike."""
+"""Curves of a designed loop as arrays, for the files of `design` and for the report."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Analysis:
 
     @property
     def margins(self) -> Margins:
-        """Of the loop."""
+        """Margins of the loop."""
         return margins(self.plant, self.law, self.filter, self.at_nats)
 
     @property
@@ -73,7 +73,7 @@ class Frequencies:
 
     @property
     def phase_degrees(self) -> Array:
-        """Of L, from the first frequency on without jumps."""
+        """Phase of L, without jumps from the first frequency on."""
         phase: Array = np.degrees(np.unwrap(np.angle(self.transfer)))
         phase -= 360 * ceil(phase[0] / 360)  # a lag, as a lag is read
         return phase

@@ -1,4 +1,4 @@
-"""The pictures of a designed loop and of a prediction, as PNG files by python-control and matplotlib."""
+"""Pictures of a designed loop and of a prediction, as PNG files by python-control and matplotlib."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def prediction_picture(
 ) -> bytes:
     """PNG of entropy and command: median and band, the reference dashed, a change of plant dotted.
 
-    ``runs`` are readings that the prediction is held against: thin black lines over it.
+    ``runs`` are readings that the prediction is compared with: thin black lines over it.
     """
 
     def draw(pyplot: Any, shown: Prediction) -> Any:

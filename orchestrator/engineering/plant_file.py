@@ -1,4 +1,4 @@
-"""`plant.yaml`: an identified plant, what it is the plant of, and where it comes from."""
+"""The file `plant.yaml`: an identified plant, its channel, and its origin."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Channel(Strict):
 
 
 class Origin(Strict):
-    """Where the plant comes from."""
+    """The origin of the plant."""
 
     campaign: str
     """Campaign whose runs were read."""

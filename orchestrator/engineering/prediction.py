@@ -1,8 +1,8 @@
-"""What a closed loop is going to do, and how well that was said: prediction against reality.
+"""Predicts a closed loop, and measures how well the prediction agrees with real runs.
 
-A prediction knows what can be known before a run: the loop, the plant with its uncertainty, and the
-entropy at the start.  Its band has both sources of doubt in it: each draw is another plant of the
-confidence region and another course of the noise.
+A prediction uses what is known before a run: the loop, the plant with its uncertainty, and the
+entropy at the start.  Its band contains both sources of uncertainty: each draw has another plant of the
+confidence region and another noise sequence.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BAND = (0.05, 0.95)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """Simulated courses of one loop: arrays [D, T], a draw of plant and noise in each row."""
+    """Simulated trajectories of one loop: arrays [D, T], a draw of plant and noise in each row."""
 
     y: Array
     """Measurement [nats/token]."""
@@ -83,7 +83,7 @@ def predict(
     num_draws: int = NUM_DRAWS,
     seed: int = 0,
 ) -> Prediction:
-    """Courses of the loop on plants drawn from the confidence region, from entropy ``initial_nats`` on.
+    """Trajectories of the loop on plants drawn from the confidence region, from entropy ``initial_nats`` on.
 
     Args:
         plant: its covariance is the confidence region; a plant known exactly varies in the noise only.
@@ -155,7 +155,7 @@ def constant_telemetry(loop: FeedbackLoop, learner: Mapping[str, object]) -> dic
 
 
 def unknown_readings(loop: FeedbackLoop, learner: Mapping[str, object]) -> list[str]:
-    """What the loop reads and nobody can say before a run; with any of it there is no prediction."""
+    """Readings of the loop that are unknown before a run; with any of them there is no prediction."""
     known = {loop.sensor, *constant_telemetry(loop, learner)}
     return sorted(set(loop.reads) - known)
 

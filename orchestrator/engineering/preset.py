@@ -1,4 +1,4 @@
-"""A designed loop as a method preset, which a campaign takes as it is."""
+"""Writes a designed loop as a method preset, which a campaign can use unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `simulate` is asked for: a loop out of a file, and the options around it."""
+"""The loop that `simulate` reads from a file, and the options around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where records come from: the runs of a campaign or of a run id, then one arm and one loop of them."""
+"""Finds records: the runs of a campaign or of a run id, then one arm and one loop of them."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def _only_dithered_arm(name: str, arms: Mapping[str, Arm]) -> str:
     if dithered:
         raise ConfigError(f"{name}: several arms have a dither; choose one with --arm: {', '.join(dithered)}")
     raise ConfigError(
-        f"{name}: no arm has a dither, and without one a plant cannot be told from its feedback; add "
+        f"{name}: no arm has a dither, and without one the plant cannot be separated from its feedback; add "
         "`dither: {kind: prbs, amplitude: 0.1}` to a loop of a campaign and run it, or name an arm with --arm"
     )
 

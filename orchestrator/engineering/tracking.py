@@ -1,4 +1,4 @@
-"""What identify, design and simulate have found, as a run in the campaign's MLflow experiment."""
+"""Logs identified plants, designs and simulations in the campaign's MLflow experiment."""
 
 from __future__ import annotations
 

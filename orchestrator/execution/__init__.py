@@ -1,4 +1,4 @@
-"""Where runs are executed: in processes of this machine, on a Ray cluster, on a SLURM cluster."""
+"""Executes runs: in processes of this machine, on a Ray cluster, or on a SLURM cluster."""
 
 from __future__ import annotations
 

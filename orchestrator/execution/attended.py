@@ -1,7 +1,7 @@
-"""What a cluster executes for a run: its worker process, attended on the machine where it landed.
+"""Executes a run on a cluster: starts its worker process on the allotted machine, and attends it.
 
-The campaign's process and this one share nothing but the run's folder, so that it sees the folder is the
-first thing that is made sure of.
+The campaign's process and this one share only the run's folder, so this one first checks that it sees the
+folder.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What an executor is: it takes run folders and says how the work on them ended.
+"""The interface of an executor: it takes run folders and reports how the work on them ended.
 
-Everything else about a run is in its folder, which the process that works on it and the campaign's own
-process share.  So an executor schedules nothing and knows no results: it begins the command
-``python -m orchestrator.training.worker RUN_FOLDER`` somewhere and passes on that it is to stop.
+Everything else about a run is in its folder, which the worker process and the campaign's own
+process share.  An executor schedules nothing and knows no results.  It starts the command
+``python -m orchestrator.training.worker RUN_FOLDER`` somewhere and passes on requests to stop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ExecutorError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How the work on a run ended; what came of it is in the run's folder."""
+    """How the work on a run ended; its results are in the run's folder."""
 
     how: str
     """Such as ``the process was killed by SIGKILL``."""
@@ -70,7 +70,7 @@ class Crew(ABC):
 
 
 class Executor(ABC):
-    """Where runs are executed; its fields are what it asks for on behalf of each run."""
+    """A place that executes runs; its fields are the resources that it requests for each run."""
 
     kind: ClassVar[str]
 

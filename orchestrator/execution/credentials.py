@@ -1,7 +1,7 @@
-"""How the credentials of a run's settings reach its process: on no disk and on no command line.
+"""Passes the credentials of a run's settings to its process, on no disk and on no command line.
 
-``run.json`` has its settings without them.  Whoever starts runs lends the rest to the processes that it starts, in a
-variable of the environment; a process that was started otherwise, by torchrun or on a cluster that passes no
+``run.json`` has the settings without credentials.  The process that starts runs passes the rest to them in a
+variable of the environment.  A process that was started otherwise, by torchrun or on a cluster that passes no
 environment on, reads the campaign's own file again.
 """
 

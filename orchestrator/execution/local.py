@@ -1,4 +1,4 @@
-"""This machine: each run is a process, and ``execution.workers`` of them are there at the same time."""
+"""The executor for this machine: each run is a process, at most ``execution.workers`` at the same time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run in a process of the machine that this code is on."""
+"""A run in a process of this machine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A Ray cluster that exists: each run is one task with its resources, and Ray finds it a place.
+"""The executor for an existing Ray cluster: each run is one task with its resources, and Ray places it.
 
-A process that has joined a Ray cluster ends when the cluster goes away, and nothing can keep it from that.
-So the process that joins is one of its own, `ray_driver`, and the campaign's talks to it in lines of JSON.
+A process that has joined a Ray cluster ends when the cluster goes away, and nothing can prevent that.
+A separate process, `ray_driver`, joins the cluster, and the campaign's process talks to it in lines of JSON.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The process that joins a Ray cluster: ``python -m orchestrator.execution.ray_driver``.
 
-The settings come in on stdin, then orders; endings go out on stdout: a JSON object a line.  When
-stdin closes, the tasks are told to save and stop, and the process leaves when they have ended.
+It reads the settings and then orders from stdin, and writes endings to stdout: one JSON object a line.  When
+stdin closes, it tells the tasks to save and stop, and ends when they have ended.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def main(settings: dict[str, Any], orders: IO[bytes], say: Say) -> int:
         )
         return 1
     if not settings["grows"] and not any(_can_hold(node, settings) for node in ray.nodes()):
-        say({"refusal": f"none of its machines has {_wants(settings)}; ask for less, or set grows: true"})
+        say({"refusal": f"no node of the cluster has {_wants(settings)}; request less, or set grows: true"})
         return 1
     say({"ready": True})
     tasks = Tasks(settings, say)
@@ -116,10 +116,10 @@ def main(settings: dict[str, Any], orders: IO[bytes], say: Say) -> int:
 
 
 def _knock(address: str) -> None:
-    """Ray would try for minutes where nobody listens.
+    """Check that the address answers: without an answer Ray would try for minutes.
 
     Raises:
-        OSError: nobody does.
+        OSError: it does not answer.
     """
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit() and "//" not in address:
@@ -138,7 +138,7 @@ _CONFIDENTIAL = ("HF_TOKEN", VARIABLE)
 
 
 def _ending(task: Any) -> Ending:
-    """What a task that is over came to."""
+    """The ending of a finished task."""
     import ray
     from ray import exceptions
 

@@ -1,4 +1,4 @@
-"""A run in the hands of an executor: how its end is read, how it is stopped, when it is taken up again."""
+"""A run in the hands of an executor: how it ends, how it is stopped, when it is retried."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Patience:
     """Counts how often in a row a run was lost without a new checkpoint.
 
     Args:
-        retries: losses in a row after which it is taken up again.
+        retries: losses in a row after which it is retried.
     """
 
     def __init__(self, retries: int) -> None:
@@ -38,7 +38,7 @@ class Patience:
         self._losses: dict[Path, tuple[int, int]] = {}
 
     def takes_up(self, run: RunFolder) -> bool:
-        """Count one more loss; whether the run is to be taken up again."""
+        """Count one more loss; return whether to retry the run."""
         checkpoint = run.checkpoint_path
         saved = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         losses, known = self._losses.get(run.path, (0, saved))
@@ -53,7 +53,7 @@ def start_run(folder: RunFolder, crew: Crew) -> Worker:
 
 
 def is_lost(folder: RunFolder, ending: Ending) -> bool:
-    """Whether the work on a run that nobody stopped was taken away from it."""
+    """Whether a run lost its worker without a request to stop."""
     status = folder.read_status().status
     is_open = status in ("running", "pending")
     # Cut off from us, a worker may go on for a while; the next one finds the folder locked, and ends.
@@ -85,7 +85,7 @@ def _last_ending(worker: Worker, deadline: float) -> Ending:
         while (ending := worker.job.ended()) is None:
             if time.monotonic() >= deadline:
                 if is_killed:
-                    return Ending(how="it was told to end and has not yet", is_lost=True)
+                    return Ending(how="it was told to end and has not ended yet", is_lost=True)
                 worker.job.kill()
                 is_killed, deadline = True, time.monotonic() + KILL_SECONDS
             time.sleep(POLL_SECONDS)
@@ -96,6 +96,6 @@ def _last_ending(worker: Worker, deadline: float) -> Ending:
 
 
 def _wait_until_free(folder: RunFolder, deadline: float) -> None:
-    """A worker that nobody can reach saves and ends by itself, if its machine is still there."""
+    """Wait for an unreachable worker, which saves and ends by itself if its machine still works."""
     while folder.is_locked() and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)

@@ -1,8 +1,8 @@
-"""A SLURM cluster, through submitit: each run is one job.
+"""The executor for a SLURM cluster, through submitit: each run is one job.
 
 Jobs outlive the command that submitted them.  Their numbers are in the run folders, so the same command
-again follows the jobs that wait or work, and submits only what is in none of them.  Stopped in good
-order, a command takes its jobs with it.
+follows the jobs that wait or work, and submits only runs without a job.  A command that is stopped in an
+orderly way cancels its jobs.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class _SlurmJob(Job):
         if not self._job.paths.result_pickle.exists():
             state = self._job.state
             return Ending(
-                how=f"{what} ended as {state} without a word, see {self._job.paths.stderr}; {SHARE_IT}",
+                how=f"{what} ended as {state} without a message, see {self._job.paths.stderr}; {SHARE_IT}",
                 is_lost=not state.startswith("CANCELLED"),
             )
         error = self._job.exception()

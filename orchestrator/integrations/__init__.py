@@ -1,1 +1,1 @@
-"""The control layer for trainers that are not ours."""
+"""The control layer for trainers other than Entrostat's own."""

@@ -1,4 +1,4 @@
-"""A loop from a method preset, for whoever wants the control layer and not the learner."""
+"""Builds a loop from a method preset, to use the control layer without the learner."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def loop_from_preset(preset: str | Path, name: str | None = None) -> FeedbackLoo
     if name is None and len(loops) == 1:
         name = next(iter(loops))
     if name not in loops:
-        asked = "it has no loop" if not loops else f"say which of its loops; {did_you_mean(str(name), loops)}"
+        asked = (
+            "it has no loop" if not loops else f"choose one of its loops; {did_you_mean(str(name), loops)}"
+        )
         raise ConfigError(f"{preset}: {asked}")
     where = f"{preset}: loops.{name}"
     loop = parse(LoopConfig, loops[name], where)

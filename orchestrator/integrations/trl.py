@@ -12,10 +12,10 @@ At every log the loop reads the entropy that TRL reports and moves one of three 
     temperature             temperature  = configured · u, of sampling and of the log-probabilities
 
 TRL's ``entropy`` is the exact entropy of the whole vocabulary after temperature, in nats per token, over all
-completion tokens of all ranks, as the metric contract asks, with two differences.  It is taken while the gradient is:
-with several optimiser steps a batch, the later ones see a policy that has moved since it sampled.  And TRL reports the
-plain mean over micro-batches and over the steps since the last log, so with responses of different lengths it is
-not sum over sum.  With ``logging_steps`` above 1 an iteration of the loop is that many steps.
+completion tokens of all ranks, as the metric contract asks, with two differences.  It is measured together with the
+gradient: with several optimiser steps a batch, the later ones see a policy that has moved since it sampled.  TRL also
+reports the plain mean over micro-batches and over the steps since the last log, so with responses of different lengths
+it is not sum over sum.  With ``logging_steps`` above 1 an iteration of the loop is that many steps.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class EntropyControl(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Take up the state of the checkpoint that the trainer continues from, if it does."""
+        """Restore the state of the checkpoint that the trainer continues from, if any."""
         self._begin()
         stored = state.stateful_callbacks.get(KEY)
         if stored is not None:

@@ -1,4 +1,4 @@
-"""What the page's script knows of every arm: its name, its settings, and whether it is shown at first."""
+"""The data of every arm for the page's script: its name, its settings, and whether it is shown at first."""
 
 from __future__ import annotations
 

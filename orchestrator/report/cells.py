@@ -1,4 +1,4 @@
-"""The summary table as text: which figures it has, and how a number with its spread is written."""
+"""The columns of the summary table, and the text of a number with its spread."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from orchestrator.storage.run_data import Campaign, Run
 NONE = "–"
 
 HARRIS = (
-    "mean square error of the last half over the least that any law could leave, given noise and the delay in "
-    "brackets, which is that of the plant that the loop names; 1 is perfect"
+    "mean square error of the last half, divided by the least that any law could reach with this noise and delay; "
+    "the delay in brackets is that of the loop's plant; 1 is perfect"
 )
 
 
@@ -54,7 +54,7 @@ def columns(summaries: Sequence[Summary]) -> list[Column]:
         ),
         Column(
             "setpoint",
-            "nats per token, where the loop was told to hold entropy at the end; a range where it was given one",
+            "nats per token that the loop should hold at the end; a range if the loop has one",
             setpoint,
             lambda s: s.setpoint,
         ),

@@ -15,7 +15,7 @@ from orchestrator.storage.run_data import Array
 
 
 def profiles(comparison: Comparison) -> Figure:
-    """Share of (run, part of the exam) that score above each threshold, of every arm."""
+    """Share of (run, part of the evaluation) that score above each threshold, of every arm."""
     data: list[dict[str, Any]] = []
     for index, profile in enumerate(comparison.profiles):
         if profile is not None:
@@ -27,12 +27,16 @@ def profiles(comparison: Comparison) -> Figure:
     figure = Figure(
         id="profiles",
         title="Performance profile",
-        unit=f"share of seeds × {num_parts} parts of the exam above each {metric}" if data else "",
+        unit=f"share of seeds × {num_parts} parts of the held-out problems above each {metric}"
+        if data
+        else "",
         data=data,
         arms=_names(comparison),
         layout={"xaxis": {"title": {"text": metric}}, "yaxis": {"range": [0, 1.02]}},
     )
-    return styled(figure, missing="The exam has no parts, domains or difficulties, that all arms share.")
+    return styled(
+        figure, missing="The evaluation has no parts (domains or difficulties) that all arms share."
+    )
 
 
 def pass_at_k(comparison: Comparison) -> Figure:
@@ -56,7 +60,7 @@ def pass_at_k(comparison: Comparison) -> Figure:
         arms=_names(comparison),
         layout={"xaxis": axis},
     )
-    return styled(figure, missing="No finished run was examined with several samples.")
+    return styled(figure, missing="No finished run was evaluated with several samples.")
 
 
 def _names(comparison: Comparison) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""Control engineering on the page: what was predicted of a loop, what came of it, and how robust it is.
+"""Control engineering on the page: the prediction for a loop, its measured results, and its robustness.
 
-For every loop that says which plant it was designed for; see `orchestrator.engineering`.
+It covers every loop that names the plant it was designed for; see `orchestrator.engineering`.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _designed(arm: Arm, name: str, content: dict[str, object]) -> Designed | Non
     if not starts:
         why_not = f"{arm.name} has no readings of the loop {name} yet."
     elif unknown:
-        why_not = f"{arm.name} also reads {', '.join(unknown)}, which no plant of entropy foretells."
+        why_not = f"{arm.name} also reads {', '.join(unknown)}, which a plant of entropy does not predict."
     if why_not:
         return Designed(
             arm=arm,
@@ -198,8 +198,8 @@ _MARGINS = (
 )
 
 _AGREEMENT = (
-    ("prediction: normalised RMSE (if it were right)", "normalised_rmse"),
-    ("prediction: share of readings in the band (if it were right)", "coverage"),
+    ("prediction: normalised RMSE (expected of a right one)", "normalised_rmse"),
+    ("prediction: share of readings in the band (expected of a right one)", "coverage"),
 )
 
 _QUALITY = (
@@ -213,7 +213,7 @@ _QUALITY = (
 
 
 def _predicted_quality(each: Designed) -> list[Quality]:
-    """Of each course of the prediction."""
+    """Quality of each trajectory of the prediction."""
     if each.prediction is None:
         return []
     built = each.config.build()

@@ -79,8 +79,8 @@ def _prediction(campaign: Campaign, each: Designed, index: int) -> Figure:
         data.append(_line(t[known], r[known], "@ink", name="setpoint", width=1.2, dash="5px,4px"))
         found = each.agreement
         unit += (
-            f"; normalised RMSE {found.normalised_rmse:.2f}, {found.expected_normalised_rmse:.2f} if it were "
-            f"right; {found.coverage:.0%} of the readings in the band, {found.expected_coverage:.0%} if it were"
+            f"; normalised RMSE {found.normalised_rmse:.2f}, {found.expected_normalised_rmse:.2f} expected of "
+            f"a right prediction; {found.coverage:.0%} of the readings in the band, {found.expected_coverage:.0%} expected"
         )
     figure = Figure(
         id=f"control-prediction-{index}",
@@ -101,7 +101,7 @@ def _bode(campaign: Campaign, loops: Linear) -> Figure:
     return _figure(
         "control-bode",
         "Open loop: gain",
-        "of L over frequency; 1 is where feedback ends" + _margins_in_words(loops, "gain"),
+        "gain of L over frequency; feedback ends at 1" + _margins_in_words(loops, "gain"),
         loops,
         data,
         {**_frequency_axis(), "yaxis": _decades(), "shapes": [_level(1)]},
@@ -147,8 +147,8 @@ def _step(campaign: Campaign, loops: Linear) -> Figure:
     for each, analysis in loops:
         y = answers(analysis, _length(loops)).reference
         data.append(_line(np.arange(y.size), y, colour(campaign, each.arm.name), name=each.name))
-    unit = "of the setpoint, as a share of it; without noise and limits"
-    return _figure("control-step", "Answer to a step", unit, loops, data, {"shapes": [_level(1)]})
+    unit = "response to a step of the setpoint, as a share of the step; without noise and limits"
+    return _figure("control-step", "Step response", unit, loops, data, {"shapes": [_level(1)]})
 
 
 def _disturbance(campaign: Campaign, loops: Linear) -> Figure:

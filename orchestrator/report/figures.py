@@ -1,4 +1,4 @@
-"""From a campaign to the figures of its page; one without data is a sentence that says what is missing."""
+"""Builds the figures of a campaign's page; a figure without data is a sentence that says what is missing."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def trajectories(campaign: Campaign) -> list[Figure]:
 
 
 def most_points(campaign: Campaign) -> int:
-    """Of a scatter of all seeds of an arm, fewer where there are many arms: a page must open."""
+    """Most points of a scatter of all seeds of an arm; fewer with many arms, so that the page opens."""
     return min(1500, max(300, 15_000 // max(1, len(campaign.arms))))
 
 

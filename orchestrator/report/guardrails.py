@@ -1,4 +1,4 @@
-"""What the guardrails of a campaign's runs found, as rows for the page and lines for the terminal."""
+"""Findings of the guardrails of a campaign's runs, as rows for the page and lines for the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GRAVEST_FIRST: dict[str, str] = {"stop": "stop", "rollback": "rollback", "hold":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What a detector found in a run, once or over and over, and what came of it the last time."""
+    """The finding of a detector in a run, once or repeatedly, and its last outcome."""
 
     run: Run
     events: tuple[Event, ...]
@@ -70,7 +70,7 @@ def guardrail_section(campaign: Campaign) -> str:
         )
         for each in found
     )
-    heads = ("arm", "seed", "action", "detector", "iteration", "what was seen at first", "what came of it")
+    heads = ("arm", "seed", "action", "detector", "iteration", "first finding", "outcome")
     return (
         f'<section class="wide" id="guardrails"><h2>Guardrails</h2><p class="note">{_lead(campaign, found)}</p>'
         '<div class="scroll"><table class="runs found">'
@@ -101,11 +101,11 @@ def _outcome(run: Run, event: Event) -> str:
     if event.action == "hold":
         return "loops held their command while it lasted"
     if event.attempt >= len(run.rollbacks):
-        too_often = ": it had been rolled back as often as is allowed" if event.action == "rollback" else ""
+        too_often = ": it had reached the limit of rollbacks" if event.action == "rollback" else ""
         return f"the run was stopped{too_often}"
     rollback = run.rollbacks[event.attempt]
     if rollback.requested:
-        return f"the run was stopped, and taken up again from iteration {rollback.to}; {rollback.change}"
+        return f"the run was stopped, then continued from iteration {rollback.to}; {rollback.change}"
     if rollback.iteration != event.iteration:
         return "another guardrail rolled the run back first"
     return f"rolled back to iteration {rollback.to}; {rollback.change}"

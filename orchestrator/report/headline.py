@@ -1,6 +1,6 @@
-"""What a campaign showed, in sentences made from its numbers.  Names of arms stand in `backticks`.
+"""The findings of a campaign, in sentences made from its numbers.  Names of arms stand in `backticks`.
 
-First which arms lost, then what entropy did, then which arms gained.
+Losses come first, then the entropy of every arm, then gains.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def findings(comparison: Comparison) -> list[str]:
 
 
 def entropy_findings(summaries: Sequence[Summary]) -> list[str]:
-    """A sentence for every arm that has a run that is over and measured its entropy."""
+    """A sentence for every arm that has an ended run with measured entropy."""
     return [_sentence(each) for each in summaries if each.num_over and each.entropy_final.num]
 
 

@@ -1,6 +1,6 @@
 """The page of a campaign: one HTML file that needs no network, for a screen, a phone and a printer.
 
-`page.html` is the frame, `page.css` the look, `page.js` paints the figures in the light or the dark
+`page.html` is the frame, `page.css` the style, and `page.js` paints the figures in the light or the dark
 palette.  Everything that comes from a user or a file is escaped here.
 """
 
@@ -148,13 +148,13 @@ def _notice(campaign: Campaign) -> str:
     said = [
         (
             [run for run in campaign.runs if not run.over],
-            "Not every run has finished. The sentences and the tables leave these out; the plots show "
-            "them only where their arm has no other run.",
+            "Not every run has finished. The sentences and the tables leave these runs out; the plots show "
+            "them only if their arm has no other run.",
         ),
         (
             [run for run in campaign.runs if run.stopped],
-            "A guardrail stopped these. They count with the last value that they reached, and the curves of exams "
-            "keep it.",
+            "A guardrail stopped these runs. They count with the last value that they reached, and the curves of "
+            "evaluations keep it.",
         ),
     ]
     text = ""

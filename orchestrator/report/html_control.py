@@ -1,4 +1,4 @@
-"""The section of the page about loops that know their plant."""
+"""The section of the page about loops that name their plant."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from orchestrator.report.plot_style import Figure
 from orchestrator.storage.run_data import Campaign
 
 PREDICTED = (
-    "Grey: median and 5 to 95 % of what the loop was going to do, from the plant in its configuration with its "
-    "uncertainty, the loop and the first reading; nothing later is known to it. Coloured: readings of every seed. "
-    "Normalised RMSE is that of readings minus predicted median over the readings’ standard deviation."
+    "Grey: median and 5 to 95 % band of the prediction. It uses the plant in the configuration with its "
+    "uncertainty, the loop and the first reading, and nothing later. Coloured: readings of every seed. "
+    "Normalised RMSE: RMSE of the readings against the predicted median, divided by their standard deviation."
 )
 MEASURED = (
-    "Mean ± sample standard deviation over seeds; in brackets the median of the prediction. Margins are those of "
-    "the loop on its plant, a command at every iteration. A delay margin of 2 says that responses two updates "
-    "old leave it stable. A Harris index of 1 is the least error that noise and delay allow."
+    "Mean ± sample standard deviation over seeds; in brackets the median of the prediction. Margins hold for "
+    "the loop on its plant with a command at every iteration. With a delay margin of 2 the loop stays stable on "
+    "responses that are two updates old. A Harris index of 1 is the least error that noise and delay allow."
 )
 
 

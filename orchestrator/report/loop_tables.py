@@ -1,4 +1,4 @@
-"""The tables of the loops: how well each held its setpoint, and how it took a change of its plant."""
+"""Tables of the loops: how well each held its setpoint, and how it recovered from a change of its plant."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def recovery(comparison: Comparison) -> Table:
         for each in comparison.recoveries
     ]
     heads = (
-        Head("change at", "first iteration of the phase; and the loop, where it is not the usual one"),
+        Head("change at", "first iteration of the phase, and the loop if it is not the usual one"),
         Head("RMS before", "share of the setpoint, over the 20 iterations before"),
         Head("excursion", "share of the setpoint, largest of the mean of five readings from the change on"),
         Head(
@@ -81,7 +81,7 @@ def recovery(comparison: Comparison) -> Table:
         title="Recovery from a change of the plant",
         heads=heads,
         rows=tuple(rows),
-        note="Mean ± sample standard deviation over seeds; in brackets how many of them came back.",
+        note="Mean ± sample standard deviation over seeds; in brackets how many seeds recovered.",
         missing="No finished run with a setpoint has a phase that changes it.",
     )
 

@@ -1,4 +1,4 @@
-"""The figures of the entropy mechanism: what entropy bought, and whether its change could be foreseen."""
+"""Figures of the entropy mechanism: reward against entropy, and predicted against measured changes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Which arms lost and which gained, in sentences: against their own start, and against the baseline.
+"""Sentences on the arms that lost and the arms that gained, against their own start and against the baseline.
 
-They say what the rows of the comparison's tables say and compute nothing, so that a sentence and its table
-never differ.  What is below comes first, and is said in the words of what is above.  Names of arms stand in
-`backticks`.
+They state the rows of the comparison's tables and compute nothing, so a sentence and its table
+never differ.  Losses come first, in the same words as gains.  Names of arms stand in `backticks`.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from orchestrator.storage.run_data import Campaign
 
 OWN_START = "its own start"
 STOPPED = (
-    "A guardrail stopped these runs, and each counts with the last value that it reached, or with 0 in an exam that "
-    "it never sat"
+    "A guardrail stopped these runs, and each counts with the last value that it reached, or with 0 in an evaluation "
+    "that it never reached"
 )
 
 Row = Contrast | Progress
 
 
 def losses(comparison: Comparison) -> list[str]:
-    """Of every arm that ended below its own start or the baseline; what is told from chance comes first."""
+    """Sentences on every arm that ended below its own start or the baseline; significant losses come first."""
     return [*told_losses(comparison), *_untold(comparison, below=True)]
 
 
@@ -36,18 +35,18 @@ def told_losses(comparison: Comparison) -> list[str]:
 
 
 def gains(comparison: Comparison) -> list[str]:
-    """Of every arm that did not end below its own start or the baseline."""
+    """Sentences on every arm that did not end below its own start or the baseline."""
     return [*_told(comparison, below=False), *_untold(comparison, below=False)]
 
 
 def stopped(campaign: Campaign) -> list[str]:
-    """Which runs count though a guardrail stopped them, and with what."""
+    """The sentence on runs that a guardrail stopped, and on their values."""
     seeds = stopped_seeds(campaign)
     return [f"{STOPPED}: {seeds}."] if seeds else []
 
 
 def _rows(comparison: Comparison, *, below: bool) -> list[tuple[str, list[Row]]]:
-    """What arms are held against, and those that ended on one side of it."""
+    """The references that arms are compared with, and the arms on one side of each."""
     against: list[tuple[str, Sequence[Row]]] = [
         (OWN_START, comparison.progress),
         (f"`{comparison.baseline}`", comparison.contrasts),

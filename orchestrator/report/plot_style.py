@@ -38,7 +38,7 @@ class Figure:
 
 
 def colour_index(names: Sequence[str], name: str) -> int:
-    """Which of the palette's colours an arm has, the same everywhere."""
+    """The index of an arm's colour in the palette, the same everywhere."""
     return names.index(name) % NUM_COLOURS
 
 

@@ -1,4 +1,4 @@
-"""Which settings the arms of a campaign share, and in which they differ."""
+"""Separates the settings that the arms of a campaign share from those in which they differ."""
 
 from __future__ import annotations
 

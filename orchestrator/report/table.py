@@ -1,4 +1,4 @@
-"""A table on its way to a terminal, a page or a file: cells that have both their text and the numbers behind it."""
+"""A table for a terminal, a page or a file: its cells have both their text and the numbers behind it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables as text for elsewhere: CSV, Markdown, LaTeX (booktabs)."""
+"""Writes tables as text for other programs: CSV, Markdown, LaTeX (booktabs)."""
 
 from __future__ import annotations
 

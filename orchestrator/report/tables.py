@@ -1,4 +1,4 @@
-"""The tables of a comparison: a row an arm, cells that have both their text and the numbers behind it."""
+"""The tables of a comparison: one row per arm, with cells that have both their text and their numbers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from orchestrator.report.table import Cell, Head, Table
 
 TESTED = (
     "p by the exact paired sign-flip test over seeds, Holm over arms. It assumes that without an effect differences are "
-    "symmetric: where they are skewed it finds one in 10 to 12 % of cases instead of 5 %. "
-    f"Smallest found: the true difference that these seeds would find in {100 * POWER:.0f} % of cases, "
-    "“none” where no p could be small enough."
+    "symmetric: with skewed differences it finds an effect in 10 to 12 % of cases instead of 5 %. "
+    f"Smallest found: the true difference that these seeds would find in {100 * POWER:.0f} % of cases; "
+    "“none” if no p could be small enough."
 )
 OF_KIND = {
-    (STUDENT,): "Student’s t, which takes seeds for normal: of skewed ones it covers 88 %",
+    (STUDENT,): "Student’s t, which assumes normal seeds and covers 88 % of skewed ones",
     (BOOTSTRAP,): "the bootstrap (expanded percentiles)",
     (
         STUDENT,
@@ -45,7 +45,7 @@ def summary(comparison: Comparison) -> Table:
             cells.append(Cell(figure.text(each), estimate.mean))
         rows.append((each.arm, tuple(cells)))
     heads = [
-        Head("seeds", "runs that are over; in brackets how many of them a guardrail stopped"),
+        Head("seeds", "ended runs; in brackets how many of them a guardrail stopped"),
         *(Head(figure.title, figure.meaning) for figure in figures),
     ]
     note = " ".join(["Mean ± sample standard deviation over seeds.", *stopped(comparison.campaign)])
@@ -58,12 +58,12 @@ def statistics(comparison: Comparison) -> Table:
     heads = [
         Head("mean", f"{comparison.metric}, at the end, over seeds"),
         Head("interval", "95 %, of the mean"),
-        Head("start", f"{comparison.metric} where the runs began, mean over seeds", spare=True),
+        Head("start", f"{comparison.metric} at the start of the runs, mean over seeds", spare=True),
         *(
             [
                 Head(
                     "IQM",
-                    "interquartile mean over seeds and parts of the exam; from eight seeds on with its bootstrap interval",
+                    "interquartile mean over seeds and parts of the evaluation; from eight seeds on with its bootstrap interval",
                 )
             ]
             if has_profile
@@ -112,8 +112,8 @@ def statistics(comparison: Comparison) -> Table:
 def progress(comparison: Comparison) -> Table:
     """Every arm against its own start."""
     heads = (
-        Head("start", f"{comparison.metric} where the runs began, mean over seeds"),
-        Head("end", f"{comparison.metric} where the same runs ended"),
+        Head("start", f"{comparison.metric} at the start of the runs, mean over seeds"),
+        Head("end", f"{comparison.metric} at the end of the same runs"),
         Head("change", "mean over seeds"),
         Head("its interval", "95 %, of the change"),
         FOUND,
@@ -142,7 +142,7 @@ def progress(comparison: Comparison) -> Table:
         heads=heads,
         rows=tuple(rows),
         note=_note(comparison, comparison.progress),
-        missing=f"No run that is over has {comparison.metric} at its start and at its end.",
+        missing=f"No ended run has {comparison.metric} at its start and at its end.",
     )
 
 
@@ -151,7 +151,7 @@ def efficiency(comparison: Comparison) -> Table:
     heads = (
         Head(
             f"iterations to {comparison.target:.3g}",
-            "median over seeds, one that never gets there as the longest",
+            "median over seeds; a seed that never gets there counts as the longest",
         ),
         Head("reached by", "seeds"),
         Head("mean over training", f"{comparison.metric} averaged over iterations"),
@@ -173,8 +173,8 @@ def efficiency(comparison: Comparison) -> Table:
         title="Learning efficiency",
         heads=heads,
         rows=tuple(rows),
-        note=f"Iterations until {comparison.metric} is first at {comparison.target:.3g} or more: in an exam, or a "
-        "training metric in the mean of five iterations.",
+        note=f"Iterations until {comparison.metric} is first at {comparison.target:.3g} or more: in one evaluation, or, "
+        "for a training metric, in the mean of five iterations.",
         missing=f"No finished run of the baseline has {comparison.metric} on held-out problems.",
     )
 
@@ -195,7 +195,7 @@ def pass_at_k(comparison: Comparison) -> Table:
         heads=tuple(heads),
         rows=tuple(rows) if heads else (),
         note="Unbiased estimate from samples at the rollout temperature, held out, at the end; k = 1 is not greedy.",
-        missing="No finished run was examined with several samples.",
+        missing="No finished run was evaluated with several samples.",
     )
 
 
@@ -210,9 +210,9 @@ def entropy_law(comparison: Comparison) -> Table:
     heads = (
         Head("a", "reward for a unit of exp(H)"),
         Head("b", "value of the line at exp(H) = 0"),
-        Head("ceiling", "b − a: the reward where all entropy is spent"),
+        Head("ceiling", "b − a: the reward when all entropy is spent"),
         Head("R²"),
-        Head("identified", "or why not"),
+        Head("identified", "whether the law is identified, or why not"),
     )
     note = "Reward R of training responses against entropy H; ± one standard error, a lower bound."
     return Table(name="entropy_law", title="R = b − a·exp(H)", heads=heads, rows=tuple(rows), note=note)
@@ -231,7 +231,7 @@ FOUND = Head(
 
 
 def _note(comparison: Comparison, rows: Sequence[Contrast | Progress]) -> str:
-    """Which intervals these are, what the test assumes, and which runs count though they were stopped."""
+    """The note on the intervals, the assumptions of the test, and the stopped runs."""
     kinds = {each.difference_interval.kind for each in rows}
     kinds |= {each.interval.kind for each in rows if isinstance(each, Contrast)}
     kind = OF_KIND.get(tuple(each for each in (STUDENT, BOOTSTRAP) if each in kinds))

@@ -1,1 +1,1 @@
-"""What is on disk: the folders through which training and everything around it talk."""
+"""The files on disk: the folders through which training and everything around it communicate."""

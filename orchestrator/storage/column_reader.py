@@ -1,8 +1,8 @@
-"""The logs of many runs as columns, several at a time, the fastest way that each allows.
+"""Reads the logs of many runs as columns, several at a time, each in the fastest way that it allows.
 
-A run that is over has its columns stored.  Any other log pyarrow parses as a whole, four times as fast as
-reading line by line and to the same numbers; what it does not take is read line by line, which says
-what is wrong with it.
+An ended run has its columns stored.  Any other log is parsed as a whole by pyarrow, four times as fast as
+reading line by line and to the same numbers.  A log that pyarrow refuses is read line by line, which finds
+the fault.
 """
 
 from __future__ import annotations

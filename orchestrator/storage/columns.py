@@ -1,4 +1,4 @@
-"""Records as columns: what comparing many runs calculates with."""
+"""Records as columns, the form in which many runs are compared."""
 
 from __future__ import annotations
 

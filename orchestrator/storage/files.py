@@ -1,8 +1,7 @@
-"""Small files that are never half written, and a full disk that says which file it hit.
+"""Writes small files completely or not at all, and names the file when the disk is full.
 
-There is one rule for whatever is stored: it is written under another name beside its own place, brought to the
-disk, and renamed.  A reader sees the old file or the new one, and so does whoever comes after a kill or a loss
-of power.
+One rule holds for every stored file: it is written under another name in the same folder, flushed to the
+disk, and renamed.  A reader sees the old file or the new one, also after a kill or a loss of power.
 """
 
 from __future__ import annotations

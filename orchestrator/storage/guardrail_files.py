@@ -1,7 +1,7 @@
-"""What guardrails leave in the folder of a run: what they found, and what was rolled back.
+"""The files that guardrails leave in the folder of a run: their events, and the rollbacks.
 
-Both belong to the run's past: a run that continues from a checkpoint forgets the events that it is going to
-find again, and keeps what a rollback did.
+Both belong to the run's past.  A run that continues from a checkpoint drops the events that it will
+find again, and keeps the effects of a rollback.
 """
 
 from __future__ import annotations

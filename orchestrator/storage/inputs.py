@@ -1,7 +1,7 @@
-"""What a run reads besides its settings, by content: recorded when it begins, compared when it goes on.
+"""Inputs of a run besides its settings, by content: recorded when the run starts, compared when it continues.
 
-A path says where something is and not what it is.  So each file that a run reads has a digest in ``run.json``; when a
-file is another by then, the run is refused, or goes on by a word of the user's, and the record says so.
+A path names a place and not a content.  So each file that a run reads has a digest in ``run.json``.  If a file has
+changed by then, the run is refused, or continues if the user accepts the change; the record states it.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _shown(state: Mapping[str, Any] | None) -> str:
 
 
 def _files(source: Path) -> Iterator[tuple[str, Path]]:
-    """The file, or those of a folder in the order of their names; hidden ones are nobody's content.
+    """The file, or the files of a folder in the order of their names; hidden ones do not count.
 
     Links to folders are followed, each folder once.
     """

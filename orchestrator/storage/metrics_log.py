@@ -1,9 +1,9 @@
 """`metrics.jsonl`: every number a run measures, one record a line, and how to follow it live.
 
 The writer only appends, so training pays one `write` call an iteration.  A process that is killed
-leaves at most one torn line, at the end: readers leave it for later, the next writer removes it.
+leaves at most one torn line, at the end: readers skip it, the next writer removes it.
 
-A checkpoint holds a `Mark` of the log: whatever has changed, come or gone before it is found by it.
+A checkpoint holds a `Mark` of the log.  The mark detects every change of the log before it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that a user names: that one cannot be written is found out before the work, and said in one line."""
+"""Checks before the work whether the files that a user names can be written, and says so in one line."""
 
 from __future__ import annotations
 

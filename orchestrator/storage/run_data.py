@@ -1,4 +1,4 @@
-"""The records of a campaign's runs as arrays: reads folders, writes nothing."""
+"""Reads the records of a campaign's runs as arrays; it writes nothing."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Run:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more comes of it by itself: it is done, or a guardrail stopped it."""
+        """Whether the run has ended: it is done, or a guardrail stopped it."""
         return self.status.status in OVER
 
     @cached_property
@@ -95,7 +95,7 @@ class Arm:
 
     @property
     def shown(self) -> tuple[Run, ...]:
-        """The runs that curves are drawn from: those that are over, or all while none is."""
+        """The runs that curves are drawn from: the ended runs, or all if none has ended."""
         return self.over or self.runs
 
 

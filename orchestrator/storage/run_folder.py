@@ -1,21 +1,21 @@
 """The folders of a campaign and its runs: the one thing that training and everything around it share.
 
-    runs/<campaign>/campaign.json                what the campaign is
-    runs/<campaign>/<arm>/seed-<n>/run.json      what the run is
-                                   status.json   how it goes
-                                   metrics.jsonl every number it has measured, one record a line
-                                   metrics.npz   the same as columns, once the run is over
-                                   initialisation.json where there was one, and what it decided
-                                   guardrails.jsonl, rollbacks.json  where they fired, and what came of it
-                                   graders.json  what its graders were held to
-                                   continued.json where it goes on from a run of another campaign
+    runs/<campaign>/campaign.json                settings of the campaign
+    runs/<campaign>/<arm>/seed-<n>/run.json      settings of the run
+                                   status.json   its progress
+                                   metrics.jsonl all measured numbers, one record a line
+                                   metrics.npz   the same as columns, once the run has ended
+                                   initialisation.json  decision of the initialisation, if any
+                                   guardrails.jsonl, rollbacks.json  events and their outcomes
+                                   graders.json  rules that its graders were held to
+                                   continued.json the run of another campaign it continues, if any
                                    checkpoints/last.ckpt, previous.ckpt; policy/, log.txt
     runs/<campaign>/report/index.html
 
-A run only ever appends to its own folder; the campaign's parent process reads along, shows progress
-and forwards to MLflow.  So a dead tracking server loses nothing, and a run that was killed is
-continued from its folder alone.  JSON files are replaced whole (write, then rename), so a reader
-never sees half of one; `metrics.jsonl` may end in a torn line, which readers leave for later.
+A run only appends to its own folder; the campaign's parent process reads along, shows progress
+and forwards to MLflow.  A dead tracking server therefore loses nothing, and a run that was killed
+continues from its folder alone.  JSON files are replaced whole (write, then rename), so a reader
+never sees half of one; `metrics.jsonl` may end in a torn line, which readers skip.
 """
 
 from __future__ import annotations
@@ -231,9 +231,9 @@ class RunFolder:
         clear_unfinished_folder(self.policy_path)
 
     def settled(self) -> Callable[[Record], bool] | None:
-        """Which records of a run that is not over are never taken back; None where all of them are so.
+        """The records of an unfinished run that are never rolled back; None if this holds for all of them.
 
-        Only a guardrail takes back, and never what is before the last good checkpoint.
+        Only a guardrail rolls back, and never beyond the last good checkpoint.
         """
         if not self.confirmed_path.exists():
             return None

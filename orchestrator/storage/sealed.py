@@ -1,6 +1,6 @@
-"""Facts with a checksum, for files that decide how a run goes on: a digit that has changed on the disk is found.
+"""Facts with a checksum, for files that decide how a run continues; the checksum detects a changed digit.
 
-A file of an earlier version has none and is taken as it is.
+A file of an earlier version has no checksum and is accepted without one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def chained(entries: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def first_broken(entries: Iterable[Mapping[str, Any]]) -> int | None:
-    """Where a chain breaks: the number, from 0, of the first entry that is not what was written there."""
+    """The break of a chain: the number, from 0, of the first entry that is not as it was written."""
     before = ""
     for number, entry in enumerate(entries):
         if SEAL not in entry:

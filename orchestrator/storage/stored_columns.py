@@ -1,8 +1,7 @@
-"""`metrics.npz`: the records of a run that is over as columns, which need no parsing.
+"""The file `metrics.npz`: the records of an ended run as columns, which need no parsing.
 
-`metrics.jsonl` stays what a run has measured; the columns are a copy, used only while they are one.  The
-log only ever grows or is cut back, and every record has its time: the same size and the same end
-are the same log.
+`metrics.jsonl` stays the original, and the columns are used only while they are a copy of it.  The
+log only grows or is cut back, and every record has its time, so two logs of the same size and end are equal.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _BROKEN = (
 
 
 def store_columns(log: Path) -> None:
-    """Write the columns of a log that nobody appends to any more beside it.
+    """Write the columns of a completed log beside it.
 
     Raises:
         OSError: the disk is full.

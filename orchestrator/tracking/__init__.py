@@ -1,1 +1,1 @@
-"""MLflow, fed from the run folders by one writer beside the runs."""
+"""Tracking in MLflow, fed from the run folders by one writer beside the runs."""

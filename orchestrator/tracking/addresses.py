@@ -1,4 +1,4 @@
-"""Which database a URL names, however it is written: MLflow's and Optuna's must never be one."""
+"""Finds the database that a URL names, in any spelling: MLflow's and Optuna's must differ."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def server(url: str) -> tuple[str, int | None, str]:
 
 
 def host_and_port(uri: str, default_port: int) -> tuple[str, int]:
-    """Where a server listens.
+    """Host and port of a server.
 
     Raises:
         ValueError: it is no address; nothing of its password is in the message.

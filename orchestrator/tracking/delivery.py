@@ -1,8 +1,8 @@
-"""Delivers one run folder to one MLflow run: every record once, however often anything is killed.
+"""Delivers one run folder to one MLflow run: every record once, however often a process is killed.
 
-What was delivered is asked of MLflow, never remembered here: one `log_batch` is one transaction, so
+The delivered records are looked up in MLflow and never remembered here: one `log_batch` is one transaction, so
 the last step of each kind in MLflow says exactly which records it has.  The folder remembers only
-`tracking.json`, the key by which its MLflow run is found; it is written before that run is made.
+`tracking.json`, the key that finds its MLflow run; it is written before that run is created.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class RunDelivery:
             self._tags[name] = text
 
     def _send_guardrails(self, client: Any, run_id: str) -> None:
-        """What guardrails found and what came of it, as a tag and as artifacts, whenever there is more of it."""
+        """Send the findings of guardrails and their outcomes, as a tag and as artifacts, whenever there are more."""
         reasons = [
             f"iteration {e.iteration}: {e.reason} ({e.action})" for e in read_events(self.folder.events_path)
         ]

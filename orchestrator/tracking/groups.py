@@ -1,4 +1,4 @@
-"""Groups of runs, such as the trials of a study: an MLflow run between the campaign's and those of its seeds.
+"""Groups of runs, such as the trials of a study: an MLflow run between the campaign's and the seeds' runs.
 
 A group is a folder with a ``group.json`` above the folders of its runs.
 """

@@ -1,6 +1,6 @@
-"""Which runs of MLflow a name, an id or a filter stands for, in the shape in which run folders are read.
+"""Reads runs from MLflow by a name, an id or a filter, in the form in which run folders are read.
 
-A run is found by its tags: `entrostat.campaign`, `.arm`, `.seed`, `.method`.
+Tags identify a run: `entrostat.campaign`, `.arm`, `.seed`, `.method`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def sorted_runs(runs: Iterable[Run]) -> list[Run]:
 
 
 def _without_retried(found: Sequence[Any]) -> Iterator[Any]:
-    """Without those that were stopped and taken up again, where what became of them is among the others."""
+    """Leave out stopped runs whose continuation is among the others."""
     retried = {run.data.tags["entrostat.retry_of"] for run in found if "entrostat.retry_of" in run.data.tags}
     return (run for run in found if run.data.tags.get("entrostat.key") not in retried)
 

@@ -1,8 +1,8 @@
-"""One run as MLflow has it, in the shape in which its folder is read.
+"""Reads one run from MLflow, in the form in which its folder is read.
 
-The way back of `delivery`: its metrics become series, its artifact `config.yaml` the resolved configuration,
-`guardrails.jsonl` and `rollbacks.json` what guardrails did.  Where artifacts cannot be read, e.g. because they lie on
-another machine, the parameters stand in for the configuration.
+It reverses `delivery`: the metrics become series, the artifact `config.yaml` the resolved configuration,
+`guardrails.jsonl` and `rollbacks.json` the record of the guardrails.  If artifacts cannot be read, e.g. because they
+lie on another machine, the parameters replace the configuration.
 """
 
 from __future__ import annotations

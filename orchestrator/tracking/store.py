@@ -1,6 +1,6 @@
-"""Where metrics are tracked: the tracking URI, whether it answers, and its MLflow client.
+"""The store of tracked metrics: the tracking URI, whether it answers, and its MLflow client.
 
-MLflow is imported inside functions: it takes two seconds, and a run must be able to start without.
+MLflow is imported inside functions: it takes two seconds, and a run must be able to start without it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Tracks a campaign in MLflow from beside it: one thread of the parent process follows the run folders.
+"""Tracks a campaign in MLflow: one thread of the parent process follows the run folders.
 
 Training never waits for MLflow and never speaks to it.  The thread runs at low priority and sends in
-large batches; where the server does not answer it says so once, tries again ever more rarely, and
-everything stays in the run folders for the next `entrostat run` of the same campaign to deliver.
+large batches.  If the server does not answer, it says so once and tries again at growing intervals;
+everything stays in the run folders, and the next `entrostat run` of the same campaign delivers it.
 
-One experiment a campaign; in it one parent run, and below that one child a run.  Runs of a group (a
-trial of a study) are children of the group's run, and that of the campaign's.
+Each campaign has one experiment with one parent run, and one child run for each run.  Runs of a group (a
+trial of a study) are children of the group's run, which is a child of the campaign's run.
 """
 
 from __future__ import annotations

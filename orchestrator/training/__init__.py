@@ -1,1 +1,1 @@
-"""One run: what happens inside the process that trains."""
+"""One run: the code inside the training process."""

@@ -1,6 +1,6 @@
-"""A checkpoint as a file: written with a checksum at its end, read only where that is right.
+"""A checkpoint as a file: written with a checksum at its end, and read only if the checksum is right.
 
-The file is what `torch.save` writes, followed by a line that torch does not look at, so that `torch.load` reads
+The file is the output of `torch.save`, followed by a line that torch ignores, so `torch.load` reads
 it as any other.
 """
 
@@ -76,10 +76,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def keep(path: Path, second: Path) -> None:
-    """A checkpoint under a second name.
+    """Keep a checkpoint under a second name.
 
-    It stays under the first one too: whoever looks for the last checkpoint finds it at any moment, however the
-    run was killed, and all of its ranks the same.
+    It also stays under the first one, so the last checkpoint is found at any moment, however the
+    run was killed, and all ranks find the same one.
     """
     unfinished = second.with_suffix(".unfinished")
     try:

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written whole or not at all, the last two of them."""
+"""Checkpoints of a run: written completely or not at all; the last two are kept."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Checkpointer(Callback):
     A disk that is full costs the new checkpoint, never the old one, and the run goes on: it says so,
     and tries again at the next turn.  A run whose end is not saved is not done.
 
-    Where a run may go back, for which there is ``is_good``, the one before the last is kept as ``good.ckpt``
-    if nothing was wrong at either: a failure that begins has often left its mark in the weights and in the
-    optimiser's moments before a detector sees it.  Where it goes back by itself (``rolls_back``) a signal
-    saves nothing out of turn, or a run that was interrupted would go back to somewhere else than one that
-    was not; and what it may take back is noted.
+    If a run may roll back, ``is_good`` is given, and the checkpoint before the last is kept as ``good.ckpt``
+    if nothing was wrong at either: a failure has often left its mark in the weights and in the
+    optimiser's moments before a detector sees it.  If it rolls back by itself (``rolls_back``), a signal
+    saves nothing out of turn, because an interrupted run would otherwise roll back to another iteration than
+    an uninterrupted one; the records that it may roll back are noted.
 
     ``start`` is what this rank has found the run to go on from; all of ``ranks`` have to find the same.
     ``writer`` is of the run's record, None on a rank that does not write; ``saves`` is told how it went.

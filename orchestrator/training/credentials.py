@@ -1,4 +1,4 @@
-"""A run gets its credentials back, which its folder does not have: from who lent them, or from the campaign's file."""
+"""Restores a run's credentials, which its folder lacks: from the environment, or from the campaign's file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from orchestrator.storage.run_folder import CampaignFolder, RunFolder, RunInfo
 
 
 def with_credentials(folder: RunFolder, info: RunInfo) -> RunInfo:
-    """What a run is, with its credentials; processes that this one starts are not lent them any more.
+    """The settings of a run with its credentials; processes that this one starts no longer receive them.
 
     Raises:
-        ConfigError: nobody has them.
+        ConfigError: they cannot be found.
     """
     lending = json.loads(os.environ.pop(VARIABLE, "{}"))
     missing = {tuple(place) for place in info.hidden}

@@ -1,4 +1,4 @@
-"""The held-out exam: greedy pass@1, and pass@k from samples at the rollout temperature."""
+"""The held-out evaluation: greedy pass@1, and pass@k from samples at the rollout temperature."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def exam_metrics(
 
 
 class Examiner(Callback):
-    """Holds the exam before the first iteration, every so many, and after the last."""
+    """Evaluates before the first iteration, at a fixed interval, and after the last."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Examiner(Callback):
         self.last_step = step
 
     def examine(self, step: int) -> dict[str, float]:
-        """The exam's metrics, without recording them."""
+        """The metrics of an evaluation, without recording them."""
         greedy = self._passes(num_samples=1, temperature=0.0, step=step)
         sampled = self._passes(
             num_samples=self.settings.num_samples, temperature=self.rollout.temperature, step=step

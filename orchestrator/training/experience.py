@@ -1,4 +1,4 @@
-"""One batch of experience: sample responses, grade them, look at them once with the policy."""
+"""Collects one batch of experience: sample responses, grade them, and measure them with the policy."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Rollouts:
 class Explorer:
     """Who tries problems: a policy through its engine, with graders, each rank its share.
 
-    Learner, exam and start share it.  Without graders it can ``sample`` alone.
+    Learner, evaluation and start share it.  Without graders it can ``sample`` alone.
     """
 
     task: Task

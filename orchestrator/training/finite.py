@@ -1,4 +1,4 @@
-"""What training has made must be finite, or a run ends before any of it is kept."""
+"""Checks that the results of training are finite, and ends the run before it saves any that are not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NotFiniteError(TrainingDivergedError):
 
 
 class Finiteness(Callback):
-    """Looks at weights, optimiser and loops after every iteration, before anything of it is saved or examined."""
+    """Checks weights, optimiser and loops after every iteration, before they are saved or evaluated."""
 
     def __init__(self, control: EntropyControl, ranks: Ranks) -> None:
         self._control = control

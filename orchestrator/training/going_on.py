@@ -1,8 +1,8 @@
-"""Where a run goes on from: the newest checkpoint that is whole and up to which its record is complete.
+"""Finds the checkpoint to continue from: the newest intact one up to which the run's record is complete.
 
-Two are kept, `last.ckpt` and `previous.ckpt`, and a third where a guardrail may go back to one.  So a file that
-is damaged costs the iterations since the one before.  Nothing is lost without a word: what was passed over is
-said, and a run that no checkpoint fits any more ends, with what to do.
+Two checkpoints are kept, `last.ckpt` and `previous.ckpt`, and a third if a guardrail may roll back.  A damaged
+file therefore costs only the iterations since the one before it.  Every checkpoint that is passed over is reported.
+A run that no checkpoint fits ends with an error that names the remedy.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Guardrails(Callback):
     """Watches what every iteration measured, and acts on it.
 
     ``hold`` is in force from the next iteration on, since the command of this one is given when its responses
-    are not judged yet.  ``rollback`` and ``stop`` are raised when the iteration is over and before
+    are not judged yet.  ``rollback`` and ``stop`` are raised after the iteration and before
     anything of it is saved.  A run whose detectors do nothing but warn is bit-identical to one without.
     """
 

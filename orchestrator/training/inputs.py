@@ -1,4 +1,4 @@
-"""Before a run trains: what it reads is what its record names."""
+"""Checks, before a run trains, that its inputs are those that its record names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The ranks of a run on this machine: started together, stopped together.
+"""Starts and stops the ranks of a run on this machine together.
 
-The launcher tells them about one another in the environment, as torchrun does; several machines take
-torchrun itself or SLURM (``configs/launch``).  It imports nothing heavy and waits.
+The launcher describes the ranks to each other in the environment, as torchrun does.  Several machines need
+torchrun itself or SLURM (``configs/launch``).  The launcher imports nothing heavy and waits.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ GRACE_SECONDS = 10.0
 
 
 def num_ranks(folder: RunFolder) -> int:
-    """Processes that the run wants; 1 within one that is launched already.
+    """Number of processes to launch for the run; 1 within a process that is launched already.
 
     Raises:
-        ValueError: they are on several machines, and nobody has launched them there.
+        ValueError: they are on several machines and have not been launched there.
     """
     if "RANK" in os.environ:
         return 1

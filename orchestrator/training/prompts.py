@@ -1,4 +1,4 @@
-"""The loader of a run: prompts only, sized and stateful."""
+"""The data loader of a run: prompts only, of known length, and with a state to resume from."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The processes that train one run together, and what each of them does of the work.
+"""The processes that train one run together, and the share of the work that each does.
 
-Every rank holds the whole batch: a few numbers a token, gathered once an iteration.  So whatever is decided
-over a batch (readings, commands, advantages, selections, weights) is computed on all of it by every rank
-alike, as one process would.  Only what is costly is dealt out: sampling, grading, forward and backward.
+Every rank holds the whole batch: a few numbers a token, gathered once an iteration.  Everything that is decided
+over a batch (readings, commands, advantages, selections, weights) is computed on all of it by every rank,
+as one process would.  Only costly work is divided: sampling, grading, forward and backward.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Ranks:
             raise RanksDisagreeError(f"the ranks do not agree about {what}: {listed}; {remedy}")
 
     def share(self, num_items: int) -> range:
-        """Which of some items are this rank's: neighbours, and one more or less than any other's."""
+        """The slice of some items that is this rank's; shares differ by at most one item."""
         start, end = (num_items * rank // self.size for rank in (self.rank, self.rank + 1))
         return range(start, end)
 
@@ -146,6 +146,6 @@ def _assemble(tokens: list[Tensor], parts: list[Statistics]) -> Statistics:
 
 @cache
 def _group() -> dist.ProcessGroup:
-    """Of all ranks, on the CPU: what is gathered is small and mostly there already."""
+    """The group of all ranks, on the CPU: the gathered data is small and mostly on the CPU already."""
     group: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=PATIENCE)
     return group

@@ -1,10 +1,10 @@
-"""Going back to the last good checkpoint, with other limits of the commands from there on.
+"""Rolls a run back to the last good checkpoint, and continues with other limits of the commands.
 
-A guardrail does it by itself (``rollback``), or somebody who takes up a run again that one has stopped.
+A guardrail does it by itself (``rollback``), or the user does it by retrying a run that a guardrail stopped.
 
-The order of what is written makes it safe to be killed in between: first the checkpoint is put back, then
-`rollbacks.json` says so.  A run killed before the second goes on from the checkpoint with the old limits,
-fails the same way at the same iteration, and is rolled back then.
+The order of the writes makes a kill between them safe: first the checkpoint is put back, then
+`rollbacks.json` is written.  A run killed before the second write continues from the checkpoint with the old
+limits, fails the same way at the same iteration, and is rolled back then.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def roll_back(folder: RunFolder, config: RunConfig, event: Event) -> Rollback:
 
 
 def take_up_again(folder: RunFolder) -> Rollback:
-    """Do the same for a run that was stopped, because it is asked for; as many rollbacks are allowed anew.
+    """Roll back a stopped run on request; the allowed number of rollbacks starts again.
 
     Raises:
         ValueError: no guardrail has stopped it.
@@ -59,7 +59,7 @@ def take_up_again(folder: RunFolder) -> Rollback:
     causes = [each for each in read_events(folder.events_path) if each.action in GOES_BACK_FOR]
     if not causes:
         raise ValueError(
-            f"{folder.events_path}: says of no guardrail that stopped the run; delete {folder.path}"
+            f"{folder.events_path}: names no guardrail that stopped the run; delete {folder.path}"
         )
     past = read_rollbacks(folder.rollbacks_path)
     config = RunConfig(**folder.read_info().config)
@@ -112,8 +112,8 @@ def narrowed(side: Side, limits: Limits, neutral: float, commands: Sequence[floa
     """Limits inside ``limits`` that some of ``commands``, given while it went wrong, would have met.
 
     Entropy too high: the highest command becomes ``factor`` times the highest given, counted from neutral.
-    Where all of them lowered entropy already, it is ``factor`` times the lowest, so that the loop always
-    brakes; where that changes nothing, the lowest divided by ``factor``.  Entropy too low is the mirror
+    If all of them lowered entropy already, it is ``factor`` times the lowest, so that the loop always
+    brakes; if that changes nothing, the lowest divided by ``factor``.  Entropy too low is the mirror
     image.  A failure of neither kind halves both (for a ``factor`` of a half): less of everything.
     """
     low, high = limits

@@ -1,7 +1,7 @@
-"""One run from its folder to its end; `orchestrator.training.worker` is the process that it has to itself.
+"""Runs one run from its folder to its end; `orchestrator.training.worker` is its process.
 
-It reads ``run.json``, continues from its last checkpoint where there is one, and writes nothing
-outside its folder.  How it ended is in ``status.json``; the exit status says the same to a scheduler.
+It reads ``run.json``, continues from its last checkpoint if there is one, and writes nothing
+outside its folder.  ``status.json`` says how it ended; the exit status says the same to a scheduler.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     if saves.wanting is not None:
         raise UnsavedError(
             f"it is trained, and nothing of it after iteration {checkpointer.last_iteration} is saved: {saves.wanting}; "
-            "mend that and give the same command again, which continues from there"
+            "fix that and give the same command again to continue from there"
         )
     _keep(policy, folder, config, ranks)
 
@@ -282,7 +282,7 @@ def _keep(policy: LoadedPolicy, folder: RunFolder, config: RunConfig, ranks: Ran
                 _save(policy, path, config, ranks)
         except SafetensorError as error:  # which names no file
             raise OSError(
-                f"{folder.policy_path}: the policy cannot be written ({error}); mend that and give the same command again"
+                f"{folder.policy_path}: the policy cannot be written ({error}); fix that and give the same command again"
             ) from error
         folder.good_checkpoint_path.unlink(missing_ok=True)
     else:

@@ -1,4 +1,4 @@
-"""How the saves of a run go, for its status: one that failed and was made good, or one that is still wanting."""
+"""State of the saves of a run, for its status: a failed save that a later one replaced, or one still missing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Randomness by address: every draw has a seed made from what it is for, so there is no stream to save.
+"""Randomness by address: the seed of every draw is made from its purpose, so there is no stream to save.
 
-A run that continues from a checkpoint, skips an evaluation, or is cut into ranks draws the same
+A run that continues from a checkpoint, skips an evaluation, or is divided over ranks draws the same
 numbers at iteration t as one that does not.
 """
 

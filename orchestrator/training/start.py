@@ -1,4 +1,4 @@
-"""What a run starts from: its policy, with entropy enough where the configuration asks for it."""
+"""The start of a run: its policy, with enough entropy if the configuration asks for it."""
 
 from __future__ import annotations
 

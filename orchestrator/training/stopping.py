@@ -1,4 +1,4 @@
-"""How a run is told to stop: between two iterations, on all ranks at the same one, with a checkpoint."""
+"""Stops a run on request: between two iterations, on all ranks at the same one, with a checkpoint."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def stop_on_signals(ranks: Ranks) -> Iterator[None]:
     """SIGTERM and Ctrl-C end this block as `SIGTERMException`: at once, but for the time of `Stopping`.
 
     One of several ranks just dies of a SIGTERM outside that time: it may wait for another inside a library,
-    where no handler of ours runs.  Ctrl-C is for whoever launched them.
+    where no handler of ours runs.  Ctrl-C is left to their launcher.
     """
 
     def stop(signum: int, _: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""How Lightning spreads a run over its ranks."""
+"""The Lightning strategy that spreads a run over its ranks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def strategy_of(settings: LearnerConfig, ranks: Ranks) -> Strategy | str:
 
 
 def environment_of(ranks: Ranks) -> ClusterEnvironment:
-    """Where the ranks are told about one another: always by variables of torchrun's names.
+    """The environment that describes the ranks to each other: always variables with torchrun's names.
 
     Left to guess, Lightning takes any process inside a SLURM job for one of SLURM's tasks, and requeues the
     job itself with a checkpoint of its own.

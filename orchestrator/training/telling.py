@@ -1,4 +1,4 @@
-"""What a run says of itself in its folder: how it is, how it ended and why, and what its graders are held to."""
+"""Writes the state of a run to its folder: its status, its end and the reason, and the rules for its graders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def interruption(folder: RunFolder) -> str:
-    """Where a run that was told to stop goes on from, and what it could not save."""
+    """The message of a run that was told to stop: the iteration it continues from, and what it could not save."""
     unsaved = folder.read_status().reason
     try:
         found = where_to_go_on(folder)
@@ -56,7 +56,10 @@ def record_confinement(folder: RunFolder, confinement: dict[str, str]) -> None:
     write_json(folder.graders_path, confinement)
     log.info("graders: %s", "; ".join(f"{rule}: {held}" for rule, held in confinement.items()))
     if lacking := [rule for rule, held in confinement.items() if NOT_HELD in held]:
-        log.warning("this system does not hold graders to: %s; see docs/security.md", ", ".join(lacking))
+        log.warning(
+            "this system does not enforce these rules on graders: %s; see docs/security.md",
+            ", ".join(lacking),
+        )
 
 
 def _measured_iterations(folder: RunFolder) -> int:

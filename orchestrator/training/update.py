@@ -1,4 +1,4 @@
-"""Optimiser steps on one batch: minibatches, micro-batches, and what to do with a bad gradient."""
+"""Optimiser steps on one batch: minibatches, micro-batches, and the treatment of a bad gradient."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def _added(parts: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _product(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    """Of factors, where None is none."""
+    """The product of factors; None stands for no factor."""
     return other if one is None else one if other is None else one * other
 
 

@@ -1,9 +1,9 @@
 """The process of one run: ``python -m orchestrator.training.worker RUN_FOLDER [--with-parent]``.
 
-Where the run takes several devices it launches a process like itself for each, its ranks, and waits for
-them; launched by torchrun it is one of them.
+A run on several devices launches one such process for each device, its ranks, and waits for
+them; a process that torchrun launched is one of the ranks.
 
-Graders are spawned, and a spawned process imports the main module of its parent again.  So this one
+Graders are spawned, and a spawned process imports the main module of its parent again.  This module therefore
 imports nothing heavy: torch and Lightning would cost every grader ten seconds and half a gigabyte.
 """
 
@@ -45,7 +45,7 @@ def main(path: str, *, with_parent: bool) -> int:
 
 
 def stop_with_parent() -> None:
-    """End this process like a SIGTERM does when whoever holds the other end of stdin is gone."""
+    """End this process as a SIGTERM does when the process at the other end of stdin is gone."""
     os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -1,4 +1,4 @@
-"""What an actuator is: one place in the update that a command moves.
+"""The interface of an actuator: one place in the update that a command moves.
 
 An actuator is a frozen dataclass whose fields are its constants.  It belongs to exactly one stage
 of an iteration, which is its base class:
@@ -16,11 +16,11 @@ of an iteration, which is its base class:
     ====================  ================================================  ===========
 
 A command ``u`` equal to ``command.neutral`` is the actuator's absence: the learner does not call it
-at all, so neutral is bit-identical to none.  Raising ``u`` raises entropy.  Whatever has to look at
-more than one token (selections, quantiles, counts) is shown a whole batch, that of the iteration or
+at all, so neutral is bit-identical to none.  Raising ``u`` raises entropy.  An operation over
+more than one token (selections, quantiles, counts) sees a whole batch, that of the iteration or
 that of an optimiser step, so the result cannot depend on how it is cut into micro-batches.
 
-An actuator may be given a domain of problems.  It is then shown the responses of that domain only, as if
+An actuator may be given a domain of problems.  It then sees the responses of that domain only, as if
 they were the batch, and moves nothing else: selections, quantiles and denominators of its own are the
 domain's, while ``weights`` stay those of the whole minibatch.
 """

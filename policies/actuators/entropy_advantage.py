@@ -21,7 +21,7 @@ class EntropyAdvantage(AdvantageActuator):
     with κ = 1, where a negative advantage can become 0].
 
     What it does to entropy is not promised.  H_t belongs to the state and not to the token that was sampled,
-    so where the cap does not bind the bonus is a baseline, and its expected gradient is zero.  Where it
+    so where the cap does not bind the bonus is a baseline, and its expected gradient is zero.  When it
     binds, the bonus is |A| / κ, which makes right responses weigh 1 + 1/κ and wrong ones 1 - 1/κ: that
     *lowers* entropy by the covariance theorem (METHODS 1.2), and more so the larger u is.  Give it a fixed
     command; a loop that expects more entropy from more of it may run away.

@@ -17,7 +17,7 @@ from policies.statistics.responses import ROUNDING
 class HighEntropyTokens(WeightActuator):
     """Weight 1 where H_t is at or above the u-quantile of entropies, else 0.  arXiv 2506.01939, u = 0.8.
 
-    Of n entropies those ranked ceil(u · (n - 1)) or above (from 0) stay, which is H >= the interpolated
+    The entropies ranked ceil(u · (n - 1)) or above (from 0) of n stay, which is H >= the interpolated
     quantile, as in TRL (``top_entropy_quantile`` = 1 - u); tokens equal to the threshold all stay.
 
     Denominators are those of all tokens, as in TRL (the mask is on the loss, the mean over the completion);

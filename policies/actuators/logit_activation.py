@@ -29,7 +29,7 @@ class LogitActivation(LogitActuator):
     The command is k itself.  1 is neutral, above it entropy is raised where it is below the band and
     lowered where it is above; the actuator has a band of its own and wants no loop but an open one.
 
-    Which code: xtqqwq/ERA-LLM @b34cb58 and nothingbutbut/era @4b7320b (dp_actor.py), METHODS 4.
+    Reference code: xtqqwq/ERA-LLM @b34cb58 and nothingbutbut/era @4b7320b (dp_actor.py), METHODS 4.
     - The paper speaks of the forking tokens; both scale every token of a qualifying response, as here.
     - A' is the paper's, always on here (code: ``adv_scale``, off in the shipped top-k script, and without
       the test A > 0 in the first of the two repositories).

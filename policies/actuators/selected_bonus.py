@@ -17,7 +17,7 @@ from policies.statistics.vocabulary import TopP, VocabularyFilter
 class SelectedBonus(LossActuator):
     """Adds -u · H_sel, H_sel the mean top-p entropy of each response's top tokens.  SIREN, arXiv 2509.25133.
 
-    SIREN's loss c · (H_sel - H_anchor)² has the gradient 2c · (H_sel - H_anchor) · ∇H_sel.  That is this
+    SIREN's loss c · (H_sel - H_anchor)² has the gradient 2c · (H_sel - H_anchor) · ∇H_sel.  It equals this
     actuator under u = kp · (H_anchor - H_sel), a proportional law with kp = 2c on the sensor
     ``entropy/filtered/top`` (published c = 0.005, so kp = 0.01): the penalty is a P controller written as
     a loss, and has a P controller's offset.  Exactly so on the first optimiser step of a batch; later

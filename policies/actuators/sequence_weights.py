@@ -27,8 +27,8 @@ class SequenceWeights(WeightActuator):
     Neutral is absence, not the softmax at u = 0: that one still holds A, and moves weight from wrong to
     right responses at once, for any u.  So the published form jumps at u = 0+, and that jump itself may
     lower entropy; a loop should work inside u > 0, or have ``advantage_scale`` 0, where w goes to 1.
-    Direction: for u > 0 more u moves weight to high-entropy responses.  That raises entropy where a
-    group's high-entropy responses raise it (unlikely tokens rewarded), and lowers it where they are wrong.
+    Direction: for u > 0 more u moves weight to high-entropy responses.  Entropy rises if a
+    group's high-entropy responses raise it (unlikely tokens rewarded), and falls if they are wrong.
     """
 
     kind: ClassVar[str] = "sequence_weights"

@@ -1,4 +1,4 @@
-"""Policies that are made once and kept: by whoever comes first, whole or not at all."""
+"""Caches policies: each is built once, by the first process that needs it, completely or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
-    """Where made policies are kept: ``$ENTROSTAT_CACHE``, else the user's cache folder."""
+    """The folder of cached policies: ``$ENTROSTAT_CACHE``, else one in the user's cache folder."""
     root = os.environ.get("ENTROSTAT_CACHE") or Path(
         os.environ.get("XDG_CACHE_HOME", "~/.cache"), "entrostat"
     )

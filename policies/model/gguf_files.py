@@ -1,7 +1,7 @@
-"""GGUF files as model folders: dequantised to float32 once, and kept.
+"""Loads GGUF files as model folders: dequantised to float32 once, and kept.
 
-The format is for inference.  Training starts from what its quantised weights stand for; to go back to GGUF
-is the business of llama.cpp's converter.
+The format is for inference.  Training starts from the values that its quantised weights represent; llama.cpp's
+converter can write GGUF again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Checksums of a stored policy, so that a weight that has changed on the disk is found when it is read.
+"""Checksums of a stored policy: a weight that has changed on the disk is detected when it is read.
 
-They are a file that `sha256sum --check` reads too.  A folder of other makers has none, and is read as it is.
+They are in a file that `sha256sum --check` also reads.  A folder from elsewhere has none, and is read unchecked.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ class LoadedPolicy:
 
     Adapters sit inside ``model``, which is a plain transformers model with or without them.
 
-    A model may have more logits than its tokenizer has tokens (Qwen2.5: 151,936 and 151,665), whose weights nobody
-    has trained.  Such ids are ``masked_ids``: no engine samples one, and entropy and log-probabilities are
+    A model may have more logits than its tokenizer has tokens (Qwen2.5: 151,936 and 151,665), whose weights are
+    untrained.  Such ids are ``masked_ids``: no engine samples one, and entropy and log-probabilities are
     of the distribution over the others.
     """
 
@@ -84,7 +84,7 @@ class LoadedPolicy:
             text = f"{system}\n\n{prompt}" if system else prompt
             ids = with_start(start_ids(self.tokenizer, self.bos), self._ids(text))
         if not ids:
-            raise ValueError(f"a prompt must have at least one token, got {prompt!r}; mend the task's data")
+            raise ValueError(f"a prompt must have at least one token, got {prompt!r}; fix the task's data")
         return torch.tensor(ids, dtype=torch.int64)
 
     def encode_reply(self, text: str, response: torch.Tensor) -> torch.Tensor:
@@ -163,8 +163,8 @@ class LoadedPolicy:
     def save(self, folder: Path, *, merge: bool = False, write: bool = True) -> None:
         """Write safetensors, configuration and tokenizer, as ``from_pretrained`` reads them, and the weights' checksums.
 
-        Of a policy with adapters these alone are written, and where their base is, unless ``merge``.  Of
-        several ranks all come here, since a sharded policy is gathered by all, and one has to ``write``.
+        For a policy with adapters only these and the source of their base are written, unless ``merge``.
+        All ranks of several call this, because a sharded policy is gathered by all, and one has to ``write``.
         """
         if is_sharded(self.model):
             gathered = {}
@@ -185,7 +185,7 @@ class LoadedPolicy:
 def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPolicy:
     """Load a local folder, a GGUF file, the model of a package or a hub id, in float32.
 
-    Where adapters lie they are added to their base, and what is loaded has none any more.
+    Adapters in the folder are merged into their base, and the loaded model has none.
 
     The model is in evaluation mode, and training leaves it there: with dropout, the policy that learns
     and whose entropy is measured would not be the one that was sampled from.

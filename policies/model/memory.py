@@ -1,4 +1,4 @@
-"""What training a policy takes of a device's memory, component by component, before any weight is there."""
+"""Estimates the device memory for training a policy, component by component, before any weight is loaded."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def activation_bytes_per_token(shape: ModelShape, training: Training) -> int:
 
     Counted on blocks of Llama and Qwen2 with an attention that keeps no scores: in a block six tensors of the
     hidden width (inputs and outputs of norms, in float32), queries and what attention gives, keys and values,
-    and four of the intermediate width.  Of Korthikanti et al. (2205.05198, equation 2), for gated layers.
+    and four of the intermediate width.  Source: Korthikanti et al. (2205.05198, equation 2), for gated layers.
     """
     compute = training.compute_bytes
     inside = 6 * shape.hidden * FLOAT32 + compute * (

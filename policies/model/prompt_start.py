@@ -1,7 +1,7 @@
-"""What stands before a prompt that is given as it stands: the token that texts begin with (BOS), where there is one.
+"""The token before a raw prompt: the token that texts begin with (BOS), if the model has one.
 
-Many models have seen nothing in training that does not begin with it, and answer worse without (Llama, Gemma,
-Mistral).  A chat template writes its own, so nothing of this is for prompts that go through one.
+Many models have seen nothing in training that does not begin with it, and answer worse without it (Llama, Gemma,
+Mistral).  A chat template writes its own, so none of this applies to prompts that go through one.
 """
 
 from __future__ import annotations

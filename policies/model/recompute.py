@@ -1,4 +1,4 @@
-"""Activations made again in the backward pass instead of kept: memory for about a third more computing."""
+"""Recomputes activations in the backward pass instead of keeping them: less memory for a third more computing."""
 
 from __future__ import annotations
 

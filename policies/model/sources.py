@@ -1,4 +1,4 @@
-"""What ``policy.source`` can name, looked up without loading anything."""
+"""The values that ``policy.source`` can name, looked up without loading anything."""
 
 from __future__ import annotations
 

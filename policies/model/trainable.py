@@ -1,4 +1,4 @@
-"""What of a policy is trained: all of it, its last layers, or low-rank adapters beside its frozen weights."""
+"""The trained part of a policy: all of it, its last layers, or low-rank adapters beside frozen weights."""
 
 from __future__ import annotations
 

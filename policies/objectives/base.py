@@ -1,4 +1,4 @@
-"""What an objective is: a loss for each token, and metrics beside it.
+"""The interface of an objective: a loss for each token, and metrics beside it.
 
 A token's loss is summed with the weights of ``token_weights``, which hold every denominator, so nothing
 here averages.  Per-token metrics come back beside the loss, detached and unreduced, for the same reason:

@@ -1,4 +1,4 @@
-"""What a rollout engine is: token ids in, token ids and behaviour log-probabilities out."""
+"""The interface of a rollout engine: token ids in, token ids and behaviour log-probabilities out."""
 
 from __future__ import annotations
 

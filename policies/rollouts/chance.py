@@ -1,6 +1,6 @@
-"""Chance by address: what a response is sampled with depends on which one it is and on nothing else.
+"""Random numbers by address: the seed of a response depends on which response it is and on nothing else.
 
-So a batch gives the same responses however it is cut into smaller ones or dealt over processes, up to the
+A batch therefore gives the same responses however it is divided into smaller ones or over processes, up to the
 rounding of the logits.
 """
 

@@ -1,4 +1,4 @@
-"""From an engine's settings to the engine."""
+"""Opens the engine that its settings describe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An engine with weights of its own: when it takes those of the policy, and how old they are."""
+"""An engine with weights of its own: when it takes the policy's weights, and how old they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One vLLM server over HTTP: requests that are tried again, and an error that says which server is gone."""
+"""One vLLM server over HTTP: requests with retries, and an error that names the server that is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rollout engine, and how it is set up: the part ``rollout.engine`` of a campaign."""
+"""The settings of a rollout engine: the part ``rollout.engine`` of a campaign."""
 
 from __future__ import annotations
 

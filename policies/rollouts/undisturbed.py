@@ -1,4 +1,4 @@
-"""Undo what an engine in this process does to the learner: random states, default dtype, threads."""
+"""Undoes an engine's side effects on the learner in the same process: random states, default dtype, threads."""
 
 from __future__ import annotations
 

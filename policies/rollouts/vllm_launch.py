@@ -1,4 +1,4 @@
-"""Start a vLLM server as the engine ``vllm_server`` wants it.
+"""Starts a vLLM server for the engine ``vllm_server``.
 
     python -m policies.rollouts.vllm_launch MODEL --port 8000 [-- more arguments of vLLM]
 

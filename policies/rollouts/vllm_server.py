@@ -1,4 +1,4 @@
-"""Rollouts by vLLM servers of their own: prompts dealt over replicas, token ids in and out over HTTP."""
+"""Rollouts by separate vLLM servers: prompts divided over replicas, token ids in and out over HTTP."""
 
 from __future__ import annotations
 
@@ -116,13 +116,13 @@ class VllmServerEngine(PushedEngine):
         )
 
     def _give_again(self, replica: Replica) -> None:
-        """Push to a server that was started anew and so has lost the weights."""
+        """Push to a server that was restarted and has lost the weights."""
         if self.transfer.collective:
             raise EngineUnavailableError(
-                f"the rollout server {replica.url} was started anew and has lost the policy's weights; give the same "
+                f"the rollout server {replica.url} was restarted and has lost the policy's weights; give the same "
                 "command again: the run continues from its last checkpoint"
             )
-        log.warning("%s was started anew: it is given the weights again", replica.url)
+        log.warning("%s was restarted: the weights are pushed to it again", replica.url)
         self._give(replica, self._label(self._version))
 
     def _ask(

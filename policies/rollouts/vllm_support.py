@@ -1,4 +1,4 @@
-"""Which vLLM this package speaks to, and why an installation or a model cannot be used with it."""
+"""The supported vLLM version, and the reasons why an installation or a model cannot be used with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a vLLM worker is taught: to take pushed weights and to leave ids without a token alone.  Imported by vLLM, in its own process or ours.
+"""Extends a vLLM worker: it takes pushed weights and ignores ids without a token.  vLLM imports this module,
+in its own process or ours.
 
 ``--worker-extension-cls policies.rollouts.vllm_worker.PushedWeights``
 """
@@ -58,9 +59,9 @@ def mask_logits(model: Any, masked_ids: Sequence[int]) -> None:
 
 
 def repack_head(model: Any) -> None:
-    """Pack the output head anew.
+    """Repack the output head.
 
-    On a CPU linear layers multiply with a packed copy of their weight, which a reload makes anew for each
+    On a CPU linear layers multiply with a packed copy of their weight, which a reload renews for each
     layer that it loads.  A head tied to the embeddings is not loaded, and keeps the old copy (vLLM 0.32).
     """
     from vllm.platforms import current_platform

@@ -1,4 +1,4 @@
-"""How a server gets the policy's weights: from a folder that it sees, as an adapter, or over NCCL."""
+"""Transfers the policy's weights to a server: through a shared folder, as an adapter, or over NCCL."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class _Whole:
 
 
 def rank() -> int:
-    """Of this process among those that train together; 0 where it is alone."""
+    """Rank of this process among those that train together; 0 if it is alone."""
     ready = torch.distributed.is_available() and torch.distributed.is_initialized()
     return torch.distributed.get_rank() if ready else 0
 

@@ -1,1 +1,1 @@
-"""What is computed of tokens: log-probabilities, entropies, sequences, sensors."""
+"""Statistics of tokens: log-probabilities, entropies, sequences, sensors."""

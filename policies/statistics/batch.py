@@ -1,4 +1,4 @@
-"""Tokens as one flat, ragged batch: the shape that statistics, objectives and actuators share.
+"""Tokens as one flat, ragged batch, the shape that all token mathematics shares.
 
 Letters: ``P`` prompts, ``G`` responses a prompt (the group), ``N = P * G`` responses, ``T`` loss
 tokens of all responses together, ``V`` vocabulary, ``D`` hidden size.
@@ -85,7 +85,7 @@ class TokenBatch:
     def part(self, domain: str | None) -> Part | None:
         """What belongs to a domain, in the order of the batch; all of it for None.
 
-        None where no response is of that domain.  Where all are, the batch itself is the part, so that a
+        None if no response is of that domain.  If all are, the batch itself is the part, so that a
         task of one domain computes to the bit what it computes without.
         """
         N, T = self.num_responses, self.response.shape[0]

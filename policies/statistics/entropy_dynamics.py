@@ -1,4 +1,4 @@
-"""Where the next policy-gradient step is going to move entropy, to first order.
+"""Predicts the change of entropy by the next policy-gradient step, to first order.
 
 At one state with a softmax policy, for a small change Δz of the logits (arXiv 2505.22617, METHODS 1.2):
 
@@ -6,7 +6,7 @@ At one state with a softmax policy, for a small change Δz of the logits (arXiv 
     policy gradient,          Δz_a = η π_a A_a :   ΔH ≈ −η Cov_{a∼π}(log π, π·A)
     natural policy gradient,  Δz_a = η A_a :       ΔH ≈ −η Cov_{a∼π}(log π, A)
 
-What a learner really does at a state is the step of the one token it sampled, Δz = η A (e_a − π), with
+The learner's real step at a state is that of the one token it sampled, Δz = η A (e_a − π), with
 
     ΔH = −η A · (S_a − E_{v∼π} S_v),     S_a = π_a (log π_a + H)
 
@@ -19,9 +19,9 @@ The entropy bonus adds u·H to what is maximised.  With ∂H/∂z_a = −π_a (l
 
     ΔH = Σ_a ∂H/∂z_a Δz_a = η u Σ_a π_a² (ln π_a + H)² = η u E_{a∼π}[S_a (ln π_a + H)]
 
-which is never negative.  Both steps go through the same optimiser in the same update, so the η that nobody
-knows cancels in their ratio: the command that keeps entropy where it is is u = −(predicted change) / (effect),
-with no gain to fit.
+which is never negative.  Both steps go through the same optimiser in the same update, so the unknown η
+cancels in their ratio: the command that keeps entropy constant is u = −(predicted change) / (effect),
+without a gain to fit.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def predicted_change(mean_discriminator: float, mean_advantage: float, mean_prod
     The sampled form summed over tokens, with E_π S of each state, which takes the whole vocabulary,
     replaced by the mean of S over the batch.  Left out besides that: that states share parameters, so a
     step at one moves the logits of all; Adam's scaling, clipping of ratio and gradient, and the step size
-    itself, so that sign and course over a run mean something and the size does not; any actuator's push;
+    itself, so only the sign and the shape over a run are meaningful; any actuator's push;
     second order, which decides where rewards are random (2512.16912); and that the next iteration's
     entropy is read at other states.
     """

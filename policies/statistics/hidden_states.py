@@ -1,4 +1,4 @@
-"""Last hidden states of rows; a prompt that several of them share is read once, and each goes on from there.
+"""Last hidden states of rows; a prompt that several rows share is read once, and each row continues from it.
 
 ``G`` responses of ``R`` tokens to a prompt of ``P`` cost ``P + G R`` tokens instead of ``G (P + R)``, forward and
 backward; keys and values of the prompt take the gradient of all its responses.

@@ -1,4 +1,4 @@
-"""How much responses repeat themselves."""
+"""Measures how much responses repeat themselves."""
 
 from __future__ import annotations
 

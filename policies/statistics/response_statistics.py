@@ -1,4 +1,4 @@
-"""Log-probability and entropy of every response token, as the policy gives them: flat, in chunks, row by row."""
+"""Log-probability and entropy of every response token under the policy: flat, in chunks, row by row."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Which distribution is looked at: at what temperature, of which ids, and cut to which part of the vocabulary.
+    """The measured distribution: its temperature, its ids, and the part of the vocabulary it is cut to.
 
     ``masked_ids`` have a logit and no token (`LoadedPolicy.masked_ids`): they are not sampled, so they are in
     no distribution.

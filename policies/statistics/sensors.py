@@ -1,4 +1,4 @@
-"""The sensors: what one iteration's batch says about the policy, before the update.
+"""The sensors: readings of the policy from one iteration's batch, before the update.
 
     sums             totals and counts of one rank; they add up over ranks
     readings         the ratios of those sums, and what follows from them
@@ -6,9 +6,9 @@
     measure          all of it for a batch that is whole
 
 Every mean is a sum over a sum, in float64, over all loss tokens alike; the aggregation weights of the
-loss do not enter.  A reading with nothing to read (no correct response, no token) is nan and its name is
-there all the same, so a loop that reads it holds.  A domain appears when a response of it does, and
-``entropy/filtered`` where an actuator of the run names a part of the vocabulary.
+loss do not enter.  A reading without data (no correct response, no token) is nan, and its name is
+still there, so a loop that reads it holds.  A domain appears when one of its responses does, and
+``entropy/filtered`` if an actuator of the run names a part of the vocabulary.
 """
 
 from __future__ import annotations

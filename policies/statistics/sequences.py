@@ -1,4 +1,4 @@
-"""Rows of prompt and response for the model, and where their tokens stand."""
+"""Rows of prompt and response for the model, and the positions of their tokens."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Sequences:
         return rows, columns
 
     def tokens_of(self, rows: Tensor) -> Tensor:
-        """Where the loss tokens of some rows stand in the flat order of all of them."""
+        """Positions of the loss tokens of some rows in the flat order of all rows."""
         starts = torch.cumsum(self.num_spoken, 0) - self.num_spoken
         owner, place = _ragged(self.num_spoken[rows])
         return starts[rows][owner] + place

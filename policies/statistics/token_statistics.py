@@ -14,7 +14,7 @@ the last bit.  The maximum is taken out before anything is summed, so logits of 
 
 A dense path keeps several [T, V] tensors between forward and backward.  Here no [T, V] tensor exists:
 each chunk of tokens makes its logits, reduces them to two numbers a token, and makes them again in
-the backward pass.  That is one more matrix product than the dense path, paid for by fewer passes
+the backward pass.  This takes one more matrix product than the dense path, and fewer passes
 over the vocabulary (see benchmarks/token_statistics.py).
 """
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class VocabularyFilter(ABC):
-    """Which entries of a distribution stay."""
+    """Selects the entries of a distribution that stay."""
 
     @abstractmethod
     def keep(self, shifted: Tensor, num_masked: int = 0) -> Tensor:

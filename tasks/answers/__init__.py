@@ -1,1 +1,1 @@
-"""Where the answer stands in a response, and parsers of the answers of single tasks."""
+"""Finds the answer in a response, and parses the answers of single tasks."""

@@ -41,9 +41,9 @@ def tagged_answer(response: str) -> str:
 
 
 def matched_answer(response: str, pattern: str | None) -> str:
-    """What the last match of the pattern holds, or the whole response where it does not match.
+    """The text of the last match of the pattern, or the whole response if it does not match.
 
-    Of a pattern with groups the first group is meant.
+    In a pattern with groups the first group counts.
     """
     if pattern is None:
         return response
@@ -134,7 +134,7 @@ def _after_space(text: str, place: int) -> int:
 
 
 def _unbraced_end(text: str, start: int, closed: dict[int, int]) -> int:
-    """Where the answer ends that stands after a box without braces."""
+    """The end of the answer after a box without braces."""
     line_start = text.rfind("\n", 0, start) + 1
     before, line_end = text[line_start:start], text.find("\n", start)
     rest = text[start : line_end if line_end >= 0 else len(text)]

@@ -1,4 +1,4 @@
-"""Values of a row by their keys, with errors that name the place, the key, those there are, and the cure."""
+"""Reads values of a row by their keys; errors name the place, the key, the known keys and the cure."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def written_at(key: str, row: Row, place: str, setting: str) -> str | None:
         return None
     if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
         raise ValueError(
-            f"{place}: {key!r} must be text or a finite number, got {shown(value)}; mend or remove the row"
+            f"{place}: {key!r} must be text or a finite number, got {shown(value)}; fix or remove the row"
         )
     return str(value)
 

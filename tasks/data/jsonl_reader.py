@@ -1,4 +1,4 @@
-"""Reading a file of problems, with errors that name the file, the line and the cure."""
+"""Reads a file of problems; errors name the file, the line and the cure."""
 
 from __future__ import annotations
 

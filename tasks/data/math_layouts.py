@@ -1,4 +1,4 @@
-r"""How well-known data sets of mathematics lay out a question and its answer.
+r"""Layouts of a question and its answer in well-known data sets of mathematics.
 
 Read off the data sets' own cards:
 
@@ -68,7 +68,7 @@ class Layout:
         answer = self.find(text_at(key, row, place, "answer_key"))
         if not answer:
             raise ValueError(
-                f"{place}: {key!r} does not hold {self.wanted}; choose another layout, or mend the row"
+                f"{place}: {key!r} does not hold {self.wanted}; choose another layout, or fix the row"
             )
         return answer
 

@@ -24,7 +24,7 @@ def two_sides(
     Repeats of a prompt fall on one side, and a prompt that is held out is dropped from training.
 
     Raises:
-        ValueError: a side has no problem, or two domains cannot be told apart by a tracker; the message starts
+        ValueError: a side has no problem, or a tracker cannot distinguish two domains; the message starts
             with ``name``, the data set's.
     """
     if twins := look_alikes(problem.domain for problem in [*problems, *(held_out or [])]):

@@ -1,4 +1,4 @@
-"""A batch of responses while it is being graded, and the grades that come of it."""
+"""A batch of responses during grading, and its grades."""
 
 from __future__ import annotations
 

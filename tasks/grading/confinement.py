@@ -1,9 +1,9 @@
-"""What a grading worker gives up, for good, before it grades anything.
+"""Rights that a grading worker gives up, for good, before it grades anything.
 
-Graders parse what a policy wrote, and a mistake in one of them must not be the policy's way to the
-machine.  So a worker that has prepared its task keeps the right to read and to compute, to write into
-a scratch folder of its own, and what its task says that it needs.  Each rule is held where the system
-allows it, and the worker reports which are and which are not.
+Graders parse what a policy wrote, and a mistake in one of them must not give the policy access to the
+machine.  A worker that has prepared its task keeps only the right to read and to compute, to write into
+a scratch folder of its own, and the rights that its task declares.  Each rule is enforced if the system
+allows it, and the worker reports which rules are enforced and which are not.
 """
 
 from __future__ import annotations

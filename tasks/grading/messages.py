@@ -1,7 +1,7 @@
-"""What a grading worker says to its parent: lines of JSON, which the parent reads without trusting them.
+"""Messages from a grading worker to its parent: lines of JSON, which the parent reads without trusting them.
 
-A response that takes over its worker can write into the pipe whatever it likes.  So no message is
-unpickled, a line has a limit, and what is not one of the four messages is refused.
+A response that takes over its worker can write anything into the pipe.  Therefore no message is
+unpickled, a line has a limit, and everything but the four known messages is refused.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Grading in worker processes, where a grader may hang, crash or raise and harm only its own response."""
+"""Grades in worker processes, so a failing grader harms only its own response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One grading worker as its parent sees it: starting, idle, busy with some jobs, or stopped."""
+"""One grading worker as seen by its parent: starting, idle, busy with some jobs, or stopped."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _environment_lock = Lock()
 
 
 class Phase(Enum):
-    """Where a worker is in its life."""
+    """The phase of a worker's life."""
 
     STOPPED = auto()
     STARTING = auto()
@@ -262,7 +262,7 @@ def signal_name(number: int) -> str:
 
 
 def _kill_tree(pid: int) -> None:
-    """Children first: those of a worker that is gone nobody finds any more, but for those of its session."""
+    """Kill children first: once a worker is gone, only those of its session can still be found."""
     with suppress(psutil.NoSuchProcess):
         for child in psutil.Process(pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):

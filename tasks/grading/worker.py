@@ -1,4 +1,4 @@
-"""The worker's side of grading: a process that grades what it is sent until its pipe closes.
+"""The worker's side of grading: a process that grades the problems it receives until its pipe closes.
 
 Messages to the worker are pickled lists of (problem, response), graded in order.  Messages from it
 (`tasks.grading.messages`) are ``Ready`` once, when the task has been prepared; for each list ``Started``
@@ -127,7 +127,7 @@ class _Worker:
         return lowest < MAX_OPEN_FILES // 2
 
     def _processor_seconds(self) -> float:
-        """Of all threads of this process, and of the children that it has waited for."""
+        """Processor time of all threads of this process, and of the children that it has waited for."""
         seconds = time.process_time()
         if self._starts_processes:
             children = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -19,7 +19,7 @@ _ANSWERS = {"larger": max, "smaller": min}
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Task):
-    """Which of two different numbers is the larger, after a few solved examples, one a line.
+    """Asks for the larger or the smaller of two different numbers, after a few solved examples, one a line.
 
     The prompt ends in ``larger 34 71:`` and the answer is `` 71``, up to the end of the line; a policy stops there
     with ``rollout.stop: ["\\n"]``.  The whole response must be that number, but for spaces around it.  The

@@ -52,9 +52,9 @@ class Mixture(Task):
     """Problems of several tasks, interleaved by their weights.
 
     Every stretch of the problems holds the members in proportion, as closely as whole problems allow, in
-    training and in the exam; a member whose held-out prompts run out leaves its place to the others.  Each
+    training and in the evaluation; a member whose held-out prompts run out leaves its place to the others.  Each
     member is walked in its own order, so that its epochs stay whole.  A domain is the member's name, a dot
-    and its own domain: members with domains of the same name are told apart, and metrics and loops can be
+    and its own domain: members with domains of the same name stay distinct, and metrics and loops can be
     kept for each (``domain: sums.add2``).  Each member holds out its own prompts: members that share some have
     to hold out the same ones, as those do whose split is by content with one fraction.
     """

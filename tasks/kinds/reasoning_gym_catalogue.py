@@ -1,4 +1,4 @@
-"""What is known of reasoning-gym's datasets, checked on version 0.1.25 by running each of them."""
+"""Known faults of reasoning-gym's datasets, checked on version 0.1.25 by running each of them."""
 
 from __future__ import annotations
 

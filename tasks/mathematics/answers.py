@@ -44,8 +44,8 @@ _MAX_SIGNS = 2
 def answers_of(text: str, *, claimed: bool = True) -> list[Answer]:
     """The readings of a text, one or two: 12,345 may be a number or a list.  None where it is no answer.
 
-    Of a text in which something is ``claimed``, what follows its last arrow of implication is the answer, and a
-    modulus is passed over; otherwise both are part of it.
+    In a text with a ``claimed`` answer, the part after its last arrow of implication is the answer, and a
+    modulus is ignored; otherwise both are part of it.
     """
     if not text.strip() or not is_tame(text):
         return []

@@ -1,4 +1,4 @@
-"""Whether an answer that was read is the gold one: the rules of ``docs/answers.md``, one function each."""
+"""Compares a parsed answer with the gold answer: the rules of ``docs/answers.md``, one function each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Whether two mathematical answers are the same: by their text, as numbers, or as expressions.
+r"""Decides whether two mathematical answers are the same: by their text, as numbers, or as expressions.
 
 Most answers are numbers, and most of the others are written as the answer is; both are settled in
 microseconds.  The rest is read by a strict grammar (``tasks.mathematics.answers``) and compared by value

@@ -1,4 +1,4 @@
-"""The value of a term as a rational number, where it is one and not too large (``tasks.mathematics.size``)."""
+"""The value of a term as a rational number, if it is one and not too large (``tasks.mathematics.size``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a line of prose states as its answer: the last expression that it does not take back."""
+"""Finds the answer that a line of prose states: the last expression that it does not retract."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class _Claim(NamedTuple):
 
 
 def final_line(text: str) -> str:
-    """Where the answer of a response without a box stands: after the last ``####``, in the last ``<answer>``,
+    """The place of the answer in a response without a box: after the last ``####``, in the last ``<answer>``,
     else in the last line.
 
     A mark with a label alone, "#### Final Answer", is a title of what follows it; with a word such as "Step" it

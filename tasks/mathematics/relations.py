@@ -1,4 +1,4 @@
-"""What relations are by their form: a variable, a function's value, the interval that an inequality is."""
+"""Forms of relations: a variable, a function's value, the interval that an inequality describes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How large an answer may be that is looked into, and how large a value that is worked out.
+"""Limits on the size of an answer that is read, and of a value that is computed.
 
-Nothing is multiplied out, solved or simplified: an expression is valued at points, one step a symbol of its
-text.  So the work of a verdict is bounded by the length of the text and by the size of one step, and both
+Nothing is multiplied out, solved or simplified: an expression is evaluated at points, one step per symbol of its
+text.  The work of a verdict is therefore bounded by the length of the text and by the size of one step, and both
 limits stand here.
 """
 

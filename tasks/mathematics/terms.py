@@ -1,4 +1,4 @@
-"""What an answer is made of, once it has been read: terms with a value, and what is built of them."""
+"""The elements of a parsed answer: terms with a value, and structures built of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""The text of an answer, rid of what changes no meaning: sizes, spaces, typography, thousands separators."""
+r"""Normalises the text of an answer: sizes, spaces, typography, thousands separators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""The tokens of an answer: a strict list, so that what is not on it is no expression."""
+r"""Splits an answer into tokens of a strict list; text outside the list is no expression."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether terms have the same value: exactly where they are rational, otherwise to many digits.
+"""Decides whether terms have the same value: exactly if they are rational, otherwise to many digits.
 
 Terms with variables are compared at several points, which the names of the variables fix.  Nothing is
 multiplied out, solved or simplified, so the work is a bounded step for each part of a term.

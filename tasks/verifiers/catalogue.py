@@ -1,7 +1,7 @@
-"""Which verifier reads the answers of which dataset.  A dataset that is not named here cannot be used.
+"""The verifier for the answers of each dataset; a dataset that is not named here cannot be used.
 
 The names are those of reasoning-gym 0.1.25, each read in its source.  A dataset of a later version is
-refused until somebody has read what its answers look like and named a verifier for it.
+refused until somebody has read the form of its answers and named a verifier for it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Answers that are grids, or ways through one, of which several may be right."""
+"""Answers that are grids, or paths through one, of which several may be right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that are moves in a small world, which is played through; what is no move makes the answer wrong."""
+"""Answers that are moves in a small world, which is simulated; an illegal move makes the answer wrong."""
 
 from __future__ import annotations
 

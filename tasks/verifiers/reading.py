@@ -1,6 +1,6 @@
-"""What an answer says, read by grammars of our own: lines, names, numbers and JSON, each of limited size.
+"""Reads the content of an answer by grammars of our own: lines, names, numbers and JSON, each of limited size.
 
-Every function takes any text.  It gives None where the text is not of its kind, and never raises.
+Every function accepts any text.  It returns None if the text does not fit its grammar, and never raises.
 """
 
 from __future__ import annotations

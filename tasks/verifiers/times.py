@@ -1,4 +1,4 @@
-"""Durations: ``5 days``, ``01:45:29.840``, ``67 days, 01:04:00``, compared by what they last."""
+"""Durations: ``5 days``, ``01:45:29.840``, ``67 days, 01:04:00``, compared by their length."""
 
 from __future__ import annotations
 

@@ -172,9 +172,7 @@ def test_what_was_stopped_is_taken_up_again_when_asked_for(write_campaign):
     code, output = call("prepare", path, "--retry-stopped")
     assert code == 0
     assert str(run.path) in output.splitlines()
-    assert (
-        f"taken up again: {run.path}: from iteration 0, no limit to change, other responses drawn" in output
-    )
+    assert f"continued: {run.path}: from iteration 0, no limit to change, other responses drawn" in output
 
 
 @pytest.mark.parametrize("of", ["campaign", "method", "study"])

@@ -93,10 +93,10 @@ VALUES = [
     ({"arms.0.method": f"{'x' * 300}.yaml"}, "arms.grpo.method: "),
     ({"arms.0.method": "."}, "arms.grpo.method: unknown method '.'"),
     ({"arms.0.name": "a."}, "arms.0.name: must not end in a dot, got 'a.'; remove it"),
-    ({"arms.0.name": "HELD"}, "arms: 'HELD' and 'held' are one folder on some systems"),
-    ({"name": "mlflow.db"}, "name: must not be 'mlflow.db', which runs and MLflow keep for themselves"),
+    ({"arms.0.name": "HELD"}, "arms: 'HELD' and 'held' are the same folder on some systems"),
+    ({"name": "mlflow.db"}, "name: must not be 'mlflow.db', a name that runs and MLflow reserve"),
     ({"name": "MLartifacts"}, "name: must not be 'MLartifacts'"),
-    ({"name": "Nul.txt"}, "name: must not be 'Nul.txt', which some systems take for a device"),
+    ({"name": "Nul.txt"}, "name: must not be 'Nul.txt', the name of a device on some systems"),
     ({"name": ".."}, "name: "),
     ({"name": "a\nb"}, "name: "),
     ({"a\nb": 1}, r"'a\nb': unknown key"),
@@ -113,7 +113,7 @@ VALUES = [
 VALUES += [
     (
         {"arms.0.name": name},
-        f"arms.0.name: must not be '{name}', which campaigns and studies keep for themselves",
+        f"arms.0.name: must not be '{name}', a name that campaigns and studies reserve",
     )
     for name in (
         "lock",

@@ -167,7 +167,7 @@ def test_predicted_changes_are_drawn_with_their_correlation(make_campaign):
 def test_one_seed_claims_no_significance(make_campaign):
     said = findings(comparison(make_campaign(seeds=(0,))))
     assert not any(re.search(r"ended (above|below) \S+: held-out pass@1 \S+ \(95 %", each) for each in said)
-    assert said[-1].endswith("one seed: chance cannot be told from effect.")
+    assert said[-1].endswith("one seed: chance cannot be ruled out.")
 
 
 def test_a_campaign_that_did_not_collapse_does_not_claim_so(make_campaign):

@@ -16,7 +16,7 @@ def test_an_integrator_is_held_against_its_drift_anywhere(make):
 
 def test_drift_beyond_saturation_is_refused_with_the_reason(make):
     with pytest.raises(
-        DesignError, match="takes a command of 2, and the highest is 1, at which entropy falls"
+        DesignError, match="takes a command of 2, but the highest is 1, at which entropy falls"
     ):
         require_authority(make(drift=-0.2), 0.5, -1.0, 1.0)
     assert reachable_range(make(drift=-0.2), -1.0, 1.0) is None

@@ -9,7 +9,7 @@ from controllers.plants.plant import Plant
 
 
 def test_limits_that_do_not_hold_the_reference_are_refused(make):
-    with pytest.raises(DesignError, match=r"takes a command of 0.2, and the highest is 0.1"):
+    with pytest.raises(DesignError, match=r"takes a command of 0.2, but the highest is 0.1"):
         design(make(), SensitivityPeak(), low=0.0, high=0.1)
     restless, calm = MinimumVariance(), MinimumVariance(command_std=0.18)
     assert design(make(), restless).promise.command_std > 0.2  # the room between 0 and 0.2
@@ -69,7 +69,9 @@ def test_plants_as_identified_from_the_pilot_runs_can_be_designed_for():
 def test_a_peak_that_cannot_be_had_is_refused_with_the_lowest(make):
     covariance = tuple(map(tuple, np.diag([0.05, 0.01, 0.01]) ** 2))
     unstable = make(a=(1.09,), delay=3, covariance=covariance)
-    with pytest.raises(DesignError, match=r"ms = 1.2 cannot be had: the lowest that a pi law reaches is 1.7"):
+    with pytest.raises(
+        DesignError, match=r"ms = 1.2 cannot be reached: the lowest that a pi law reaches is 1.7"
+    ):
         design(unstable, SensitivityPeak(ms=1.2))
 
 

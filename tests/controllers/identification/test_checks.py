@@ -149,7 +149,7 @@ def test_a_command_that_lowers_entropy(lab):
     plant = lab.plant(b=(-0.1,), drift=-0.06)
     records = [lab.closed(plant, lab.loop(kp=0.05, ki=0.0, amplitude=0.3), 300, seed=k) for k in range(2)]
     refused(
-        r"the command lowers entropy \(a unit of command that stays moves z by -0\.\d+ ± .*turn the actuator's sign",
+        r"the command lowers entropy \(a constant unit of command moves z by -0\.\d+ ± .*turn the actuator's sign",
         records,
     )
 

@@ -85,7 +85,7 @@ def test_the_ceiling_is_less_certain_the_farther_away_it_is():
         ([0.5, 0.4], [0.1, 0.2], "2 points are too few"),
         ([0.3] * 9, np.linspace(0, 1, 9), "H did not move"),
         (0.3 + 0.01 * np.sin(range(50)), np.linspace(0.5, 0.9, 50), "moved too little"),
-        (collapse(), 0.5 + 0.1 * np.sin(range(200)), "not told from 0"),
+        (collapse(), 0.5 + 0.1 * np.sin(range(200)), "not distinguishable from 0"),
         (collapse(), 0.1 + 0.1 * np.exp(collapse()), "negative"),
     ],
 )

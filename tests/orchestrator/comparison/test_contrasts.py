@@ -60,7 +60,7 @@ def test_the_verdict_has_a_direction(make_arm, sign, verdict):
 def test_enough_seeds_and_no_effect_is_said_otherwise(make_arm):
     base = make_arm("base", dict.fromkeys(range(6), 0.5))
     other = make_arm("other", {seed: 0.5 + 0.01 * (-1) ** seed for seed in range(6)})
-    assert by_arm([base, other])["other"].verdict == "not told apart"
+    assert by_arm([base, other])["other"].verdict == "no difference detected"
 
 
 def test_arms_without_a_common_seed_are_not_tested(make_arm):

@@ -91,7 +91,9 @@ def test_a_study_without_runs_says_where_its_own_page_is(make_campaign):
     folder.study_page_path.parent.mkdir()
     folder.study_page_path.write_text("<html>")
     make_campaign(seeds=(0,), arms=("grpo",), name="one")
-    with pytest.raises(ConfigError, match=r"^gains: no run yet; .* page, .*gains/report/study.html$"):
+    with pytest.raises(
+        ConfigError, match=r"^gains: no run yet; the page of the study shows .*gains/report/study.html$"
+    ):
         gather(["one", "gains"], folder=runs)
 
 

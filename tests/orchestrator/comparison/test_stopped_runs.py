@@ -56,7 +56,7 @@ def test_collapses_in_a_third_of_the_seeds_are_a_loss_not_a_gain(of):
     assert row.num_pairs == 10
     assert row.difference == pytest.approx(truth)
     assert truth < -0.12
-    assert row.verdict == "not told apart"  # with a standard deviation of a quarter, and 10 seeds
+    assert row.verdict == "no difference detected"  # with a standard deviation of a quarter, and 10 seeds
     assert row.difference_interval.low < truth < row.difference_interval.high
     assert summarise(other).pass_at_1.mean == pytest.approx(row.estimate.mean) == pytest.approx(held.mean())
     assert (summarise(other).num_done, summarise(other).num_stopped) == (7, 3)
@@ -70,7 +70,7 @@ def test_there_is_no_verdict_where_it_rests_on_an_exam_from_before_the_failure(o
     row = by_arm(contrasts([base, of("x", better, {3})], PASS, "base"))["x"]
     assert row.difference == pytest.approx((0.1 * 8 + 0.01 * (0 + 1 + 2 + 0 + 4 + 5 + 6 + 7)) / 8)
     assert row.verdict == (
-        "no verdict: higher, but not told apart with 0 in the exams that stopped runs never reached"
+        "no verdict: higher, but no difference detected with 0 in the evaluations that stopped runs never reached"
     )
     worse = [{0: 0.1, 100: 0.4 - 0.01 * seed} for seed in range(8)]
     worse[3] = {0: 0.1, 50: 0.3}
@@ -82,7 +82,7 @@ def test_a_stopped_baseline_helps_nobody(of):
     other = of("x", [{0: 0.1, 100: 0.4 - 0.01 * seed} for seed in range(8)])
     stopped = of("base", [*base[:7], {0: 0.1, 50: 0.5}], {7})
     verdict = by_arm(contrasts([stopped, other], PASS, "base"))["x"].verdict
-    assert verdict.startswith("no verdict: lower, but not told apart")
+    assert verdict.startswith("no verdict: lower, but no difference detected")
 
 
 def test_an_exam_that_was_never_sat_is_0_where_others_sat_it(of):
@@ -127,7 +127,7 @@ def test_an_arm_is_held_against_its_own_start(of):
 def test_the_one_exam_of_a_run_is_its_end_and_no_start(of):
     (row,) = progress([of("x", [{100: 0.5}] * 3)], PASS)
     assert math.isnan(row.difference)
-    assert row.verdict == "no run that is over has both"
+    assert row.verdict == "no ended run has both"
     (row,) = progress([of("x", [{0: 0.5}] * 2, {0, 1})], PASS)  # stopped before the second
     assert row.difference == 0.0
 
@@ -146,6 +146,6 @@ def test_what_the_seeds_at_hand_would_find_is_in_the_unit_of_the_metric(of):
     row = by_arm(contrasts([base, other], PASS, "base"))["x"]
     # six seeds find d_z = 1.791 (see test_power), in units of their standard deviation
     assert row.detectable == pytest.approx(1.791 * np.std(differences, ddof=1), rel=0.02)
-    assert row.verdict == "not told apart"
+    assert row.verdict == "no difference detected"
     few = by_arm(contrasts([base, of("x", [{0: 0.1, 100: 0.5 + d} for d in differences[:4]])], PASS, "base"))
     assert few["x"].detectable == math.inf

@@ -61,7 +61,7 @@ MISTAKES = [
     ),
     pytest.param(
         {"learner.devices": 2, "evaluation.num_problems": 1},
-        ["at most one for each of the 1 problems of the exam, got 2", "raise evaluation.num_problems"],
+        ["at most one for each of the 1 held-out problems, got 2", "raise evaluation.num_problems"],
         id="more processes than problems",
     ),
     pytest.param(
@@ -74,7 +74,7 @@ MISTAKES = [
     pytest.param(
         {"learner.strategy": "fsdp2", "task": {"kind": "calculator"}},
         [
-            "learner.strategy: 'fsdp2' samples on all ranks or none",
+            "learner.strategy: 'fsdp2' must sample on all ranks at once",
             "set rollout.engine to 'vllm', or take 'ddp'",
         ],
         id="turns over shares",
@@ -203,9 +203,9 @@ MISTAKES = [
         {"tracking.uri": "http://127.0.0.1:9"}, ["tracking.uri", "127.0.0.1:9"], id="tracking is not there"
     ),
     pytest.param(
-        {"arms.1.name": "grpo"}, ["arms: 'grpo' is there twice; give each its own"], id="two arms, one name"
+        {"arms.1.name": "grpo"}, ["arms: 'grpo' appears twice; give each its own"], id="two arms, one name"
     ),
-    pytest.param({"seeds": [1, 1]}, ["seeds: 1 is there twice"], id="two seeds alike"),
+    pytest.param({"seeds": [1, 1]}, ["seeds: 1 appears twice"], id="two seeds alike"),
     pytest.param(
         {"evaluation.pass_at": [64]},
         ["evaluation", "num_samples must be at least", "64"],

@@ -32,7 +32,7 @@ def read(tmp_path):
 
 
 REFUSED = [
-    ("description: '${'", r"description: no viable alternative at input '\$\{'; mend that value"),
+    ("description: '${'", r"description: no viable alternative at input '\$\{'; fix that value"),
     ("a: ${nowhere}", "a: Interpolation key 'nowhere' not found"),
     ("a: ${oc.env:NO_SUCH_VARIABLE}", "a: KeyError .*NO_SUCH_VARIABLE"),
     ("a: ${a}", "a: Recursive interpolation"),
@@ -78,7 +78,7 @@ REFUSED = [
     ('a: "\\0"', r"a: must have no NUL character, got '\\x00'; remove it"),
     ('a: "\\ud800"', "not valid YAML: .*invalid Unicode character escape"),
     ("a: \x07", "not valid YAML: unacceptable character #x0007"),
-    ("\ta: 1", "not valid YAML: .*cannot start any token.* line 1, column 1; mend that line"),
+    ("\ta: 1", "not valid YAML: .*cannot start any token.* line 1, column 1; fix that line"),
     ("a: 1\n---\nb: 2", "line 2: must be one document, and '---' begins another"),
     ("", "must be a mapping of keys to values, got an empty file"),
     ("# nothing", "must be a mapping of keys to values, got an empty file"),

@@ -199,7 +199,7 @@ def test_phases_of_an_arm_replace_the_campaign_s_and_count_in_the_fingerprint(wr
     [
         (
             [{"start": 3}, {"start": 3}],
-            "phases.1.start: must be above 3, where the phase before it starts, got 3; put the phases",
+            "phases.1.start: must be above 3, the start of the phase before it, got 3; put the phases",
         ),
         ([{"start": 6}], "phases.0.start: must be below learner.iterations (6), got 6; lower it"),
         ([{"start": -1}], "phases.0.start: input should be greater than or equal to 0, got -1"),
@@ -224,7 +224,7 @@ def test_phases_of_an_arm_replace_the_campaign_s_and_count_in_the_fingerprint(wr
         ),
         (
             [{"start": 1, "task": {"operations": ["*"]}}],
-            "phases.0.task: has the characters '*', which the run's task, and so the policy, has not; put what",
+            "phases.0.task: has the characters '*', which the run's task, and so the policy, lacks; add their",
         ),
         (
             [{"start": 1, "task": {"num_digits": 6}}],
@@ -269,7 +269,7 @@ def two_of(tmp_path, second):
 def test_a_prompt_is_not_held_out_of_one_member_and_trained_on_in_another(write_campaign, tmp_path):
     changes = two_of(tmp_path, {"held_out_path": str(tmp_path / "exam.jsonl")})
     assert (
-        "task.tasks: must not train on what the exam asks, and '39+1=' is held out of 'two.jsonl' and trained on "
+        "task.tasks: must not train on held-out problems, but '39+1=' is held out in 'two.jsonl' and trained on "
         "in 'one.jsonl'; keep the prompts of the members apart, or hold out the same ones"
     ) in refusal(write_campaign(changes))
 

@@ -161,8 +161,8 @@ def test_without_mlflow_the_files_are_there_and_that_is_said(here, write_plant):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "say what to design for with one of"),
-        (["--settling", 9, "--time-constant", 3], "say what to design for with one of"),
+        ([], "choose one goal of"),
+        (["--settling", 9, "--time-constant", 3], "choose one goal of"),
         (["--time-constant", 3, "--ms", 1.4], "leave --ms out"),
         (["--ms", 0.9], "--ms must be > 1"),
         (["--settling", 0], "--settling must be >= 1"),

@@ -85,7 +85,7 @@ def test_the_file_says_what_it_is_of(make_simulated):
         "p-ten-steps.png",
         "p.yaml",
     ]
-    assert "check by instruments" in Path("out/p-identification.txt").read_text()
+    assert "check by instrumental variables" in Path("out/p-identification.txt").read_text()
 
 
 def test_warm_up_is_left_out_even_where_it_is_long(make_simulated):

@@ -171,8 +171,8 @@ def test_a_loop_that_reads_more_is_not_predicted_and_says_why(make_simulated):
     for each in campaign.runs:
         each.info.config["loops"]["entropy"] = content
     (figure,) = predictions(campaign, loops := designed_loops(campaign))
-    assert "held also reads pass_rate, which no plant of entropy foretells" in figure.missing
-    assert dict(table(loops))["prediction: share of readings in the band (if it were right)"] == ["–"]
+    assert "held also reads pass_rate, which a plant of entropy does not predict" in figure.missing
+    assert dict(table(loops))["prediction: share of readings in the band (expected of a right one)"] == ["–"]
     assert run.name == "held seed 0"
 
 

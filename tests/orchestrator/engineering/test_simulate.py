@@ -244,7 +244,7 @@ def test_a_loop_that_reads_what_no_plant_tells_is_refused():
     }
     code, output = call(write_preset(loops={"entropy": content}))
     assert code == 2
-    assert "also reads pass_rate, which no plant of entropy tells" in output
+    assert "also reads pass_rate, which a plant of entropy does not predict" in output
 
 
 def test_a_file_of_another_kind_is_refused():

@@ -50,7 +50,7 @@ def test_runs_on_a_cluster_until_it_goes_away(cluster, run_of, write_campaign, t
     joined = _joined(tmp_path)
 
     # Refused before anything begins.
-    with pytest.raises(ExecutorError, match="none of its machines has CPU 1, GPU 8; ask for less"):
+    with pytest.raises(ExecutorError, match="no node of the cluster has CPU 1, GPU 8; request less"):
         RayCluster(address=ADDRESS, num_gpus=8).connect(tmp_path, threads=1).__enter__()
 
     # A run that works, one that is lost, one that is told to stop.

@@ -24,7 +24,7 @@ def test_a_preset_of_the_users(tmp_path):
         "  wide: {law: {kind: open_loop, value: 0.08}, actuator: {kind: clip_range}}\n"
     )
     assert loop_from_preset(path, "wide").actuator == "clip_range"
-    with pytest.raises(ConfigError, match="say which of its loops; known: hot, wide"):
+    with pytest.raises(ConfigError, match="choose one of its loops; known: hot, wide"):
         loop_from_preset(path)
     with pytest.raises(ConfigError, match="did you mean 'wide'"):
         loop_from_preset(path, "wild")

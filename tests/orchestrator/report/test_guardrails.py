@@ -1,4 +1,4 @@
-"""What guardrails found is on the page and on the terminal, with what came of it."""
+"""What guardrails found is on the page and on the terminal, with its outcome."""
 
 import io
 from dataclasses import replace
@@ -77,7 +77,7 @@ def test_a_stop_says_whether_the_run_was_taken_up_again(make_campaign):
     write_rollbacks(run.rollbacks_path, [rollback])
     (line,) = guardrail_lines(load_campaign(folder))
     assert line.endswith(
-        "the run was stopped, and taken up again from iteration 20; no limit to change, other responses drawn"
+        "the run was stopped, then continued from iteration 20; no limit to change, other responses drawn"
     )
 
 

@@ -97,7 +97,7 @@ def test_what_could_have_been_found_is_said_where_nothing_was(make):
     # eight seeds find d_z = 1.18; the standard deviation of ±0.01 is 0.01 · √(8/7)
     assert detectable == pytest.approx(1.18 * 0.01 * (8 / 7) ** 0.5, rel=0.02)
     assert (
-        f"(p = 1.000; 8 seeds find {detectable:.3f} in 80 % of cases); not told apart."
+        f"(p = 1.000; 8 seeds find {detectable:.3f} in 80 % of cases); no difference detected."
         in findings(comparison)[-1] + findings(comparison)[-2]
     )
 

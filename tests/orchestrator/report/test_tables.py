@@ -224,7 +224,7 @@ def test_every_row_says_where_the_arm_began_and_what_its_seeds_would_find(compar
 
 
 @pytest.mark.parametrize(
-    ("num", "said"), [(3, "by Student’s t, which takes"), (8, "by the bootstrap (expanded percentiles).")]
+    ("num", "said"), [(3, "by Student’s t, which assumes"), (8, "by the bootstrap (expanded percentiles).")]
 )
 def test_the_note_says_which_interval_it_is(make_campaign, num, said):
     assert said in statistics(compare(load_campaign(make_campaign(seeds=range(num))))).note
@@ -236,7 +236,7 @@ def test_stopped_runs_are_said_beside_the_tables_in_which_they_count(make_campai
         folder.run("aer", seed).write_status(Status(status="stopped", iteration=40, num_iterations=150))
     comparison = compare(load_campaign(folder))
     for name in ("summary", "statistics", "progress"):
-        assert "it never sat: aer seeds 0, 2." in TABLES[name](comparison).note
+        assert "that it never reached: aer seeds 0, 2." in TABLES[name](comparison).note
     assert dict(TABLES["summary"](comparison).rows)["aer"][0].text == "3 (2)"
     console = Console(file=io.StringIO(), width=100)
     print_table(comparison.campaign, console)

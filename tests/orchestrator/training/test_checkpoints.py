@@ -84,7 +84,7 @@ def test_full_disk_costs_the_new_checkpoint_never_the_old_one(folder, monkeypatc
     assert status.reason.startswith("unsaved: it is trained, and nothing of it after iteration 2 is saved: ")
     assert "No space left on device" in status.reason
     assert str(folder.checkpoint_path.parent) in status.reason
-    assert "the same command again, which continues from there" in status.reason
+    assert "the same command again to continue from there" in status.reason
     assert runs.main(str(folder.path)) == runs.EXIT_DONE
     assert measured(folder) == list(range(6))
     assert saved_iteration(folder) == 6

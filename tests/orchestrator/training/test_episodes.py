@@ -74,16 +74,16 @@ def test_the_longest_response_is_a_whole_episode(write_campaign, changes, most):
     [
         (
             {"task": {"kind": "arithmetic", "num_digits": 1}},
-            "loops.second.sensor: 'entropy/turn/2' needs a task that answers back, and 'arithmetic' does not",
+            "loops.second.sensor: 'entropy/turn/2' needs a multi-turn task, and 'arithmetic' is not one",
         ),
         (
             {"rollout.episode": {"max_turns": 1}},
-            "rollout.episode.max_turns: must be at least 2 for 'calculator', which answers back, got 1",
+            "rollout.episode.max_turns: must be at least 2 for 'calculator', a multi-turn task, got 1",
         ),
         (
             {"rollout.episode": {"max_tokens": 6}},
-            r"rollout.episode.max_tokens: must be above rollout.max_tokens \(6\), which is of one turn, or there is "
-            "no second one, got 6",
+            r"rollout.episode.max_tokens: must be above rollout.max_tokens \(6\), the limit of one turn, or "
+            "no second turn fits, got 6",
         ),
     ],
 )

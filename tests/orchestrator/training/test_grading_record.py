@@ -45,11 +45,11 @@ def test_a_run_records_what_its_graders_were_held_to(write_campaign, monkeypatch
         ({"network": "none, by seccomp", "memory": "no limit"}, ""),
         (
             {"network": "NOT HELD: no filter for darwin", "core dumps": "none", "signals": "NOT HELD: x"},
-            "this system does not hold graders to: network, signals; see docs/security.md",
+            "this system does not enforce these rules on graders: network, signals; see docs/security.md",
         ),
         (
             {"network": "no TCP, by Landlock 7; all else NOT HELD: old kernel"},
-            "this system does not hold graders to: network; see docs/security.md",
+            "this system does not enforce these rules on graders: network; see docs/security.md",
         ),
     ],
 )

@@ -126,7 +126,7 @@ def test_runs_of_trials_that_the_storage_does_not_know_are_refused(write_study, 
     before = files(tmp_path)
     code, output, _ = call(path)
     assert code == 2
-    assert "has the runs of some" in " ".join(output.split())
+    assert "has runs of trials" in " ".join(output.split())
     assert files(tmp_path) == before
 
 
@@ -137,7 +137,7 @@ def test_the_best_of_what_is_not_there_makes_nothing(write_study, tmp_path, stor
     code, output, stdout = call(path, "--best")
     assert (code, stdout) == (2, "")
     assert f"error: {path}: storage: " in output
-    assert "is not there yet; run `entrostat tune" in output
+    assert "does not exist yet; run `entrostat tune" in output
     assert files(tmp_path) == before
 
 
