@@ -9,6 +9,7 @@ from pathlib import Path
 BENCHMARKS = (
     "token_statistics",
     "loop_step",
+    "new_plants",
     "control_and_tracking",
     "comparison",
     "methods",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from controllers import PRBS, Auto, Constant, FeedbackLoop, Feedforward, replay, restore
-from controllers.base import Sample
+from controllers.base import Law, Sample
 from controllers.identification.effect_filters import NUMBERS, VIEWS, first_beliefs, updated
 from controllers.laws.pid import PID
 
@@ -213,3 +213,21 @@ def test_limits_without_an_end_are_finite_to_it():
 def test_a_law_that_learns_nothing_estimates_nothing():
     law = PID(kp=1.0, ki=0.1)
     assert law.estimates(law.init()) == {}
+
+
+def test_the_loop_tells_a_law_its_limits_in_the_laws_unit():
+    told = []
+
+    class Listening(Law):
+        kind = "listening"
+
+        def init(self):
+            return ()
+
+        def step(self, state, sample):
+            told.append((sample.low, sample.high, sample.neutral))
+            return state, {"p": 0.0}
+
+    loop = loop_of(law=Listening(), low=0.5, high=3.0, neutral=1.0, unit=0.5, origin=1.0)
+    loop.step(loop.init(), {"entropy": 0.4}, 0)
+    assert told == [(-1.0, 4.0, 0.0)]

@@ -105,6 +105,32 @@ def test_every_part_of_a_trace_is_a_metric():
     assert metrics["loop/one/saturated"] == float(traces["one"].saturated)
 
 
+AUTO = {
+    "reference": {"kind": "constant", "value_nats": 0.4},
+    "law": {"kind": "auto"},
+    "actuator": {"kind": "bonus"},
+}
+
+
+def test_what_a_law_has_learnt_is_a_metric():
+    control = control_of(one=AUTO)
+    traces = [control.act({"entropy": reading}, t) for t, reading in enumerate((0.3, 0.31, 0.33))]
+    metrics = trace_metrics(traces[-1])
+    estimates = traces[-1]["one"].estimates
+    assert {"push", "push_std", "shift", "drift", "unable", "backwards"} < estimates.keys()
+    assert all(metrics[f"loop/one/estimate/{name}"] == value for name, value in estimates.items())
+
+
+@pytest.mark.parametrize("carry", [through_json, through_torch])
+@pytest.mark.parametrize("cut", [0, 1, 3, 5])
+def test_a_restored_auto_goes_on_exactly(carry, cut):
+    whole, before, after = control_of(one=AUTO), control_of(one=AUTO), control_of(one=AUTO)
+    commands = play(whole, READINGS)
+    assert play(before, READINGS[:cut]) == commands[:cut]
+    after.load_state_dict(carry(before.state_dict()))
+    assert play(after, READINGS[cut:], start=cut) == commands[cut:]
+
+
 def test_runs_of_other_seeds_dither_from_another_place():
     """The register of seed 3 begins three later than that of seed 0, whose configuration says 1."""
     moved = {**PI, "dither": {"kind": "prbs", "amplitude": 0.1, "hold": 2}}
