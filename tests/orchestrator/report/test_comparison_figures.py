@@ -24,7 +24,7 @@ def test_a_profile_is_a_line_of_each_arm_and_a_band_where_seeds_give_one():
     shares = dict(zip(lines["a"]["x"], lines["a"]["y"]))
     assert [shares[x] for x in (0.24, 0.5, 0.76)] == [1.0, 0.5, 0.0]
     assert [trace["meta"] for trace in figure.data] == [[0], [1]]
-    assert figure.unit == "share of seeds × 2 parts of the exam above each pass_at_1"
+    assert figure.unit == "share of seeds × 2 parts of the held-out problems above each pass_at_1"
     assert profiles(compare(campaign_of(make_run("a", 0, TRAIN, passed=0.5)), baseline="a")).missing
 
 
@@ -39,7 +39,7 @@ def test_pass_at_k_is_drawn_of_the_arms_that_have_it_inside_of_0_and_1():
     narrow = {k: (estimate, Interval()) for k, (estimate, _) in found.items()}
     assert len(pass_at_k(replace(comparison, pass_at_k=({}, narrow))).data) == 1
     empty = pass_at_k(replace(comparison, pass_at_k=({}, {})))
-    assert empty.missing == "No finished run was examined with several samples."
+    assert empty.missing == "No finished run was evaluated with several samples."
 
 
 def test_bands_of_several_seeds_hold_the_line():
