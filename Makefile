@@ -61,9 +61,9 @@ test-vllm:  ## Run the tests that need vLLM, or say why they cannot run here
 	fi
 
 test-elsewhere: $(READY)  ## Run the tests that train as other machines would, see docs/testing.md
-	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m trains
-	ENTROSTAT_TEST_PERTURB=1e-6 OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m trains
-	ENTROSTAT_TEST_PERTURB=1e-3 ENTROSTAT_TEST_PERTURB_SEED=1 $(BIN)/python -m pytest -m trains
+	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(PYTEST) -m trains
+	ENTROSTAT_TEST_PERTURB=1e-6 OMP_NUM_THREADS=2 $(PYTEST) -m trains
+	ENTROSTAT_TEST_PERTURB=1e-3 ENTROSTAT_TEST_PERTURB_SEED=1 $(PYTEST) -m trains
 
 soak: $(READY)  ## Kill studies, Ray and SLURM runs at random moments, for half an hour
 	$(BIN)/python -m pytest -m soak
