@@ -68,7 +68,7 @@ def _log_uniform(rng: Generator, low: float, high: float, num: int) -> Array:
 
 
 def _events(rng: Generator, num: int, change: Array) -> Array:
-    """Which plants have twice the gain and drift from mid-run, (T, N); puts a jump of ±0.4 into ``change``."""
+    """The plants with twice the gain and drift from mid-run, (T, N); puts a jump of ±0.4 into ``change``."""
     t = np.arange(NUM_ITERATIONS)[:, None]
     jumps = rng.integers(60, 120, num), rng.random(num) < 0.3, 0.4 * rng.choice([-1.0, 1.0], num)
     doubles = rng.integers(60, 120, num), rng.random(num) < 0.3

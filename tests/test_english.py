@@ -6,13 +6,13 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.main import get_command
 
 from orchestrator.cli import app
 from orchestrator.commands.schema import FILES, json_schema
+from tests.orchestrator.configuration.test_schema import mappings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -113,22 +113,11 @@ def test_help_is_plain_english(place, text):
     assert text.rstrip().endswith(".")
 
 
-def descriptions(node: Any) -> Iterator[tuple[str, str]]:
-    """Each key of a schema, at any depth, and what it is said to mean."""
-    if isinstance(node, dict):
-        for key, value in (node["properties"] if isinstance(node.get("properties"), dict) else {}).items():
-            yield key, value["description"]
-        for value in node.values():
-            yield from descriptions(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from descriptions(value)
-
-
 @pytest.mark.parametrize("of", FILES)
 def test_the_meaning_of_a_key_is_plain_english(of):
-    for key, text in descriptions(json_schema(of)):
-        assert not (found := fault(text)), f"{key} {found}"
+    for properties in mappings(json_schema(of)):
+        for key, value in properties.items():
+            assert not (found := fault(value["description"])), f"{key} {found}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -191,31 +191,8 @@ def _one(
     fit = FORGETTING * fit - 0.5 * (log(spread) + min(square / spread, JUMP))
     if square > JUMP * spread:
         if not suspect:
-            return (
-                x,
-                d,
-                b,
-                c,
-                xx,
-                xd,
-                xb,
-                xc,
-                dd,
-                db,
-                dc,
-                bb,
-                bc,
-                cc,
-                f,
-                share,
-                there,
-                c0,
-                c1,
-                0.0,
-                num,
-                1.0,
-                fit,
-            )
+            state = x, d, b, c, xx, xd, xb, xc, dd, db, dc, bb, bc, cc, f, share
+            return (*state, there, c0, c1, 0.0, num, 1.0, fit)
         xx += square
         px += square
         spread += square

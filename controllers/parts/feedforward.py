@@ -19,9 +19,9 @@ class CovarianceState(NamedTuple):
     """The moving averages of the two readings."""
 
     change: EMAState
-    """Of the predicted change."""
+    """Average of the predicted change."""
     effect: EMAState
-    """Of the effect of a command of 1."""
+    """Average of the effect of a command of 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

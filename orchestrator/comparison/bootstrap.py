@@ -38,7 +38,7 @@ class Interval:
     low: float = nan
     high: float = nan
     kind: str = field(default="", compare=False)
-    """Which interval it is: `STUDENT` or `BOOTSTRAP`."""
+    """Kind of the interval: `STUDENT` or `BOOTSTRAP`."""
 
 
 def kind_of(num: int) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite, nan
 
 import numpy as np
 
 from orchestrator.comparison.bootstrap import Interval, mean_interval
 from orchestrator.comparison.differences import cliffs_delta, hedges_gz
-from orchestrator.comparison.family import Family, agreed
+from orchestrator.comparison.family import Family, certain
 from orchestrator.comparison.summary import Estimate
 from orchestrator.comparison.values import final_values, start_value
 from orchestrator.errors import ConfigError, did_you_mean
@@ -27,7 +27,7 @@ class Contrast:
 
     arm: str
     start: Estimate
-    """Where its runs began."""
+    """The start of its runs."""
     estimate: Estimate
     interval: Interval
     """95 % interval of the arm's mean."""
@@ -92,14 +92,7 @@ def contrasts(arms: Sequence[Arm], metric: str, baseline: str) -> list[Contrast]
     The value of a run that a guardrail stopped is uncertain (see `values`), so there is a verdict only if it is
     the same with 0 in the evaluations that the run never reached.
     """
-    rows = _contrasts(arms, metric, baseline, worst=False)
-    if not any(run.stopped for arm in arms for run in arm.over):
-        return rows
-    worst = _contrasts(arms, metric, baseline, worst=True)
-    return [
-        replace(row, verdict=agreed(row.verdict, other.verdict))
-        for row, other in zip(rows, worst, strict=True)
-    ]
+    return certain(arms, lambda worst: _contrasts(arms, metric, baseline, worst=worst))
 
 
 def _contrasts(arms: Sequence[Arm], metric: str, baseline: str, *, worst: bool) -> list[Contrast]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite, nan
+from typing import Any, TypeVar
 
 import numpy as np
 
 from orchestrator.comparison.differences import Array, holm, permutation_p, smallest_p
 from orchestrator.comparison.power import USUAL_EFFECT, detectable_effect, pairs_for
+from orchestrator.storage.run_data import Arm
 
 LEVEL = 0.05  # of the family of all arms together
 NOT_TOLD = "no difference detected"
+
+Row = TypeVar("Row", bound=Any)
+"""A frozen dataclass with a ``verdict``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +71,21 @@ class Family:
         return f"{num} find an effect of d_z = {USUAL_EFFECT:g} in 80 % of cases"
 
 
-def agreed(verdict: str, worst: str) -> str:
-    """The verdict where it does not depend on what runs count that a guardrail stopped; else that it does."""
+def certain(arms: Sequence[Arm], rows_of: Callable[[bool], list[Row]]) -> list[Row]:
+    """The rows of a table of arms, each with its verdict only if that does not rest on the values of stopped runs.
+
+    ``rows_of`` computes them, given whether the evaluations that such runs never reached count as 0 (see `values`).
+    """
+    rows = rows_of(False)
+    if not any(run.stopped for arm in arms for run in arm.over):
+        return rows
+    return [
+        replace(row, verdict=_agreed(row.verdict, worst.verdict))
+        for row, worst in zip(rows, rows_of(True), strict=True)
+    ]
+
+
+def _agreed(verdict: str, worst: str) -> str:
     if verdict == worst:
         return verdict
     return f"no verdict: {verdict}, but {worst} with 0 in the evaluations that stopped runs never reached"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite, nan
 
 import numpy as np
 
 from orchestrator.comparison.bootstrap import Interval, mean_interval
-from orchestrator.comparison.family import Family, agreed
+from orchestrator.comparison.family import Family, certain
 from orchestrator.comparison.summary import Estimate
 from orchestrator.comparison.values import final_values, start_value
 from orchestrator.storage.run_data import Arm
@@ -49,14 +49,7 @@ def progress(arms: Sequence[Arm], metric: str) -> list[Progress]:
 
     There is a verdict only if it is the same with 0 in the evaluations that stopped runs never reached.
     """
-    rows = _progress(arms, metric, worst=False)
-    if not any(run.stopped for arm in arms for run in arm.over):
-        return rows
-    worst = _progress(arms, metric, worst=True)
-    return [
-        replace(row, verdict=agreed(row.verdict, other.verdict))
-        for row, other in zip(rows, worst, strict=True)
-    ]
+    return certain(arms, lambda worst: _progress(arms, metric, worst=worst))
 
 
 def _progress(arms: Sequence[Arm], metric: str, *, worst: bool) -> list[Progress]:

@@ -64,7 +64,7 @@ class Confirmation:
         return f"{len(self.seeds)} {what}{'s' if len(self.seeds) > 1 else ''} ({listed(self.seeds)})"
 
     def of(self, trial: Any) -> Confirmed | None:
-        """That of a trial, where it has values."""
+        """The confirmation of a trial, where it has values."""
         rows = (row for row in self.rows if row.trial.number == trial.number and not row.said)
         return next(rows, None)
 

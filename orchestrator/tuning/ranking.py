@@ -63,7 +63,7 @@ def as_costs(values: ArrayLike, directions: Sequence[Direction]) -> NDArray[np.f
 
 
 def dominated(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which rows of costs [N, M] have another that is nowhere worse and somewhere better."""
+    """Rows of costs [N, M] to which another is nowhere worse and somewhere better."""
     worse = (costs[:, None, :] >= costs[None]).all(-1) & (costs[:, None, :] > costs[None]).any(-1)
     found: NDArray[np.bool_] = np.any(worse, axis=1)
     return found

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
 
+from tasks.answers.token_reader import TokenReader
+
 MAX_LENGTH = 256
 MAX_DEPTH = 16
 MAX_DIGITS = 9
@@ -58,22 +60,11 @@ def _tokens(text: str) -> list[str]:
 
 
 @dataclass(kw_only=True)
-class _Reader:
+class _Reader(TokenReader):
     """Recursive descent over the tokens; one method for each line of the grammar."""
 
-    tokens: list[str]
     signed: bool
-    place: int = 0
     numbers: list[int] = field(default_factory=list)
-
-    @property
-    def next(self) -> str:
-        return self.tokens[self.place] if self.place < len(self.tokens) else ""
-
-    def take(self) -> str:
-        token = self.next
-        self.place += 1
-        return token
 
     def sum(self, depth: int) -> Fraction:
         value = self.product(depth)

@@ -17,6 +17,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from tasks.answers.token_reader import TokenReader
+
 MAX_LENGTH = 1000
 MAX_DEPTH = 16
 MAX_DIGITS = 30
@@ -76,20 +78,8 @@ def _tokens(text: str) -> list[str]:
 
 
 @dataclass(kw_only=True)
-class _Reader:
+class _Reader(TokenReader):
     """Recursive descent over the tokens; one method for each line of the grammar."""
-
-    tokens: list[str]
-    place: int = 0
-
-    @property
-    def next(self) -> str:
-        return self.tokens[self.place] if self.place < len(self.tokens) else ""
-
-    def take(self) -> str:
-        token = self.next
-        self.place += 1
-        return token
 
     def sum(self, depth: int) -> Polynomial:
         value = self.product(depth)

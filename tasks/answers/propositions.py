@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tasks.answers.token_reader import TokenReader
+
 MAX_LENGTH = 500
 MAX_DEPTH = 32
 MAX_NAMES = 20
@@ -58,22 +60,11 @@ def _table_of_name(place: int, num_names: int) -> int:
 
 
 @dataclass(kw_only=True)
-class _Reader:
+class _Reader(TokenReader):
     """Recursive descent over the characters; the operators differ in nothing but sign and tightness."""
 
-    tokens: str
     everywhere: int
     tables: dict[str, int]
-    place: int = 0
-
-    @property
-    def next(self) -> str:
-        return self.tokens[self.place : self.place + 1]
-
-    def take(self) -> str:
-        token = self.next
-        self.place += 1
-        return token
 
     def operation(self, tightness: int, depth: int) -> int:
         if tightness == len(_SIGNS):
