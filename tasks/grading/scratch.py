@@ -73,8 +73,11 @@ def _locked_folder() -> tuple[Path, int]:
     try:
         while True:
             path = Path(tempfile.mkdtemp(prefix=PREFIX))
-            lock = _lock(path)
-            if path.exists():  # not taken for a left-over one before it was locked
+            try:
+                lock = _lock(path)
+            except (FileNotFoundError, BlockingIOError):  # another pool takes it for a left-over one
+                continue
+            if path.exists():  # as above, and it was removed before this lock
                 return path, lock
             os.close(lock)
     except OSError as error:

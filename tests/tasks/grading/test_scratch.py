@@ -1,5 +1,6 @@
 """The folders that graders may write to are there, empty, and gone afterwards."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -44,6 +45,29 @@ def test_a_pool_that_cannot_start_leaves_no_folder(temporary_folder):
     with pytest.raises(RuntimeError):
         GradingPool(Intruder(grading_needs=("internet",)))
     assert list(temporary_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("meanwhile", ["removes", "holds"])
+def test_a_folder_that_another_pool_takes_for_a_left_over_one_is_made_anew(
+    temporary_folder, monkeypatch, meanwhile
+):
+    """The other pool comes between the making of the folder and its lock."""
+    real, held = tempfile.mkdtemp, []
+
+    def made(*arguments, **options):
+        path = real(*arguments, **options)
+        if not held:
+            held.append(os.open(path, os.O_RDONLY))
+            fcntl.flock(held[0], fcntl.LOCK_EX)
+            if meanwhile == "removes":
+                Path(path).rmdir()
+        return path
+
+    monkeypatch.setattr(tempfile, "mkdtemp", made)
+    with closing(Scratch()) as scratch:
+        assert scratch.path.is_dir()
+        scratch.fresh()
+    os.close(held[0])
 
 
 @pytest.mark.parametrize("how", ["return", "raise", "kill"])
