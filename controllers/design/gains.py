@@ -9,8 +9,8 @@ import numpy as np
 
 from controllers.base import Filter
 from controllers.design.authority import NUM_SIGMA, require_authority
+from controllers.design.gain_search import Gains, Problem, Structure
 from controllers.design.margins import Margins, loop_margins
-from controllers.design.problem import Gains, Problem, Structure
 from controllers.design.response import horizon, minimum_variance, noise_variances, spectral_radius, steps
 from controllers.design.specifications import Specification
 from controllers.design.transfer import Loop, gain_in_z

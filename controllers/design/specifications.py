@@ -11,7 +11,7 @@ import numpy as np
 
 from controllers.design.errors import DesignError
 from controllers.design.frequency import sensitivity_peak
-from controllers.design.problem import Gains, Problem
+from controllers.design.gain_search import Gains, Problem
 from controllers.design.reduction import reduce
 from controllers.design.response import LONGEST, noise_variances, steps
 from controllers.design.transfer import Array, Loop

@@ -4,7 +4,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from controllers.guardrails.base import Ceiling, Detector
-from controllers.guardrails.levels import EntropyLevel
+from controllers.guardrails.entropy_level import EntropyLevel
 
 for _module in iter_modules(__path__, prefix=f"{__name__}."):
     import_module(_module.name)

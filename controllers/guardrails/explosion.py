@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from controllers.guardrails.base import Action, Side
-from controllers.guardrails.levels import EntropyLevel, Unit
+from controllers.guardrails.entropy_level import EntropyLevel, Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,9 @@
 
 from controllers.identification.arx import Fit, Order, fit_arx
 from controllers.identification.errors import IdentificationError
-from controllers.identification.instruments import InstrumentCheck, instrument_check
-from controllers.identification.procedure import Identification, identify
-from controllers.identification.records import Record
+from controllers.identification.identify import Identification, identify
+from controllers.identification.instrumental_variables import InstrumentCheck, instrument_check
+from controllers.identification.recordings import Record
 from controllers.identification.recursive import RLS
 from controllers.identification.selection import Candidate, chosen_order, order_candidates
 from controllers.identification.validation import fit_share, free_run, input_test, ljung_box, prediction

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controllers.identification.records import Array, Record, mean_level
+from controllers.identification.recordings import Array, Record, mean_level
 from controllers.identification.regression import Rows, condition_number, rows_of, solve
 from controllers.parts.coordinates import Coordinates
 from controllers.plants.plant import Plant

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from controllers.identification.arx import Fit, Order
 from controllers.identification.errors import IdentificationError, dither_advice
-from controllers.identification.records import Array, Record, mean_level
+from controllers.identification.recordings import Array, Record, mean_level
 from controllers.identification.regression import Rows, rows_of, solve
 from controllers.parts.coordinates import Coordinates
 from controllers.plants.plant import Plant

@@ -9,7 +9,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.identification.records import Array, Record
+from controllers.identification.recordings import Array, Record
 from controllers.parts.coordinates import Coordinates
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from controllers.identification.arx import Order
-from controllers.identification.records import Record, mean_level
+from controllers.identification.recordings import Record, mean_level
 from controllers.identification.regression import rows_of, solve
 from controllers.parts.coordinates import Coordinates
 

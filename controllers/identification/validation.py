@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from controllers.identification.arx import Fit
-from controllers.identification.records import Array, Record
+from controllers.identification.recordings import Array, Record
 from controllers.identification.regression import Rows, rows_of, solve
 from controllers.plants.plant import Plant
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from orchestrator.comparison.comparison import Comparison, compare
 from orchestrator.comparison.inputs import different_inputs
 from orchestrator.comparison.sources import gather
-from orchestrator.comparison.whole import Comparison, compare
 from orchestrator.errors import ConfigError
 from orchestrator.storage.files import replace_file
 from orchestrator.storage.outputs import naming_output, require_writable

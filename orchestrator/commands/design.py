@@ -24,7 +24,7 @@ from controllers.design import (
     robustness,
 )
 from controllers.design.authority import NUM_SIGMA
-from controllers.design.problem import Structure
+from controllers.design.gain_search import Structure
 from orchestrator.commands.outputs import beside, figure, print_rows, rows_text, say, write_all
 from orchestrator.engineering.curves import Analysis
 from orchestrator.engineering.pictures import design_pictures

@@ -174,7 +174,7 @@ def simulate(
     from rich.console import Console
 
     from orchestrator.commands.simulate import run_simulation
-    from orchestrator.engineering.scenes import Setting
+    from orchestrator.engineering.simulation_input import Setting
 
     setting = Setting(
         arm=arm,

@@ -16,7 +16,7 @@ from controllers.identification.checks import dominant_pole, lasting_push
 from controllers.parts.coordinates import Coordinates
 from controllers.plants.plant import Plant
 from orchestrator.commands.outputs import beside, figure, print_rows, rows_text, say, write_all
-from orchestrator.configuration.parts import to_plain
+from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import parse
 from orchestrator.engineering.pictures import identification_picture
 from orchestrator.engineering.plant_file import PlantFile, plant_text

@@ -9,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.configuration.models import CampaignConfig, LoopConfig, RunConfig
-from orchestrator.configuration.parts import to_plain
+from orchestrator.configuration.part_schema import to_plain
 from orchestrator.engineering.plant_file import PlantFile
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.tuning.models import StudyConfig

@@ -27,7 +27,7 @@ from orchestrator.engineering.prediction import (
     predict,
     unknown_readings,
 )
-from orchestrator.engineering.scenes import Scene, Setting, read_scene
+from orchestrator.engineering.simulation_input import Scene, Setting, read_scene
 from orchestrator.engineering.sources import find_runs, measurements, tracking_of
 from orchestrator.engineering.tracking import log_run
 from orchestrator.errors import ConfigError, named, refusing

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from orchestrator.configuration.parts import Strict, one_of
+from orchestrator.configuration.part_schema import Strict, one_of
 from orchestrator.execution import EXECUTORS
 from orchestrator.execution.base import Executor
 from orchestrator.execution.local import Local

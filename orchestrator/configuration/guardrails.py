@@ -15,7 +15,7 @@ from controllers.guardrails.repetition import Repetition
 from controllers.guardrails.stagnation import Stagnation
 from controllers.guardrails.starvation import Starvation
 from controllers.guardrails.truncation import Truncation
-from orchestrator.configuration.parts import Strict, section, to_plain
+from orchestrator.configuration.part_schema import Strict, section, to_plain
 
 PASSIVE: tuple[Action, ...] = ("warn",)
 """Actions that leave a run as it is."""

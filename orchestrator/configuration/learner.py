@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from orchestrator.configuration.parts import Strict, one_of, section
+from orchestrator.configuration.part_schema import Strict, one_of, section
 from policies.advantages import ADVANTAGES, Advantage, Grpo
 from policies.importance import IMPORTANCES, Importance, NoImportance
 from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from orchestrator.configuration.names import Name
-from orchestrator.configuration.parts import Strict
+from orchestrator.configuration.part_schema import Strict
 from orchestrator.errors import did_you_mean
 
 Reading = Literal["code", "paper", "documentation", "notes", "memory", "ours", "default"]

@@ -25,7 +25,7 @@ from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.guardrails import GuardrailsConfig
 from orchestrator.configuration.learner import EvaluationConfig, LearnerConfig, RolloutConfig
 from orchestrator.configuration.names import ArmName, FolderName, Name
-from orchestrator.configuration.parts import Strict, one_of, section
+from orchestrator.configuration.part_schema import Strict, one_of, section
 from orchestrator.configuration.phases import AnyTask, PhaseConfig, phase_at
 from orchestrator.configuration.policy import PolicyConfig
 from policies.actuators import ACTUATORS

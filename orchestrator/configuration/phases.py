@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat
 
-from orchestrator.configuration.parts import Strict, one_of, section
+from orchestrator.configuration.part_schema import Strict, one_of, section
 from tasks import TASKS, Task
 from tasks.kinds.mixture import Member, Mixture
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import PositiveInt, model_validator
 
-from orchestrator.configuration.parts import Strict, section
+from orchestrator.configuration.part_schema import Strict, section
 from policies.initialisation import Initialisation
 from policies.model.chat import Chat
 from policies.model.prompt_start import Bos

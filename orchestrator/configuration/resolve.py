@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.configuration.models import ArmConfig, CampaignConfig, RunConfig
-from orchestrator.configuration.parts import known_keys, to_plain
+from orchestrator.configuration.part_schema import known_keys, to_plain
 from orchestrator.configuration.yaml_files import merge, read_yaml
 from orchestrator.errors import (
     ConfigError,

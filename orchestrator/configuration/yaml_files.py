@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from orchestrator.configuration.interpolations import MARK, resolved
-from orchestrator.configuration.parts import LARGEST_INTEGER
+from orchestrator.configuration.part_schema import LARGEST_INTEGER
 from orchestrator.configuration.text_files import read_text
 from orchestrator.configuration.yaml_bounds import DEEPEST, check_yaml
 from orchestrator.errors import ConfigError, named, one_line, quoted, refusing, short

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from controllers.plants.plant import Plant
 from orchestrator.configuration.models import AnyActuator
-from orchestrator.configuration.parts import Strict, section, to_plain
+from orchestrator.configuration.part_schema import Strict, section, to_plain
 from orchestrator.configuration.resolve import parse
 from orchestrator.configuration.yaml_files import read_yaml
 from orchestrator.errors import ConfigError

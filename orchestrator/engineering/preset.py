@@ -11,7 +11,7 @@ from controllers.parts.filters import Hold
 from controllers.parts.references import Constant, InitialAnchored
 from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.configuration.models import LoopConfig
-from orchestrator.configuration.parts import to_plain
+from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import parse
 from orchestrator.engineering.plant_file import PlantFile, yaml_text
 from orchestrator.errors import ConfigError

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import IO, Any
 
-from orchestrator.execution.attended import attend
 from orchestrator.execution.base import Ending
+from orchestrator.execution.cluster_entry import attend
 from orchestrator.execution.credentials import VARIABLE, borrowed
 from orchestrator.masking import mask, mask_output
 

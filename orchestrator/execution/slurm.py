@@ -19,8 +19,8 @@ from typing import Any, ClassVar, Literal
 
 from orchestrator.errors import ConfigError
 from orchestrator.execution import process
-from orchestrator.execution.attended import SHARE_IT, attend
 from orchestrator.execution.base import Crew, Ending, Executor, ExecutorError, Job
+from orchestrator.execution.cluster_entry import SHARE_IT, attend
 from orchestrator.storage.files import read_json, write_json
 from orchestrator.storage.run_folder import RunFolder
 

@@ -6,7 +6,7 @@ from html import escape
 from math import inf, isfinite
 from typing import Any
 
-from orchestrator.comparison.whole import Comparison
+from orchestrator.comparison.comparison import Comparison
 from orchestrator.report.plot_style import NUM_COLOURS, colour_index
 from orchestrator.report.settings import ABSENT, differing, shared
 

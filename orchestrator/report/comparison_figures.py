@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.comparison.comparison import Comparison
 from orchestrator.comparison.learning import THRESHOLDS
-from orchestrator.comparison.whole import Comparison
 from orchestrator.report.figures import colour
 from orchestrator.report.plot_style import Figure, numbers, styled
 from orchestrator.storage.run_data import Array

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from math import isfinite
 
 from orchestrator.comparison import Summary
-from orchestrator.comparison.whole import Comparison
+from orchestrator.comparison.comparison import Comparison
 from orchestrator.report.outcomes import gains, losses, stopped, told_losses
 
 COLLAPSE = 0.5  # of its initial value: below, entropy has collapsed

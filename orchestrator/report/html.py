@@ -15,10 +15,9 @@ from pathlib import Path
 from string import Template
 
 from orchestrator.comparison import Summary
-from orchestrator.comparison.whole import Comparison, compare
+from orchestrator.comparison.comparison import Comparison, compare
 from orchestrator.report import comparison_figures, figures, loop_tables, mechanism, tables
 from orchestrator.report.arms import arms_of, toolbar
-from orchestrator.report.cells import columns, unfinished
 from orchestrator.report.guardrails import guardrail_section
 from orchestrator.report.headline import findings, title
 from orchestrator.report.html_parts import (
@@ -33,6 +32,7 @@ from orchestrator.report.html_parts import (
 from orchestrator.report.html_tables import sortable, table_section
 from orchestrator.report.plot_style import Figure
 from orchestrator.report.settings import differing, shared
+from orchestrator.report.summary_cells import columns, unfinished
 from orchestrator.storage.files import replace_file
 from orchestrator.storage.run_data import Campaign
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.comparison import Estimate
-from orchestrator.comparison.whole import Comparison
-from orchestrator.report.cells import HARRIS, NONE, harris, number, percent
+from orchestrator.comparison.comparison import Comparison
+from orchestrator.report.summary_cells import HARRIS, NONE, harris, number, percent
 from orchestrator.report.table import Cell, Head, Table
 
 

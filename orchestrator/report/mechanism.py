@@ -8,10 +8,10 @@ import numpy as np
 
 from controllers.quality.entropy_law import EARLY_FRACTION, EntropyLaw
 from orchestrator.comparison import Summary, changes, entropy_and_reward
-from orchestrator.comparison.whole import Comparison
-from orchestrator.report.cells import number
+from orchestrator.comparison.comparison import Comparison
 from orchestrator.report.figures import colour, most_points
 from orchestrator.report.plot_style import Figure, numbers, padded, styled, thinned
+from orchestrator.report.summary_cells import number
 from orchestrator.storage.run_data import Arm, Array, Campaign
 
 

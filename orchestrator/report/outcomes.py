@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from orchestrator.comparison.comparison import Comparison
 from orchestrator.comparison.contrasts import DEFAULT_METRIC, Contrast
 from orchestrator.comparison.family import NOT_TOLD
 from orchestrator.comparison.progress import Progress
-from orchestrator.comparison.whole import Comparison
-from orchestrator.report.cells import interval, p_value, signed, stopped_seeds
+from orchestrator.report.summary_cells import interval, p_value, signed, stopped_seeds
 from orchestrator.storage.run_data import Campaign
 
 OWN_START = "its own start"

@@ -7,15 +7,15 @@ from math import inf, isfinite, nan
 
 from orchestrator.comparison import Estimate
 from orchestrator.comparison.bootstrap import BOOTSTRAP, FEWEST_RESAMPLED, STUDENT, Interval
+from orchestrator.comparison.comparison import Comparison
 from orchestrator.comparison.contrasts import Contrast
 from orchestrator.comparison.family import LEVEL
 from orchestrator.comparison.learning import Efficiency
 from orchestrator.comparison.power import POWER
 from orchestrator.comparison.progress import Progress
-from orchestrator.comparison.whole import Comparison
-from orchestrator.report.cells import NONE, columns, interval, number, p_value, seeds, signed
 from orchestrator.report.loop_tables import recovery, tracking
 from orchestrator.report.outcomes import stopped
+from orchestrator.report.summary_cells import NONE, columns, interval, number, p_value, seeds, signed
 from orchestrator.report.table import Cell, Head, Table
 
 TESTED = (

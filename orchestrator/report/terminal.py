@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from orchestrator.comparison.comparison import Comparison, compare
 from orchestrator.comparison.contrasts import BASELINE
-from orchestrator.comparison.whole import Comparison, compare
 from orchestrator.report import tables
-from orchestrator.report.cells import unfinished
 from orchestrator.report.guardrails import guardrail_lines
 from orchestrator.report.headline import findings
+from orchestrator.report.summary_cells import unfinished
 from orchestrator.report.table import Head
 from orchestrator.report.table import Table as Shown
 from orchestrator.storage.run_data import Campaign

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_va
 from controllers.guardrails.collapse import Collapse
 from controllers.guardrails.explosion import Explosion
 from orchestrator.configuration.names import FolderName
-from orchestrator.configuration.parts import Strict
+from orchestrator.configuration.part_schema import Strict
 from orchestrator.masking import masked
 from orchestrator.tuning.objectives import objective
 

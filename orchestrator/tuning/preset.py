@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.configuration.models import RunConfig
-from orchestrator.configuration.parts import to_plain
+from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import OF_METHODS, parse
 from orchestrator.configuration.yaml_files import dotted
 from orchestrator.engineering.plant_file import yaml_text

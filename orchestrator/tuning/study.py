@@ -13,7 +13,7 @@ from typing import Any
 from controllers.plants.plant import Plant
 from orchestrator.configuration.inputs import inputs_of
 from orchestrator.configuration.models import LoopConfig, RunConfig
-from orchestrator.configuration.parts import to_plain
+from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import Arm, Campaign, parse
 from orchestrator.configuration.yaml_files import merge
 from orchestrator.storage.inputs import Inputs

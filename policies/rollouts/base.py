@@ -80,7 +80,7 @@ class RolloutEngine(ABC):
         """``num_samples`` completions for each prompt ([L] int64), in the order of ``prompts``.
 
         Deterministic in the policy, the prompts and ``sampling``; the caller's random state is
-        left as it was.  The chance in a response comes from its address (`rollouts/chance.py`), where
+        left as it was.  The chance in a response comes from its address (`rollouts/addressed_sampling.py`), where
         the engine can do that.
         """
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from policies.model.loading import LoadedPolicy
+from policies.rollouts.addressed_sampling import turn_seed
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
-from policies.rollouts.chance import turn_seed
 
 Reply = Callable[[int, Sequence[str]], str | None]
 """What the task says to the turns so far, of an episode with the prompt of that number; None ends it."""

@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
 from policies.finite_weights import CURE, why_not_finite
+from policies.rollouts.addressed_sampling import draw, uniforms
 from policies.rollouts.base import Completion, RolloutEngine, Sampling, check_context
-from policies.rollouts.chance import draw, uniforms
 from policies.sharding import whole
 
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from policies.rollouts.base import Completion, Sampling, check_context
-from policies.rollouts.pushed import PushedEngine, completion, request
-from policies.rollouts.undisturbed import undisturbed
+from policies.rollouts.preserve_process_state import undisturbed
 from policies.rollouts.vllm_support import why_no_head, why_no_vllm
 from policies.rollouts.vllm_worker import EXTENSION
+from policies.rollouts.weight_pushing import PushedEngine, completion, request
 from policies.rollouts.weights import save_configuration, whole_weights
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from policies.rollouts.base import Completion, EngineUnavailableError, Sampling, check_context
-from policies.rollouts.pushed import PushedEngine, completion, request
 from policies.rollouts.replica import Replica
+from policies.rollouts.weight_pushing import PushedEngine, completion, request
 from policies.rollouts.weight_transfer import TRANSFERS, rank
 
 if TYPE_CHECKING:

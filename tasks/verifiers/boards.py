@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tasks.verifiers.reading import Facts, json_value
+from tasks.verifiers.grammars import Facts, json_value
 
 MAX_MOVES = 1000
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tasks.verifiers import boards, formulas, grids, lists, moves, numbers, text, times
-from tasks.verifiers.reading import Facts
+from tasks.verifiers.grammars import Facts
 
 Verifier = Callable[[str, str, Facts], bool]
 """Whether an answer is right: the answer, the dataset's own answer ('' without one), the metadata."""

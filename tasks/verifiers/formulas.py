@@ -9,7 +9,7 @@ from operator import and_
 from tasks.answers.expressions import evaluate
 from tasks.answers.polynomials import derivative, polynomial
 from tasks.answers.propositions import is_variable, truth_table
-from tasks.verifiers.reading import Facts
+from tasks.verifiers.grammars import Facts
 
 TWENTY_FOUR = 24
 CONSTANTS = frozenset("CcKk")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from tasks.verifiers.reading import Facts, number, rows
+from tasks.verifiers.grammars import Facts, number, rows
 
 _STEPS = {"right": (0, 1), "down": (1, 0), "left": (0, -1), "up": (-1, 0)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.verifiers.reading import Facts, integer, json_value, list_of_text, lists_of_text, number
+from tasks.verifiers.grammars import Facts, integer, json_value, list_of_text, lists_of_text, number
 
 
 def sorted_numbers(answer: str, gold: str, facts: Facts) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tasks.verifiers.reading import Facts, json_value, list_of_text, rows
+from tasks.verifiers.grammars import Facts, json_value, list_of_text, rows
 
 _HANOI = re.compile(r"Move disk ([0-9]{1,4}) from Peg ([0-9]{1,4}) to Peg ([0-9]{1,4})")
 _JUGS = re.compile(r"(?P<verb>fill|empty) +(?P<jug>[A-Z])|pour +(?P<source>[A-Z]) *-> *(?P<target>[A-Z])")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 
-from tasks.verifiers.reading import Facts, integer, number, ratio
+from tasks.verifiers.grammars import Facts, integer, number, ratio
 from tasks.verifiers.text import same_rows
 
 COARSEST = Fraction(1, 20)

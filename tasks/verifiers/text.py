@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tasks.verifiers.reading import Facts, rows
+from tasks.verifiers.grammars import Facts, rows
 
 
 def same_rows(answer: str, gold: str, facts: Facts) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from tasks.verifiers.reading import Facts
+from tasks.verifiers.grammars import Facts
 
 _DAYS = re.compile(r"([+-]?[0-9]{1,9})(?: days?)?")
 _CLOCK = re.compile(r"([0-9]{1,9}):([0-9]{1,9})(?::([0-9]{1,9}(?:\.[0-9]{1,9})?))?")

@@ -13,11 +13,11 @@ from rich.console import Console
 
 from controllers.quality.entropy_law import fit_entropy_law
 from orchestrator.comparison import Estimate, entropy_and_reward, summarise
-from orchestrator.comparison.whole import compare
+from orchestrator.comparison.comparison import compare
 from orchestrator.report import print_table, write_page
-from orchestrator.report.cells import number, percent, settling
 from orchestrator.report.headline import entropy_findings, findings, title
 from orchestrator.report.settings import differing, shared
+from orchestrator.report.summary_cells import number, percent, settling
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
 

@@ -14,8 +14,8 @@ from policies.model.loading import LoadedPolicy, built_in, load_pretrained
 from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.model.warm_start import WarmStart
 from policies.rollouts.base import Completion, EngineUnavailableError, Sampling
-from policies.rollouts.pushed import PushedEngine
 from policies.rollouts.transformers_engine import TransformersEngine
+from policies.rollouts.weight_pushing import PushedEngine
 from policies.statistics.response_statistics import check_head
 
 pytestmark = pytest.mark.trains

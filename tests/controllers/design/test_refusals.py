@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from controllers.design import SIMC, DesignError, MinimumVariance, SensitivityPeak, Settling, design
-from controllers.design.problem import Problem
+from controllers.design.gain_search import Problem
 from controllers.plants.plant import Plant
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.comparison.comparison import compare
 from orchestrator.comparison.sources import gather, merge
-from orchestrator.comparison.whole import compare
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import Status

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from orchestrator.comparison import curve, summarise
+from orchestrator.comparison.comparison import compare
 from orchestrator.comparison.contrasts import contrasts
 from orchestrator.comparison.learning import area_under_curve, iterations_to
 from orchestrator.comparison.progress import progress
 from orchestrator.comparison.values import final_values
-from orchestrator.comparison.whole import compare
 from orchestrator.storage.run_data import Arm
 
 PASS = "eval/pass_at_1"

@@ -12,7 +12,7 @@ from controllers.laws.self_tuning import SelfTuning
 from controllers.parts.cascade import Cascade
 from controllers.parts.feedforward import CovarianceFeedforward
 from orchestrator.configuration.models import LoopConfig
-from orchestrator.configuration.parts import to_plain
+from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.signals import is_signal, signals_read
 
 LOOP = {

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.configuration.models import RunConfig
-from orchestrator.configuration.parts import to_plain
+from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import method_names, read_campaign, read_method
 from orchestrator.configuration.yaml_files import merge, read_yaml
 from orchestrator.errors import ConfigError

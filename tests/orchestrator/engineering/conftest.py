@@ -7,7 +7,7 @@ import pytest
 from controllers.plants.plant import Plant
 from controllers.plants.simulation import simulate
 from orchestrator.configuration.models import LoopConfig
-from orchestrator.configuration.parts import to_plain
+from orchestrator.configuration.part_schema import to_plain
 from orchestrator.engineering.plant_file import PlantFile, plant_text
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
 from orchestrator.training.entropy_control import trace_metrics

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.plants.plant import Plant
-from orchestrator.configuration.parts import to_plain
+from orchestrator.configuration.part_schema import to_plain
 from orchestrator.engineering.plant_file import PlantFile, plant_text, read_plant, yaml_text
 from orchestrator.errors import ConfigError
 from tests.orchestrator.engineering.conftest import PLANT, plant_file

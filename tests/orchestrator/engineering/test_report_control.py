@@ -17,11 +17,11 @@ from orchestrator.configuration.models import LoopConfig
 from orchestrator.engineering.prediction import agreement, predict
 from orchestrator.engineering.sources import measurements
 from orchestrator.report import write_page
-from orchestrator.report.cells import columns
 from orchestrator.report.control import designed_loops, table
 from orchestrator.report.control_figures import linear, predictions
 from orchestrator.report.headline import entropy_findings, entropy_title
 from orchestrator.report.settings import differing, shared
+from orchestrator.report.summary_cells import columns
 from orchestrator.storage.run_data import load_campaign
 from tests.orchestrator.engineering.conftest import PLANT, loop_content
 

@@ -113,7 +113,7 @@ def test_an_arm_of_a_campaign_runs_as_long_as_it_says(write_campaign):
     loops = {"entropy": {**loop_content(dither=False), "plant": None}}
     path = write_campaign({"arms.1.loops": loops, "arms.1.method": None})
     content = yaml.safe_load(path.read_text())
-    from orchestrator.configuration.parts import to_plain
+    from orchestrator.configuration.part_schema import to_plain
 
     content["arms"][1]["loops"]["entropy"]["plant"] = to_plain(PLANT)
     path.write_text(yaml.safe_dump(content))

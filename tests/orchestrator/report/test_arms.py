@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.comparison.whole import compare
+from orchestrator.comparison.comparison import compare
 from orchestrator.report.arms import arms_of, shown_at_first
 from tests.orchestrator.report.small_campaigns import campaign_of, make_run
 

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.comparison import Estimate
 from orchestrator.comparison.bootstrap import Interval
-from orchestrator.comparison.whole import compare
+from orchestrator.comparison.comparison import compare
 from orchestrator.report.comparison_figures import pass_at_k, profiles
 from tests.orchestrator.report.small_campaigns import campaign_of, make_run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.comparison.whole import compare
+from orchestrator.comparison.comparison import compare
 from orchestrator.report.figures import commands, last_iteration, most_points, trajectories
 from orchestrator.report.mechanism import predictions
 from orchestrator.report.plot_style import padded, smooth, thinned

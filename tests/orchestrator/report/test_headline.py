@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from orchestrator.comparison.whole import compare
+from orchestrator.comparison.comparison import compare
 from orchestrator.report.headline import findings, title
 from orchestrator.report.tables import statistics
 from orchestrator.report.terminal import print_table

@@ -16,9 +16,9 @@ from rich.console import Console
 
 from orchestrator.comparison import Estimate
 from orchestrator.comparison.bootstrap import Interval
+from orchestrator.comparison.comparison import compare
 from orchestrator.comparison.learning import Profile
 from orchestrator.comparison.recovery import Recovery
-from orchestrator.comparison.whole import compare
 from orchestrator.report.loop_tables import recovery
 from orchestrator.report.table import Cell, Head, Table
 from orchestrator.report.table_formats import LATEX, to_csv, to_latex, to_markdown
@@ -98,7 +98,7 @@ def sources_of(module, found):
 
 def test_latex_knows_every_character_that_a_table_may_have():
     paths = sources_of("orchestrator.report.tables", set())
-    assert {"cells.py", "loop_tables.py", "contrasts.py", "entropy_law.py"} <= {path.name for path in paths}
+    assert {"summary_cells.py", "loop_tables.py", "contrasts.py", "entropy_law.py"} <= {path.name for path in paths}
     special = {}
     for path in paths:
         tree = ast.parse(path.read_text())

@@ -10,10 +10,10 @@ import torch
 from policies.model.trainable import Lora, add_adapters
 from policies.rollouts.base import EngineUnavailableError, Sampling
 from policies.rollouts.open_engine import open_engine
-from policies.rollouts.pushed import prompt_seed
 from policies.rollouts.replica import RefusedRequestError, Replica
 from policies.rollouts.settings import VllmServer
 from policies.rollouts.transformers_engine import TransformersEngine
+from policies.rollouts.weight_pushing import prompt_seed
 from policies.statistics.response_statistics import View, observe
 from policies.statistics.sequences import pack
 from tests.policies.fake_vllm import FakeServer

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, Qwen3Config
 
 from policies.model.loading import LoadedPolicy
 from policies.model.trainable import Lora, add_adapters
-from policies.rollouts.undisturbed import undisturbed
+from policies.rollouts.preserve_process_state import undisturbed
 from policies.rollouts.weights import save_configuration, save_weights, whole_weights
 
 pytestmark = pytest.mark.trains

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tasks.verifiers import boards, formulas, grids, lists, moves, numbers, text, times
-from tasks.verifiers.reading import integer, json_value, number, ratio, rows
+from tasks.verifiers.grammars import integer, json_value, number, ratio, rows
 
 RIGHT_AND_WRONG = {
     "same rows": (

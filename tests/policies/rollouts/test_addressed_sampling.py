@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from policies.rollouts.chance import draw, uniforms
+from policies.rollouts.addressed_sampling import draw, uniforms
 
 
 def test_tokens_are_where_the_cumulative_probability_passes_the_number():

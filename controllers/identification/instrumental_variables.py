@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controllers.identification.arx import Fit
-from controllers.identification.records import Array, Record
+from controllers.identification.recordings import Array, Record
 from controllers.identification.regression import solve
 
 NUM_INSTRUMENTS = 20

@@ -13,7 +13,7 @@ from controllers.laws.pid import PID
 from controllers.parts.references import Constant
 from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.configuration.models import LoopConfig, RunConfig
-from orchestrator.configuration.parts import Strict, known_keys, one_of, section, to_plain
+from orchestrator.configuration.part_schema import Strict, known_keys, one_of, section, to_plain
 from policies.model.tiny import TinyModel
 
 LOOP = {

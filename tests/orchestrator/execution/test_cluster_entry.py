@@ -11,9 +11,9 @@ import threading
 
 import pytest
 
-from orchestrator.execution import attended
-from orchestrator.execution.attended import attend
+from orchestrator.execution import cluster_entry
 from orchestrator.execution.base import Ending
+from orchestrator.execution.cluster_entry import attend
 from tests.orchestrator.execution.conftest import FAKE_WORKER, wait_for
 
 
@@ -47,7 +47,7 @@ def test_an_exception_from_outside_stops_the_run_in_good_order(run_of, monkeypat
             raise KeyboardInterrupt
 
     asked = []
-    monkeypatch.setattr(attended.time, "sleep", cancelled)
+    monkeypatch.setattr(cluster_entry.time, "sleep", cancelled)
     ending = attend(str(folder.path), FAKE_WORKER, 1)
     assert asked
     assert "exited with status 143" in ending.how
@@ -56,7 +56,7 @@ def test_an_exception_from_outside_stops_the_run_in_good_order(run_of, monkeypat
 
 PROGRAM = """
 import signal, sys
-from orchestrator.execution.attended import attend
+from orchestrator.execution.cluster_entry import attend
 print(attend(sys.argv[1], sys.argv[2:], 1, signal.SIGUSR2).how)
 """
 

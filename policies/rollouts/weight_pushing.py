@@ -93,7 +93,7 @@ def request(sampling: Sampling, number: int, num_samples: int, stop_ids: Iterabl
 
     The whole distribution, log-probabilities of the sampled tokens only, an end at ``stop_ids`` and nowhere
     else.  Sample k of a prompt has the seed of the prompt plus k: vLLM's own rule for n > 1.  So chance comes
-    from an address here too, though not the numbers of `rollouts/chance.py`.
+    from an address here too, though not the numbers of `rollouts/addressed_sampling.py`.
 
     Raises:
         ValueError: vLLM does not sample at that temperature.

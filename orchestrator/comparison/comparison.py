@@ -25,8 +25,8 @@ from orchestrator.comparison.learning import (
 )
 from orchestrator.comparison.progress import Progress, progress
 from orchestrator.comparison.recovery import Recovery, recoveries
+from orchestrator.comparison.setpoint_quality import Tracking, tracking
 from orchestrator.comparison.summary import Estimate, Summary, entropy_and_reward, summarise
-from orchestrator.comparison.tracking import Tracking, tracking
 from orchestrator.storage.run_data import Campaign
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from controllers.identification import checks
 from controllers.identification.arx import Fit, Order, fit_arx
 from controllers.identification.errors import IdentificationError, dither_advice
-from controllers.identification.instruments import InstrumentCheck, instrument_check
-from controllers.identification.records import Record
+from controllers.identification.instrumental_variables import InstrumentCheck, instrument_check
+from controllers.identification.recordings import Record
 from controllers.identification.selection import WHITE, Candidate, Criterion, chosen_order, order_candidates
 from controllers.identification.validation import fit_share, free_run, input_test, ljung_box, prediction
 from controllers.parts.coordinates import COORDINATES, Coordinates
