@@ -1,4 +1,4 @@
-"""ARX with delay by least squares, pooled over records.
+"""ARX with delay by least squares, pooled over recordings.
 
     z_t = Σ_i a_i z_{t−i} + Σ_j b_j u_{t−delay−j} + drift + ε_t      θ̂ = (ΦᵀΦ)⁻¹ Φᵀ z      cov θ̂ = s² (ΦᵀΦ)⁻¹
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controllers.identification.recordings import Array, Record, mean_level
+from controllers.identification.recordings import Array, Recording, mean_level
 from controllers.identification.regression import Rows, condition_number, rows_of, solve
 from controllers.parts.coordinates import Coordinates
 from controllers.plants.plant import Plant
@@ -83,28 +83,28 @@ class Fit:
     """What the model does not explain of each row's target [unit of z]."""
 
     own_drift: bool
-    """Whether every record had a drift of its own; the plant's is their mean."""
+    """Whether every recording had a drift of its own; the plant's is their mean."""
 
     num_parameters: int
     """Slopes and drifts."""
 
     condition: float
-    """Condition number of the slopes' columns, centred by record and scaled to one size; 1 is best."""
+    """Condition number of the slopes' columns, centred by recording and scaled to one size; 1 is best."""
 
 
 def fit_arx(
-    records: Sequence[Record], order: Order, *, coordinates: Coordinates = "log", own_drift: bool = False
+    recordings: Sequence[Recording], order: Order, *, coordinates: Coordinates = "log", own_drift: bool = False
 ) -> Fit:
-    """The plant of that order which explains all records best.
+    """The plant of that order which explains all recordings best.
 
-    With ``own_drift`` every record has a drift of its own (fixed effects) and the plant gets their mean:
+    With ``own_drift`` every recording has a drift of its own (fixed effects) and the plant gets their mean:
     for runs whose gradient pulls at entropy differently while the actuator pushes alike.
 
     Raises ValueError where there are not more rows than parameters, or regressors are collinear.
     """
-    level = mean_level(list(records))
+    level = mean_level(list(recordings))
     rows = rows_of(
-        records, z_lags=order.z_lags, u_lags=order.u_lags, coordinates=coordinates, level_nats=level
+        recordings, z_lags=order.z_lags, u_lags=order.u_lags, coordinates=coordinates, level_nats=level
     )
     phi = rows.design(own_drift)
     n, p = phi.shape

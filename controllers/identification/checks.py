@@ -1,4 +1,4 @@
-"""Conditions on records and estimates for a useful plant; each refusal names the remedy."""
+"""Conditions on recordings and estimates for a useful plant; each refusal names the remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from controllers.identification.arx import Fit, Order
 from controllers.identification.errors import IdentificationError, dither_advice
-from controllers.identification.recordings import Array, Record, mean_level
+from controllers.identification.recordings import Array, Recording, mean_level
 from controllers.identification.regression import Rows, rows_of, solve
 from controllers.parts.coordinates import Coordinates
 from controllers.plants.plant import Plant
@@ -30,53 +30,53 @@ LARGEST_CONDITION = 1e6
 """Condition number of the regressors from which on they count as collinear."""
 
 DIFFERENT = 0.001
-"""p-value of the Chow test below which records are of different plants."""
+"""p-value of the Chow test below which recordings are of different plants."""
 
 SIGNIFICANT = 3.0
 """Standard errors from which on a sign or a pole is taken for a fact."""
 
 
-def check_records(records: Sequence[Record], coordinates: Coordinates) -> None:
-    """Refuse records that hold too little, or whose command never moved."""
-    if not records:
+def check_recordings(recordings: Sequence[Recording], coordinates: Coordinates) -> None:
+    """Refuse recordings that hold too little, or whose command never moved."""
+    if not recordings:
         raise IdentificationError(
-            "identification needs one record at least, got none: name runs that have ended"
+            "identification needs one recording at least, got none: name runs that have ended"
         )
-    for record in records:
-        if not np.isfinite(record.y).any():
-            raise IdentificationError(f"{record.name} has no finite reading: leave it out")
-    rows = _lagged(records, coordinates)
+    for recording in recordings:
+        if not np.isfinite(recording.y).any():
+            raise IdentificationError(f"{recording.name} has no finite reading: leave it out")
+    rows = _lagged(recordings, coordinates)
     num = rows.target.size
     if num < LEAST_ROWS:
         raise IdentificationError(
             f"identification needs {LEAST_ROWS} iterations with a reading, a command and their past, "
             f"got {num}: {dither_advice(LEAST_ITERATIONS)}"
         )
-    moves = [float(np.nanstd(record.u)) for record in records]
-    sizes = [float(np.nanmax(np.abs(record.u))) for record in records]
+    moves = [float(np.nanstd(recording.u)) for recording in recordings]
+    sizes = [float(np.nanmax(np.abs(recording.u))) for recording in recordings]
     if max(moves) <= 1e-9 * max(sizes) or max(sizes) == 0:
         raise IdentificationError(
-            f"the command never moved (it was {records[0].u[np.isfinite(records[0].u)][0]:.4g} throughout), "
+            f"the command never moved (it was {recordings[0].u[np.isfinite(recordings[0].u)][0]:.4g} throughout), "
             f"so nothing shows what it does: {dither_advice(LEAST_ITERATIONS)}"
         )
 
 
-def check_identifiable(records: Sequence[Record], coordinates: Coordinates) -> float:
+def check_identifiable(recordings: Sequence[Recording], coordinates: Coordinates) -> float:
     """Refuse a command that is all feedback; give the share of its variance that the dither makes.
 
     Without dither u is a linear function of past z and u (any PID is one of a few of them), every model
-    plus a multiple of the law explains the record as well, and none is the plant.
+    plus a multiple of the law explains the recording as well, and none is the plant.
     """
-    share = dither_share(records)
+    share = dither_share(recordings)
     if share >= LEAST_DITHER_SHARE:
         return share
-    rows = _lagged(records, coordinates)
-    command = np.array([records[k].u[place] for k, place in zip(rows.record, rows.place, strict=True)])
+    rows = _lagged(recordings, coordinates)
+    command = np.array([recordings[k].u[place] for k, place in zip(rows.recording, rows.place, strict=True)])
     there = np.flatnonzero(np.isfinite(command))
     rows, command = rows.chosen(there), command[there]
-    by_record = rows.design(own_drift=True)
-    spread = solve(by_record[:, rows.slopes.shape[1] :], command).sum_of_squares
-    left = solve(by_record, command).sum_of_squares / spread
+    by_recording = rows.design(own_drift=True)
+    spread = solve(by_recording[:, rows.slopes.shape[1] :], command).sum_of_squares
+    left = solve(by_recording, command).sum_of_squares / spread
     if left < LEAST_OWN_SHARE:
         raise IdentificationError(
             f"the plant is not identifiable: past readings and commands explain {100 * (1 - left):.2f} % of the "
@@ -95,24 +95,24 @@ def check_condition(fit: Fit) -> None:
         )
 
 
-def check_one_plant(fit: Fit, records: Sequence[Record]) -> None:
-    """Refuse records that no single plant explains: pooled against separate fits, and who goes with whom."""
-    if len(records) < 2 or not chow_test(fit.rows, fit.rows.record, fit.own_drift) < DIFFERENT:
+def check_one_plant(fit: Fit, recordings: Sequence[Recording]) -> None:
+    """Refuse recordings that no single plant explains: pooled against separate fits, and who goes with whom."""
+    if len(recordings) < 2 or not chow_test(fit.rows, fit.rows.recording, fit.own_drift) < DIFFERENT:
         return
     groups: list[list[int]] = []
-    for index in np.unique(fit.rows.record).tolist():
+    for index in np.unique(fit.rows.recording).tolist():
         for group in groups:
-            together = fit.rows.chosen(np.flatnonzero(np.isin(fit.rows.record, [*group, index])))
-            if not chow_test(together, together.record, fit.own_drift) < DIFFERENT:
+            together = fit.rows.chosen(np.flatnonzero(np.isin(fit.rows.recording, [*group, index])))
+            if not chow_test(together, together.recording, fit.own_drift) < DIFFERENT:
                 group.append(index)
                 break
         else:
             groups.append([index])
     if len(groups) < 2:
         return
-    told = " | ".join(", ".join(records[index].name for index in group) for group in groups)
+    told = " | ".join(", ".join(recordings[index].name for index in group) for group in groups)
     raise IdentificationError(
-        f"the records are of different plants (Chow test below {DIFFERENT}), in groups {told}: identify each "
+        f"the recordings are of different plants (Chow test below {DIFFERENT}), in groups {told}: identify each "
         f"group by itself, or leave out the part that differs, such as the transient of the start (`--skip N`) or a "
         f"collapse"
     )
@@ -124,8 +124,8 @@ def check_stable(plant: Plant) -> None:
     if size - 1 > SIGNIFICANT * error:
         raise IdentificationError(
             f"the estimate is unstable: its largest pole is {size:.4f} ± {error:.4f}, beyond 1, because of a transient "
-            f"or a collapse in the record: leave out the iterations before entropy has settled "
-            f"(`--skip N`; `Record.after`), or run longer at a lower learning rate"
+            f"or a collapse in the recording: leave out the iterations before entropy has settled "
+            f"(`--skip N`; `Recording.after`), or run longer at a lower learning rate"
         )
 
 
@@ -146,14 +146,14 @@ def check_phase(plant: Plant) -> None:
         )
 
 
-def dither_share(records: Sequence[Record]) -> float:
-    """Squared correlation of command and dither, over all records, each about its own mean."""
+def dither_share(recordings: Sequence[Recording]) -> float:
+    """Squared correlation of command and dither, over all recordings, each about its own mean."""
     commands, dithers = [], []
-    for record in records:
-        there = np.isfinite(record.u)
+    for recording in recordings:
+        there = np.isfinite(recording.u)
         if there.any():
-            commands.append(record.u[there] - record.u[there].mean())
-            dithers.append(record.known_dither[there] - record.known_dither[there].mean())
+            commands.append(recording.u[there] - recording.u[there].mean())
+            dithers.append(recording.known_dither[there] - recording.known_dither[there].mean())
     u, d = np.concatenate(commands), np.concatenate(dithers)
     power = float(u @ u) * float(d @ d)
     return float(u @ d) ** 2 / power if power > 0 else 0.0
@@ -228,13 +228,13 @@ def sure_sign(value: float, error: float) -> int:
     return int(np.sign(value)) if abs(value) > SIGNIFICANT * error else 0
 
 
-def _lagged(records: Sequence[Record], coordinates: Coordinates) -> Rows:
+def _lagged(recordings: Sequence[Recording], coordinates: Coordinates) -> Rows:
     """Past readings and commands as a PID with a filter would use them, with z at the same age."""
     order = Order(na=3, nb=3, delay=1)
     return rows_of(
-        records,
+        recordings,
         z_lags=[0, *order.z_lags],
         u_lags=order.u_lags,
         coordinates=coordinates,
-        level_nats=mean_level(list(records)),
+        level_nats=mean_level(list(recordings)),
     )

@@ -1,4 +1,4 @@
-"""Identifies a plant from records in one call: checks, order, estimate, validation, second opinion."""
+"""Identifies a plant from recordings in one call: checks, order, estimate, validation, second opinion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from controllers.identification import checks
 from controllers.identification.arx import Fit, Order, fit_arx
 from controllers.identification.errors import IdentificationError, dither_advice
 from controllers.identification.instrumental_variables import InstrumentCheck, instrument_check
-from controllers.identification.recordings import Record
+from controllers.identification.recordings import Recording
 from controllers.identification.selection import WHITE, Candidate, Criterion, chosen_order, order_candidates
 from controllers.identification.validation import fit_share, free_run, input_test, ljung_box, prediction
 from controllers.parts.coordinates import COORDINATES, Coordinates
@@ -29,7 +29,7 @@ DOUBT = 0.01
 class Identification:
     """A plant and all that speaks for it or against it.
 
-    The fits are 1 − rms error / standard deviation on records that the plant was not fitted to (1 perfect,
+    The fits are 1 − rms error / standard deviation on recordings that the plant was not fitted to (1 perfect,
     0 the mean); the order was chosen with all of them.
     """
 
@@ -42,8 +42,8 @@ class Identification:
     candidates: tuple[Candidate, ...]
     """Orders that were tried, lowest BIC first; empty where the order was given."""
 
-    records: tuple[str, ...]
-    """Names of the records."""
+    recordings: tuple[str, ...]
+    """Names of the recordings."""
 
     held_out: str
     """What the fits were measured on."""
@@ -68,7 +68,7 @@ class Identification:
     """p-value of the command having no effect at all."""
 
     constancy_p: float
-    """p-value of the first and the second half of the records being of one plant (Chow)."""
+    """p-value of the first and the second half of the recordings being of one plant (Chow)."""
 
     condition: float
     """Condition number of the regressors; 1 is best."""
@@ -84,7 +84,7 @@ class Identification:
 
 
 def identify(
-    records: Sequence[Record],
+    recordings: Sequence[Recording],
     *,
     coordinates: Coordinates = "log",
     max_order: int = 8,
@@ -93,23 +93,23 @@ def identify(
     by: Criterion = "bic",
     order: Order | None = None,
 ) -> Identification:
-    """The plant behind the records, or an `IdentificationError` that says what to record instead.
+    """The plant behind the recordings, or an `IdentificationError` that says what to record instead.
 
-    ``own_drift`` gives every record a drift of its own.  With ``order`` none is searched for.
+    ``own_drift`` gives every recording a drift of its own.  With ``order`` none is searched for.
     """
     if coordinates not in COORDINATES:
         raise ValueError(f"coordinates must be one of {', '.join(COORDINATES)}, got {coordinates!r}")
-    records = tuple(records)
-    checks.check_records(records, coordinates)
-    share = checks.check_identifiable(records, coordinates)
+    recordings = tuple(recordings)
+    checks.check_recordings(recordings, coordinates)
+    share = checks.check_identifiable(recordings, coordinates)
 
     def fitted(tried: Order) -> Fit:
-        return fit_arx(records, tried, coordinates=coordinates, own_drift=own_drift)
+        return fit_arx(recordings, tried, coordinates=coordinates, own_drift=own_drift)
 
     candidates: list[Candidate] = []
     if order is None:
         candidates = order_candidates(
-            records, coordinates=coordinates, max_order=max_order, max_delay=max_delay, own_drift=own_drift
+            recordings, coordinates=coordinates, max_order=max_order, max_delay=max_delay, own_drift=own_drift
         )
         if not candidates:
             raise IdentificationError(
@@ -119,42 +119,42 @@ def identify(
         order = chosen_order(candidates, lambda tried: _whiteness(fitted(tried)), by)
     fit = fitted(order)
     checks.check_condition(fit)
-    checks.check_one_plant(fit, records)
+    checks.check_one_plant(fit, recordings)
     checks.check_stable(fit.plant)
     checks.check_phase(fit.plant)
-    held_out, (one_step, far, free) = _held_out_fits(records, fit)
+    held_out, (one_step, far, free) = _held_out_fits(recordings, fit)
     found = Identification(
         plant=fit.plant,
         order=order,
         candidates=tuple(candidates),
-        records=tuple(record.name for record in records),
+        recordings=tuple(recording.name for recording in recordings),
         held_out=held_out,
         one_step_fit=one_step,
         far_fit=far,
         free_run_fit=free,
         whiteness_p=_whiteness(fit),
-        input_p=input_test(fit, records),
+        input_p=input_test(fit, recordings),
         push_p=_push_p(fit.plant),
         constancy_p=_constancy_p(fit),
         condition=fit.condition,
         dither_share=share,
-        instruments=instrument_check(fit, records) if share >= checks.LEAST_DITHER_SHARE else None,
+        instruments=instrument_check(fit, recordings) if share >= checks.LEAST_DITHER_SHARE else None,
         warnings=(),
     )
     return replace(found, warnings=tuple(_warnings(found)))
 
 
-def _held_out_fits(records: Sequence[Record], fit: Fit) -> tuple[str, tuple[float, float, float]]:
-    """Each record by a plant of the others; of one record, its last third by a plant of the rest."""
-    pairs: list[tuple[list[Record], Record]]
-    if len(records) > 1:
-        told = "each record by a plant of the others"
-        pairs = [([*records[:k], *records[k + 1 :]], record) for k, record in enumerate(records)]
+def _held_out_fits(recordings: Sequence[Recording], fit: Fit) -> tuple[str, tuple[float, float, float]]:
+    """Each recording by a plant of the others; of one recording, its last third by a plant of the rest."""
+    pairs: list[tuple[list[Recording], Recording]]
+    if len(recordings) > 1:
+        told = "each recording by a plant of the others"
+        pairs = [([*recordings[:k], *recordings[k + 1 :]], recording) for k, recording in enumerate(recordings)]
     else:
-        told = "the last third of the record"
-        record = records[0]
-        cut = int(record.times[2 * record.times.size // 3])
-        pairs = [([record.before(cut)], record.after(cut - fit.order.oldest))]
+        told = "the last third of the recording"
+        recording = recordings[0]
+        cut = int(recording.times[2 * recording.times.size // 3])
+        pairs = [([recording.before(cut)], recording.after(cut - fit.order.oldest))]
     fits = []
     for rest, held in pairs:
         try:
@@ -183,11 +183,11 @@ def _push_p(plant: Plant) -> float:
 
 
 def _constancy_p(fit: Fit) -> float:
-    """Chow test of the earlier against the later half of every record's rows."""
+    """Chow test of the earlier against the later half of every recording's rows."""
     rows = fit.rows
     later = np.zeros_like(rows.place)
-    for index in np.unique(rows.record):
-        own = rows.record == index
+    for index in np.unique(rows.recording):
+        own = rows.recording == index
         later[own] = rows.place[own] > np.median(rows.place[own])
     return checks.chow_test(rows, later, fit.own_drift)
 
@@ -198,7 +198,7 @@ def _warnings(found: Identification) -> list[str]:
     if found.push_p >= DOUBT:
         told.append(
             f"the command has no detectable effect (p = {found.push_p:.2g}): dither with a larger "
-            f"amplitude, record longer, or take an actuator that has authority here"
+            f"amplitude, recording longer, or take an actuator that has authority here"
         )
     elif checks.sure_sign(push, error) == 0:
         told.append(
@@ -218,7 +218,7 @@ def _warnings(found: Identification) -> list[str]:
         )
     if found.constancy_p < checks.DIFFERENT:
         told.append(
-            f"the second half of the records has another plant than the first (Chow p = {found.constancy_p:.2g}): "
+            f"the second half of the recordings has another plant than the first (Chow p = {found.constancy_p:.2g}): "
             f"leave out the transient (`--skip N`), or let the gains follow (self-tuning, gain scheduling)"
         )
     if found.instruments is None:

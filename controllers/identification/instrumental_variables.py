@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controllers.identification.arx import Fit
-from controllers.identification.recordings import Array, Record
+from controllers.identification.recordings import Array, Recording
 from controllers.identification.regression import solve
 
 NUM_INSTRUMENTS = 20
@@ -49,12 +49,12 @@ class InstrumentCheck:
     can see coarse errors only."""
 
 
-def instrument_check(fit: Fit, records: Sequence[Record]) -> InstrumentCheck | None:
+def instrument_check(fit: Fit, recordings: Sequence[Recording]) -> InstrumentCheck | None:
     """The check; None where there is no dither, too few rows, or it does not move all regressors."""
     from scipy.stats import chi2
 
     num = max(fit.order.num_slopes + 1, min(NUM_INSTRUMENTS, fit.rows.target.size // 20))
-    instruments = _instruments(fit, records, num)
+    instruments = _instruments(fit, recordings, num)
     there = np.flatnonzero(np.isfinite(instruments).all(axis=1))
     rows = fit.rows.chosen(there)
     phi = rows.design(fit.own_drift)
@@ -87,12 +87,12 @@ def instrument_check(fit: Fit, records: Sequence[Record]) -> InstrumentCheck | N
     )
 
 
-def _instruments(fit: Fit, records: Sequence[Record], num: int) -> Array:
-    """The last ``num`` values of the dither before each row's target; nan before the record began."""
+def _instruments(fit: Fit, recordings: Sequence[Recording], num: int) -> Array:
+    """The last ``num`` values of the dither before each row's target; nan before the recording began."""
     lags = np.arange(1, num + 1)
     values: Array = np.full((fit.rows.target.size, num), np.nan)
-    for index, record in enumerate(records):
-        own = np.flatnonzero(fit.rows.record == index)
+    for index, recording in enumerate(recordings):
+        own = np.flatnonzero(fit.rows.recording == index)
         ages = fit.rows.place[own][:, None] - lags
-        values[own] = np.where(ages >= 0, record.known_dither[np.maximum(ages, 0)], np.nan)
+        values[own] = np.where(ages >= 0, recording.known_dither[np.maximum(ages, 0)], np.nan)
     return values

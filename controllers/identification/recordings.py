@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Record:
+class Recording:
     """One run.  Any sequence of numbers will do for a signal; afterwards all are float arrays of one
     length, without holes in the iterations: where one is missing, y and u are nan.
 
@@ -66,16 +66,16 @@ class Record:
             return np.log(np.where(self.y > FLOOR_NATS, self.y, np.nan))
         return self.y / level_nats if coordinates == "relative" else self.y
 
-    def after(self, iteration: int) -> Record:
-        """The record from that iteration on: without the transient of a start, say."""
+    def after(self, iteration: int) -> Recording:
+        """The recording from that iteration on: without the transient of a start, say."""
         return self._kept(self.times >= iteration)
 
-    def before(self, iteration: int) -> Record:
-        """The record up to that iteration, without it."""
+    def before(self, iteration: int) -> Recording:
+        """The recording up to that iteration, without it."""
         return self._kept(self.times < iteration)
 
-    def _kept(self, kept: NDArray[np.bool_]) -> Record:
-        return Record(
+    def _kept(self, kept: NDArray[np.bool_]) -> Recording:
+        return Recording(
             name=self.name,
             y=self.y[kept],
             u=self.u[kept],
@@ -94,9 +94,9 @@ class Record:
         return cast(Array, self.dither)
 
 
-def mean_level(records: list[Record]) -> float:
+def mean_level(recordings: list[Recording]) -> float:
     """Mean of all readings [nats/token]."""
-    readings = np.concatenate([record.y for record in records])
+    readings = np.concatenate([recording.y for recording in recordings])
     return float(np.nanmean(readings))
 
 

@@ -9,13 +9,13 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from controllers.identification.recordings import Array, Record
+from controllers.identification.recordings import Array, Recording
 from controllers.parts.coordinates import Coordinates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """A regression: one row for each target whose whole past is there, all records below each other."""
+    """A regression: one row for each target whose whole past is there, all recordings below each other."""
 
     slopes: Array
     """Past z by age, then past u by age, shape (rows, slopes)."""
@@ -23,26 +23,26 @@ class Rows:
     target: Array
     """z, shape (rows,)."""
 
-    record: NDArray[np.int64]
-    """Which record a row is from, shape (rows,)."""
+    recording: NDArray[np.int64]
+    """Which recording a row is from, shape (rows,)."""
 
     place: NDArray[np.int64]
-    """Entry of that record that is the target, shape (rows,)."""
+    """Entry of that recording that is the target, shape (rows,)."""
 
     def chosen(self, rows: NDArray[np.int64]) -> Rows:
         """Some of the rows."""
         return Rows(
             slopes=self.slopes[rows],
             target=self.target[rows],
-            record=self.record[rows],
+            recording=self.recording[rows],
             place=self.place[rows],
         )
 
     def design(self, own_drift: bool = False) -> Array:
-        """The matrix Φ: the slopes, then a column of ones, or one column for each record that has rows."""
+        """The matrix Φ: the slopes, then a column of ones, or one column for each recording that has rows."""
         if not own_drift:
             return np.column_stack([self.slopes, np.ones(self.target.size)])
-        return np.column_stack([self.slopes, self.record[:, None] == np.unique(self.record)]).astype(float)
+        return np.column_stack([self.slopes, self.recording[:, None] == np.unique(self.recording)]).astype(float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,21 +68,21 @@ class LeastSquares:
 
 
 def rows_of(
-    records: Sequence[Record],
+    recordings: Sequence[Recording],
     *,
     z_lags: Iterable[int],
     u_lags: Iterable[int],
     coordinates: Coordinates,
     level_nats: float,
 ) -> Rows:
-    """All rows whose target and regressors are there; none reaches over a gap or into another record."""
+    """All rows whose target and regressors are there; none reaches over a gap or into another recording."""
     z_lags, u_lags = list(z_lags), list(u_lags)
     oldest = max([0, *z_lags, *u_lags])
     slopes, targets, sources, places = [], [], [], []
-    for index, record in enumerate(records):
-        z = record.z(coordinates, level_nats)
+    for index, recording in enumerate(recordings):
+        z = recording.z(coordinates, level_nats)
         place = np.arange(oldest, z.size)
-        columns = [z[place - lag] for lag in z_lags] + [record.u[place - lag] for lag in u_lags]
+        columns = [z[place - lag] for lag in z_lags] + [recording.u[place - lag] for lag in u_lags]
         block = np.column_stack(columns) if columns else np.zeros((place.size, 0))
         there = np.isfinite(block).all(axis=1) & np.isfinite(z[place])
         slopes.append(block[there])
@@ -92,7 +92,7 @@ def rows_of(
     return Rows(
         slopes=np.concatenate(slopes),
         target=np.concatenate(targets),
-        record=np.concatenate(sources),
+        recording=np.concatenate(sources),
         place=np.concatenate(places),
     )
 
@@ -110,7 +110,7 @@ def solve(phi: Array, target: Array) -> LeastSquares:
 
 
 def condition_number(rows: Rows) -> float:
-    """Largest over smallest singular value of the slopes' columns, centred by record, of one size each."""
+    """Largest over smallest singular value of the slopes' columns, centred by recording, of one size each."""
     centred = rows.slopes - _record_means(rows)
     size = np.linalg.norm(centred, axis=0)
     if not np.all(size > 1e-12 * np.linalg.norm(rows.slopes, axis=0)):
@@ -120,9 +120,9 @@ def condition_number(rows: Rows) -> float:
 
 
 def _record_means(rows: Rows) -> Array:
-    """For each row, the mean of its record's regressors."""
+    """For each row, the mean of its recording's regressors."""
     means = np.zeros_like(rows.slopes)
-    for index in np.unique(rows.record):
-        own = rows.record == index
+    for index in np.unique(rows.recording):
+        own = rows.recording == index
         means[own] = rows.slopes[own].mean(axis=0)
     return means

@@ -2,7 +2,7 @@
 
 The lowest BIC wins, but a model with white residuals wins over one without unless the evidence against it
 is very strong (a difference above 10; Kass and Raftery, JASA 90, 1995): in closed loop a model whose
-residuals follow each other is biased.  Whiteness alone would be a bad judge.  Long records of a plant that
+residuals follow each other is biased.  Whiteness alone would be a bad judge.  Long recordings of a plant that
 is not quite linear reject it for every order, and then a much worse model may pass by luck.
 """
 
@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from controllers.identification.arx import Order
-from controllers.identification.recordings import Record, mean_level
+from controllers.identification.recordings import Recording, mean_level
 from controllers.identification.regression import rows_of, solve
 from controllers.parts.coordinates import Coordinates
 
@@ -47,7 +47,7 @@ class Candidate:
 
 
 def order_candidates(
-    records: Sequence[Record],
+    recordings: Sequence[Recording],
     *,
     coordinates: Coordinates = "log",
     max_order: int = 8,
@@ -64,11 +64,11 @@ def order_candidates(
     if max_delay < 1:
         raise ValueError(f"max_delay must be >= 1, got {max_delay}")
     widest = rows_of(
-        records,
+        recordings,
         z_lags=range(1, max_order + 1),
         u_lags=range(1, max_order + max_delay),
         coordinates=coordinates,
-        level_nats=mean_level(list(records)),
+        level_nats=mean_level(list(recordings)),
     )
     phi = widest.design(own_drift)
     # the triangle of a QR stands for all rows: every candidate is then a problem of a few columns

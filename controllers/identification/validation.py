@@ -7,43 +7,43 @@ from collections.abc import Sequence
 import numpy as np
 
 from controllers.identification.arx import Fit
-from controllers.identification.recordings import Array, Record
+from controllers.identification.recordings import Array, Recording
 from controllers.identification.regression import Rows, rows_of, solve
 from controllers.plants.plant import Plant
 
 NUM_LAGS = 20
-"""Iterations that the tests of the residuals look back, fewer in a short record."""
+"""Iterations that the tests of the residuals look back, fewer in a short recording."""
 
 
-def prediction(plant: Plant, record: Record, horizon: int) -> Array:
+def prediction(plant: Plant, recording: Recording, horizon: int) -> Array:
     """ẑ_t from the readings up to t − horizon and the commands up to t − 1; nan where a past is missing.
 
-    In the plant's coordinates, one entry for each of the record.
+    In the plant's coordinates, one entry for each of the recording.
     """
     if horizon < 1:
         raise ValueError(f"horizon must be >= 1, got {horizon}")
-    z = record.z(plant.coordinates, plant.level_nats)
+    z = recording.z(plant.coordinates, plant.level_nats)
     na = len(plant.a)
     past = [_earlier(z, horizon + i) for i in range(na)]
     for ahead in range(horizon - 1, -1, -1):
-        push = sum(b * _earlier(record.u, plant.delay + j + ahead) for j, b in enumerate(plant.b))
+        push = sum(b * _earlier(recording.u, plant.delay + j + ahead) for j, b in enumerate(plant.b))
         memory = sum((a * each for a, each in zip(plant.a, past, strict=True)), np.zeros_like(z))
         past = [memory + push + plant.drift, *past][: max(na, 1)]
     return past[0]
 
 
-def free_run(plant: Plant, record: Record) -> Array:
+def free_run(plant: Plant, recording: Recording) -> Array:
     """What the plant makes of the commands alone, readings serving for its start only.
 
     In the plant's coordinates; nan before the start, and after a gap in the commands until there is a
     new start.
     """
-    z = record.z(plant.coordinates, plant.level_nats)
+    z = recording.z(plant.coordinates, plant.level_nats)
     depth = max(len(plant.a), plant.delay + len(plant.b) - 1)
     run = np.full(z.size, np.nan)
     for t in range(depth, z.size):
         past = [run[t - i] if np.isfinite(run[t - i]) else z[t - i] for i in range(1, len(plant.a) + 1)]
-        run[t] = plant.next(past, [record.u[t - i] for i in range(1, depth + 1)])
+        run[t] = plant.next(past, [recording.u[t - i] for i in range(1, depth + 1)])
     return run
 
 
@@ -63,7 +63,7 @@ def fit_share(target: Array, predicted: Array) -> float:
 def ljung_box(rows: Rows, residuals: Array, *, num_fitted: int = 0, num_lags: int | None = None) -> float:
     """p-value of Q = n (n + 2) Σ_k ρ_k² / (n − k), χ² with ``num_lags − num_fitted`` degrees of freedom.
 
-    Small: residuals follow each other.  ``num_fitted`` is the number of a_i.  Only pairs of one record
+    Small: residuals follow each other.  ``num_fitted`` is the number of a_i.  Only pairs of one recording
     count.  Ljung and Box, Biometrika 65 (1978).
     """
     from scipy.stats import chi2  # a quarter of a second to import
@@ -83,7 +83,7 @@ def ljung_box(rows: Rows, residuals: Array, *, num_fitted: int = 0, num_lags: in
     return float(chi2.sf(n * (n + 2) * q, num_lags - num_fitted))
 
 
-def input_test(fit: Fit, records: Sequence[Record], num_lags: int = NUM_LAGS) -> float:
+def input_test(fit: Fit, recordings: Sequence[Recording], num_lags: int = NUM_LAGS) -> float:
     """p-value of the correlation between residuals and past commands, up to ``num_lags`` iterations old.
 
     Small: the model misses some of what the command does.  n R² of the residuals on the regressors and
@@ -97,7 +97,7 @@ def input_test(fit: Fit, records: Sequence[Record], num_lags: int = NUM_LAGS) ->
     further = [lag for lag in range(1, num_lags + 1) if lag not in order.u_lags]
     lags = [*order.u_lags, *further]
     wide = rows_of(
-        records,
+        recordings,
         z_lags=order.z_lags,
         u_lags=lags,
         coordinates=plant.coordinates,
@@ -114,10 +114,10 @@ def input_test(fit: Fit, records: Sequence[Record], num_lags: int = NUM_LAGS) ->
 
 
 def _by_place(rows: Rows, values: Array) -> list[Array]:
-    """One array for each record, nan where it has no row: a gap keeps its length."""
+    """One array for each recording, nan where it has no row: a gap keeps its length."""
     series = []
-    for index in np.unique(rows.record):
-        own = rows.record == index
+    for index in np.unique(rows.recording):
+        own = rows.recording == index
         whole = np.full(int(rows.place[own].max()) + 1, np.nan)
         whole[rows.place[own]] = values[own]
         series.append(whole)

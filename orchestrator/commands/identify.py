@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from controllers.identification import Identification, IdentificationError, Record, prediction
+from controllers.identification import Identification, IdentificationError, Recording, prediction
 from controllers.identification import identify as identify_plant
 from controllers.identification.checks import dominant_pole, lasting_push
 from controllers.parts.coordinates import Coordinates
@@ -104,7 +104,7 @@ def run_identification(
     say(console, tracked)
 
 
-def records_of(chosen: Chosen, seen: Sequence[Signals], skipped: int) -> list[Record]:
+def records_of(chosen: Chosen, seen: Sequence[Signals], skipped: int) -> list[Recording]:
     """The records without the transient, and without what comes after a phase has changed the plant."""
     end = first_change(chosen.runs[0].info.config)
     records = []
@@ -113,7 +113,7 @@ def records_of(chosen: Chosen, seen: Sequence[Signals], skipped: int) -> list[Re
         if end is not None:
             kept &= each.iterations < end
         records.append(
-            Record(
+            Recording(
                 name=each.name,
                 y=each.y[kept],
                 u=each.u[kept],
@@ -266,7 +266,7 @@ def _instruments(found: Identification) -> str:
     )
 
 
-def _panels(plant: Plant, records: Sequence[Record]) -> list[tuple[str, Array, Array, Array]]:
+def _panels(plant: Plant, records: Sequence[Recording]) -> list[tuple[str, Array, Array, Array]]:
     return [
         (
             record.name,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from controllers import PID, Constant, FeedbackLoop
-from controllers.identification import Record
+from controllers.identification import Recording
 from controllers.parts.dither import PRBS
 from controllers.plants.plant import Plant
 
@@ -41,7 +41,7 @@ def closed_loop(plant, loop, num, *, seed, reading_noise=0.0, name=None):
         traces.append(trace)
         u = [trace.u, *u][: plant.delay + len(plant.b)]
         z = [plant.next(z, u) + plant.noise_std * rng.normal(), *z][: len(plant.a)]
-    return Record(
+    return Recording(
         name=name or f"run {seed}",
         y=[trace.y for trace in traces],
         u=[trace.u for trace in traces],
@@ -58,7 +58,7 @@ def open_loop(plant, num, *, seed, amplitude=0.3, name=None):
         y.append(plant.nats(z[0]))
         u = [command[t], *u][: plant.delay + len(plant.b)]
         z = [plant.next(z, u) + plant.noise_std * rng.normal(), *z][: len(plant.a)]
-    return Record(name=name or f"open {seed}", y=y, u=command, dither=command)
+    return Recording(name=name or f"open {seed}", y=y, u=command, dither=command)
 
 
 def step_response(plant, num):

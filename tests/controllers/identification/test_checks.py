@@ -1,4 +1,4 @@
-"""Every refusal, by its sentence, and the good record next to it that passes."""
+"""Every refusal, by its sentence, and the good recording next to it that passes."""
 
 from dataclasses import replace
 from math import inf, nan, sqrt
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controllers.identification import IdentificationError, Order, Record, fit_arx, identify
+from controllers.identification import IdentificationError, Order, Recording, fit_arx, identify
 from controllers.identification.checks import (
     check_condition,
     check_phase,
@@ -22,25 +22,25 @@ SMALL = Order(na=1, nb=1, delay=1)
 ADVICE = r"add `dither: \{kind: prbs, hold: 3, amplitude: A\}` to the loop.* at least 200 iterations"
 
 
-def refused(match, records, **options):
+def refused(match, recordings, **options):
     with pytest.raises(IdentificationError, match=match) as refusal:
-        identify(records, **options)
+        identify(recordings, **options)
     assert "\n" not in str(refusal.value)
 
 
 def test_too_little(lab):
-    refused("needs one record at least, got none", [])
+    refused("needs one recording at least, got none", [])
     short = lab.closed(lab.plant(), lab.loop(), 42, seed=0)
     refused(rf"needs 40 iterations .* got 39: {ADVICE}", [short])
     assert identify([lab.closed(lab.plant(), lab.loop(), 80, seed=0)]).plant.num_samples > 40
-    blind = Record(name="blind", y=np.full(300, nan), u=np.ones(300))
+    blind = Recording(name="blind", y=np.full(300, nan), u=np.ones(300))
     refused("blind has no finite reading: leave it out", [short, blind])
 
 
 def test_a_constant_command(lab):
     still = lab.open(lab.plant(), 300, seed=0)
     for value in (0.0, 0.25):
-        constant = Record(name="still", y=still.y, u=np.full(300, value))
+        constant = Recording(name="still", y=still.y, u=np.full(300, value))
         refused(rf"the command never moved \(it was {value:.4g} throughout\).*{ADVICE}", [constant])
 
 
@@ -60,8 +60,8 @@ def test_a_dither_too_small_to_matter(lab):
 
 
 def test_an_outside_command_needs_no_declared_dither(lab):
-    record = lab.open(lab.plant(), 300, seed=0)
-    undeclared = Record(name="steps", y=record.y, u=record.u)
+    recording = lab.open(lab.plant(), 300, seed=0)
+    undeclared = Recording(name="steps", y=recording.y, u=recording.u)
     found = identify([undeclared], max_order=2)
     assert found.dither_share == 0.0
     assert found.instruments is None
@@ -79,26 +79,26 @@ def test_records_of_different_plants_are_told_apart_by_name(lab):
     strong, weak = lab.plant(b=(0.2,)), lab.plant(b=(0.05,))
     alike = [lab.closed(strong, lab.loop(), 250, seed=k, name=f"strong-{k}") for k in range(3)]
     other = [lab.closed(weak, lab.loop(), 250, seed=9, name="weak")]
-    assert identify(alike).records == ("strong-0", "strong-1", "strong-2")
+    assert identify(alike).recordings == ("strong-0", "strong-1", "strong-2")
     refused(r"in groups strong-0, strong-1, strong-2 \| weak: identify each", [*alike, *other])
     refused(r"in groups weak \| strong-0, strong-1, strong-2: identify each", [*other, *alike])
 
 
 def test_different_drifts_are_one_plant_with_own_drifts(lab):
-    records = [
+    recordings = [
         lab.closed(lab.plant(drift=drift), lab.loop(), 250, seed=3, name=f"{drift}")
         for drift in (-0.06, 0.02)
     ]
-    refused(r"in groups -0.06 \| 0.02", records)
-    assert identify(records, own_drift=True).plant.drift == pytest.approx(-0.02, abs=0.02)
+    refused(r"in groups -0.06 \| 0.02", recordings)
+    assert identify(recordings, own_drift=True).plant.drift == pytest.approx(-0.02, abs=0.02)
 
 
 def test_chow_by_hand_and_its_level(lab):
     # means 1 and 3 of two and two rows without slopes: pooled Σε² = 4 + 4·0.01, separate 4·0.01
-    record = Record(name="a", y=[0.9, 1.1, 2.9, 3.1], u=np.zeros(4))
-    rows = fit_arx([Record(name="b", y=np.arange(1.0, 9.0), u=np.arange(8.0) ** 2)], SMALL).rows
+    recording = Recording(name="a", y=[0.9, 1.1, 2.9, 3.1], u=np.zeros(4))
+    rows = fit_arx([Recording(name="b", y=np.arange(1.0, 9.0), u=np.arange(8.0) ** 2)], SMALL).rows
     rows = replace(
-        rows, slopes=np.zeros((4, 0)), target=record.y, record=np.zeros(4, dtype=int), place=np.arange(4)
+        rows, slopes=np.zeros((4, 0)), target=recording.y, recording=np.zeros(4, dtype=int), place=np.arange(4)
     )
     from scipy.stats import f
 
@@ -107,14 +107,14 @@ def test_chow_by_hand_and_its_level(lab):
     p_values = []
     for seed in range(60):
         fit = fit_arx([lab.closed(lab.plant(), lab.loop(), 150, seed=2 * seed + k) for k in (0, 1)], SMALL)
-        p_values.append(chow_test(fit.rows, fit.rows.record, False))
+        p_values.append(chow_test(fit.rows, fit.rows.recording, False))
     assert 0.4 < np.mean(p_values) < 0.6
 
 
 def test_an_unstable_estimate(lab):
     plant = lab.plant(a=(1.05,), drift=0.06, b=(0.2,))
-    records = [lab.closed(plant, lab.loop(kp=1.0), 300, seed=k) for k in range(2)]
-    refused(r"the estimate is unstable: its largest pole is 1\.0\d+ ± .*leave out the iterations", records)
+    recordings = [lab.closed(plant, lab.loop(kp=1.0), 300, seed=k) for k in range(2)]
+    refused(r"the estimate is unstable: its largest pole is 1\.0\d+ ± .*leave out the iterations", recordings)
     integrating = lab.plant(a=(1.0,), drift=0.0)
     assert identify([lab.closed(integrating, lab.loop(), 300, seed=k) for k in range(2)], max_order=2)
 
@@ -135,8 +135,8 @@ def test_pole_uncertainty_is_the_spread_of_the_pole(lab):
 
 def test_a_first_push_of_the_wrong_sign(lab):
     plant = lab.plant(a=(0.9,), b=(-0.1, 0.3), drift=-0.12)
-    records = [lab.closed(plant, lab.loop(kp=0.1, amplitude=0.3), 300, seed=k) for k in range(2)]
-    refused(r"non-minimum-phase: the first push has the wrong sign \(b = -0\.\d+ ± .* period of \d+", records)
+    recordings = [lab.closed(plant, lab.loop(kp=0.1, amplitude=0.3), 300, seed=k) for k in range(2)]
+    refused(r"non-minimum-phase: the first push has the wrong sign \(b = -0\.\d+ ± .* period of \d+", recordings)
     # a first push that may as well be 0 is a longer delay, not a wrong sign
     fit = fit_arx([lab.closed(lab.plant(), lab.loop(), 300, seed=0)], Order(na=1, nb=2, delay=1))
     check_phase(replace(fit.plant, b=(-1e-4, 0.1)))
@@ -147,18 +147,18 @@ def test_a_first_push_of_the_wrong_sign(lab):
 
 def test_a_command_that_lowers_entropy(lab):
     plant = lab.plant(b=(-0.1,), drift=-0.06)
-    records = [lab.closed(plant, lab.loop(kp=0.05, ki=0.0, amplitude=0.3), 300, seed=k) for k in range(2)]
+    recordings = [lab.closed(plant, lab.loop(kp=0.05, ki=0.0, amplitude=0.3), 300, seed=k) for k in range(2)]
     refused(
         r"the command lowers entropy \(a constant unit of command moves z by -0\.\d+ ± .*turn the actuator's sign",
-        records,
+        recordings,
     )
 
 
 def test_dither_share_by_hand(lab):
     u, d = np.array([1.0, -1.0, 2.0, -2.0]), np.array([1.0, -1.0, 1.0, -1.0])
-    record = Record(name="a", y=np.ones(4), u=u, dither=d)
-    assert dither_share([record]) == pytest.approx(36 / (10 * 4))
-    assert dither_share([Record(name="b", y=np.ones(4), u=u)]) == 0.0
+    recording = Recording(name="a", y=np.ones(4), u=u, dither=d)
+    assert dither_share([recording]) == pytest.approx(36 / (10 * 4))
+    assert dither_share([Recording(name="b", y=np.ones(4), u=u)]) == 0.0
 
 
 def test_lasting_push_is_the_slope_of_a_command_that_stays(lab):
@@ -183,11 +183,11 @@ def test_lasting_push_has_the_error_of_drawn_plants(lab):
 def test_noise_of_the_readings_does_not_hide_in_the_push(lab):
     """The sum of b is far from the slope there, since the readings' noise takes a longer memory."""
     plant = lab.plant(a=(1.0,), b=(0.1,), drift=0.0, noise_std=0.01)
-    records = [
+    recordings = [
         lab.closed(plant, lab.loop(kp=0.1, ki=0.0, amplitude=0.3), 1500, seed=k, reading_noise=0.05)
         for k in range(3)
     ]
-    fit = fit_arx(records, Order(na=6, nb=6, delay=1), coordinates="log")
+    fit = fit_arx(recordings, Order(na=6, nb=6, delay=1), coordinates="log")
     slope, error = lasting_push(fit.plant)
     assert abs(slope - 0.1) < 3 * error
     assert sum(fit.plant.b) > 1.8 * slope

@@ -9,8 +9,8 @@ SMALL = Order(na=1, nb=1, delay=1)
 def test_it_agrees_where_least_squares_is_right(lab):
     checks = []
     for seed in range(40):
-        record = lab.closed(lab.plant(), lab.loop(), 300, seed=seed)
-        checks.append(instrument_check(fit_arx([record], SMALL), [record]))
+        recording = lab.closed(lab.plant(), lab.loop(), 300, seed=seed)
+        checks.append(instrument_check(fit_arx([recording], SMALL), [recording]))
     p_values = np.array([check.p_value for check in checks])
     assert 0.3 < p_values.mean() < 0.7
     assert (p_values < 0.05).mean() < 0.2
@@ -20,23 +20,23 @@ def test_it_agrees_where_least_squares_is_right(lab):
 
 def test_it_sees_the_bias_that_reading_noise_gives_a_low_order(lab):
     plant = lab.plant(a=(1.0,), b=(0.15,), drift=-0.02)
-    records = [
+    recordings = [
         lab.closed(plant, lab.loop(kp=1.0, ki=0.05, seed=k + 1), 300, seed=k, reading_noise=0.05)
         for k in range(4)
     ]
-    low, high = fit_arx(records, SMALL), fit_arx(records, Order(na=5, nb=5, delay=1))
+    low, high = fit_arx(recordings, SMALL), fit_arx(recordings, Order(na=5, nb=5, delay=1))
     assert low.plant.a[0] < 0.92  # five standard errors and more below 1
-    check = instrument_check(low, records)
+    check = instrument_check(low, recordings)
     assert check.p_value < 1e-6
     assert check.differences[0] > 3  # a is larger than least squares has it
     assert abs(check.a[0] - 1.0) < abs(low.plant.a[0] - 1.0) / 2
-    assert instrument_check(high, records).p_value > 0.05
+    assert instrument_check(high, recordings).p_value > 0.05
 
 
 def test_signs_and_units(lab):
-    record = lab.open(lab.plant(), 400, seed=3)
-    fit = fit_arx([record], SMALL)
-    check = instrument_check(fit, [record])
+    recording = lab.open(lab.plant(), 400, seed=3)
+    fit = fit_arx([recording], SMALL)
+    check = instrument_check(fit, [recording])
     assert check.b[0] == pytest.approx(0.1, rel=0.3)
     assert check.push_difference == pytest.approx(check.differences[1])
     # in open loop the dither is the command, so its push is nearly as sure either way
@@ -44,15 +44,15 @@ def test_signs_and_units(lab):
 
 
 def test_own_drifts_join_in(lab):
-    records = [lab.closed(lab.plant(drift=drift), lab.loop(), 300, seed=1) for drift in (-0.3, 0.1)]
-    fit = fit_arx(records, SMALL, own_drift=True)
-    check = instrument_check(fit, records)
+    recordings = [lab.closed(lab.plant(drift=drift), lab.loop(), 300, seed=1) for drift in (-0.3, 0.1)]
+    fit = fit_arx(recordings, SMALL, own_drift=True)
+    check = instrument_check(fit, recordings)
     assert check.p_value > 0.01
     assert check.b[0] == pytest.approx(0.1, rel=0.4)
 
 
 def test_none_without_dither_or_rows(lab):
-    record = lab.closed(lab.plant(), lab.loop(amplitude=0.0), 300, seed=0)
-    assert instrument_check(fit_arx([record], SMALL), [record]) is None
+    recording = lab.closed(lab.plant(), lab.loop(amplitude=0.0), 300, seed=0)
+    assert instrument_check(fit_arx([recording], SMALL), [recording]) is None
     short = lab.closed(lab.plant(), lab.loop(), 9, seed=0)
     assert instrument_check(fit_arx([short], SMALL), [short]) is None

@@ -8,17 +8,17 @@ from controllers.identification import Candidate, Order, chosen_order, fit_arx, 
 def test_bic_finds_the_true_order_and_delay(lab, size):
     fields = {1: {"a": (0.9,), "b": (0.15,)}, 2: {"a": (0.5, 0.4), "b": (0.15, 0.1)}}[size[0]]
     plant = lab.plant(**fields, delay=size[2], drift=-0.12)
-    records = [lab.closed(plant, lab.loop(amplitude=0.3, hold=1), 400, seed=seed) for seed in range(3)]
-    lowest = order_candidates(records, max_order=4)[0].order
+    recordings = [lab.closed(plant, lab.loop(amplitude=0.3, hold=1), 400, seed=seed) for seed in range(3)]
+    lowest = order_candidates(recordings, max_order=4)[0].order
     assert (lowest.na, lowest.nb, lowest.delay) == size
 
 
 def test_criteria_are_those_of_a_fit_to_the_same_rows(lab):
-    record = lab.closed(lab.plant(), lab.loop(), 200, seed=0)
-    candidates = {each.order: each for each in order_candidates([record], max_order=3, max_delay=2)}
+    recording = lab.closed(lab.plant(), lab.loop(), 200, seed=0)
+    candidates = {each.order: each for each in order_candidates([recording], max_order=3, max_delay=2)}
     assert len(candidates) == 18
     largest = Order(na=3, nb=3, delay=2)
-    fit = fit_arx([record], largest)
+    fit = fit_arx([recording], largest)
     n = fit.residuals.size
     assert n == 196  # the grid looks four back, and so does this one
     power = n * np.log(fit.residuals @ fit.residuals / n)
@@ -27,8 +27,8 @@ def test_criteria_are_those_of_a_fit_to_the_same_rows(lab):
 
 
 def test_orders_with_too_few_rows_or_collinear_regressors_are_left_out(lab):
-    record = lab.closed(lab.plant(), lab.loop(), 60, seed=0)
-    orders = [each.order for each in order_candidates([record], max_order=4, max_delay=1)]
+    recording = lab.closed(lab.plant(), lab.loop(), 60, seed=0)
+    orders = [each.order for each in order_candidates([recording], max_order=4, max_delay=1)]
     assert max(order.num_slopes for order in orders) == 4  # 56 rows, 10 for each of 4 + 1 parameters
     all_feedback = lab.closed(lab.plant(), lab.loop(amplitude=0.0), 300, seed=0)
     orders = [each.order for each in order_candidates([all_feedback], max_order=3, max_delay=1)]
@@ -57,8 +57,8 @@ def test_whiteness_decides_among_close_ones_only(white, by, na):
 
 
 def test_refusals(lab):
-    record = lab.closed(lab.plant(), lab.loop(), 60, seed=0)
+    recording = lab.closed(lab.plant(), lab.loop(), 60, seed=0)
     with pytest.raises(ValueError, match="max_order must be >= 1, got 0"):
-        order_candidates([record], max_order=0)
+        order_candidates([recording], max_order=0)
     with pytest.raises(ValueError, match="max_delay must be >= 1, got 0"):
-        order_candidates([record], max_delay=0)
+        order_candidates([recording], max_delay=0)

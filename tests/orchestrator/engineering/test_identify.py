@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from controllers.identification import Record, identify
+from controllers.identification import Recording, identify
 from orchestrator.cli import app
 from orchestrator.engineering.plant_file import read_plant
 from orchestrator.engineering.sources import choose, find_runs, signals
@@ -63,7 +63,7 @@ def test_it_is_what_the_mathematics_gives_on_the_records_without_the_transient(m
         for run in chosen.runs:
             seen = signals(run, "entropy", chosen.config)
             records.append(
-                Record(name=seen.name, y=seen.y[skip:], u=seen.u[skip:], dither=seen.dither[skip:])
+                Recording(name=seen.name, y=seen.y[skip:], u=seen.u[skip:], dither=seen.dither[skip:])
             )
         file = read_plant(Path("plant.yaml"))
         assert file.plant == identify(records, coordinates=coordinates).plant
