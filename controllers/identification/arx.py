@@ -93,7 +93,11 @@ class Fit:
 
 
 def fit_arx(
-    recordings: Sequence[Recording], order: Order, *, coordinates: Coordinates = "log", own_drift: bool = False
+    recordings: Sequence[Recording],
+    order: Order,
+    *,
+    coordinates: Coordinates = "log",
+    own_drift: bool = False,
 ) -> Fit:
     """The plant of that order which explains all recordings best.
 

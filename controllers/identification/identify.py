@@ -149,7 +149,9 @@ def _held_out_fits(recordings: Sequence[Recording], fit: Fit) -> tuple[str, tupl
     pairs: list[tuple[list[Recording], Recording]]
     if len(recordings) > 1:
         told = "each recording by a plant of the others"
-        pairs = [([*recordings[:k], *recordings[k + 1 :]], recording) for k, recording in enumerate(recordings)]
+        pairs = [
+            ([*recordings[:k], *recordings[k + 1 :]], recording) for k, recording in enumerate(recordings)
+        ]
     else:
         told = "the last third of the recording"
         recording = recordings[0]

@@ -42,7 +42,9 @@ class Rows:
         """The matrix Φ: the slopes, then a column of ones, or one column for each recording that has rows."""
         if not own_drift:
             return np.column_stack([self.slopes, np.ones(self.target.size)])
-        return np.column_stack([self.slopes, self.recording[:, None] == np.unique(self.recording)]).astype(float)
+        return np.column_stack([self.slopes, self.recording[:, None] == np.unique(self.recording)]).astype(
+            float
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -27,14 +27,14 @@ from orchestrator.comparison.progress import Progress, progress
 from orchestrator.comparison.recovery import Recovery, recoveries
 from orchestrator.comparison.setpoint_quality import Tracking, tracking
 from orchestrator.comparison.summary import Estimate, Summary, entropy_and_reward, summarise
-from orchestrator.storage.run_data import Campaign
+from orchestrator.storage.run_data import CampaignRecords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """One entry an arm in every tuple, in the order of the campaign's arms."""
 
-    campaign: Campaign
+    campaign: CampaignRecords
     metric: str
     baseline: str
     target: float
@@ -59,7 +59,11 @@ class Comparison:
 
 
 def compare(
-    campaign: Campaign, *, metric: str | None = None, baseline: str | None = None, target: float | None = None
+    campaign: CampaignRecords,
+    *,
+    metric: str | None = None,
+    baseline: str | None = None,
+    target: float | None = None,
 ) -> Comparison:
     """Compare the arms of a campaign, or of several merged into one.
 

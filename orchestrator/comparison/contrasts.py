@@ -14,7 +14,7 @@ from orchestrator.comparison.family import Family, certain
 from orchestrator.comparison.summary import Estimate
 from orchestrator.comparison.values import final_values, start_value
 from orchestrator.errors import ConfigError, did_you_mean
-from orchestrator.storage.run_data import Arm, Run
+from orchestrator.storage.run_data import ArmRecords, RunRecords
 
 DEFAULT_METRIC = "eval/pass_at_1"
 HIGHER, LOWER, BASELINE = "higher", "lower", "baseline"
@@ -53,7 +53,7 @@ class Contrast:
         return self.verdict in (HIGHER, LOWER)
 
 
-def baseline_of(arms: Sequence[Arm], wanted: str | None = None) -> str:
+def baseline_of(arms: Sequence[ArmRecords], wanted: str | None = None) -> str:
     """The arm that others are compared with: the requested one, else plain GRPO, else the first.
 
     Raises:
@@ -68,7 +68,7 @@ def baseline_of(arms: Sequence[Arm], wanted: str | None = None) -> str:
     return (plain or names or [""])[0]
 
 
-def require_metric(arms: Sequence[Arm], metric: str) -> None:
+def require_metric(arms: Sequence[ArmRecords], metric: str) -> None:
     """Make sure that every arm has the metric in its finished runs, or in those that it has while none is.
 
     An arm that has recorded nothing yet may still record it, so it passes.
@@ -86,7 +86,7 @@ def require_metric(arms: Sequence[Arm], metric: str) -> None:
     raise ConfigError(f"{who} the metric {metric!r}; {did_you_mean(metric, known)}")
 
 
-def contrasts(arms: Sequence[Arm], metric: str, baseline: str) -> list[Contrast]:
+def contrasts(arms: Sequence[ArmRecords], metric: str, baseline: str) -> list[Contrast]:
     """The baseline and every other arm against it, in the order of the arms, from ended runs.
 
     The value of a run that a guardrail stopped is uncertain (see `values`), so there is a verdict only if it is
@@ -95,7 +95,7 @@ def contrasts(arms: Sequence[Arm], metric: str, baseline: str) -> list[Contrast]
     return certain(arms, lambda worst: _contrasts(arms, metric, baseline, worst=worst))
 
 
-def _contrasts(arms: Sequence[Arm], metric: str, baseline: str, *, worst: bool) -> list[Contrast]:
+def _contrasts(arms: Sequence[ArmRecords], metric: str, baseline: str, *, worst: bool) -> list[Contrast]:
     ends = iter(final_values([run for arm in arms for run in arm.over], metric, worst=worst))
     values = {arm.name: {run.info.seed: next(ends) for run in arm.over} for arm in arms}
     paired = {arm.name: pairs(values[arm.name], values[baseline]) for arm in arms if arm.name != baseline}
@@ -149,5 +149,5 @@ def _unpaired(own: dict[int, float], baseline: dict[int, float]) -> str:
     return "no seed in common"
 
 
-def _metrics(run: Run) -> set[str]:
+def _metrics(run: RunRecords) -> set[str]:
     return {*run.train.values, *run.evaluation.values}

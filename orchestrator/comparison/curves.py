@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from orchestrator.comparison.bootstrap import mean_bands
 from orchestrator.storage.metrics_log import Kind
-from orchestrator.storage.run_data import Array, Run
+from orchestrator.storage.run_data import Array, RunRecords
 
 MOST_POINTS = 400
 """Points of a curve that a page is given: more than it has pixels to tell apart."""
@@ -35,7 +35,11 @@ class Curve:
 
 
 def curve(
-    runs: Sequence[Run], metric: str | Callable[[Run], Array], kind: Kind = "train", *, band: bool = True
+    runs: Sequence[RunRecords],
+    metric: str | Callable[[RunRecords], Array],
+    kind: Kind = "train",
+    *,
+    band: bool = True,
 ) -> Curve:
     """A metric of several seeds over the union of their steps; steps that no seed measured are left out.
 
@@ -59,7 +63,7 @@ def curve(
 
 
 def table_of(
-    runs: Sequence[Run], metric: str | Callable[[Run], Array], kind: Kind = "train"
+    runs: Sequence[RunRecords], metric: str | Callable[[RunRecords], Array], kind: Kind = "train"
 ) -> tuple[NDArray[np.int64], Array]:
     """Steps [T] that any run measured, and values [runs that measured any, T], nan where one did not.
 

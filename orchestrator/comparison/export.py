@@ -17,7 +17,7 @@ import numpy as np
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.storage.files import replacing
 from orchestrator.storage.outputs import naming_output, require_writable
-from orchestrator.storage.run_data import Campaign, Run, Series
+from orchestrator.storage.run_data import CampaignRecords, RunRecords, Series
 
 FORMATS = (".parquet", ".csv")
 KEYS = ("campaign", "arm", "seed", "method", "kind", "step")
@@ -34,7 +34,7 @@ def check_output(path: Path) -> None:
     require_writable(path, "--output")
 
 
-def export(campaign: Campaign, path: Path, *, metrics: Sequence[str] = (), wide: bool = False) -> int:
+def export(campaign: CampaignRecords, path: Path, *, metrics: Sequence[str] = (), wide: bool = False) -> int:
     """Write every run of a campaign; give the number of rows.  The file is there whole or not at all.
 
     Args:
@@ -62,7 +62,7 @@ def export(campaign: Campaign, path: Path, *, metrics: Sequence[str] = (), wide:
     return num_rows
 
 
-def chosen_names(campaign: Campaign, patterns: Sequence[str]) -> list[str]:
+def chosen_names(campaign: CampaignRecords, patterns: Sequence[str]) -> list[str]:
     """Metrics that any run has and any pattern matches, sorted.
 
     Raises:
@@ -90,7 +90,7 @@ def _schema(columns: Sequence[str] | None) -> Any:
     return pa.schema(fields)
 
 
-def _long(run: Run, kind: str, series: Series, names: Sequence[str], schema: Any) -> Any:
+def _long(run: RunRecords, kind: str, series: Series, names: Sequence[str], schema: Any) -> Any:
     """A row a finite value, metric by metric."""
     import pyarrow as pa
 
@@ -109,7 +109,7 @@ def _long(run: Run, kind: str, series: Series, names: Sequence[str], schema: Any
     return pa.table(columns, schema=schema)
 
 
-def _wide(run: Run, kind: str, series: Series, names: Sequence[str], schema: Any) -> Any:
+def _wide(run: RunRecords, kind: str, series: Series, names: Sequence[str], schema: Any) -> Any:
     """A row a record."""
     import pyarrow as pa
 
@@ -119,7 +119,7 @@ def _wide(run: Run, kind: str, series: Series, names: Sequence[str], schema: Any
     return pa.table(columns, schema=schema)
 
 
-def _keys(run: Run, kind: str, steps: Any) -> dict[str, Any]:
+def _keys(run: RunRecords, kind: str, steps: Any) -> dict[str, Any]:
     import pyarrow as pa
 
     def repeated(text: str) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from orchestrator.comparison.differences import Array, holm, permutation_p, smallest_p
 from orchestrator.comparison.power import USUAL_EFFECT, detectable_effect, pairs_for
-from orchestrator.storage.run_data import Arm
+from orchestrator.storage.run_data import ArmRecords
 
 LEVEL = 0.05  # of the family of all arms together
 NOT_TOLD = "no difference detected"
@@ -71,7 +71,7 @@ class Family:
         return f"{num} find an effect of d_z = {USUAL_EFFECT:g} in 80 % of cases"
 
 
-def certain(arms: Sequence[Arm], rows_of: Callable[[bool], list[Row]]) -> list[Row]:
+def certain(arms: Sequence[ArmRecords], rows_of: Callable[[bool], list[Row]]) -> list[Row]:
     """The rows of a table of arms, each with its verdict only if that does not rest on the values of stopped runs.
 
     ``rows_of`` computes them, given whether the evaluations that such runs never reached count as 0 (see `values`).

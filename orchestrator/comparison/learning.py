@@ -20,7 +20,7 @@ from orchestrator.comparison.bootstrap import (
 from orchestrator.comparison.profiles import interquartile_mean, performance_profile
 from orchestrator.comparison.summary import Estimate
 from orchestrator.comparison.values import final_values
-from orchestrator.storage.run_data import Arm, Array, Run
+from orchestrator.storage.run_data import ArmRecords, Array, RunRecords
 
 SMOOTHING = 5  # iterations: a training batch is small, so one of them reaches by luck
 TARGET_STEP = 0.05  # targets are read, so they are round
@@ -67,7 +67,7 @@ class Profile:
     num_parts: int
 
 
-def iterations_to(run: Run, metric: str, target: float) -> float:
+def iterations_to(run: RunRecords, metric: str, target: float) -> float:
     """The first iteration with the metric at the target; inf if there is none, nan without the metric.
 
     A run that a guardrail stopped before it was ever measured did not get there.
@@ -79,7 +79,7 @@ def iterations_to(run: Run, metric: str, target: float) -> float:
     return float(steps[np.argmax(reached)]) if reached.any() else inf
 
 
-def area_under_curve(run: Run, metric: str) -> float:
+def area_under_curve(run: RunRecords, metric: str) -> float:
     """Mean of the metric over the iterations, by trapezia; nan for fewer than two of its values.
 
     A run that a guardrail stopped keeps its last value for the iterations that it did not have.
@@ -92,14 +92,14 @@ def area_under_curve(run: Run, metric: str) -> float:
     return float(np.trapezoid(values, steps) / (steps[-1] - steps[0]))
 
 
-def default_target(arms: Sequence[Arm], baseline: str, metric: str) -> float:
+def default_target(arms: Sequence[ArmRecords], baseline: str, metric: str) -> float:
     """The final value of the baseline, rounded down to a twentieth; nan if it was not evaluated."""
     runs = [run for arm in arms if arm.name == baseline for run in arm.over]
     mean = Estimate(final_values(runs, metric)).mean
     return TARGET_STEP * floor(mean / TARGET_STEP + 1e-9) if isfinite(mean) else nan
 
 
-def efficiency(arm: Arm, metric: str, target: float) -> Efficiency:
+def efficiency(arm: ArmRecords, metric: str, target: float) -> Efficiency:
     """How soon an arm's ended runs reached the target."""
     return Efficiency(
         arm=arm.name,
@@ -108,7 +108,7 @@ def efficiency(arm: Arm, metric: str, target: float) -> Efficiency:
     )
 
 
-def pass_at_k(arm: Arm) -> dict[int, tuple[Estimate, Interval]]:
+def pass_at_k(arm: ArmRecords) -> dict[int, tuple[Estimate, Interval]]:
     """The final sampled pass@k for every k that was evaluated, 1 included, each with its interval.
 
     k = 1 is the mean over samples at the rollout temperature, not the greedy `eval/pass_at_1`.
@@ -127,7 +127,7 @@ def pass_at_k(arm: Arm) -> dict[int, tuple[Estimate, Interval]]:
     return curve
 
 
-def strata(arms: Sequence[Arm], metric: str) -> list[str]:
+def strata(arms: Sequence[ArmRecords], metric: str) -> list[str]:
     """Names of the metric on parts of the evaluation that every arm has: its domains if several, or difficulties.
 
     Empty if the evaluation has only one part, or runs were evaluated on different ones.
@@ -146,7 +146,7 @@ def strata(arms: Sequence[Arm], metric: str) -> list[str]:
     return []
 
 
-def profile(arm: Arm, names: Sequence[str]) -> Profile | None:
+def profile(arm: ArmRecords, names: Sequence[str]) -> Profile | None:
     """The profile of an arm over parts of the evaluation; None if none of its runs has all of them."""
     rows = np.column_stack([np.empty((len(arm.over), 0)), *(final_values(arm.over, name) for name in names)])
     scores = rows[np.isfinite(rows).all(axis=1)]
@@ -169,7 +169,7 @@ def profile(arm: Arm, names: Sequence[str]) -> Profile | None:
     )
 
 
-def _course(run: Run, metric: str) -> tuple[Array, Array]:
+def _course(run: RunRecords, metric: str) -> tuple[Array, Array]:
     """Steps and finite values: unchanged for an evaluation, the mean of the last five for a training metric."""
     series = run.evaluation if metric.startswith("eval/") else run.train
     values = series.get(metric)

@@ -12,7 +12,7 @@ from orchestrator.comparison.bootstrap import Interval, mean_interval
 from orchestrator.comparison.family import Family, certain
 from orchestrator.comparison.summary import Estimate
 from orchestrator.comparison.values import final_values, start_value
-from orchestrator.storage.run_data import Arm
+from orchestrator.storage.run_data import ArmRecords
 
 ABOVE, BELOW = "above its start", "below its start"
 
@@ -44,7 +44,7 @@ class Progress:
         return self.verdict in (ABOVE, BELOW)
 
 
-def progress(arms: Sequence[Arm], metric: str) -> list[Progress]:
+def progress(arms: Sequence[ArmRecords], metric: str) -> list[Progress]:
     """Every arm, in the order of the arms, from ended runs.
 
     There is a verdict only if it is the same with 0 in the evaluations that stopped runs never reached.
@@ -52,7 +52,7 @@ def progress(arms: Sequence[Arm], metric: str) -> list[Progress]:
     return certain(arms, lambda worst: _progress(arms, metric, worst=worst))
 
 
-def _progress(arms: Sequence[Arm], metric: str, *, worst: bool) -> list[Progress]:
+def _progress(arms: Sequence[ArmRecords], metric: str, *, worst: bool) -> list[Progress]:
     ends = iter(final_values([run for arm in arms for run in arm.over], metric, worst=worst))
     of_arm = {}
     for arm in arms:

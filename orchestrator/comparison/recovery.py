@@ -10,7 +10,7 @@ import numpy as np
 
 from controllers.quality.quality import iae_nats, largest_excursion, recovery_iterations, relative_rmse
 from orchestrator.comparison.summary import SETTLING_TOLERANCE, Estimate
-from orchestrator.storage.run_data import Arm, Array, Run, loop_names
+from orchestrator.storage.run_data import ArmRecords, Array, RunRecords, loop_names
 
 WINDOW = 5  # readings in the moving mean that has to come back
 NEAR = 20  # iterations before a change that say what is usual, and at the end of its phase that say what came of it
@@ -30,7 +30,7 @@ class Recovery:
     after: Estimate  # fraction of the setpoint, root mean square, over the last of these iterations
 
 
-def recoveries(arm: Arm) -> tuple[Recovery, ...]:
+def recoveries(arm: ArmRecords) -> tuple[Recovery, ...]:
     """Every loop with a setpoint around every phase that begins after the start, from ended runs."""
     if not arm.over:
         return ()
@@ -67,7 +67,7 @@ def _recovery(arm: str, loop: str, at: int, signals: Sequence[tuple[Array, Array
     )
 
 
-def _signals(run: Run, loop: str) -> tuple[Array, Array]:
+def _signals(run: RunRecords, loop: str) -> tuple[Array, Array]:
     """Unfiltered reading and setpoint of a loop at every iteration from 0 on, nan where there is none."""
     settings: Mapping[str, Any] = (run.info.config.get("loops") or {}).get(loop) or {}
     raw = run.train.get(str(settings.get("sensor", "")))
@@ -75,7 +75,7 @@ def _signals(run: Run, loop: str) -> tuple[Array, Array]:
     return _by_iteration(run, y), _by_iteration(run, run.train.get(f"loop/{loop}/r"))
 
 
-def _by_iteration(run: Run, values: Array) -> Array:
+def _by_iteration(run: RunRecords, values: Array) -> Array:
     steps = run.train.steps
     signal = np.full(int(steps[-1]) + 1 if steps.size else 0, np.nan)
     signal[steps] = values

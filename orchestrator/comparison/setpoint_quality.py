@@ -15,7 +15,7 @@ from controllers.quality.quality import (
     tail,
 )
 from orchestrator.comparison.summary import SETTLING_TOLERANCE, Estimate, Summary
-from orchestrator.storage.run_data import Arm, Array, sensed, setpoint
+from orchestrator.storage.run_data import ArmRecords, Array, sensed, setpoint
 
 WINDOW = 5  # readings in the moving mean that has to settle, so that noise does not count against a loop
 
@@ -37,7 +37,7 @@ class Tracking:
     dead_time: int | None  # iterations, that harris goes by; None: 1 was assumed
 
 
-def tracking(arm: Arm, summary: Summary) -> Tracking:
+def tracking(arm: ArmRecords, summary: Summary) -> Tracking:
     """Control quality of an arm, from its ended runs and its summary."""
     signals = [(sensed(run), setpoint(run)) for run in arm.over]
     return Tracking(

@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.storage.columns import Keep
-from orchestrator.storage.run_data import Arm, Campaign, Run, group_by_arm, load_campaign
+from orchestrator.storage.run_data import ArmRecords, CampaignRecords, RunRecords, group_by_arm, load_campaign
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tracking.addresses import SQLITE
 from orchestrator.tracking.store import default_uri
@@ -31,7 +31,7 @@ def gather(
     uri: str | None = None,
     filter: str | None = None,
     keep: Keep | None = None,
-) -> Campaign:
+) -> CampaignRecords:
     """All runs that are named, as one campaign; arms of one name in several get that of their campaign too.
 
     Args:
@@ -57,16 +57,16 @@ def gather(
     if filter:
         found.append(_from_mlflow(filter, tracked, filter=filter))
     runs = [run for campaign in found for run in campaign.runs]
-    return Campaign(info=_joined([campaign.info for campaign in found]), arms=merge(runs))
+    return CampaignRecords(info=_joined([campaign.info for campaign in found]), arms=merge(runs))
 
 
-def merge(runs: Sequence[Run]) -> tuple[Arm, ...]:
+def merge(runs: Sequence[RunRecords]) -> tuple[ArmRecords, ...]:
     """Arms of runs from several campaigns; of a run that is there twice, the one that came furthest counts.
 
     Raises:
         ConfigError: two different runs have the same campaign, arm and seed.
     """
-    unique: dict[tuple[str, str, int], Run] = {}
+    unique: dict[tuple[str, str, int], RunRecords] = {}
     for run in runs:
         key = (run.info.campaign, run.info.arm, run.info.seed)
         other = unique.setdefault(key, run)
@@ -82,7 +82,7 @@ def merge(runs: Sequence[Run]) -> tuple[Arm, ...]:
     )
 
 
-def _outcome(run: Run) -> tuple[bool, bool, float]:
+def _outcome(run: RunRecords) -> tuple[bool, bool, float]:
     """Orders runs by how they ended, those that ended alike by when."""
     status = run.status
     return status.status == "done", status.status == "stopped", status.updated
@@ -93,7 +93,7 @@ def stored(folder: Path) -> list[str]:
     return sorted(path.parent.name for path in folder.glob("*/campaign.json"))
 
 
-def _named(name: str, folder: Path, uri: str | None, keep: Keep | None) -> Campaign:
+def _named(name: str, folder: Path, uri: str | None, keep: Keep | None) -> CampaignRecords:
     if uri is not None:
         return _from_mlflow(name, uri, campaign=name)
     for path in (folder / name, Path(name)):
@@ -105,7 +105,7 @@ def _named(name: str, folder: Path, uri: str | None, keep: Keep | None) -> Campa
     raise ConfigError(f"no campaign {name!r} in {folder.resolve()}; {did_you_mean(name, stored(folder))}")
 
 
-def _with_runs(campaign: Campaign, folder: CampaignFolder) -> Campaign:
+def _with_runs(campaign: CampaignRecords, folder: CampaignFolder) -> CampaignRecords:
     """The campaign, unless there is nothing of it yet, as of a study before its second stage."""
     if not campaign.arms:
         study = folder.study_page_path
@@ -114,10 +114,10 @@ def _with_runs(campaign: Campaign, folder: CampaignFolder) -> Campaign:
     return campaign
 
 
-def _from_mlflow(title: str, uri: str, **which: Any) -> Campaign:
+def _from_mlflow(title: str, uri: str, **which: Any) -> CampaignRecords:
     from orchestrator.tracking.read import fetch_runs
 
-    return Campaign(info=CampaignInfo(name=title), arms=merge(fetch_runs(uri, **which)))
+    return CampaignRecords(info=CampaignInfo(name=title), arms=merge(fetch_runs(uri, **which)))
 
 
 def _joined(infos: Sequence[CampaignInfo]) -> CampaignInfo:

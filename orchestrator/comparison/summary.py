@@ -28,9 +28,9 @@ from orchestrator.comparison.values import (
     start_value,
 )
 from orchestrator.storage.run_data import (
-    Arm,
+    ArmRecords,
     Array,
-    Run,
+    RunRecords,
     measured,
     sensed,
     setpoint,
@@ -103,11 +103,11 @@ class Summary:
         return self.setpoint.num > 0
 
 
-def summarise(arm: Arm) -> Summary:
+def summarise(arm: ArmRecords) -> Summary:
     """The figures of one arm, from its ended runs."""
     k = max((largest_k(run) for run in arm.over), default=0)
 
-    def over_seeds(figure: Callable[[Run], float]) -> Estimate:
+    def over_seeds(figure: Callable[[RunRecords], float]) -> Estimate:
         return Estimate(tuple(figure(run) for run in arm.over))
 
     return Summary(
@@ -138,14 +138,14 @@ def summarise(arm: Arm) -> Summary:
     )
 
 
-def settling(run: Run) -> float:
+def settling(run: RunRecords) -> float:
     """Iterations until y stays within tolerance of r; nan where that did not last the last tenth."""
     iteration = settling_iteration(measured(run), setpoint(run), SETTLING_TOLERANCE)
     num_iterations = run.train.steps.size
     return iteration if iteration <= (1 - FINAL_FRACTION) * num_iterations else nan
 
 
-def saturation(run: Run) -> float:
+def saturation(run: RunRecords) -> float:
     """Share of iterations with the command at a limit, or at the limit that its law's own memory has.
 
     A law with a memory of its own between limits asks for no more than they allow, so nothing is ever cut
@@ -160,20 +160,20 @@ def saturation(run: Run) -> float:
     return mean(np.where(np.isfinite(flags), np.maximum(flags, stuck), nan))
 
 
-def harris(run: Run) -> float:
+def harris(run: RunRecords) -> float:
     """Harris index about the setpoint, with the dead time of the loop's plant where it names one, else 1."""
     if band(run) is not None or not np.isfinite(setpoint(run)).any():
         return nan
     return harris_index(sensed(run), setpoint(run), dead_time(run) or 1)
 
 
-def dead_time(run: Run) -> int | None:
+def dead_time(run: RunRecords) -> int | None:
     """Iterations from a command to its first effect, by the plant that the main loop was designed for."""
     plant = _main_settings(run).get("plant")
     return Plant(**plant).dead_time if plant else None
 
 
-def band(run: Run) -> tuple[float, float] | None:
+def band(run: RunRecords) -> tuple[float, float] | None:
     """The range that the main loop's reference is, where it is one: inside, nothing is asked of the loop."""
     reference = _main_settings(run).get("reference") or {}
     if reference.get("kind") != "band":
@@ -181,7 +181,7 @@ def band(run: Run) -> tuple[float, float] | None:
     return float(reference["low_nats"]), float(reference["high_nats"])
 
 
-def inside_band(run: Run) -> float:
+def inside_band(run: RunRecords) -> float:
     """Share of the last quarter's readings in the band; nan without one."""
     edges, y = band(run), sensed(run)
     readings = tail(y)
@@ -191,13 +191,13 @@ def inside_band(run: Run) -> float:
     return mean(((readings >= edges[0]) & (readings <= edges[1])).astype(float))
 
 
-def _main_settings(run: Run) -> Mapping[str, Any]:
+def _main_settings(run: RunRecords) -> Mapping[str, Any]:
     """The main loop as it was configured."""
     settings: Mapping[str, Any] = (run.info.config.get("loops") or {}).get(run.main_loop) or {}
     return settings
 
 
-def changes(run: Run) -> tuple[Array, Array]:
+def changes(run: RunRecords) -> tuple[Array, Array]:
     """Predicted change of entropy by each iteration's update, and the measured one: the next reading minus this.
 
     The prediction is in nats for a step of unit size and leaves out any actuator's push (see
@@ -210,7 +210,7 @@ def changes(run: Run) -> tuple[Array, Array]:
     return predicted[:-1][known], measured_change[known]
 
 
-def change_correlation(run: Run) -> float:
+def change_correlation(run: RunRecords) -> float:
     """Pearson correlation of the two over iterations; nan for fewer than three, or where one never changes."""
     predicted, measured_change = changes(run)
     if predicted.size < 3 or not (np.ptp(predicted) and np.ptp(measured_change)):
@@ -218,7 +218,7 @@ def change_correlation(run: Run) -> float:
     return float(np.corrcoef(predicted, measured_change)[0, 1])
 
 
-def entropy_and_reward(runs: Sequence[Run]) -> tuple[Array, Array]:
+def entropy_and_reward(runs: Sequence[RunRecords]) -> tuple[Array, Array]:
     """Both at every iteration of some runs that has both.
 
     The reward is the mean over training responses.  The entropy law's paper takes held-out performance;
@@ -230,7 +230,7 @@ def entropy_and_reward(runs: Sequence[Run]) -> tuple[Array, Array]:
     return entropy[known], reward[known]
 
 
-def largest_k(run: Run) -> int:
+def largest_k(run: RunRecords) -> int:
     """The largest k > 1 of the sampled held-out pass@k; 0 where there is none."""
     matches = [re.fullmatch(r"eval/pass_at_(\d+)", name) for name in run.evaluation.values]
     return max((k for match in matches if match and (k := int(match[1])) > 1), default=0)

@@ -14,7 +14,7 @@ from math import isfinite, nan
 import numpy as np
 
 from controllers.quality.quality import mean, tail
-from orchestrator.storage.run_data import Array, Run
+from orchestrator.storage.run_data import Array, RunRecords
 
 START_ITERATIONS = 3  # the first ones, whose mean is where a signal started
 FINAL_FRACTION = 0.1  # of the iterations, whose mean is where a signal ended
@@ -25,12 +25,12 @@ def is_exam(metric: str) -> bool:
     return metric.startswith("eval/")
 
 
-def final_value(run: Run, metric: str) -> float:
+def final_value(run: RunRecords, metric: str) -> float:
     """The metric in the last evaluation; a training metric as the mean over the last tenth.  nan without any."""
     return last(run.evaluation.get(metric)) if is_exam(metric) else final(run.train.get(metric))
 
 
-def start_value(run: Run, metric: str) -> float:
+def start_value(run: RunRecords, metric: str) -> float:
     """The metric in the first evaluation, before any update; a training metric as the mean of the first three.
 
     nan if the only evaluation was the one at the end.
@@ -42,12 +42,12 @@ def start_value(run: Run, metric: str) -> float:
     return nan if is_end_too else first(values)
 
 
-def final_values(runs: Sequence[Run], metric: str, *, worst: bool = False) -> tuple[float, ...]:
+def final_values(runs: Sequence[RunRecords], metric: str, *, worst: bool = False) -> tuple[float, ...]:
     """`final_value` of compared runs, one per run; with ``worst``, evaluations that were never reached are 0."""
     values = [final_value(run, metric) for run in runs]
     unreached = 0.0 if is_exam(metric) and any(map(isfinite, values)) else nan
 
-    def counted(run: Run, value: float) -> float:
+    def counted(run: RunRecords, value: float) -> float:
         is_unreached = run.stopped and (not isfinite(value) or (worst and is_exam(metric)))
         return unreached if is_unreached else value
 

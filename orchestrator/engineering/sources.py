@@ -15,7 +15,7 @@ from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import parse, read_campaign
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import hides, mask_uri
-from orchestrator.storage.run_data import Arm, Run, load_campaign
+from orchestrator.storage.run_data import ArmRecords, RunRecords, load_campaign
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tracking.store import default_uri
 from policies.statistics.sensors import SIGNALS
@@ -28,17 +28,19 @@ class Source:
     """Runs, and the tracking URI beside which what is made of them belongs."""
 
     name: str
-    runs: tuple[Run, ...]
+    runs: tuple[RunRecords, ...]
     uri: str
     notes: tuple[str, ...] = ()
     """What a user should know about how they were found."""
 
     @property
-    def arms(self) -> dict[str, Arm]:
+    def arms(self) -> dict[str, ArmRecords]:
         """The arms of the runs by name."""
         names = dict.fromkeys(run.info.arm for run in self.runs)
         arms = {name: tuple(run for run in self.runs if run.info.arm == name) for name in names}
-        return {name: Arm(name=name, method=runs[0].info.method, runs=runs) for name, runs in arms.items()}
+        return {
+            name: ArmRecords(name=name, method=runs[0].info.method, runs=runs) for name, runs in arms.items()
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class Chosen:
     arm: str
     loop: str
     config: LoopConfig
-    runs: tuple[Run, ...]
+    runs: tuple[RunRecords, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -180,7 +182,7 @@ def choose(source: Source, *, arm: str | None = None, loop: str | None = None) -
     )
 
 
-def signals(run: Run, loop: str, config: LoopConfig) -> Signals:
+def signals(run: RunRecords, loop: str, config: LoopConfig) -> Signals:
     """The signals of one loop in one run, an entry for every iteration from the first to the last."""
     known = run.train.steps
     steps = np.arange(known[0], known[-1] + 1) if known.size else known
@@ -205,7 +207,7 @@ def signals(run: Run, loop: str, config: LoopConfig) -> Signals:
     )
 
 
-def measurements(run: Run, loop: str) -> Array:
+def measurements(run: RunRecords, loop: str) -> Array:
     """What one loop measured at every iteration from 0 on, after its filter; nan where there is none."""
     steps = run.train.steps
     signal = np.full(int(steps[-1]) + 1 if steps.size else 0, np.nan)
@@ -219,7 +221,7 @@ def first_change(config: Mapping[str, Any]) -> int | None:
     return min((start for start in starts if start > 0), default=None)
 
 
-def _only_dithered_arm(name: str, arms: Mapping[str, Arm]) -> str:
+def _only_dithered_arm(name: str, arms: Mapping[str, ArmRecords]) -> str:
     dithered = [arm.name for arm in arms.values() if _has_dither(arm.runs)]
     if len(dithered) == 1:
         return dithered[0]
@@ -231,5 +233,5 @@ def _only_dithered_arm(name: str, arms: Mapping[str, Arm]) -> str:
     )
 
 
-def _has_dither(runs: Sequence[Run]) -> bool:
+def _has_dither(runs: Sequence[RunRecords]) -> bool:
     return any(loop.get("dither") for run in runs for loop in (run.info.config.get("loops") or {}).values())

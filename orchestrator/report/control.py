@@ -31,7 +31,7 @@ from orchestrator.engineering.prediction import (
 )
 from orchestrator.engineering.sources import measurements
 from orchestrator.errors import ConfigError
-from orchestrator.storage.run_data import Arm, Array, Campaign, Run
+from orchestrator.storage.run_data import ArmRecords, Array, CampaignRecords, RunRecords
 
 SETTLING_TOLERANCE, SETTLING_WINDOW = 0.1, 5
 MOST_STEPS = 20_000
@@ -42,7 +42,7 @@ MOST_STEPS = 20_000
 class Designed:
     """A loop of an arm with the plant that it was designed for."""
 
-    arm: Arm
+    arm: ArmRecords
     loop: str
     config: LoopConfig
     plant: Plant
@@ -72,7 +72,7 @@ class Designed:
         return found
 
 
-def designed_loops(campaign: Campaign) -> list[Designed]:
+def designed_loops(campaign: CampaignRecords) -> list[Designed]:
     """Every loop of the campaign that has a plant, predicted as far as its runs have come."""
     found = []
     for arm in campaign.arms:
@@ -84,7 +84,7 @@ def designed_loops(campaign: Campaign) -> list[Designed]:
     return found
 
 
-def quality(run: Run, loop: str, config: LoopConfig, delay: int) -> Quality:
+def quality(run: RunRecords, loop: str, config: LoopConfig, delay: int) -> Quality:
     """How one loop did in one run."""
     built = config.build()
     return assess(
@@ -120,7 +120,7 @@ def table(loops: Sequence[Designed]) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def _designed(arm: Arm, name: str, content: dict[str, object]) -> Designed | None:
+def _designed(arm: ArmRecords, name: str, content: dict[str, object]) -> Designed | None:
     try:
         config = parse(LoopConfig, content, f"arms.{arm.name}.loops.{name}")
     except ConfigError:

@@ -22,7 +22,7 @@ from orchestrator.engineering.sources import measurements
 from orchestrator.report.control import Designed
 from orchestrator.report.figures import colour
 from orchestrator.report.plot_style import Figure, numbers, styled
-from orchestrator.storage.run_data import Campaign
+from orchestrator.storage.run_data import CampaignRecords
 
 NEAR = 2.5  # of the Nyquist curve, its part around −1 is what counts
 MS_LEVELS = ((1.4, "dash"), (2.0, "dot"))
@@ -30,12 +30,12 @@ MS_LEVELS = ((1.4, "dash"), (2.0, "dot"))
 Linear = list[tuple[Designed, Analysis]]
 
 
-def predictions(campaign: Campaign, loops: Sequence[Designed]) -> list[Figure]:
+def predictions(campaign: CampaignRecords, loops: Sequence[Designed]) -> list[Figure]:
     """Readings of every seed over the band that was predicted, one figure a loop."""
     return [_prediction(campaign, each, index) for index, each in enumerate(loops)]
 
 
-def linear(campaign: Campaign, loops: Sequence[Designed]) -> list[Figure]:
+def linear(campaign: CampaignRecords, loops: Sequence[Designed]) -> list[Figure]:
     """What linear theory says of the loops: common figures, then a map of gains for each plant."""
     known = [(each, analysis) for each in loops if (analysis := each.analysis) is not None]
     if not known:
@@ -51,7 +51,7 @@ def linear(campaign: Campaign, loops: Sequence[Designed]) -> list[Figure]:
     ]
 
 
-def _prediction(campaign: Campaign, each: Designed, index: int) -> Figure:
+def _prediction(campaign: CampaignRecords, each: Designed, index: int) -> Figure:
     shade, data, unit = colour(campaign, each.arm.name), [], "nats per token"
     if each.prediction is not None and each.agreement is not None:
         low, median, high = each.prediction.quantiles(each.prediction.y)
@@ -93,7 +93,7 @@ def _prediction(campaign: Campaign, each: Designed, index: int) -> Figure:
     return styled(figure, missing=each.why_not)
 
 
-def _bode(campaign: Campaign, loops: Linear) -> Figure:
+def _bode(campaign: CampaignRecords, loops: Linear) -> Figure:
     data = []
     for each, analysis in loops:
         found = frequencies(analysis)
@@ -108,7 +108,7 @@ def _bode(campaign: Campaign, loops: Linear) -> Figure:
     )
 
 
-def _phase(campaign: Campaign, loops: Linear) -> Figure:
+def _phase(campaign: CampaignRecords, loops: Linear) -> Figure:
     data = []
     for each, analysis in loops:
         found = frequencies(analysis)
@@ -123,7 +123,7 @@ def _phase(campaign: Campaign, loops: Linear) -> Figure:
     )
 
 
-def _nyquist(campaign: Campaign, loops: Linear) -> Figure:
+def _nyquist(campaign: CampaignRecords, loops: Linear) -> Figure:
     data = []
     for each, analysis in loops:
         shade, curve = colour(campaign, each.arm.name), frequencies(analysis).transfer
@@ -142,7 +142,7 @@ def _nyquist(campaign: Campaign, loops: Linear) -> Figure:
     return _figure("control-nyquist", "Nyquist curve", unit, loops, data, layout)
 
 
-def _step(campaign: Campaign, loops: Linear) -> Figure:
+def _step(campaign: CampaignRecords, loops: Linear) -> Figure:
     data = []
     for each, analysis in loops:
         y = answers(analysis, _length(loops)).reference
@@ -151,7 +151,7 @@ def _step(campaign: Campaign, loops: Linear) -> Figure:
     return _figure("control-step", "Step response", unit, loops, data, {"shapes": [_level(1)]})
 
 
-def _disturbance(campaign: Campaign, loops: Linear) -> Figure:
+def _disturbance(campaign: CampaignRecords, loops: Linear) -> Figure:
     data = []
     for each, analysis in loops:
         y = answers(analysis, _length(loops)).disturbance_percent
@@ -160,7 +160,7 @@ def _disturbance(campaign: Campaign, loops: Linear) -> Figure:
     return _figure("control-disturbance", "Entropy under a pull", unit, loops, data, {"shapes": [_level(0)]})
 
 
-def _stability(campaign: Campaign, each: Designed, analysis: Analysis, index: int) -> Figure:
+def _stability(campaign: CampaignRecords, each: Designed, analysis: Analysis, index: int) -> Figure:
     shade, found = colour(campaign, each.arm.name), stable_gains(analysis)
     kp, ki, _ = analysis.gains_in_z
     edge = {

@@ -19,18 +19,26 @@ from orchestrator.report.plot_style import (
     styled,
     thinned,
 )
-from orchestrator.storage.run_data import Arm, Array, Campaign, Run, loop_names, setpoint, terms
+from orchestrator.storage.run_data import (
+    ArmRecords,
+    Array,
+    CampaignRecords,
+    RunRecords,
+    loop_names,
+    setpoint,
+    terms,
+)
 
 DASHES = ("dot", "dash", "longdashdot", "dashdot")
 TIME_SCALE = [[0.0, "@time0"], [0.33, "@time1"], [0.67, "@time2"], [1.0, "@time3"]]
 
 
-def colour(campaign: Campaign, arm: str) -> str:
+def colour(campaign: CampaignRecords, arm: str) -> str:
     """The token of an arm's colour, the same in every figure."""
     return f"@arm{colour_index(_names(campaign), arm)}"
 
 
-def entropy(campaign: Campaign) -> Figure:
+def entropy(campaign: CampaignRecords) -> Figure:
     """Entropy of every arm against its setpoint."""
     data, curves = [], []
     for number, arm in enumerate(campaign.arms):
@@ -50,7 +58,7 @@ def entropy(campaign: Campaign) -> Figure:
     )
 
 
-def commands(campaign: Campaign) -> list[Figure]:
+def commands(campaign: CampaignRecords) -> list[Figure]:
     """Command of every loop, with the terms of its law: one figure a loop."""
     return [
         _command(campaign, arm, loop)
@@ -59,7 +67,7 @@ def commands(campaign: Campaign) -> list[Figure]:
     ]
 
 
-def pass_rate(campaign: Campaign) -> Figure:
+def pass_rate(campaign: CampaignRecords) -> Figure:
     """Share of correct responses in training."""
     data, curves = [], []
     for number, arm in enumerate(campaign.arms):
@@ -78,7 +86,7 @@ def pass_rate(campaign: Campaign) -> Figure:
     )
 
 
-def held_out(campaign: Campaign, k: int) -> Figure:
+def held_out(campaign: CampaignRecords, k: int) -> Figure:
     """Held-out pass@1, and pass@k as open markers."""
     data, curves = [], []
     for index, arm in enumerate(campaign.arms):
@@ -121,7 +129,7 @@ def in_sight(
     return padded(seen.clip(low, high))
 
 
-def trajectories(campaign: Campaign) -> list[Figure]:
+def trajectories(campaign: CampaignRecords) -> list[Figure]:
     """Reward against entropy, one figure an arm with common axes; time is the colour."""
     drawn = [(arm, _paths(arm, most_points(campaign))) for arm in campaign.arms]
     points = [path for _, paths in drawn for path in paths if path[0].size]
@@ -133,16 +141,16 @@ def trajectories(campaign: Campaign) -> list[Figure]:
     return [_trajectory(campaign, arm, paths, x_range, y_range, last_step) for arm, paths in drawn]
 
 
-def most_points(campaign: Campaign) -> int:
+def most_points(campaign: CampaignRecords) -> int:
     """Most points of a scatter of all seeds of an arm; fewer with many arms, so that the page opens."""
     return min(1500, max(300, 15_000 // max(1, len(campaign.arms))))
 
 
-def _names(campaign: Campaign) -> tuple[str, ...]:
+def _names(campaign: CampaignRecords) -> tuple[str, ...]:
     return tuple(arm.name for arm in campaign.arms)
 
 
-def _setpoints(campaign: Campaign) -> list[dict[str, Any]]:
+def _setpoints(campaign: CampaignRecords) -> list[dict[str, Any]]:
     """Setpoints in their arms' colours; arms that share one share a line."""
     sharing: dict[tuple[float, ...], tuple[Curve, list[int]]] = {}
     for number, arm in enumerate(campaign.arms):
@@ -159,12 +167,12 @@ def _setpoints(campaign: Campaign) -> list[dict[str, Any]]:
     return traces
 
 
-def last_iteration(campaign: Campaign) -> int:
+def last_iteration(campaign: CampaignRecords) -> int:
     """The last training step that any run recorded; 0 without any."""
     return max((int(run.train.steps[-1]) for run in campaign.runs if run.train.steps.size), default=0)
 
 
-def _command(campaign: Campaign, arm: Arm, loop: str) -> Figure:
+def _command(campaign: CampaignRecords, arm: ArmRecords, loop: str) -> Figure:
     runs = [run for run in arm.shown if loop in loop_names(run)]
     shade = colour(campaign, arm.name)
     data, shares = [], []
@@ -212,7 +220,7 @@ def _limit(value: float) -> dict[str, Any]:
     return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "line": line}
 
 
-def _saturated(runs: Sequence[Run], loop: str) -> list[dict[str, Any]]:
+def _saturated(runs: Sequence[RunRecords], loop: str) -> list[dict[str, Any]]:
     """Shading where at least half of the seeds had the command at a limit."""
     share = curve(runs, f"loop/{loop}/saturated", band=False)
     at_limit = np.concatenate([[False], share.mean >= 0.5, [False]]).astype(int)
@@ -233,7 +241,7 @@ def _saturated(runs: Sequence[Run], loop: str) -> list[dict[str, Any]]:
     ]
 
 
-def _paths(arm: Arm, most: int) -> list[tuple[Array, Array, Array]]:
+def _paths(arm: ArmRecords, most: int) -> list[tuple[Array, Array, Array]]:
     """Entropy, reward and step of each seed, smoothed, without the gaps."""
     paths = []
     for run in arm.shown:
@@ -246,8 +254,8 @@ def _paths(arm: Arm, most: int) -> list[tuple[Array, Array, Array]]:
 
 
 def _trajectory(
-    campaign: Campaign,
-    arm: Arm,
+    campaign: CampaignRecords,
+    arm: ArmRecords,
     paths: list[tuple[Array, Array, Array]],
     x_range: list[float],
     y_range: list[float],

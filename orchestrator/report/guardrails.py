@@ -9,7 +9,7 @@ from html import escape
 
 from orchestrator.report.html_parts import chip, table_rows
 from orchestrator.storage.guardrail_files import GOES_BACK_FOR, Event
-from orchestrator.storage.run_data import Campaign, Run
+from orchestrator.storage.run_data import CampaignRecords, RunRecords
 
 GRAVEST_FIRST: dict[str, str] = {"stop": "stop", "rollback": "rollback", "hold": "hold", "warn": "warning"}
 """Actions, and the nouns for them."""
@@ -19,7 +19,7 @@ GRAVEST_FIRST: dict[str, str] = {"stop": "stop", "rollback": "rollback", "hold":
 class Finding:
     """The finding of a detector in a run, once or repeatedly, and its last outcome."""
 
-    run: Run
+    run: RunRecords
     events: tuple[Event, ...]
 
     @property
@@ -31,7 +31,7 @@ class Finding:
         return _outcome(self.run, self.events[-1])
 
 
-def findings_of_guardrails(campaign: Campaign) -> Iterator[Finding]:
+def findings_of_guardrails(campaign: CampaignRecords) -> Iterator[Finding]:
     """Run after run; what did no more than warn or hold is one finding however often it tripped."""
     for run in campaign.runs:
         alike: dict[tuple[str, ...], list[Event]] = {}
@@ -42,7 +42,7 @@ def findings_of_guardrails(campaign: Campaign) -> Iterator[Finding]:
             yield Finding(run=run, events=tuple(events))
 
 
-def guardrail_lines(campaign: Campaign) -> list[str]:
+def guardrail_lines(campaign: CampaignRecords) -> list[str]:
     """A line for each finding."""
     return [
         f"{found.run.name}: {found.first.reason} (iteration {found.first.iteration}"
@@ -51,7 +51,7 @@ def guardrail_lines(campaign: Campaign) -> list[str]:
     ]
 
 
-def guardrail_section(campaign: Campaign) -> str:
+def guardrail_section(campaign: CampaignRecords) -> str:
     """The section of the page, the gravest findings first; nothing where nothing was found."""
     found = sorted(
         findings_of_guardrails(campaign), key=lambda each: list(GRAVEST_FIRST).index(each.first.action)
@@ -79,7 +79,7 @@ def guardrail_section(campaign: Campaign) -> str:
     )
 
 
-def _lead(campaign: Campaign, found: list[Finding]) -> str:
+def _lead(campaign: CampaignRecords, found: list[Finding]) -> str:
     count = Counter(each.first.action for each in found)
     what = [
         f"{count[action]} {noun}{'s' if count[action] > 1 else ''}"
@@ -95,7 +95,7 @@ def _iterations(found: Finding) -> str:
     return f"{found.first.iteration}" if num == 1 else f"{found.first.iteration} … {last}, {num} times"
 
 
-def _outcome(run: Run, event: Event) -> str:
+def _outcome(run: RunRecords, event: Event) -> str:
     if event.action == "warn":
         return "a warning"
     if event.action == "hold":

@@ -34,15 +34,15 @@ from orchestrator.report.plot_style import Figure
 from orchestrator.report.settings import differing, shared
 from orchestrator.report.summary_cells import columns, unfinished
 from orchestrator.storage.files import replace_file
-from orchestrator.storage.run_data import Campaign
+from orchestrator.storage.run_data import CampaignRecords
 
 
-def write_page(campaign: Campaign, path: Path, comparison: Comparison | None = None) -> None:
+def write_page(campaign: CampaignRecords, path: Path, comparison: Comparison | None = None) -> None:
     """Write the page of a campaign, whatever state its runs are in."""
     replace_file(path, render(campaign, comparison).encode())
 
 
-def render(campaign: Campaign, comparison: Comparison | None = None) -> str:
+def render(campaign: CampaignRecords, comparison: Comparison | None = None) -> str:
     """The page as a string; ``comparison`` where it was made already."""
     comparison = comparison or compare(campaign)
     summaries = comparison.summaries
@@ -107,7 +107,7 @@ def render(campaign: Campaign, comparison: Comparison | None = None) -> str:
     )
 
 
-def _control(campaign: Campaign) -> tuple[str, list[Figure]]:
+def _control(campaign: CampaignRecords) -> tuple[str, list[Figure]]:
     """The section of the loops that name their plant, and its figures; torch, which it needs, takes seconds."""
     loops = [loop for run in campaign.runs for loop in (run.info.config.get("loops") or {}).values()]
     if not any(isinstance(loop, dict) and loop.get("plant") for loop in loops):
@@ -126,7 +126,7 @@ def _plotly_js() -> str:
     return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
-def _facts(campaign: Campaign) -> str:
+def _facts(campaign: CampaignRecords) -> str:
     done = sum(run.done for run in campaign.runs)
     num_seeds = len({run.info.seed for run in campaign.runs})
     iterations = max((run.status.num_iterations for run in campaign.runs), default=0)
@@ -143,7 +143,7 @@ def _facts(campaign: Campaign) -> str:
     return "".join(f"<li>{escape(fact)}</li>" for fact in facts)
 
 
-def _notice(campaign: Campaign) -> str:
+def _notice(campaign: CampaignRecords) -> str:
     """Runs that are not done: those that are left out, and those that count though a guardrail stopped them."""
     said = [
         (
@@ -168,7 +168,7 @@ def _meanings(summaries: Sequence[Summary]) -> str:
     return "".join(f"<dt>{escape(c.title)}</dt><dd>{escape(c.meaning)}</dd>" for c in columns(summaries))
 
 
-def _settings(campaign: Campaign) -> str:
+def _settings(campaign: CampaignRecords) -> str:
     rows = differing(campaign)
     if not rows:
         return '<p class="missing">The arms do not differ in any setting.</p>'
@@ -178,7 +178,7 @@ def _settings(campaign: Campaign) -> str:
     return f'<table class="settings">{head}<tbody>{body}</tbody></table>'
 
 
-def _runs(campaign: Campaign) -> str:
+def _runs(campaign: CampaignRecords) -> str:
     return table_rows(
         (
             chip(campaign, run.info.arm),
@@ -193,7 +193,7 @@ def _runs(campaign: Campaign) -> str:
     )
 
 
-def _provenance(campaign: Campaign) -> str:
+def _provenance(campaign: CampaignRecords) -> str:
     info = campaign.info
     facts = {"source": info.source, "commit": info.git_commit or "", **info.versions}
     return "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in facts.items() if v)

@@ -8,7 +8,7 @@ from html import escape
 from orchestrator.report import control
 from orchestrator.report.html_parts import chip, plots, table_rows
 from orchestrator.report.plot_style import Figure
-from orchestrator.storage.run_data import Campaign
+from orchestrator.storage.run_data import CampaignRecords
 
 PREDICTED = (
     "Grey: median and 5 to 95 % band of the prediction. It uses the plant in the configuration with its "
@@ -23,7 +23,7 @@ MEASURED = (
 
 
 def control_section(
-    campaign: Campaign,
+    campaign: CampaignRecords,
     designed: Sequence[control.Designed],
     foretold: Sequence[Figure],
     linear: Sequence[Figure],

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from orchestrator.report.plot_style import Figure, colour_index
-from orchestrator.storage.run_data import Campaign
+from orchestrator.storage.run_data import CampaignRecords
 
 WORDS = ' class="words"'
 LONG_NUMBER = re.compile(r"-?\d+\.\d{6,}(e-?\d+)?")
@@ -19,7 +19,7 @@ def json_for_script(content: object) -> str:
     return json.dumps(content, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
 
 
-def prose(sentence: str, campaign: Campaign) -> str:
+def prose(sentence: str, campaign: CampaignRecords) -> str:
     """A sentence with the arms' names, which stand in backticks, in the arms' colours."""
     names = [arm.name for arm in campaign.arms]
 
@@ -34,18 +34,18 @@ def prose(sentence: str, campaign: Campaign) -> str:
     return html
 
 
-def arm_number(campaign: Campaign, arm: str) -> int:
+def arm_number(campaign: CampaignRecords, arm: str) -> int:
     """By which the page's script knows an arm."""
     return [each.name for each in campaign.arms].index(arm)
 
 
-def chip(campaign: Campaign, arm: str) -> str:
+def chip(campaign: CampaignRecords, arm: str) -> str:
     """An arm's name behind a dot of its colour."""
     index = colour_index([each.name for each in campaign.arms], arm)
     return f'<span class="chip" style="--arm:var(--arm{index})">{escape(arm)}</span>'
 
 
-def opener(campaign: Campaign, arm: str) -> str:
+def opener(campaign: CampaignRecords, arm: str) -> str:
     """The same as a button that opens the arm's panel."""
     index = colour_index([each.name for each in campaign.arms], arm)
     return (
@@ -60,7 +60,7 @@ def spread_cell(text: str) -> str:
     return f'{value}<span class="spread"> ± {spread}</span>' if separator else value
 
 
-def plot(figure: Figure, campaign: Campaign, *, tall: bool = False) -> str:
+def plot(figure: Figure, campaign: CampaignRecords, *, tall: bool = False) -> str:
     """A figure's place on the page, or the sentence that says why there is none."""
     legend = "".join(opener(campaign, arm) for arm in figure.arms)
     body = (
@@ -75,7 +75,7 @@ def plot(figure: Figure, campaign: Campaign, *, tall: bool = False) -> str:
     )
 
 
-def plots(several: Sequence[Figure], campaign: Campaign, missing: str) -> str:
+def plots(several: Sequence[Figure], campaign: CampaignRecords, missing: str) -> str:
     """Figures side by side, or the sentence for their place."""
     if not several:
         return f'<p class="missing">{escape(missing)}</p>'

@@ -13,14 +13,14 @@ from orchestrator.report import figures
 from orchestrator.report.html_parts import WORDS, arm_number, opener, sort_head, spread_cell
 from orchestrator.report.plot_style import colour_index
 from orchestrator.report.table import Cell, Table
-from orchestrator.storage.run_data import Campaign, setpoint
+from orchestrator.storage.run_data import CampaignRecords, setpoint
 
 SHORT_WORD = 12  # characters, such as a dash or "never", that may stand in a column of numbers
 SPARK_WIDTH, SPARK_HEIGHT = 120.0, 30.0
 WHISKER_WIDTH, WHISKER_HEIGHT = 110.0, 16.0
 
 
-def table_section(table: Table, campaign: Campaign, *, caption: bool = True) -> str:
+def table_section(table: Table, campaign: CampaignRecords, *, caption: bool = True) -> str:
     """A table under its title with its note, or the sentence for its place."""
     head = f"<h3>{escape(table.title)}</h3>" if caption else ""
     if not table.rows or (table.missing and not any(_has_number(cells) for _, cells in table.rows)):
@@ -30,7 +30,7 @@ def table_section(table: Table, campaign: Campaign, *, caption: bool = True) -> 
     )
 
 
-def sortable(table: Table, campaign: Campaign, *, sparks: bool = False) -> str:
+def sortable(table: Table, campaign: CampaignRecords, *, sparks: bool = False) -> str:
     """The table; every head is a button that sorts by its column, every arm one that opens its panel."""
     spark_of = sparklines(campaign) if sparks else {}
     spark_head = "<th>entropy over time</th>" if sparks else ""
@@ -56,7 +56,7 @@ def sortable(table: Table, campaign: Campaign, *, sparks: bool = False) -> str:
     )
 
 
-def sparklines(campaign: Campaign) -> dict[str, str]:
+def sparklines(campaign: CampaignRecords) -> dict[str, str]:
     """Entropy over time as a line the height of a word, on the same scale for every arm."""
     entropy = {arm.name: curve(arm.shown, "entropy", band=False) for arm in campaign.arms}
     ceiling = max((float(values.mean.max()) for values in entropy.values() if values.steps.size), default=0.0)

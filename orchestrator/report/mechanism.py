@@ -12,7 +12,7 @@ from orchestrator.comparison.comparison import Comparison
 from orchestrator.report.figures import colour, most_points
 from orchestrator.report.plot_style import Figure, numbers, padded, styled, thinned
 from orchestrator.report.summary_cells import number
-from orchestrator.storage.run_data import Arm, Array, Campaign
+from orchestrator.storage.run_data import ArmRecords, Array, CampaignRecords
 
 
 def laws(comparison: Comparison) -> list[Figure]:
@@ -42,8 +42,8 @@ def predictions(comparison: Comparison) -> list[Figure]:
 
 
 def _law(
-    campaign: Campaign,
-    arm: Arm,
+    campaign: CampaignRecords,
+    arm: ArmRecords,
     law: EntropyLaw,
     summary: Summary,
     pairs: tuple[Array, Array],
@@ -95,7 +95,7 @@ def _law_in_words(law: EntropyLaw, summary: Summary) -> str:
     return words
 
 
-def _prediction(campaign: Campaign, arm: Arm, summary: Summary) -> Figure:
+def _prediction(campaign: CampaignRecords, arm: ArmRecords, summary: Summary) -> Figure:
     pairs = [changes(run) for run in arm.shown]
     x, y = (np.concatenate([pair[i] for pair in pairs]) if pairs else np.array([]) for i in range(2))
     kept = thinned(x.size, most_points(campaign))

@@ -13,7 +13,7 @@ from orchestrator.comparison.contrasts import DEFAULT_METRIC, Contrast
 from orchestrator.comparison.family import NOT_TOLD
 from orchestrator.comparison.progress import Progress
 from orchestrator.report.summary_cells import interval, p_value, signed, stopped_seeds
-from orchestrator.storage.run_data import Campaign
+from orchestrator.storage.run_data import CampaignRecords
 
 OWN_START = "its own start"
 STOPPED = (
@@ -39,7 +39,7 @@ def gains(comparison: Comparison) -> list[str]:
     return [*_told(comparison, below=False), *_untold(comparison, below=False)]
 
 
-def stopped(campaign: Campaign) -> list[str]:
+def stopped(campaign: CampaignRecords) -> list[str]:
     """The sentence on runs that a guardrail stopped, and on their values."""
     seeds = stopped_seeds(campaign)
     return [f"{STOPPED}: {seeds}."] if seeds else []

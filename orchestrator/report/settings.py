@@ -7,13 +7,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.storage.run_data import Campaign
+from orchestrator.storage.run_data import CampaignRecords
 
 ABSENT = "–"
 PLANT = re.compile(r"loops\.[^.]+\.plant(\.|$)")
 
 
-def differing(campaign: Campaign) -> list[tuple[str, list[str]]]:
+def differing(campaign: CampaignRecords) -> list[tuple[str, list[str]]]:
     """Settings that not all arms have alike: dotted key, and its value in each arm."""
     flat = [_settings(arm.runs[0].info.config) for arm in campaign.arms]
     keys = list(dict.fromkeys(key for settings in flat for key in settings))
@@ -22,7 +22,7 @@ def differing(campaign: Campaign) -> list[tuple[str, list[str]]]:
     return [(key, values) for key, values in rows if len(set(values)) > 1]
 
 
-def shared(campaign: Campaign) -> list[tuple[str, str]]:
+def shared(campaign: CampaignRecords) -> list[tuple[str, str]]:
     """Settings that all arms have alike."""
     if not campaign.arms:
         return []

@@ -8,7 +8,7 @@ from math import isfinite
 
 from orchestrator.comparison import SETTLING_TOLERANCE, Estimate, Summary
 from orchestrator.comparison.bootstrap import Interval
-from orchestrator.storage.run_data import Campaign, Run
+from orchestrator.storage.run_data import CampaignRecords, RunRecords
 
 NONE = "–"
 
@@ -150,7 +150,7 @@ def seeds(summary: Summary) -> str:
     return f"{text} ({summary.num_stopped})" if summary.num_stopped else text
 
 
-def stopped_seeds(campaign: Campaign) -> str:
+def stopped_seeds(campaign: CampaignRecords) -> str:
     """`aer seeds 1, 4; grpo seed 2`: the runs that a guardrail stopped; "" without any."""
     found = []
     for arm in campaign.arms:
@@ -177,7 +177,7 @@ def p_value(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def unfinished(run: Run) -> str:
+def unfinished(run: RunRecords) -> str:
     """How a run ended that is not done: `grpo seed 1: failed after 12 of 150 iterations (reason)`."""
     status = run.status
     reason = f" ({status.reason})" if status.reason else ""

@@ -18,13 +18,13 @@ from orchestrator.report.headline import findings
 from orchestrator.report.summary_cells import unfinished
 from orchestrator.report.table import Head
 from orchestrator.report.table import Table as Shown
-from orchestrator.storage.run_data import Campaign
+from orchestrator.storage.run_data import CampaignRecords
 
 VERDICT = "verdict"  # the title of the column
 WRAPPED = 24  # characters of a cell from which on it may take several lines
 
 
-def print_table(campaign: Campaign, console: Console, comparison: Comparison | None = None) -> None:
+def print_table(campaign: CampaignRecords, console: Console, comparison: Comparison | None = None) -> None:
     """Print a campaign's table, what it showed, its statistics, and every run that is not done."""
     comparison = comparison or compare(campaign)
     print_one(tables.summary(comparison), console, title=f"Campaign {campaign.info.name}")

@@ -17,10 +17,10 @@ from orchestrator.storage.metrics_log import RESTORE, damage
 from orchestrator.storage.run_folder import OVER, CampaignFolder, CampaignInfo, RunFolder, RunInfo, Status
 
 __all__ = [
-    "Arm",
+    "ArmRecords",
     "Array",
-    "Campaign",
-    "Run",
+    "CampaignRecords",
+    "RunRecords",
     "Series",
     "group_by_arm",
     "load_campaign",
@@ -34,7 +34,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class RunRecords:
     """One run, read."""
 
     info: RunInfo
@@ -74,19 +74,19 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
+class ArmRecords:
     """The runs of one arm that differ in nothing but the seed."""
 
     name: str
     method: str
-    runs: tuple[Run, ...]
+    runs: tuple[RunRecords, ...]
 
     @property
-    def done(self) -> tuple[Run, ...]:
+    def done(self) -> tuple[RunRecords, ...]:
         return tuple(run for run in self.runs if run.done)
 
     @property
-    def over(self) -> tuple[Run, ...]:
+    def over(self) -> tuple[RunRecords, ...]:
         """The runs that figures are of: the finished ones, and those that a guardrail stopped.
 
         Without the second, an arm would be judged by the seeds that went well.
@@ -94,29 +94,29 @@ class Arm:
         return tuple(run for run in self.runs if run.over)
 
     @property
-    def shown(self) -> tuple[Run, ...]:
+    def shown(self) -> tuple[RunRecords, ...]:
         """The runs that curves are drawn from: the ended runs, or all if none has ended."""
         return self.over or self.runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Campaign:
+class CampaignRecords:
     """All that is known of a campaign."""
 
     info: CampaignInfo
-    arms: tuple[Arm, ...]
+    arms: tuple[ArmRecords, ...]
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RunRecords]:
         return [run for arm in self.arms for run in arm.runs]
 
 
-def load_campaign(folder: CampaignFolder, keep: Keep | None = None) -> Campaign:
+def load_campaign(folder: CampaignFolder, keep: Keep | None = None) -> CampaignRecords:
     """Read every run of a campaign folder, whatever state it is in; with ``keep``, only some metrics."""
-    return Campaign(info=folder.read_info(), arms=group_by_arm(load_runs(folder.runs(), keep)))
+    return CampaignRecords(info=folder.read_info(), arms=group_by_arm(load_runs(folder.runs(), keep)))
 
 
-def load_runs(folders: Sequence[RunFolder], keep: Keep | None = None) -> list[Run]:
+def load_runs(folders: Sequence[RunFolder], keep: Keep | None = None) -> list[RunRecords]:
     """Read run folders, in the order given.
 
     Raises:
@@ -128,7 +128,7 @@ def load_runs(folders: Sequence[RunFolder], keep: Keep | None = None) -> list[Ru
         raise ConfigError(str(error)) from error
 
 
-def _load_runs(folders: Sequence[RunFolder], keep: Keep | None) -> list[Run]:
+def _load_runs(folders: Sequence[RunFolder], keep: Keep | None) -> list[RunRecords]:
     columns = read_columns([folder.metrics_path for folder in folders], keep)
     for folder, read in zip(folders, columns, strict=True):
         steps = read.train.steps
@@ -136,7 +136,7 @@ def _load_runs(folders: Sequence[RunFolder], keep: Keep | None) -> list[Run]:
             path = folder.metrics_path
             raise ValueError(f"{path}: {damage(path) or 'iterations are missing'}; {RESTORE}")
     return [
-        Run(
+        RunRecords(
             info=folder.read_info(),
             status=folder.read_status(),
             train=read.train,
@@ -149,15 +149,17 @@ def _load_runs(folders: Sequence[RunFolder], keep: Keep | None) -> list[Run]:
     ]
 
 
-def group_by_arm(runs: Iterable[Run]) -> tuple[Arm, ...]:
+def group_by_arm(runs: Iterable[RunRecords]) -> tuple[ArmRecords, ...]:
     """Arms in order of appearance."""
-    arms: dict[str, list[Run]] = {}
+    arms: dict[str, list[RunRecords]] = {}
     for run in runs:
         arms.setdefault(run.info.arm, []).append(run)
-    return tuple(Arm(name=name, method=own[0].info.method, runs=tuple(own)) for name, own in arms.items())
+    return tuple(
+        ArmRecords(name=name, method=own[0].info.method, runs=tuple(own)) for name, own in arms.items()
+    )
 
 
-def loop_names(run: Run) -> list[str]:
+def loop_names(run: RunRecords) -> list[str]:
     """The loops that left a trace, in the order of the configuration."""
     matches = [re.fullmatch(r"loop/([^/]+)/u", name) for name in run.train.values]
     traced = {match[1] for match in matches if match}
@@ -165,23 +167,23 @@ def loop_names(run: Run) -> list[str]:
     return configured + sorted(traced - set(configured))
 
 
-def terms(run: Run, loop: str) -> list[str]:
+def terms(run: RunRecords, loop: str) -> list[str]:
     """Names of the terms of a loop's law."""
     prefix = f"loop/{loop}/term/"
     return [name.removeprefix(prefix) for name in run.train.values if name.startswith(prefix)]
 
 
-def setpoint(run: Run) -> Array:
+def setpoint(run: RunRecords) -> Array:
     """r of the main loop [nats/token]."""
     return run.train.get(f"loop/{run.main_loop}/r")
 
 
-def measured(run: Run) -> Array:
+def measured(run: RunRecords) -> Array:
     """y of the main loop: its sensor after the filter."""
     return run.train.get(f"loop/{run.main_loop}/y")
 
 
-def sensed(run: Run) -> Array:
+def sensed(run: RunRecords) -> Array:
     """The main loop's sensor before the filter: a filter must not flatter the tracking error."""
     loop = (run.info.config.get("loops") or {}).get(run.main_loop) or {}
     raw = run.train.get(str(loop.get("sensor", "")))

@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.errors import ConfigError, did_you_mean, one_line
 from orchestrator.masking import mask_uri, scrub
-from orchestrator.storage.run_data import Run
+from orchestrator.storage.run_data import RunRecords
 from orchestrator.tracking.addresses import SQLITE, sqlite_path
 from orchestrator.tracking.read_run import read_run
 from orchestrator.tracking.store import check, open_client
@@ -27,7 +27,7 @@ def fetch_runs(
     campaign: str | None = None,
     filter: str | None = None,
     metrics: Sequence[str] | None = None,
-) -> list[Run]:
+) -> list[RunRecords]:
     """Runs of a tracking server or database, by arm in order of appearance and seed.
 
     Args:
@@ -78,7 +78,7 @@ def open_for_reading(uri: str) -> Any:
         raise ConfigError(f"tracking URI {error}") from error
 
 
-def sorted_runs(runs: Iterable[Run]) -> list[Run]:
+def sorted_runs(runs: Iterable[RunRecords]) -> list[RunRecords]:
     """Campaigns and arms in order of appearance, seeds rising."""
     runs = list(runs)
     order: dict[tuple[str, str], int] = {}
@@ -180,7 +180,7 @@ def _is_training(run: Any) -> bool:
     return "entrostat.arm" in run.data.tags and "entrostat.seed" in run.data.tags
 
 
-def _read_all(client: Any, uri: str, runs: Sequence[Any], metrics: Sequence[str] | None) -> list[Run]:
+def _read_all(client: Any, uri: str, runs: Sequence[Any], metrics: Sequence[str] | None) -> list[RunRecords]:
     if uri.startswith("http"):
         with ThreadPoolExecutor(READERS) as pool:
             return list(pool.map(lambda run: read_run(client, run, metrics), runs))

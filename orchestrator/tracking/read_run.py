@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 
 from orchestrator.storage.guardrail_files import Event, Rollback, read_events, read_rollbacks
-from orchestrator.storage.run_data import Run, Series
+from orchestrator.storage.run_data import RunRecords, Series
 from orchestrator.storage.run_folder import RunInfo, RunState, Status
 from orchestrator.tracking.delivery import GUARDRAILS_TAG, MLFLOW_STATUS, REASON_TAG, STATE_TAG
 from tasks.names import unescaped
@@ -30,7 +30,7 @@ STATES: dict[str, RunState] = {status: state for state, status in MLFLOW_STATUS.
 Content = TypeVar("Content")
 
 
-def read_run(client: Any, run: Any, metrics: Sequence[str] | None) -> Run:
+def read_run(client: Any, run: Any, metrics: Sequence[str] | None) -> RunRecords:
     """A training run with the metrics whose names match a pattern, or all of them."""
     keys = {unescaped(key): key for key in run.data.metrics}
     wanted = [name for name in sorted(keys) if _matches(name, metrics)]
@@ -55,7 +55,7 @@ def read_run(client: Any, run: Any, metrics: Sequence[str] | None) -> Run:
         num_iterations=int((config.get("learner") or {}).get("iterations") or 0),
         updated=(run.info.end_time or run.info.start_time or 0) / 1000,
     )
-    return Run(
+    return RunRecords(
         info=info,
         status=status,
         train=train,

@@ -13,7 +13,7 @@ from orchestrator.comparison import (
     entropy_and_reward,
     summarise,
 )
-from orchestrator.storage.run_data import Arm, Run, load_campaign, loop_names, sensed, setpoint
+from orchestrator.storage.run_data import ArmRecords, RunRecords, load_campaign, loop_names, sensed, setpoint
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunFolder, RunInfo, Status
 
 
@@ -50,7 +50,7 @@ def make_run(path, train, evaluation=None, loops=None, status="done", arm="a", s
     return folder
 
 
-def load(path) -> list[Arm]:
+def load(path) -> list[ArmRecords]:
     campaign = CampaignFolder(path)
     campaign.write_info(CampaignInfo(name="c"))
     return list(load_campaign(campaign).arms)
@@ -122,7 +122,7 @@ def test_the_main_loop_is_the_first_configured_one_with_a_setpoint(tmp_path):
         loop_metrics(1.0, name="zz") | loop_metrics(2.0, r=3.0, name="b") | loop_metrics(4.0, r=5.0, name="a")
     )
     make_run(tmp_path, [metrics] * 2, loops={"zz": {}, "b": {}, "a": {}})
-    run: Run = load(tmp_path)[0].runs[0]
+    run: RunRecords = load(tmp_path)[0].runs[0]
     assert loop_names(run) == ["zz", "b", "a"]
     assert run.main_loop == "b"
     assert setpoint(run).tolist() == [3.0, 3.0]

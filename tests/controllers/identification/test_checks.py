@@ -98,7 +98,11 @@ def test_chow_by_hand_and_its_level(lab):
     recording = Recording(name="a", y=[0.9, 1.1, 2.9, 3.1], u=np.zeros(4))
     rows = fit_arx([Recording(name="b", y=np.arange(1.0, 9.0), u=np.arange(8.0) ** 2)], SMALL).rows
     rows = replace(
-        rows, slopes=np.zeros((4, 0)), target=recording.y, recording=np.zeros(4, dtype=int), place=np.arange(4)
+        rows,
+        slopes=np.zeros((4, 0)),
+        target=recording.y,
+        recording=np.zeros(4, dtype=int),
+        place=np.arange(4),
     )
     from scipy.stats import f
 
@@ -136,7 +140,9 @@ def test_pole_uncertainty_is_the_spread_of_the_pole(lab):
 def test_a_first_push_of_the_wrong_sign(lab):
     plant = lab.plant(a=(0.9,), b=(-0.1, 0.3), drift=-0.12)
     recordings = [lab.closed(plant, lab.loop(kp=0.1, amplitude=0.3), 300, seed=k) for k in range(2)]
-    refused(r"non-minimum-phase: the first push has the wrong sign \(b = -0\.\d+ ± .* period of \d+", recordings)
+    refused(
+        r"non-minimum-phase: the first push has the wrong sign \(b = -0\.\d+ ± .* period of \d+", recordings
+    )
     # a first push that may as well be 0 is a longer delay, not a wrong sign
     fit = fit_arx([lab.closed(lab.plant(), lab.loop(), 300, seed=0)], Order(na=1, nb=2, delay=1))
     check_phase(replace(fit.plant, b=(-1e-4, 0.1)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from orchestrator.storage.run_data import Arm, Campaign, Run, Series
+from orchestrator.storage.run_data import ArmRecords, CampaignRecords, RunRecords, Series
 from orchestrator.storage.run_folder import CampaignInfo, RunInfo, Status
 
 
@@ -38,7 +38,7 @@ def make_run():
                 for name, own in (given or {}).items()
             }
 
-        return Run(
+        return RunRecords(
             info=RunInfo(campaign=campaign, arm=arm, seed=seed, method=method, fingerprint=fingerprint),
             status=Status(status=status, num_iterations=num_iterations),
             train=series(columns(train)),
@@ -58,7 +58,7 @@ def make_arm(make_run):
             make_run(name, seed, evaluation={"eval/pass_at_1": {10: value}}, **named)
             for seed, value in finals.items()
         ]
-        return Arm(name=name, method=method, runs=tuple(runs))
+        return ArmRecords(name=name, method=method, runs=tuple(runs))
 
     return make
 
@@ -66,4 +66,4 @@ def make_arm(make_run):
 @pytest.fixture
 def make_comparable():
     """`make_comparable(arms)` is a campaign of them."""
-    return lambda arms: Campaign(info=CampaignInfo(name="c"), arms=tuple(arms))
+    return lambda arms: CampaignRecords(info=CampaignInfo(name="c"), arms=tuple(arms))

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.comparison.contrasts import baseline_of, contrasts, require_metric
 from orchestrator.comparison.values import final_value
 from orchestrator.errors import ConfigError
-from orchestrator.storage.run_data import Arm
+from orchestrator.storage.run_data import ArmRecords
 
 PASS = "eval/pass_at_1"
 
@@ -123,10 +123,10 @@ def test_a_metric_is_looked_for_in_runs_that_are_not_finished_too(make_arm, make
     with pytest.raises(ConfigError, match="no run has the metric 'bogus'; known: eval/pass_at_1"):
         require_metric([running], "bogus")
     require_metric([running], PASS)
-    other = Arm(name="b", method="m", runs=(make_run("b", status="failed", train={"reward": [0.5]}),))
+    other = ArmRecords(name="b", method="m", runs=(make_run("b", status="failed", train={"reward": [0.5]}),))
     with pytest.raises(ConfigError, match="runs of b lack the metric 'eval/pass_at_1'"):
         require_metric([running, other], PASS)
-    waiting = Arm(name="c", method="m", runs=(make_run("c", status="pending"),))
+    waiting = ArmRecords(name="c", method="m", runs=(make_run("c", status="pending"),))
     require_metric([running, waiting], PASS)  # nobody knows yet
     with pytest.raises(ConfigError, match="no run has the metric 'eval/pass_at_1'; known: none"):
         require_metric([waiting], PASS)

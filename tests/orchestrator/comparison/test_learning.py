@@ -16,11 +16,11 @@ from orchestrator.comparison.learning import (
     profile,
     strata,
 )
-from orchestrator.storage.run_data import Arm
+from orchestrator.storage.run_data import ArmRecords
 
 
 def arm_of(*runs):
-    return Arm(name="a", method="m", runs=runs)
+    return ArmRecords(name="a", method="m", runs=runs)
 
 
 def test_the_first_exam_at_the_target_counts(make_run):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from orchestrator.comparison.recovery import recoveries
-from orchestrator.storage.run_data import Arm, Run, Series
+from orchestrator.storage.run_data import ArmRecords, RunRecords, Series
 from orchestrator.storage.run_folder import RunInfo, Status
 
 SETPOINT = 0.2
@@ -25,7 +25,7 @@ def run_of(loops, phases, seed=0, sensors=None):
         "phases": [{"start": start} for start in phases],
         "loops": {name: {"sensor": f"entropy/{name}"} for name in loops},
     }
-    return Run(
+    return RunRecords(
         info=RunInfo(campaign="c", arm="a", seed=seed, method="m", config=config),
         status=Status(status="done"),
         train=Series(steps=np.arange(num), values=values),
@@ -35,7 +35,7 @@ def run_of(loops, phases, seed=0, sensors=None):
 
 
 def arm_of(*runs):
-    return Arm(name="a", method="m", runs=runs)
+    return ArmRecords(name="a", method="m", runs=runs)
 
 
 def dip(depth, length, before=50, after=50):

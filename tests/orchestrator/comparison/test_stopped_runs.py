@@ -11,7 +11,7 @@ from orchestrator.comparison.contrasts import contrasts
 from orchestrator.comparison.learning import area_under_curve, iterations_to
 from orchestrator.comparison.progress import progress
 from orchestrator.comparison.values import final_values
-from orchestrator.storage.run_data import Arm
+from orchestrator.storage.run_data import ArmRecords
 
 PASS = "eval/pass_at_1"
 
@@ -31,7 +31,7 @@ def of(make_run):
             )
             for seed, exam in enumerate(exams)
         ]
-        return Arm(name=name, method="m", runs=tuple(runs))
+        return ArmRecords(name=name, method="m", runs=tuple(runs))
 
     return make
 

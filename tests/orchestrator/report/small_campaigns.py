@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.storage.run_data import Arm, Campaign, Run, Series
+from orchestrator.storage.run_data import ArmRecords, CampaignRecords, RunRecords, Series
 from orchestrator.storage.run_folder import CampaignInfo, RunInfo, Status
 
 
@@ -14,7 +14,7 @@ def make_run(arm, seed, train, config=None, passed=None, **parts):
     exam = {f"eval/domain/{name}/pass_at_1": np.array([value]) for name, value in parts.items()}
     if passed is not None:
         exam["eval/pass_at_1"] = np.array([passed])
-    return Run(
+    return RunRecords(
         info=RunInfo(campaign="c", arm=arm, seed=seed, method="m", config=config or {}),
         status=Status(status="done"),
         train=Series(steps=np.arange(max(map(len, train.values()))), values=columns),
@@ -27,7 +27,7 @@ def campaign_of(*runs):
     """Of runs, an arm for each name."""
     arms = dict.fromkeys(run.info.arm for run in runs)
     own = {name: tuple(run for run in runs if run.info.arm == name) for name in arms}
-    return Campaign(
+    return CampaignRecords(
         info=CampaignInfo(name="c"),
-        arms=tuple(Arm(name=name, method="m", runs=of_arm) for name, of_arm in own.items()),
+        arms=tuple(ArmRecords(name=name, method="m", runs=of_arm) for name, of_arm in own.items()),
     )

@@ -98,7 +98,9 @@ def sources_of(module, found):
 
 def test_latex_knows_every_character_that_a_table_may_have():
     paths = sources_of("orchestrator.report.tables", set())
-    assert {"summary_cells.py", "loop_tables.py", "contrasts.py", "entropy_law.py"} <= {path.name for path in paths}
+    assert {"summary_cells.py", "loop_tables.py", "contrasts.py", "entropy_law.py"} <= {
+        path.name for path in paths
+    }
     special = {}
     for path in paths:
         tree = ast.parse(path.read_text())
