@@ -90,12 +90,12 @@ def _replay(posts: Iterator[Post], record: Sequence[Mapping[str, float]]) -> tup
     watch = Watch(posts=tuple(posts))
     state, most, worst, tripped_at = watch.init(), -inf, nan, None
     for iteration, telemetry in enumerate(record):
-        state, verdicts = watch.step(state, telemetry)
-        for post, verdict in verdicts:
-            if verdict.sustained > most:
-                most = verdict.sustained
-                worst = verdict.limit + (most if post.detector.direction == "above" else -most)
-            if verdict.tripped and tripped_at is None:
+        state, readings = watch.step(state, telemetry)
+        for post, reading in readings:
+            if reading.sustained > most:
+                most = reading.sustained
+                worst = reading.limit + (most if post.detector.direction == "above" else -most)
+            if reading.tripped and tripped_at is None:
                 tripped_at = iteration
     return worst, tripped_at
 

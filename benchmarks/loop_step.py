@@ -63,8 +63,8 @@ def main() -> None:
     loops["self_tuning, every part"] = full
     for name, loop in loops.items():
         cost = 1e6 * min(_seconds(loop, steps) for _ in range(rounds))
-        verdict = "within" if cost <= GOAL_MICROSECONDS else "above"
-        print(f"{name:26}{cost:8.1f} µs   ({verdict} the goal of {GOAL_MICROSECONDS:.0f} µs)")
+        bound = "within" if cost <= GOAL_MICROSECONDS else "above"
+        print(f"{name:26}{cost:8.1f} µs   ({bound} the goal of {GOAL_MICROSECONDS:.0f} µs)")
 
 
 def _loop(law: Law) -> FeedbackLoop:

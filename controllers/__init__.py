@@ -41,7 +41,7 @@ from controllers.parts.references import (
 from controllers.plants.plant import Plant
 from controllers.plants.simulated_plants import Changed, IntegratingPlant
 from controllers.plants.simulation import Simulated, simulate, simulate_many
-from controllers.quality.entropy_law import EntropyLaw, Prediction, fit_entropy_law, predict_rest
+from controllers.quality.entropy_law import EntropyLaw, Extrapolation, fit_entropy_law, predict_rest
 from controllers.quality.harris import harris_index
 from controllers.quality.quality import Quality, assess, recovery_iterations
 
@@ -65,6 +65,7 @@ __all__ = [
     "Dither",
     "DualAscent",
     "EntropyLaw",
+    "Extrapolation",
     "FeedbackLoop",
     "Feedforward",
     "Filter",
@@ -79,7 +80,6 @@ __all__ = [
     "Multisine",
     "OpenLoop",
     "Plant",
-    "Prediction",
     "Quality",
     "Reference",
     "Sample",

@@ -45,7 +45,7 @@ class InterruptedCampaignError(RuntimeError):
 
 
 @dataclass(slots=True)
-class Schedule:
+class RunQueue:
     """The runs of a campaign: those that wait, those that run, those that ended."""
 
     waiting: list[RunFolder]
@@ -166,7 +166,7 @@ def retry_stopped(runs: Sequence[RunFolder]) -> list[tuple[RunFolder, Rollback]]
 
 
 def execute(
-    folder: CampaignFolder, campaign: Campaign, *, on_poll: Callable[[Schedule], None]
+    folder: CampaignFolder, campaign: Campaign, *, on_poll: Callable[[RunQueue], None]
 ) -> list[RunFolder]:
     """Execute the runs, ``execution.workers`` at a time; return those that were not completed.
 
@@ -180,11 +180,11 @@ def execute(
     waiting = [run for run in runs if run.read_status().status not in OVER]
     ended = [run for run in runs if run not in waiting]
     execution = campaign.config.execution
-    schedule = Schedule(waiting=waiting, ended=ended)
+    queue = RunQueue(waiting=waiting, ended=ended)
     with collected_signals() as received, lent({arm.name: arm.plain for arm in campaign.arms}):
         try:
             with execution.executor.connect(folder.path, execution.threads_of_a_run) as crew:
-                _work_off(schedule, crew, execution, received, on_poll)
+                _work_off(queue, crew, execution, received, on_poll)
         except ExecutorError as error:
             raise InterruptedCampaignError(f"{error}; {CONTINUE}") from error
     if received:
@@ -193,38 +193,38 @@ def execute(
 
 
 def _work_off(
-    schedule: Schedule,
+    queue: RunQueue,
     crew: Crew,
     execution: ExecutionConfig,
     received: list[int],
-    on_poll: Callable[[Schedule], None],
+    on_poll: Callable[[RunQueue], None],
 ) -> None:
     patience = Patience(execution.retries)
     try:
-        while not schedule.is_over and not received:
-            _take_leave(schedule, patience)
-            while schedule.waiting and len(schedule.running) < execution.workers:
-                schedule.running.append(start_run(schedule.waiting.pop(0), crew))
-            on_poll(schedule)
+        while not queue.is_over and not received:
+            _take_leave(queue, patience)
+            while queue.waiting and len(queue.running) < execution.workers:
+                queue.running.append(start_run(queue.waiting.pop(0), crew))
+            on_poll(queue)
             time.sleep(POLL_SECONDS)
     finally:
-        stop_runs(schedule.running)
-        on_poll(schedule)
+        stop_runs(queue.running)
+        on_poll(queue)
 
 
-def _take_leave(schedule: Schedule, patience: Patience) -> None:
+def _take_leave(queue: RunQueue, patience: Patience) -> None:
     """Remove the workers that ended; lost runs wait again, before all others."""
-    for worker in list(schedule.running):
+    for worker in list(queue.running):
         ending = worker.job.ended()
         if ending is None:
             continue
         again = is_lost(worker.folder, ending) and patience.takes_up(worker.folder)
         settle_run(worker.folder, ending, "pending" if again else "failed")
-        schedule.running.remove(worker)
+        queue.running.remove(worker)
         if again:
-            schedule.waiting.insert(0, worker.folder)
+            queue.waiting.insert(0, worker.folder)
         else:
-            schedule.ended.append(worker.folder)
+            queue.ended.append(worker.folder)
 
 
 def _run_infos(campaign: Campaign, inputs: Mapping[str, Inputs]) -> Iterator[RunInfo]:

@@ -1,4 +1,4 @@
-"""The design problem and its search: a grid over gains that closes in on the best point.
+"""The search for gains: a grid that closes in on the best point.
 
 The sets of gains that a bound on the sensitivity allows have corners, and settling times jump, so a
 gradient is of little use; a grid of a thousand loops is one call of numpy, and the result is the same on
@@ -53,13 +53,13 @@ class Gains:
     """Derivative [command per unit of z, times iterations]."""
 
 
-Objective = Callable[[Loop, Array], tuple[Array, Array]]
+Cost = Callable[[Loop, Array], tuple[Array, Array]]
 """From stable loops side by side and their Ms: by how much each falls short of what is asked (0: not at
 all), and what is to be smallest among those that do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class GainSearch:
     """A plant, and the parts of the loop that are given."""
 
     plant: Plant
@@ -80,33 +80,33 @@ class Problem:
         """The loop with these gains."""
         return close(self.plant, kp=gains.kp, ki=gains.ki, kd=gains.kd, filter=self.filter)
 
-    def best(self, ms: float, objective: Objective) -> tuple[Gains, float]:
+    def best(self, ms: float, cost: Cost) -> tuple[Gains, float]:
         """The best gains with a sensitivity peak up to ``ms``, and by how much they fall short.
 
         If no gains meet the goal, the best are those that fall short least.  Raises DesignError if
         no gains meet ``ms``.
         """
-        gains, score = self._search(ms, objective)
+        gains, score = self._search(ms, cost)
         if gains is None:
             lowest_ms = self._lowest_ms()
             reached = f"the lowest that a {self.structure} law reaches is {lowest_ms:.3g}"
             reached = reached if lowest_ms < inf else f"no {self.structure} law makes the loop stable"
             raise DesignError(f"ms = {ms:g} cannot be reached: {reached}; allow a larger ms")
         if self.structure == "pid":  # whose grid is logarithmic and leaves out kd = 0
-            simpler = Problem(plant=self.plant, structure="pi", filter=self.filter)
-            other, other_score = simpler._search(ms, objective)
+            simpler = GainSearch(plant=self.plant, structure="pi", filter=self.filter)
+            other, other_score = simpler._search(ms, cost)
             if other is not None and other_score <= score:
                 return other, other_score[0]
         return gains, score[0]
 
-    def _search(self, ms: float, objective: Objective) -> tuple[Gains | None, tuple[float, float]]:
+    def _search(self, ms: float, cost: Cost) -> tuple[Gains | None, tuple[float, float]]:
         """The best gains, and how short they fall with their value; None where none meets ``ms``."""
         points = np.array(POINTS[self.structure], dtype=float)
         low, high = self._box()
         best, best_score = None, (inf, inf)
         for _ in range(ROUNDS):
             logs = _mesh(low, high, points)
-            peaks, short, values = self._evaluate(np.exp(logs), ms, objective)
+            peaks, short, values = self._evaluate(np.exp(logs), ms, cost)
             if not (peaks <= ms).any():
                 break
             index = np.lexsort((peaks, values, short))[0]
@@ -129,8 +129,8 @@ class Problem:
         logs = _mesh(*self._box(), np.array(POINTS[self.structure], dtype=float))
         return float(sensitivity_peak(self._close(np.exp(logs))).min())
 
-    def _evaluate(self, gains: Array, ms: float, objective: Objective) -> tuple[Array, Array, Array]:
-        """Ms and objective of gains [num_gains, num_loops]; all inf where Ms or stability forbids it."""
+    def _evaluate(self, gains: Array, ms: float, cost: Cost) -> tuple[Array, Array, Array]:
+        """Ms and cost of gains [num_gains, num_loops]; all inf where Ms or stability forbids it."""
         num = gains.shape[1]
         peaks, short, values = (np.full(num, inf) for _ in range(3))
         largest = largest_sensitivity(self._close(gains), grid())
@@ -139,7 +139,7 @@ class Problem:
             calm = calm[spectral_radius(self._close(gains[:, calm]).characteristic) < 1]
         if calm.size:
             peaks[calm] = largest[calm]
-            short[calm], values[calm] = objective(self._close(gains[:, calm]), peaks[calm])
+            short[calm], values[calm] = cost(self._close(gains[:, calm]), peaks[calm])
         return peaks, short, values
 
     def _close(self, gains: Array) -> Loop:

@@ -9,7 +9,7 @@ import numpy as np
 
 from controllers.base import Filter
 from controllers.design.authority import NUM_SIGMA, require_authority
-from controllers.design.gain_search import Gains, Problem, Structure
+from controllers.design.gain_search import Gains, GainSearch, Structure
 from controllers.design.margins import Margins, loop_margins
 from controllers.design.response import horizon, minimum_variance, noise_variances, spectral_radius, steps
 from controllers.design.specifications import Specification
@@ -89,9 +89,9 @@ def design(
         DesignError: the specification cannot be met, or the limits do not hold the reference; with the cure.
     """
     r_nats = plant.level_nats if r_nats is None else r_nats
-    problem = Problem(plant=plant, structure=structure, filter=filter)
-    gains = specification.gains(problem)
-    loop = problem.close(gains)
+    search = GainSearch(plant=plant, structure=structure, filter=filter)
+    gains = specification.gains(search)
+    loop = search.close(gains)
     promised = promise(plant, loop, r_nats)
     authority = require_authority(
         plant, r_nats, low, high, command_std=promised.command_std, num_sigma=num_sigma
@@ -102,7 +102,7 @@ def design(
         ki=gains.ki / per_z,
         kd=gains.kd / per_z,
         bias=authority.holding_command,
-        tracking=_tracking(gains),
+        anti_windup=_anti_windup(gains),
         error=plant.coordinates,
     )
     return Design(
@@ -135,7 +135,7 @@ def promise(plant: Plant, loop: Loop, r_nats: float) -> Promise:
     )
 
 
-def _tracking(gains: Gains) -> float:
+def _anti_windup(gains: Gains) -> float:
     """Anti-windup: back-calculation in sqrt(kp / ki) iterations.
 
     Åström and Hägglund (2006, 3.5) put that time between the derivative's and the integral's, at their

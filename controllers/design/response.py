@@ -76,7 +76,7 @@ def step(numerator: Array, denominator: Array, num: int) -> Array:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
+class StepFigures:
     """How loops answer steps; arrays of the loops' shape, inf where not settled within the horizon."""
 
     settling: Array
@@ -89,7 +89,7 @@ class Steps:
     """Excursion beyond a step of the reference, as a share of it."""
 
 
-def steps(loop: Loop, num: int) -> Steps:
+def steps(loop: Loop, num: int) -> StepFigures:
     """Settling and recovery of stable loops, looked at for ``num`` iterations.
 
     Without integral action a step leaves an offset, and settling is towards that.
@@ -104,7 +104,7 @@ def steps(loop: Loop, num: int) -> Steps:
     settling = settled(wanted - goal[..., None], TOLERANCE_FRACTION * np.abs(goal))
     recovery = settled(pushed, TOLERANCE_FRACTION * np.abs(pushed).max(axis=-1))
     overshoot = np.maximum(wanted.max(axis=-1) / goal - 1.0, 0.0)
-    return Steps(settling=settling, recovery=recovery, overshoot=overshoot)
+    return StepFigures(settling=settling, recovery=recovery, overshoot=overshoot)
 
 
 def settled(rest: Array, bound: Array) -> Array:

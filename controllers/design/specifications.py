@@ -11,7 +11,7 @@ import numpy as np
 
 from controllers.design.errors import DesignError
 from controllers.design.frequency import sensitivity_peak
-from controllers.design.gain_search import Gains, Problem
+from controllers.design.gain_search import Gains, GainSearch
 from controllers.design.reduction import reduce
 from controllers.design.response import LONGEST, noise_variances, steps
 from controllers.design.transfer import Array, Loop
@@ -22,12 +22,12 @@ LARGEST_MS = 2.5
 
 
 class Specification(ABC):
-    """A wish; its ``gains`` answer it for one problem."""
+    """A wish; its ``gains`` are the answer of one search."""
 
     kind: ClassVar[str]
 
     @abstractmethod
-    def gains(self, problem: Problem) -> Gains:
+    def gains(self, search: GainSearch) -> Gains:
         """Gains per unit of the plant's z.  Raises DesignError, with the cure, when it cannot be met."""
 
 
@@ -48,26 +48,26 @@ class SIMC(Specification):
         if self.time_constant is not None and not 0 < self.time_constant < inf:
             raise ValueError(f"time_constant must be > 0 and finite, got {self.time_constant}")
 
-    def gains(self, problem: Problem) -> Gains:
-        if problem.structure == "pid":
+    def gains(self, search: GainSearch) -> Gains:
+        if search.structure == "pid":
             raise DesignError(
                 "the SIMC rule for first-order plants has no derivative action: use structure pi, or a "
                 "sensitivity peak"
             )
-        plant = reduce(problem.plant)
+        plant = reduce(search.plant)
         dead_time = plant.dead_time
-        if isinstance(problem.filter, EMA):  # the mean residence time of an average
-            dead_time += problem.filter.decay / (1 - problem.filter.decay)
+        if isinstance(search.filter, EMA):  # the mean residence time of an average
+            dead_time += search.filter.decay / (1 - search.filter.decay)
         reach = (dead_time if self.time_constant is None else self.time_constant) + dead_time
         integral_time = min(plant.time_constant, 4 * reach)
         if integral_time > 0:
             kp = 1 / (plant.slope * reach)
-            gains = Gains(kp=kp, ki=kp / integral_time if problem.structure == "pi" else 0.0)
-        elif problem.structure == "pi":
+            gains = Gains(kp=kp, ki=kp / integral_time if search.structure == "pi" else 0.0)
+        elif search.structure == "pi":
             gains = Gains(kp=0.0, ki=1 / (plant.gain * reach))  # the limit τ → 0
         else:
             raise DesignError("a plant without memory leaves SIMC nothing proportional: use structure pi")
-        ms = float(sensitivity_peak(problem.close(gains)))
+        ms = float(sensitivity_peak(search.close(gains)))
         if ms > LARGEST_MS:
             raise DesignError(
                 f"the SIMC rule gives Ms = {ms:.3g} here, because the plant is unlike its first-order picture "
@@ -92,9 +92,9 @@ class SensitivityPeak(Specification):
     def __post_init__(self) -> None:
         _check_ms(self.ms)
 
-    def gains(self, problem: Problem) -> Gains:
-        gain = _kp if problem.structure == "p" else _ki
-        return problem.best(self.ms, lambda loop, ms: (np.zeros_like(ms), -gain(loop)))[0]
+    def gains(self, search: GainSearch) -> Gains:
+        gain = _kp if search.structure == "p" else _ki
+        return search.best(self.ms, lambda loop, ms: (np.zeros_like(ms), -gain(loop)))[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,19 +118,19 @@ class Settling(Specification):
             raise ValueError(f"iterations must be >= 1, got {self.iterations}")
         _check_ms(self.ms)
 
-    def gains(self, problem: Problem) -> Gains:
+    def gains(self, search: GainSearch) -> Gains:
         num = min(3 * self.iterations + 50, LONGEST)
 
         def calmest(loop: Loop, ms: Array) -> tuple[Array, Array]:
-            return np.maximum(_duration(loop, num, problem) - self.iterations, 0.0), -_kp(
+            return np.maximum(_duration(loop, num, search) - self.iterations, 0.0), -_kp(
                 loop
-            ) if problem.structure == "p" else ms
+            ) if search.structure == "p" else ms
 
-        gains, short = problem.best(self.ms, calmest)
+        gains, short = search.best(self.ms, calmest)
         if short == 0:
             return gains
         raise DesignError(
-            f"no {problem.structure} law settles in {self.iterations} iterations at Ms <= {self.ms:g}: "
+            f"no {search.structure} law settles in {self.iterations} iterations at Ms <= {self.ms:g}: "
             f"{_fastest(self.iterations + short, num)}; allow more iterations, or a larger ms"
         )
 
@@ -162,8 +162,8 @@ class MinimumVariance(Specification):
         if not self.command_std > 0:
             raise ValueError(f"command_std must be > 0, got {self.command_std}")
 
-    def gains(self, problem: Problem) -> Gains:
-        noise = problem.plant.noise_std
+    def gains(self, search: GainSearch) -> Gains:
+        noise = search.plant.noise_std
         if noise == 0:
             raise DesignError("minimum variance needs a plant with noise, got noise_std = 0: use settling")
         num = min(3 * self.recovery + 50, LONGEST)
@@ -171,18 +171,18 @@ class MinimumVariance(Specification):
         def restless(loop: Loop, ms: Array) -> tuple[Array, Array]:
             output, command = noise_variances(loop)
             short = np.maximum(noise * np.sqrt(command) / self.command_std - 1, 0.0)
-            if problem.structure != "p":
+            if search.structure != "p":
                 short = short + np.maximum(steps(loop, num).recovery / self.recovery - 1, 0.0)
             return short, output
 
-        gains, short = problem.best(self.ms, restless)
+        gains, short = search.best(self.ms, restless)
         if short == 0:
             return gains
-        nearest = problem.close(gains)
+        nearest = search.close(gains)
         deviation = noise * float(np.sqrt(noise_variances(nearest)[1]))
         recovery = float(steps(nearest, num).recovery)
         raise DesignError(
-            f"no {problem.structure} law has Ms <= {self.ms:g}, forgets a step of the drift in {self.recovery} "
+            f"no {search.structure} law has Ms <= {self.ms:g}, forgets a step of the drift in {self.recovery} "
             f"iterations and commands with a standard deviation of at most {self.command_std:g}: the nearest "
             f"takes {recovery:g} iterations with a deviation of {deviation:.3g}; relax one of them"
         )
@@ -201,10 +201,10 @@ def _ki(loop: Loop) -> Array:
     return gain
 
 
-def _duration(loop: Loop, num: int, problem: Problem) -> Array:
+def _duration(loop: Loop, num: int, search: GainSearch) -> Array:
     """Iterations until all that a user waits for is done."""
     answer = steps(loop, num)
-    return answer.settling if problem.structure == "p" else np.maximum(answer.settling, answer.recovery)
+    return answer.settling if search.structure == "p" else np.maximum(answer.settling, answer.recovery)
 
 
 def _fastest(iterations: float, num: int) -> str:

@@ -28,8 +28,8 @@ ENTROPY, SETPOINT = "entropy", "setpoint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What a detector says of one iteration."""
+class Reading:
+    """What a detector reads from one iteration."""
 
     value: float
     """What was held against the limit; nan where there was nothing to read."""
@@ -85,8 +85,8 @@ class Detector(ABC):
         """State before the first iteration."""
 
     @abstractmethod
-    def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Verdict]:
-        """Take what one iteration measured; give the new state and the verdict."""
+    def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Reading]:
+        """Take what one iteration measured; give the new state and the detector's reading."""
 
 
 class Ceiling(Detector):
@@ -103,10 +103,10 @@ class Ceiling(Detector):
     def init(self) -> State:
         return ()
 
-    def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Verdict]:
+    def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Reading]:
         value = telemetry.get(self.reading, nan)
         excesses = recent(state, value - self.threshold, self.patience)
-        return excesses, Verdict(value=value, limit=self.threshold, excesses=excesses, patience=self.patience)
+        return excesses, Reading(value=value, limit=self.threshold, excesses=excesses, patience=self.patience)
 
 
 def recent(excesses: State, excess: float, patience: int) -> State:

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 
 from controllers.base import State
-from controllers.guardrails.base import Action, Detector, Side, Verdict, check_settings
+from controllers.guardrails.base import Action, Detector, Reading, Side, check_settings
 
 
 class DeclineState(NamedTuple):
@@ -65,7 +65,7 @@ class Decline(Detector):
     def init(self) -> DeclineState:
         return DeclineState(first=(), last=())
 
-    def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Verdict]:
+    def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Reading]:
         first, last = DeclineState(*state)
         reward = telemetry.get("reward", nan)
         if isfinite(reward) and len(first) < self.patience:
@@ -78,5 +78,5 @@ class Decline(Detector):
             value, limit = float(np.mean(last)), float(np.mean(first)) - self.threshold * noise
         # The patience is in the means: one excess says it all.
         excesses = (limit - value,) if isfinite(limit) else ()
-        verdict = Verdict(value=value, limit=limit, excesses=excesses, patience=1)
-        return DeclineState(first=first, last=last), verdict
+        reading = Reading(value=value, limit=limit, excesses=excesses, patience=1)
+        return DeclineState(first=first, last=last), reading

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.base import State
-from controllers.guardrails.base import ENTROPY, SETPOINT, Detector, Verdict, check_settings, recent
+from controllers.guardrails.base import ENTROPY, SETPOINT, Detector, Reading, check_settings, recent
 
 Array = NDArray[np.float64]
 Unit = Literal["share", "nats"]
@@ -59,7 +59,7 @@ class EntropyLevel(Detector):
     def init(self) -> LevelState:
         return LevelState(excesses=(), first=(), nearest=(), setpoint=())
 
-    def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Verdict]:
+    def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Reading]:
         excesses, first, nearest, setpoint = LevelState(*state)
         y, r = telemetry.get(ENTROPY, nan), telemetry.get(SETPOINT, nan)
         if isfinite(y):
@@ -68,12 +68,12 @@ class EntropyLevel(Detector):
         setpoint = (r,) if isfinite(r) else setpoint
         limit = self._limit(first, nearest, setpoint)
         excesses = recent(excesses, self._sign * (y - limit), self.patience)
-        verdict = Verdict(value=y, limit=limit, excesses=excesses, patience=self.patience)
+        reading = Reading(value=y, limit=limit, excesses=excesses, patience=self.patience)
         after = LevelState(excesses=excesses, first=first, nearest=nearest, setpoint=setpoint)
-        return after, verdict
+        return after, reading
 
     def worst(self, y: Array, r: Array) -> float:
-        """The largest ``sustained`` of all verdicts on a record, at once; −inf where it is too short for one.
+        """The largest ``sustained`` of all readings on a record, at once; −inf where it is too short for one.
 
         ``y`` and ``r`` are entropy and setpoint of each iteration, nan where there was none.
         """

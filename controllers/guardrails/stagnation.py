@@ -8,7 +8,7 @@ from math import isfinite, nan
 from typing import ClassVar, Literal, NamedTuple
 
 from controllers.base import State
-from controllers.guardrails.base import Action, Detector, Side, Verdict, check_settings
+from controllers.guardrails.base import Action, Detector, Reading, Side, check_settings
 
 
 class StagnationState(NamedTuple):
@@ -70,7 +70,7 @@ class Stagnation(Detector):
     def init(self) -> StagnationState:
         return StagnationState(total=0.0, weight=0.0, bests=())
 
-    def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Verdict]:
+    def step(self, state: State, telemetry: Mapping[str, float]) -> tuple[State, Reading]:
         total, weight, bests = StagnationState(*state)
         reward = telemetry.get("reward", nan)
         if isfinite(reward):
@@ -82,5 +82,5 @@ class Stagnation(Detector):
         gain = bests[-1] - bests[0] if is_full else nan
         # The patience is in the gain: one excess says it all.
         excesses = (self.threshold - gain,) if is_full and bests[-1] < self.solved else ()
-        verdict = Verdict(value=gain, limit=self.threshold, excesses=excesses, patience=1)
-        return StagnationState(total=total, weight=weight, bests=bests), verdict
+        reading = Reading(value=gain, limit=self.threshold, excesses=excesses, patience=1)
+        return StagnationState(total=total, weight=weight, bests=bests), reading

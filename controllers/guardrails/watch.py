@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controllers.base import State
-from controllers.guardrails.base import Detector, Verdict
+from controllers.guardrails.base import Detector, Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Watch:
     """Posts that step together, with the shape of one detector."""
 
     posts: tuple[Post, ...]
-    """The posts, in the order of their states and verdicts."""
+    """The posts, in the order of their states and readings."""
 
     def init(self) -> State:
         """State before the first iteration: that of each post."""
@@ -36,16 +36,16 @@ class Watch:
 
     def step(
         self, state: State, telemetry: Mapping[str, float]
-    ) -> tuple[State, tuple[tuple[Post, Verdict], ...]]:
-        """Take what one iteration measured; give the new state and a verdict of each post."""
+    ) -> tuple[State, tuple[tuple[Post, Reading], ...]]:
+        """Take what one iteration measured; give the new state and a reading of each post."""
         states: list[State] = []
-        verdicts: list[tuple[Post, Verdict]] = []
+        readings: list[tuple[Post, Reading]] = []
         for post, own in zip(self.posts, state, strict=True):
             shown = {name: telemetry[source] for name, source in post.readings.items() if source in telemetry}
-            own, verdict = post.detector.step(own, {**telemetry, **_hidden(post), **shown})
+            own, reading = post.detector.step(own, {**telemetry, **_hidden(post), **shown})
             states.append(own)
-            verdicts.append((post, verdict))
-        return tuple(states), tuple(verdicts)
+            readings.append((post, reading))
+        return tuple(states), tuple(readings)
 
 
 def _hidden(post: Post) -> dict[str, float]:

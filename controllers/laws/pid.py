@@ -29,18 +29,18 @@ class PIDState(NamedTuple):
 class PID(Law):
     """v_k = bias + kp·e_k + I_k − kd·(y_k − y_{k−1}) / dt_k
 
-    I_0 = 0,   I_k = I_{k−1} + ki·e_{k−1}·seen_k + tracking·(u_{k−1} − v_{k−1})
+    I_0 = 0,   I_k = I_{k−1} + ki·e_{k−1}·seen_k + anti_windup·(u_{k−1} − v_{k−1})
 
     seen_k is dt_k without the iterations that the loop held: one reading says nothing about a gap.
 
-    EntroPIC (2511.15248) is kp = 1, ki = 0.01, tracking = 0, limits [−1, 1]; as in its code the
+    EntroPIC (2511.15248) is kp = 1, ki = 0.01, anti_windup = 0, limits [−1, 1]; as in its code the
     integral is advanced after use, so I_k holds the errors up to k − 1.  Its error has the opposite
     sign, and so has its command.  2606.00096 is kp alone with a lower limit of 0.
 
     The derivative acts on the measurement, so a step of the reference gives no kick; in relative and
     log coordinates it is the rate of the error at a constant reference.
 
-    Back-calculation (the ``tracking`` term) takes out of the integral what the limits or the slew cut
+    Back-calculation (the ``anti_windup`` term) takes out of the integral what the limits or the slew cut
     off the command.  EntroPIC has none and its integral winds up during the usual start far above the
     target.  Conditional integration, the other common remedy, needs the limits inside the law.
 
@@ -62,7 +62,7 @@ class PID(Law):
     bias: float = 0.0
     """Command at zero error, before the integral has learnt it [actuator's unit]."""
 
-    tracking: float = 1.0
+    anti_windup: float = 1.0
     """Share of the excess v − u taken out of the integral at each step, 0 to 1; 0 is no anti-windup.
     1 overshoots least, but leaves the limit early where kp·e alone exceeds it, up to twice as slow;
     ki / kp, the textbook's choice, stays longer at the limit."""
@@ -82,8 +82,8 @@ class PID(Law):
             raise ValueError(f"kd must be >= 0 and finite, got {self.kd}")
         if not isfinite(self.bias):
             raise ValueError(f"bias must be finite, got {self.bias}")
-        if not 0 <= self.tracking <= 1:
-            raise ValueError(f"tracking must be in [0, 1], got {self.tracking}")
+        if not 0 <= self.anti_windup <= 1:
+            raise ValueError(f"anti_windup must be in [0, 1], got {self.anti_windup}")
         if self.bumpless and self.ki == 0:
             raise ValueError(
                 "bumpless must be false when ki is 0 (nothing would take the start out), got true"
@@ -103,7 +103,7 @@ class PID(Law):
             before = error_in(self.error, r=sample.r, y=last.y)
             d = self.kd * (e - before) / sample.dt
             if self.ki > 0:
-                integral += self.ki * last.e * sample.seen + self.tracking * (sample.u - last.v)
+                integral += self.ki * last.e * sample.seen + self.anti_windup * (sample.u - last.v)
         elif self.bumpless:
             integral = sample.u - self.bias - p
         terms = {"bias": self.bias, "p": p, "i": integral, "d": d}

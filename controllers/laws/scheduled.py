@@ -99,7 +99,7 @@ class ScheduledPID(Law):
             kp=pid.kp * factor,
             ki=pid.ki if cut else pid.ki * factor,
             kd=pid.kd * factor,
-            tracking=pid.tracking / max(1.0, last_factor),
+            anti_windup=pid.anti_windup / max(1.0, last_factor),
         )
         own, terms = scaled.step(last, sample)
         return ScheduledPIDState(pid=own, factor=factor), terms

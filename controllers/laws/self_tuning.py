@@ -90,7 +90,7 @@ class SelfTuning(Law):
     bias: float = 0.0
     """Command at zero error, before the integral has learnt it [actuator's unit]."""
 
-    tracking: float = 1.0
+    anti_windup: float = 1.0
     """As in ``pid``: share of the excess v − u taken out of the integral, 0 to 1."""
 
     error: Literal["absolute", "log"] = "log"
@@ -163,7 +163,7 @@ class SelfTuning(Law):
 
     def _pid(self, kp: float) -> PID:
         ki = kp / (4.0 * self._horizon)
-        return PID(kp=kp, ki=ki, bias=self.bias, tracking=self.tracking, error=self.error)
+        return PID(kp=kp, ki=ki, bias=self.bias, anti_windup=self.anti_windup, error=self.error)
 
     def _estimator(self) -> RLS:
         return _estimator(self.push, self.push_std, self.drift_std, self.noise_std, self.forgetting)

@@ -79,7 +79,7 @@ class EntropyLaw:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+class Extrapolation:
     """A law from the first part of a run, compared with the rest of it."""
 
     law: EntropyLaw
@@ -147,7 +147,7 @@ def fit_entropy_law(entropy_nats: ArrayLike, reward: ArrayLike) -> EntropyLaw:
 
 def predict_rest(
     entropy_nats: ArrayLike, reward: ArrayLike, early_fraction: float = EARLY_FRACTION
-) -> Prediction:
+) -> Extrapolation:
     """Fit the first ``early_fraction`` of the points, in the order given, and predict the others."""
     if not 0 < early_fraction < 1:
         raise ValueError(f"early_fraction must be between 0 and 1, got {early_fraction}")
@@ -155,7 +155,7 @@ def predict_rest(
     num_early = max(LEAST_POINTS, round(early_fraction * entropy.size))
     law = fit_entropy_law(entropy[:num_early], reward[:num_early])
     error = law.reward(entropy[num_early:]) - reward[num_early:]
-    return Prediction(
+    return Extrapolation(
         law=law,
         rmse=float(np.sqrt(np.mean(error**2))) if error.size else nan,
         final_error=float(error[-1]) if error.size else nan,

@@ -134,7 +134,7 @@ def table(
     command = f"{found.holding_command:.3g} ± {figure(promise.command_std)} in [{limits[0]:g}, {limits[1]:g}]"
     return [
         ("gains", f"kp {law.kp:.4g}, ki {law.ki:.4g}, kd {law.kd:.4g} per unit of {law.error} error"),
-        ("start and anti-windup", f"bias {law.bias:.4g}, tracking {law.tracking:.3g}"),
+        ("start and anti-windup", f"bias {law.bias:.4g}, anti_windup {law.anti_windup:.3g}"),
         ("gain margin", figure(margins.gain_margin)),
         ("phase margin", figure(margins.phase_margin_degrees, "degrees")),
         (

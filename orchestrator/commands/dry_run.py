@@ -17,7 +17,7 @@ from policies.model.memory import (
     BFLOAT16,
     FLOAT32,
     ModelShape,
-    Training,
+    TrainingSetup,
     cache_bytes_per_token,
     learner_memory,
     shape_of,
@@ -35,7 +35,7 @@ ASSUMED_PROMPT_TOKENS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class MemoryEstimate:
     """Memory of one device [bytes], component by component."""
 
     shape: ModelShape
@@ -65,14 +65,14 @@ class Estimate:
         return [*listed, ("peak", f"{self.peak / GIB:.2f} GiB, {when}")]
 
 
-def estimate(config: RunConfig, model: PreTrainedModel, device_bytes: float) -> Estimate:
+def estimate(config: RunConfig, model: PreTrainedModel, device_bytes: float) -> MemoryEstimate:
     """The memory of one device for a run of ``config`` with ``model``, which may be on the meta device."""
     learner, engine = config.learner, config.rollout.engine
     num_devices = learner.devices * learner.num_nodes
     length = _length(config)
     half = learner.precision != "32-true"
     responses = learner.prompts_per_iteration * learner.group_size // (num_devices * learner.minibatches)
-    training = Training(
+    training = TrainingSetup(
         rows=min(learner.micro_batch_size or responses, responses),
         length=length,
         shards=num_devices if learner.strategy == "fsdp2" else 1,
@@ -92,7 +92,9 @@ def estimate(config: RunConfig, model: PreTrainedModel, device_bytes: float) -> 
     elif isinstance(engine, Vllm):
         taken["vLLM's share"] = round(engine.memory_fraction * device_bytes)
     stays = isinstance(engine, Vllm) and not engine.sleep
-    return Estimate(shape=shape, learner=learner_memory(shape, training), engine=taken, engine_stays=stays)
+    return MemoryEstimate(
+        shape=shape, learner=learner_memory(shape, training), engine=taken, engine_stays=stays
+    )
 
 
 def check_share(config: RunConfig, shape: ModelShape, device_bytes: float) -> str | None:
@@ -157,14 +159,14 @@ def _length(config: RunConfig) -> int:
     return known or config.max_response_tokens + ASSUMED_PROMPT_TOKENS
 
 
-def dry_run(campaign: Campaign, device_gib: float) -> list[tuple[str, Estimate]]:
+def dry_run(campaign: Campaign, device_gib: float) -> list[tuple[str, MemoryEstimate]]:
     """An estimate for each arm whose memory differs from those before, named by the first of them.
 
     Raises:
         ConfigError: an arm does not fit a device of ``device_gib``.
     """
     device_bytes = device_gib * GIB
-    found: list[tuple[str, Estimate]] = []
+    found: list[tuple[str, MemoryEstimate]] = []
     models: dict[str, PreTrainedModel] = {}
     for arm in campaign.arms:
         key = repr(arm.config.policy)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from orchestrator.campaign import Schedule
+from orchestrator.campaign import RunQueue
 from orchestrator.storage.metrics_log import Record, Tail
 from orchestrator.storage.run_folder import RunFolder, RunInfo, Status
 
@@ -110,7 +110,7 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
-    def __call__(self, schedule: Schedule) -> None:
+    def __call__(self, schedule: RunQueue) -> None:
         for run in self._runs:
             run.update()
         if self._live is not None:

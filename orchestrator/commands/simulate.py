@@ -15,6 +15,7 @@ from controllers.plants.plant import Plant
 from controllers.plants.simulated_plants import Changed
 from controllers.quality.quality import Quality, assess, settling_iteration
 from orchestrator.commands.outputs import figure, print_rows, say, write_all
+from orchestrator.comparison import SETTLING_TOLERANCE, SETTLING_WINDOW
 from orchestrator.engineering.pictures import prediction_picture
 from orchestrator.engineering.plant_file import PlantFile, read_plant
 from orchestrator.engineering.prediction import (
@@ -34,7 +35,6 @@ from orchestrator.errors import ConfigError, named, refusing
 from orchestrator.storage.outputs import require_name
 
 ITERATIONS = 150
-SETTLING_TOLERANCE, SETTLING_WINDOW = 0.1, 5
 MEDIAN_TOLERANCE = 0.05  # of the setpoint; a median over courses has little noise in it
 
 

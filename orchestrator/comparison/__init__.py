@@ -3,6 +3,7 @@
 from orchestrator.comparison.curves import Curve, curve
 from orchestrator.comparison.summary import (
     SETTLING_TOLERANCE,
+    SETTLING_WINDOW,
     Estimate,
     Summary,
     change_correlation,
@@ -13,6 +14,7 @@ from orchestrator.comparison.summary import (
 
 __all__ = [
     "SETTLING_TOLERANCE",
+    "SETTLING_WINDOW",
     "Curve",
     "Estimate",
     "Summary",

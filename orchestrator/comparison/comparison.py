@@ -25,7 +25,7 @@ from orchestrator.comparison.learning import (
 )
 from orchestrator.comparison.progress import Progress, progress
 from orchestrator.comparison.recovery import Recovery, recoveries
-from orchestrator.comparison.setpoint_quality import Tracking, tracking
+from orchestrator.comparison.setpoint_quality import SetpointQuality, setpoint_quality
 from orchestrator.comparison.summary import Estimate, Summary, entropy_and_reward, summarise
 from orchestrator.storage.run_data import CampaignRecords
 
@@ -48,7 +48,7 @@ class Comparison:
     pass_at_k: tuple[dict[int, tuple[Estimate, Interval]], ...]
     profiles: tuple[Profile | None, ...]
     laws: tuple[EntropyLaw, ...]
-    tracking: tuple[Tracking, ...]
+    setpoint_quality: tuple[SetpointQuality, ...]
     recoveries: tuple[Recovery, ...]
     """Not one an arm but one for each of its loops and each change of its plant."""
 
@@ -68,7 +68,7 @@ def compare(
     """Compare the arms of a campaign, or of several merged into one.
 
     Args:
-        metric: the metric that arms are tested on; held-out pass@1 by default.
+        metric: the metric that arms are tested on; the held-out greedy pass rate by default.
         baseline: the arm that the others are compared with.
         target: target of the metric, for learning efficiency; by default the baseline's final value.
 
@@ -96,6 +96,8 @@ def compare(
         pass_at_k=tuple(pass_at_k(arm) for arm in arms),
         profiles=tuple(profile(arm, parts) if parts else None for arm in arms),
         laws=tuple(fit_entropy_law(*entropy_and_reward(arm.shown)) for arm in arms),
-        tracking=tuple(tracking(arm, known) for arm, known in zip(arms, summaries, strict=True)),
+        setpoint_quality=tuple(
+            setpoint_quality(arm, known) for arm, known in zip(arms, summaries, strict=True)
+        ),
         recoveries=tuple(recovery for arm in arms for recovery in recoveries(arm)),
     )

@@ -11,17 +11,14 @@ from controllers.quality.quality import (
     mean,
     offset_nats,
     overshoot_nats,
-    settling_iteration,
     tail,
 )
-from orchestrator.comparison.summary import SETTLING_TOLERANCE, Estimate, Summary
+from orchestrator.comparison.summary import Estimate, Summary
 from orchestrator.storage.run_data import ArmRecords, Array, sensed, setpoint
-
-WINDOW = 5  # readings in the moving mean that has to settle, so that noise does not count against a loop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tracking:
+class SetpointQuality:
     """Figures of an arm's main loop over seeds; all nan where it has no setpoint."""
 
     arm: str
@@ -37,17 +34,17 @@ class Tracking:
     dead_time: int | None  # iterations, that harris goes by; None: 1 was assumed
 
 
-def tracking(arm: ArmRecords, summary: Summary) -> Tracking:
+def setpoint_quality(arm: ArmRecords, summary: Summary) -> SetpointQuality:
     """Control quality of an arm, from its ended runs and its summary."""
     signals = [(sensed(run), setpoint(run)) for run in arm.over]
-    return Tracking(
+    return SetpointQuality(
         arm=arm.name,
         rmse=summary.rmse,
         hold_error=summary.hold_error,
         iae=Estimate(tuple(iae_nats(y, r) for y, r in signals)),
         overshoot=Estimate(tuple(overshoot_nats(y, r) for y, r in signals)),
         offset=Estimate(tuple(_offset(y, r) for y, r in signals)),
-        settling=Estimate(tuple(settling_iteration(y, r, SETTLING_TOLERANCE, WINDOW) for y, r in signals)),
+        settling=summary.settling,
         effort=Estimate(tuple(effort(run.train.get(f"loop/{run.main_loop}/u")) for run in arm.over)),
         saturation=summary.saturation,
         harris=summary.harris,

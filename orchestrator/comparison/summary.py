@@ -31,12 +31,14 @@ from orchestrator.storage.run_data import (
     ArmRecords,
     Array,
     RunRecords,
-    measured,
     sensed,
     setpoint,
 )
 
 SETTLING_TOLERANCE = 0.1  # of the setpoint
+SETTLING_WINDOW = (
+    5  # readings in the moving mean that has to settle, so that noise does not count against a loop
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Summary:
     setpoint: Estimate  # nats/token, last tenth
     rmse: Estimate  # nats/token, sensor against setpoint over the whole run
     hold_error: Estimate  # fraction of the setpoint, root mean square over the last quarter
-    settling: Estimate  # iterations until the measurement stays within 10 % of the setpoint
+    settling: Estimate  # iterations until the mean of five readings stays within 10 % of the setpoint
     saturation: Estimate  # share of iterations with the command at a limit of the loop or of its law
     harris: Estimate  # mean square error over the least that noise and delay allow, last half
     dead_time: int | None  # iterations, of the plant that the main loop names; None: 1 was assumed for harris
@@ -139,8 +141,8 @@ def summarise(arm: ArmRecords) -> Summary:
 
 
 def settling(run: RunRecords) -> float:
-    """Iterations until y stays within tolerance of r; nan where that did not last the last tenth."""
-    iteration = settling_iteration(measured(run), setpoint(run), SETTLING_TOLERANCE)
+    """Iterations until the mean of five readings stays within 10 % of r; nan where that did not last the last tenth."""
+    iteration = settling_iteration(sensed(run), setpoint(run), SETTLING_TOLERANCE, SETTLING_WINDOW)
     num_iterations = run.train.steps.size
     return iteration if iteration <= (1 - FINAL_FRACTION) * num_iterations else nan
 

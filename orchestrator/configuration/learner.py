@@ -107,7 +107,7 @@ class LearnerConfig(Strict):
 
 
 class EvaluationConfig(Strict):
-    """Evaluation on held-out problems: greedy pass@1, and pass@k from samples at the rollout temperature."""
+    """Evaluation on held-out problems: the greedy pass rate, and pass@k from samples at the rollout temperature."""
 
     every: PositiveInt = 50
     """Iterations between evaluations; there is always one at the start and one at the end."""
@@ -122,7 +122,9 @@ class EvaluationConfig(Strict):
     @classmethod
     def _differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(value)) < len(value) or 1 in value:
-            raise ValueError(f"pass_at must hold different numbers above 1 (pass@1 is greedy), got {value}")
+            raise ValueError(
+                f"pass_at must hold different numbers above 1 (`eval/pass_at_1` is greedy, `eval/pass_rate` the sampled pass@1), got {value}"
+            )
         return value
 
     @model_validator(mode="after")

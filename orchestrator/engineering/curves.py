@@ -80,7 +80,7 @@ class Frequencies:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
+class StepResponses:
     """Answers over iterations."""
 
     reference: Array
@@ -97,13 +97,13 @@ def frequencies(analysis: Analysis) -> Frequencies:
     return Frequencies(omega=omega, transfer=analysis.loop.transfer(omega))
 
 
-def answers(analysis: Analysis, num_iterations: int = 60) -> Steps:
+def answers(analysis: Analysis, num_iterations: int = 60) -> StepResponses:
     """What linear theory says, from rest: no limits and no noise."""
     loop = analysis.loop
     poles = loop.characteristic
     scale = analysis.plant.level_nats if analysis.plant.coordinates == "absolute" else 1.0
     pulled = step(loop.from_disturbance, poles, num_iterations) * -PUSH * scale
-    return Steps(
+    return StepResponses(
         reference=step(loop.from_reference, poles, num_iterations), disturbance_percent=100 * pulled / scale
     )
 

@@ -16,7 +16,7 @@ from controllers.laws.scheduled import ScheduledPID
 from controllers.parts.references import Constant
 from controllers.plants.plant import Plant
 from controllers.quality.quality import Quality, assess
-from orchestrator.comparison import Estimate
+from orchestrator.comparison import SETTLING_TOLERANCE, SETTLING_WINDOW, Estimate
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import parse
 from orchestrator.engineering.curves import Analysis
@@ -33,7 +33,6 @@ from orchestrator.engineering.sources import measurements
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_data import ArmRecords, Array, CampaignRecords, RunRecords
 
-SETTLING_TOLERANCE, SETTLING_WINDOW = 0.1, 5
 MOST_STEPS = 20_000
 """Steps of a loop that a prediction may take: about a second."""
 

@@ -87,18 +87,18 @@ def pass_rate(campaign: CampaignRecords) -> Figure:
 
 
 def held_out(campaign: CampaignRecords, k: int) -> Figure:
-    """Held-out pass@1, and pass@k as open markers."""
+    """Held-out greedy pass rate, and pass@k as open markers."""
     data, curves = [], []
     for index, arm in enumerate(campaign.arms):
         shade = colour(campaign, arm.name)
         greedy = curve(arm.shown, "eval/pass_at_1", "eval")
         curves.append(greedy)
-        data += line(greedy, shade, f"{arm.name} pass@1", markers="circle", arms=[index])
+        data += line(greedy, shade, f"{arm.name} greedy", markers="circle", arms=[index])
         if k:
             sampled, name = curve(arm.shown, f"eval/pass_at_{k}", "eval"), f"{arm.name} pass@{k}"
             curves.append(sampled)
             data += line(sampled, shade, name, dash="dot", width=1.4, markers="circle-open", arms=[index])
-    unit = f"pass@1 solid, pass@{k} dotted" if k else "pass@1"
+    unit = f"greedy solid, pass@{k} dotted" if k else "greedy"
     return styled(
         Figure(
             id="held-out",

@@ -88,7 +88,7 @@ def render(campaign: CampaignRecords, comparison: Comparison | None = None) -> s
         aggregate=plots(aggregate, campaign, ""),
         entropy=plot(entropy, campaign, tall=True),
         loops=plots(loops, campaign, "No arm of this campaign has a feedback loop."),
-        tracking=table_section(loop_tables.tracking(comparison), campaign),
+        setpoint_quality=table_section(loop_tables.setpoint_quality(comparison), campaign),
         recovery=table_section(loop_tables.recovery(comparison), campaign) if comparison.recoveries else "",
         learning=plots(learning, campaign, ""),
         efficiency=table_section(tables.efficiency(comparison), campaign),

@@ -8,7 +8,7 @@ from orchestrator.report.summary_cells import HARRIS, NONE, harris, number, perc
 from orchestrator.report.table import Cell, Head, Table
 
 
-def tracking(comparison: Comparison) -> Table:
+def setpoint_quality(comparison: Comparison) -> Table:
     """How well the main loop of every arm that has a setpoint did."""
     rows = [
         (
@@ -25,7 +25,7 @@ def tracking(comparison: Comparison) -> Table:
                 Cell(harris(each.harris, each.dead_time), each.harris.mean),
             ),
         )
-        for each in comparison.tracking
+        for each in comparison.setpoint_quality
         if each.rmse.num
     ]
     heads = (
@@ -40,8 +40,8 @@ def tracking(comparison: Comparison) -> Table:
         Head("Harris index", HARRIS),
     )
     return Table(
-        name="tracking",
-        title="Tracking quality",
+        name="setpoint_quality",
+        title="Setpoint quality",
         heads=heads,
         rows=tuple(rows),
         note="Mean ± sample standard deviation over seeds.",

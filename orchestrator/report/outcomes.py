@@ -98,4 +98,4 @@ def _could_be_found(row: Row) -> str:
 
 
 def _metric(comparison: Comparison) -> str:
-    return "held-out pass@1" if comparison.metric == DEFAULT_METRIC else comparison.metric
+    return "held-out greedy pass rate" if comparison.metric == DEFAULT_METRIC else comparison.metric

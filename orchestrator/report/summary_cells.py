@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from orchestrator.comparison import SETTLING_TOLERANCE, Estimate, Summary
+from orchestrator.comparison import SETTLING_TOLERANCE, SETTLING_WINDOW, Estimate, Summary
 from orchestrator.comparison.bootstrap import Interval
 from orchestrator.storage.run_data import CampaignRecords, RunRecords
 
@@ -40,7 +40,7 @@ def columns(summaries: Sequence[Summary]) -> list[Column]:
     )
     return [
         Column(
-            "pass@1",
+            "greedy",
             "share of held-out problems that the greedy response solves, at the end",
             lambda s: number(s.pass_at_1),
             lambda s: s.pass_at_1,
@@ -59,14 +59,14 @@ def columns(summaries: Sequence[Summary]) -> list[Column]:
             lambda s: s.setpoint,
         ),
         Column(
-            "tracking RMSE",
+            "RMSE",
             "nats per token, root mean square of setpoint minus unfiltered entropy over the whole run",
             lambda s: number(s.rmse),
             lambda s: s.rmse,
         ),
         Column(
             "settling",
-            f"iterations until the measurement stays within {SETTLING_TOLERANCE:.0%} of the setpoint",
+            f"iterations until the mean of {SETTLING_WINDOW} readings stays within {SETTLING_TOLERANCE:.0%} of the setpoint",
             settling,
             lambda s: s.settling,
         ),

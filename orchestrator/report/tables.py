@@ -13,7 +13,7 @@ from orchestrator.comparison.family import LEVEL
 from orchestrator.comparison.learning import Efficiency
 from orchestrator.comparison.power import POWER
 from orchestrator.comparison.progress import Progress
-from orchestrator.report.loop_tables import recovery, tracking
+from orchestrator.report.loop_tables import recovery, setpoint_quality
 from orchestrator.report.outcomes import stopped
 from orchestrator.report.summary_cells import NONE, columns, interval, number, p_value, seeds, signed
 from orchestrator.report.table import Cell, Head, Table
@@ -220,7 +220,16 @@ def entropy_law(comparison: Comparison) -> Table:
 
 TABLES: dict[str, Callable[[Comparison], Table]] = {
     builder.__name__: builder
-    for builder in (summary, statistics, progress, efficiency, pass_at_k, entropy_law, tracking, recovery)
+    for builder in (
+        summary,
+        statistics,
+        progress,
+        efficiency,
+        pass_at_k,
+        entropy_law,
+        setpoint_quality,
+        recovery,
+    )
 }
 
 

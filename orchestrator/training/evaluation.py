@@ -1,4 +1,4 @@
-"""The held-out evaluation: greedy pass@1, and pass@k from samples at the rollout temperature."""
+"""The held-out evaluation: the greedy pass rate, and pass@k from samples at the rollout temperature."""
 
 from __future__ import annotations
 

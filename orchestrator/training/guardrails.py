@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from controllers.guardrails.base import ENTROPY, SETPOINT, Verdict
+from controllers.guardrails.base import ENTROPY, SETPOINT, Reading
 from controllers.guardrails.watch import Post, Watch
 from controllers.loop import restore
 from controllers.parts.references import Free
@@ -78,18 +78,18 @@ class Guardrails(Callback):
 
     def watch(self, iteration: int, metrics: Mapping[str, float]) -> dict[str, float]:
         """Look at what an iteration measured; give a metric ``guard/<detector>`` for each: 1 where it tripped."""
-        states, verdicts = self._watch.step(tuple(self._state[key] for key in self._keys), metrics)
+        states, readings = self._watch.step(tuple(self._state[key] for key in self._keys), metrics)
         self._state = dict(zip(self._keys, states, strict=True))
-        before, self._tripped = self._tripped, {_key(post) for post, said in verdicts if said.tripped}
-        self._beyond = {_key(post) for post, said in verdicts if said.beyond}
+        before, self._tripped = self._tripped, {_key(post) for post, said in readings if said.tripped}
+        self._beyond = {_key(post) for post, said in readings if said.beyond}
         self._set_hold()
-        for post, verdict in verdicts:
-            if verdict.tripped and _key(post) not in before:
-                self._fire(_event(iteration, post, verdict, self._attempt))
+        for post, reading in readings:
+            if reading.tripped and _key(post) not in before:
+                self._fire(_event(iteration, post, reading, self._attempt))
         found: dict[str, float] = {}
-        for post, verdict in verdicts:
+        for post, reading in readings:
             name = f"guard/{post.detector.name}"
-            found[name] = max(found.get(name, 0.0), float(verdict.tripped))
+            found[name] = max(found.get(name, 0.0), float(reading.tripped))
         return found
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
@@ -146,20 +146,20 @@ def _key(post: Post) -> str:
     return f"{post.detector.name}@{post.subject}" if post.subject else post.detector.name
 
 
-def _event(iteration: int, post: Post, verdict: Verdict, attempt: int) -> Event:
+def _event(iteration: int, post: Post, reading: Reading, attempt: int) -> Event:
     detector = post.detector
     what, unit = detector.measures
     of = f" of the loop {post.subject!r}" if post.subject else ""
     reason = (
-        f"{detector.name}: {what}{of} was {detector.direction} {verdict.limit:.3g}{unit} "
-        f"for {detector.patience} iterations, last {verdict.value:.3g}"
+        f"{detector.name}: {what}{of} was {detector.direction} {reading.limit:.3g}{unit} "
+        f"for {detector.patience} iterations, last {reading.value:.3g}"
     )
     return Event(
         iteration=iteration,
         detector=detector.name,
         subject=post.subject,
-        value=verdict.value,
-        threshold=verdict.limit,
+        value=reading.value,
+        threshold=reading.limit,
         patience=detector.patience,
         action=detector.action,
         reason=reason,

@@ -57,7 +57,7 @@ def shape_of(model: PreTrainedModel) -> ModelShape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TrainingSetup:
     """How the model is trained, as far as memory depends on it."""
 
     rows: int
@@ -74,7 +74,7 @@ class Training:
     """Whether the activations inside a decoder block are made again in the backward pass."""
 
 
-def activation_bytes_per_token(shape: ModelShape, training: Training) -> int:
+def activation_bytes_per_token(shape: ModelShape, training: TrainingSetup) -> int:
     """Bytes that the backward pass needs of one token.
 
     Counted on blocks of Llama and Qwen2 with an attention that keeps no scores: in a block six tensors of the
@@ -96,7 +96,7 @@ def cache_bytes_per_token(shape: ModelShape, compute_bytes: int) -> int:
     return 2 * shape.num_layers * shape.keys * compute_bytes
 
 
-def learner_memory(shape: ModelShape, training: Training) -> Mapping[str, int]:
+def learner_memory(shape: ModelShape, training: TrainingSetup) -> Mapping[str, int]:
     """Components on one device while the policy is updated [bytes]; AdamW keeps two moments."""
     gathered = shape.outside_blocks + 2 * shape.in_block  # FSDP2 fetches the next block ahead
     half_copies = (

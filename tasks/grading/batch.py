@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import pairwise
 
-from tasks.grading.messages import Verdict
+from tasks.grading.messages import GradedAnswer
 from tasks.grading.worker import Job
 
 MAX_GRADINGS = 3
@@ -69,15 +69,15 @@ class Batch:
     def num_left(self) -> int:
         return len(self.jobs) - len(self._scores)
 
-    def settle(self, place: int, verdict: Verdict) -> None:
-        """Take a verdict.  What used more processor time than there is counts as a timeout, finished or not:
+    def settle(self, place: int, graded: GradedAnswer) -> None:
+        """Take one graded answer.  What used more processor time than there is counts as a timeout, finished or not:
         so it does not depend on how soon the parent looked."""
-        if verdict.spent_seconds > self._limit_seconds:
+        if graded.spent_seconds > self._limit_seconds:
             self.lose(place, Fate.TIMEOUT)
-        elif verdict.error:
-            self.lose(place, Fate.ERROR, verdict.error)
+        elif graded.error:
+            self.lose(place, Fate.ERROR, graded.error)
         else:
-            self._scores[place] = verdict.score
+            self._scores[place] = graded.score
 
     def lose(self, place: int, fate: Fate, reason: str = "") -> None:
         """Score 0, and say why."""

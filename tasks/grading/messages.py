@@ -33,7 +33,7 @@ class Started(NamedTuple):
     """What the worker and the children that it has waited for have used so far."""
 
 
-class Verdict(NamedTuple):
+class GradedAnswer(NamedTuple):
     """The score of one response; ``error`` says why there is none."""
 
     score: float
@@ -46,8 +46,10 @@ class Verdict(NamedTuple):
     """The response has left too little of the worker for others, which ends now."""
 
 
-Message = Ready | StartFailure | Started | Verdict
-_KINDS: dict[str, type[Message]] = {each.__name__: each for each in (Ready, StartFailure, Started, Verdict)}
+Message = Ready | StartFailure | Started | GradedAnswer
+_KINDS: dict[str, type[Message]] = {
+    each.__name__: each for each in (Ready, StartFailure, Started, GradedAnswer)
+}
 
 
 def encode(message: Message) -> bytes:
@@ -85,7 +87,7 @@ def _is_sound(message: Message) -> bool:
             return _is_text(reason)
         case Started(seconds):
             return _is_seconds(seconds)
-        case Verdict(score, error, spent, seconds, worn_out):
+        case GradedAnswer(score, error, spent, seconds, worn_out):
             return (
                 _is_seconds(score)
                 and score <= 1

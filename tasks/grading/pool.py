@@ -14,7 +14,7 @@ from typing import Self
 
 from tasks.base import Problem, Task
 from tasks.grading.batch import Batch, Fate, Grades
-from tasks.grading.messages import Message, Ready, StartFailure, Verdict
+from tasks.grading.messages import GradedAnswer, Message, Ready, StartFailure
 from tasks.grading.process import START_SECONDS, GradingProcess, Phase, WorkerGoneError, signal_name
 from tasks.grading.scratch import Scratch
 
@@ -46,7 +46,7 @@ class GradingPool:
     Args:
         task: its ``grade`` is called in the workers; it is pickled.
         num_workers: processes that grade side by side.
-        timeout_seconds: processor time of one response, in the worker and in what it starts.  The verdict
+        timeout_seconds: processor time of one response, in the worker and in what it starts.  The grade
             is the same on a machine that is busy with other things.
         wall_limit_seconds: limit of one response by the clock on the wall, for a grader that waits; None is
             20 times the processor time, and at least 60 s.
@@ -185,7 +185,7 @@ class GradingPool:
             self.confinement = message.confinement
             worker.ready()
         else:
-            if isinstance(message, Verdict):
+            if isinstance(message, GradedAnswer):
                 batch.settle(worker.owed.popleft(), message)
                 if message.worn_out:
                     self._replace(worker, batch, worker.kill())

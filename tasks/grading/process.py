@@ -18,7 +18,7 @@ from time import monotonic, sleep
 
 import psutil
 
-from tasks.grading.messages import MAX_LINE_BYTES, Message, Ready, Started, StartFailure, Verdict, decode
+from tasks.grading.messages import MAX_LINE_BYTES, GradedAnswer, Message, Ready, Started, StartFailure, decode
 from tasks.grading.scratch import Scratch, remove
 from tasks.grading.worker import Job, Order, serve
 
@@ -198,14 +198,14 @@ class GradingProcess:
     def _expects(self, message: Message) -> bool:
         if isinstance(message, Ready | StartFailure):
             return self.phase is Phase.STARTING
-        return self.phase is Phase.BUSY and self.has_begun == isinstance(message, Verdict)
+        return self.phase is Phase.BUSY and self.has_begun == isinstance(message, GradedAnswer)
 
     def ready(self) -> None:
         """Its task is prepared, or its last job is answered."""
         self.phase, self._began, self.deadline = Phase.IDLE, math.inf, math.inf
         self.num_failed_starts, self.was_ready = 0, True
 
-    def next_job_begins(self, message: Started | Verdict) -> None:
+    def next_job_begins(self, message: Started | GradedAnswer) -> None:
         """Restart the clock, or stop it when all jobs are answered."""
         if self.owed:
             self._began, self._spent_before = monotonic(), message.processor_seconds

@@ -2,7 +2,7 @@
 
 Messages to the worker are pickled lists of (problem, response), graded in order.  Messages from it
 (`tasks.grading.messages`) are ``Ready`` once, when the task has been prepared; for each list ``Started``
-when it has been read; and for each response its ``Verdict``.  So the parent knows at any time which
+when it has been read; and for each response its ``GradedAnswer``.  So the parent knows at any time which
 response is being graded and since when.
 
 Every response finds the worker as the first one did: the random generators of Python and numpy start
@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 from tasks.base import Problem, Task
 from tasks.grading.confinement import MAX_OPEN_FILES, confine
-from tasks.grading.messages import Message, Ready, Started, StartFailure, Verdict, described, encode
+from tasks.grading.messages import GradedAnswer, Message, Ready, Started, StartFailure, described, encode
 from tasks.grading.scratch import empty
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -95,7 +95,7 @@ class _Worker:
             score, error = self._score(problem, response)
             is_worn_out = not self._clean() or error.startswith(MemoryError.__name__)
             end = self._processor_seconds()
-            self.say(Verdict(score, error, end - start, end, is_worn_out))
+            self.say(GradedAnswer(score, error, end - start, end, is_worn_out))
             if is_worn_out:
                 return False
             start = end

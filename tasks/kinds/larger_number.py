@@ -18,7 +18,7 @@ _ANSWERS = {"larger": max, "smaller": min}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison(Task):
+class LargerNumber(Task):
     """Asks for the larger or the smaller of two different numbers, after a few solved examples, one a line.
 
     The prompt ends in ``larger 34 71:`` and the answer is `` 71``, up to the end of the line; a policy stops there

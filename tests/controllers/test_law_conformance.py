@@ -26,7 +26,7 @@ EXAMPLES = {
     "open_loop": [OpenLoop(value=0.3)],
     "pid": [
         PID(kp=1.0, ki=0.0),
-        PID(kp=1.0, ki=0.01, tracking=0.0),
+        PID(kp=1.0, ki=0.01, anti_windup=0.0),
         PID(kp=0.5, ki=0.1, bias=0.2, bumpless=True, error="relative"),
         PID(kp=0.5, ki=0.1, kd=0.3, error="log"),
     ],

@@ -54,7 +54,7 @@ def test_trace_by_hand():
 
 
 def test_limits_and_what_the_law_is_shown():
-    loop = replace(LOOP, law=PID(kp=10.0, ki=0.1, tracking=1.0), high=0.5)
+    loop = replace(LOOP, law=PID(kp=10.0, ki=0.1, anti_windup=1.0), high=0.5)
     first, second = run(loop, [0.3, 0.3])
     assert (first.v, first.u, first.saturated) == (2.0, 0.5, True)
     assert second.v == pytest.approx(0.52)  # 0.5 applied + 0.1·0.2
@@ -256,7 +256,7 @@ def test_a_law_that_looks_for_a_reference_that_is_not_there_holds():
 
 LAWS = [
     PID(kp=3.0, ki=0.3, kd=1.0),
-    PID(kp=1.0, ki=0.1, tracking=0.0, error="log"),
+    PID(kp=1.0, ki=0.1, anti_windup=0.0, error="log"),
     Increment(step_size=0.4, low=-2.0, high=2.0, initial=0.0),
     DualAscent(rate=2.0, initial=0.5),
     OpenLoop(value=5.0),

@@ -46,7 +46,7 @@ def test_entropic(entropies):
     ours = commands(
         entropies,
         reference=Constant(value_nats=target),
-        law=PID(kp=kp, ki=ki, tracking=0.0),
+        law=PID(kp=kp, ki=ki, anti_windup=0.0),
         low=-1,
         high=1,
     )

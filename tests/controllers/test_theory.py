@@ -43,7 +43,7 @@ def test_proportional_leaves_the_offset_of_drift_over_gain():
 
 @pytest.mark.parametrize("regulation", [0.0, 0.01])
 def test_proportional_integral_leaves_none(regulation):
-    law = PID(kp=1.0, ki=0.01, tracking=0.0)
+    law = PID(kp=1.0, ki=0.01, anti_windup=0.0)
     assert entropy(law, regulation=regulation)[-1000:] == pytest.approx(TARGET, abs=1e-4)
 
 
@@ -101,9 +101,9 @@ def test_integral_action_leaves_no_offset(ckp, share, regulation, drift, start, 
 def test_anti_windup_removes_most_of_the_overshoot():
     """The usual start, far above the target, with little authority."""
     common = {"low": -0.25, "high": 0.25, "target": 0.3, "n": 1500}
-    wound_up = 0.3 - entropy(PID(kp=1.0, ki=0.01, tracking=0.0), **common).min()
-    tracked = 0.3 - entropy(PID(kp=1.0, ki=0.01, tracking=1.0), **common).min()
-    textbook = 0.3 - entropy(PID(kp=1.0, ki=0.01, tracking=0.01), **common).min()
+    wound_up = 0.3 - entropy(PID(kp=1.0, ki=0.01, anti_windup=0.0), **common).min()
+    tracked = 0.3 - entropy(PID(kp=1.0, ki=0.01, anti_windup=1.0), **common).min()
+    textbook = 0.3 - entropy(PID(kp=1.0, ki=0.01, anti_windup=0.01), **common).min()
     assert wound_up > 0.25  # all but collapsed
     assert tracked < 0.1
     assert tracked < textbook < wound_up

@@ -222,7 +222,7 @@ def test_the_ending_of_the_file_is_the_format(runs, tmp_path, suffix, begins):
         "--output",
         file,
         "--table",
-        "tracking",
+        "setpoint_quality",
         "--page",
         tmp_path / "p.html",
     )
@@ -246,7 +246,7 @@ def test_a_format_without_a_file_is_all_that_is_printed(runs):
         (["three"], "no campaign 'three'"),
         (["one", "--baseline", "gpro"], "no arm 'gpro' to compare with; did you mean 'grpo'"),
         (["one", "--metric", "eval/pass_at_9"], "no run has the metric 'eval/pass_at_9'"),
-        (["one", "--format", "csv", "--table", "summary", "--table", "tracking"], "holds one table"),
+        (["one", "--format", "csv", "--table", "summary", "--table", "setpoint_quality"], "holds one table"),
         (["one", "--output", "x.doc"], "the ending does not say the format; use .csv, .md, .tex"),
         (["one", "--output", "/nowhere/x.csv"], "there is no folder /nowhere; make it first"),
         (["one", "--page", "/nowhere/x.html"], "there is no folder /nowhere; make it first"),

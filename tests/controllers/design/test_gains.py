@@ -65,14 +65,14 @@ def test_simc_on_an_integrator_by_hand(make):
 
 def test_anti_windup_takes_the_geometric_mean_of_integral_time_and_one_iteration(make):
     # kp / ki = 4 iterations, then 24: the excess is taken out in 2 and in √24 iterations
-    assert design(make(), SIMC()).law.tracking == pytest.approx(1 / 2)
-    assert design(make(delay=2), SIMC(time_constant=4.5)).law.tracking == pytest.approx(1 / np.sqrt(24))
-    assert design(make(coordinates="relative"), SIMC(), r_nats=0.25).law.tracking == pytest.approx(1 / 2)
-    assert design(make(a=(), b=(0.5,), delay=2), SIMC()).law.tracking == 1.0  # integral action alone
-    assert design(make(), SensitivityPeak(ms=1.6), structure="p").law.tracking == 1.0  # nothing winds up
+    assert design(make(), SIMC()).law.anti_windup == pytest.approx(1 / 2)
+    assert design(make(delay=2), SIMC(time_constant=4.5)).law.anti_windup == pytest.approx(1 / np.sqrt(24))
+    assert design(make(coordinates="relative"), SIMC(), r_nats=0.25).law.anti_windup == pytest.approx(1 / 2)
+    assert design(make(a=(), b=(0.5,), delay=2), SIMC()).law.anti_windup == 1.0  # integral action alone
+    assert design(make(), SensitivityPeak(ms=1.6), structure="p").law.anti_windup == 1.0  # nothing winds up
     quick = design(make(a=(0.1,), b=(0.5,)), SensitivityPeak(ms=1.6)).law
     assert quick.ki > quick.kp > 0
-    assert quick.tracking == 1.0  # an integral time below one iteration: all at once
+    assert quick.anti_windup == 1.0  # an integral time below one iteration: all at once
 
 
 def test_simc_counts_the_filter_and_refuses_what_it_cannot(make, plants):
@@ -242,7 +242,7 @@ def test_every_specification_is_answered_and_the_same_again(make, specification)
     assert found.margins.stable
     assert found.law.error == "log"
     assert found.holding_command == found.law.bias == pytest.approx(0.2)
-    assert 0 < found.law.tracking <= 1
+    assert 0 < found.law.anti_windup <= 1
 
 
 def test_derivative_action_is_used_where_it_helps(plants):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from controllers.design import SIMC, DesignError, MinimumVariance, SensitivityPeak, Settling, design
-from controllers.design.gain_search import Problem
+from controllers.design.gain_search import GainSearch
 from controllers.plants.plant import Plant
 
 
@@ -92,4 +92,4 @@ def test_nonsense_is_refused(build, message):
 
 def test_an_unknown_structure_is_refused(make):
     with pytest.raises(ValueError, match="structure must be one of p, pi, pid, got 'dip'"):
-        Problem(plant=make(), structure="dip")
+        GainSearch(plant=make(), structure="dip")

@@ -26,13 +26,13 @@ every = pytest.mark.parametrize("cls", DETECTORS.values(), ids=DETECTORS)
 
 
 def play(detector, telemetries, state=None):
-    """The state after some iterations and every verdict."""
+    """The state after some iterations and every reading."""
     state = detector.init() if state is None else state
-    verdicts = []
+    readings = []
     for telemetry in telemetries:
-        state, verdict = detector.step(state, telemetry)
-        verdicts.append(verdict)
-    return state, verdicts
+        state, reading = detector.step(state, telemetry)
+        readings.append(reading)
+    return state, readings
 
 
 def noise(num, seed=0):
@@ -65,32 +65,32 @@ def test_it_says_what_it_is(cls):
 @every
 def test_it_trips_after_its_patience_and_not_before(cls):
     detector, telemetries = failure(cls)
-    _, verdicts = play(detector, telemetries)
-    tripped = [verdict.tripped for verdict in verdicts]
+    _, readings = play(detector, telemetries)
+    tripped = [reading.tripped for reading in readings]
     first = tripped.index(True)
     assert first + 1 >= detector.patience
     assert all(tripped[first:])
-    last = verdicts[-1]
+    last = readings[-1]
     assert last.value < last.limit if detector.direction == "below" else last.value > last.limit
 
 
 @every
 def test_one_iteration_less_is_no_alarm(cls):
     detector, telemetries = failure(cls)
-    _, verdicts = play(detector, telemetries)
-    first = [verdict.tripped for verdict in verdicts].index(True)
-    _, verdicts = play(detector, telemetries[:first])
-    assert not any(verdict.tripped for verdict in verdicts)
+    _, readings = play(detector, telemetries)
+    first = [reading.tripped for reading in readings].index(True)
+    _, readings = play(detector, telemetries[:first])
+    assert not any(reading.tripped for reading in readings)
 
 
 @every
 def test_what_is_missing_or_not_finite_changes_nothing(cls):
     detector, telemetries = failure(cls)
-    state, verdicts = play(detector, telemetries)
+    state, readings = play(detector, telemetries)
     for nothing in ({}, dict.fromkeys(detector.reads, nan), dict.fromkeys(detector.reads, inf)):
-        after, verdict = detector.step(state, nothing)
+        after, reading = detector.step(state, nothing)
         assert after == state
-        assert verdict.tripped == verdicts[-1].tripped
+        assert reading.tripped == readings[-1].tripped
     assert not play(detector, [{}] * 20)[1][-1].tripped
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from controllers.guardrails.base import Verdict
+from controllers.guardrails.base import Reading
 from controllers.guardrails.collapse import Collapse
 from controllers.guardrails.decline import Decline
 from controllers.guardrails.explosion import Explosion
@@ -19,11 +19,11 @@ from controllers.guardrails.watch import Post, Watch
 
 
 def play(detector, telemetries):
-    state, verdicts = detector.init(), []
+    state, readings = detector.init(), []
     for telemetry in telemetries:
-        state, verdict = detector.step(state, telemetry)
-        verdicts.append(verdict)
-    return verdicts
+        state, reading = detector.step(state, telemetry)
+        readings.append(reading)
+    return readings
 
 
 def entropies(*values, setpoint=None):
@@ -31,34 +31,34 @@ def entropies(*values, setpoint=None):
 
 
 def test_sustained_is_the_least_of_as_many_excesses_as_the_patience():
-    assert Verdict(value=1, limit=0, excesses=(0.3, 0.1), patience=2).sustained == 0.1
-    assert Verdict(value=1, limit=0, excesses=(0.3,), patience=2).sustained == -inf
-    assert not Verdict(
+    assert Reading(value=1, limit=0, excesses=(0.3, 0.1), patience=2).sustained == 0.1
+    assert Reading(value=1, limit=0, excesses=(0.3,), patience=2).sustained == -inf
+    assert not Reading(
         value=1, limit=0, excesses=(0.3, 0.0), patience=2
     ).tripped  # at the limit is not beyond
-    assert Verdict(value=1, limit=0, excesses=(-1.0, 0.1), patience=2).beyond
-    assert not Verdict(value=nan, limit=nan, excesses=(), patience=1).beyond
+    assert Reading(value=1, limit=0, excesses=(-1.0, 0.1), patience=2).beyond
+    assert not Reading(value=nan, limit=nan, excesses=(), patience=1).beyond
 
 
 def test_collapse_below_a_share_of_the_first_entropy():
-    verdicts = play(Collapse(threshold=0.25, patience=2), entropies(0.8, 0.3, 0.15, 0.19, 0.21, 0.1))
-    assert [each.limit for each in verdicts] == [0.2] * 6  # a quarter of 0.8
-    assert [each.beyond for each in verdicts] == [False, False, True, True, False, True]
-    assert [each.tripped for each in verdicts] == [False, False, False, True, False, False]
-    assert verdicts[3].sustained == pytest.approx(0.01)  # 0.2 - 0.19, the smaller of the two
+    readings = play(Collapse(threshold=0.25, patience=2), entropies(0.8, 0.3, 0.15, 0.19, 0.21, 0.1))
+    assert [each.limit for each in readings] == [0.2] * 6  # a quarter of 0.8
+    assert [each.beyond for each in readings] == [False, False, True, True, False, True]
+    assert [each.tripped for each in readings] == [False, False, False, True, False, False]
+    assert readings[3].sustained == pytest.approx(0.01)  # 0.2 - 0.19, the smaller of the two
 
 
 def test_collapse_below_a_share_of_the_setpoint_which_may_move():
     telemetry = [{"entropy": 0.8, "setpoint": 0.4}, {"entropy": 0.15, "setpoint": 0.4}]
     telemetry += [{"entropy": 0.15, "setpoint": 0.2}]
-    verdicts = play(Collapse(threshold=0.5, patience=1), telemetry)
-    assert [each.limit for each in verdicts] == [0.2, 0.2, 0.1]
-    assert [each.tripped for each in verdicts] == [False, True, False]
+    readings = play(Collapse(threshold=0.5, patience=1), telemetry)
+    assert [each.limit for each in readings] == [0.2, 0.2, 0.1]
+    assert [each.tripped for each in readings] == [False, True, False]
 
 
 def test_collapse_of_a_run_that_starts_below_its_setpoint_is_measured_from_where_it_starts():
-    verdicts = play(Collapse(threshold=0.5, patience=1), entropies(0.1, 0.08, 0.04, setpoint=1.0))
-    assert [each.tripped for each in verdicts] == [False, False, True]
+    readings = play(Collapse(threshold=0.5, patience=1), entropies(0.1, 0.08, 0.04, setpoint=1.0))
+    assert [each.tripped for each in readings] == [False, False, True]
 
 
 def test_explosion_above_a_multiple_of_setpoint_or_start():
@@ -71,8 +71,8 @@ def test_explosion_above_a_multiple_of_setpoint_or_start():
 
 def test_a_start_beyond_the_setpoint_counts_for_as_long_as_entropy_has_not_come_nearer():
     explosion = Explosion(threshold=2.0, patience=1)
-    verdicts = play(explosion, entropies(0.35, 0.3, 0.32, 0.15, 0.25, 0.45, setpoint=0.2))
-    assert [each.limit for each in verdicts] == [
+    readings = play(explosion, entropies(0.35, 0.3, 0.32, 0.15, 0.25, 0.45, setpoint=0.2))
+    assert [each.limit for each in readings] == [
         0.7,
         0.6,
         0.6,
@@ -80,18 +80,18 @@ def test_a_start_beyond_the_setpoint_counts_for_as_long_as_entropy_has_not_come_
         0.4,
         0.4,
     ]  # never below twice the setpoint
-    assert [each.tripped for each in verdicts] == [False] * 5 + [True]
+    assert [each.tripped for each in readings] == [False] * 5 + [True]
     collapse = Collapse(threshold=0.5, patience=1)
-    verdicts = play(collapse, entropies(0.1, 0.3, 0.2, 0.6, 0.15, setpoint=0.4))
-    assert [each.limit for each in verdicts] == [0.05, 0.15, 0.15, 0.2, 0.2]
-    assert [each.tripped for each in verdicts] == [False] * 4 + [True]
+    readings = play(collapse, entropies(0.1, 0.3, 0.2, 0.6, 0.15, setpoint=0.4))
+    assert [each.limit for each in readings] == [0.05, 0.15, 0.15, 0.2, 0.2]
+    assert [each.tripped for each in readings] == [False] * 4 + [True]
 
 
 def test_a_setpoint_that_falls_away_from_entropy_is_no_explosion():
     telemetry = entropies(0.5, 0.52, setpoint=0.5) + entropies(0.51, 0.45, 0.3, setpoint=0.1)
-    verdicts = play(Explosion(threshold=2.0, patience=1), telemetry)
-    assert [each.limit for each in verdicts] == [1.0, 1.0, 1.0, 0.9, 0.6]
-    assert not any(each.tripped for each in verdicts)
+    readings = play(Explosion(threshold=2.0, patience=1), telemetry)
+    assert [each.limit for each in readings] == [1.0, 1.0, 1.0, 0.9, 0.6]
+    assert not any(each.tripped for each in readings)
 
 
 def test_limits_in_nats():
@@ -109,8 +109,8 @@ def test_limits_in_nats():
 
 def test_the_last_setpoint_counts_while_loops_hold():
     telemetry = [{"entropy": 0.8, "setpoint": 0.4}, {"entropy": 0.1}, {"entropy": 0.1, "setpoint": nan}]
-    verdicts = play(Collapse(threshold=0.5, patience=1), telemetry)
-    assert [each.limit for each in verdicts] == [0.2] * 3
+    readings = play(Collapse(threshold=0.5, patience=1), telemetry)
+    assert [each.limit for each in readings] == [0.2] * 3
 
 
 def test_ceilings():
@@ -124,9 +124,9 @@ def test_stagnation_is_no_gain_of_the_best_average():
     detector = Stagnation(threshold=0.05, patience=2, decay=0.0)  # no averaging
     rewards = [0.1, 0.2, 0.3, 0.25, 0.32, 0.33, 0.5]
     #          gain of the best over two iterations: 0.2, 0.1, 0.02, 0.03, 0.18
-    verdicts = play(detector, [{"reward": reward} for reward in rewards])
-    assert [v.value for v in verdicts[2:]] == pytest.approx([0.2, 0.1, 0.02, 0.03, 0.18])
-    assert [v.tripped for v in verdicts] == [False, False, False, False, True, True, False]
+    readings = play(detector, [{"reward": reward} for reward in rewards])
+    assert [v.value for v in readings[2:]] == pytest.approx([0.2, 0.1, 0.02, 0.03, 0.18])
+    assert [v.tripped for v in readings] == [False, False, False, False, True, True, False]
 
 
 def test_a_solved_task_does_not_stagnate():
@@ -139,21 +139,21 @@ def test_stagnation_averages_without_bias():
     # decay 0.5: averages 1.0, then (0.5·1 + 0)/(0.5 + 1)·... = (0.25·1)/(0.75) = 1/3
     detector = Stagnation(threshold=0.05, patience=1, decay=0.5)
     state, _ = detector.step(detector.init(), {"reward": 1.0})
-    state, verdict = detector.step(state, {"reward": 0.0})
+    state, reading = detector.step(state, {"reward": 0.0})
     assert state.total / state.weight == pytest.approx(1 / 3)
-    assert verdict.value == 0.0  # the best is still the first
+    assert reading.value == 0.0  # the best is still the first
 
 
 def test_decline_is_a_mean_below_the_first_by_so_many_standard_errors():
     # first window 0.5, 0.7, 0.6: mean 0.6, variance 0.01; last 0.3, 0.4, 0.2: mean 0.3, variance 0.01
     # standard error √((0.01 + 0.01)/3) = 0.081650; limit 0.6 − 2 · 0.081650 = 0.436701
     rewards = [0.5, 0.7, 0.6, 0.3, 0.4, 0.2]
-    verdicts = play(Decline(threshold=2.0, patience=3), [{"reward": reward} for reward in rewards])
-    assert [v.tripped for v in verdicts] == [False] * 5 + [True]
-    assert (verdicts[-1].value, verdicts[-1].limit) == pytest.approx((0.3, 0.436701), abs=1e-6)
+    readings = play(Decline(threshold=2.0, patience=3), [{"reward": reward} for reward in rewards])
+    assert [v.tripped for v in readings] == [False] * 5 + [True]
+    assert (readings[-1].value, readings[-1].limit) == pytest.approx((0.3, 0.436701), abs=1e-6)
     assert not play(Decline(threshold=4.0, patience=3), [{"reward": r} for r in rewards])[-1].tripped  # 3.67
     t = stats.ttest_ind([0.5, 0.7, 0.6], [0.3, 0.4, 0.2], equal_var=False).statistic
-    assert t == pytest.approx((0.6 - verdicts[-1].value) / 0.081650, abs=1e-4)
+    assert t == pytest.approx((0.6 - readings[-1].value) / 0.081650, abs=1e-4)
 
 
 def test_decline_is_over_when_the_reward_is_back_and_never_comes_of_learning():
@@ -185,8 +185,8 @@ def test_decline_does_not_cry_wolf_at_noise(correlation, share):
     tripped = first.mean(axis=1)[:, None] - last.mean(axis=2) > Decline().threshold * error
     assert np.mean(tripped.any(axis=1)) == pytest.approx(share, abs=0.01)
     for row in [*np.flatnonzero(tripped.any(axis=1))[:5], *range(5)]:
-        verdicts = play(Decline(), [{"reward": reward} for reward in rewards[row]])
-        assert [v.tripped for v in verdicts[2 * n - 1 :]] == tripped[row].tolist()
+        readings = play(Decline(), [{"reward": reward} for reward in rewards[row]])
+        assert [v.tripped for v in readings[2 * n - 1 :]] == tripped[row].tolist()
 
 
 def test_decline_finds_a_fall_of_two_standard_deviations_soon():
@@ -221,11 +221,11 @@ def test_a_post_shows_the_readings_of_its_loop_and_no_others():
         posts=(Post(detector=Collapse(threshold=0.5, patience=1), readings=readings, subject="add"),)
     )
     telemetry = {"entropy": 0.0, "setpoint": 9.0, "entropy/domain/add": 1.0, "loop/add/r": 0.5}
-    state, ((post, verdict),) = watch.step(watch.init(), telemetry)
-    assert (post.subject, verdict.value, verdict.limit) == ("add", 1.0, 0.25)
-    _, ((_, verdict),) = watch.step(state, {"entropy": 0.0, "setpoint": 9.0})
-    assert not verdict.tripped
-    assert verdict.limit == 0.25
+    state, ((post, reading),) = watch.step(watch.init(), telemetry)
+    assert (post.subject, reading.value, reading.limit) == ("add", 1.0, 0.25)
+    _, ((_, reading),) = watch.step(state, {"entropy": 0.0, "setpoint": 9.0})
+    assert not reading.tripped
+    assert reading.limit == 0.25
 
 
 @pytest.mark.parametrize("make", [Collapse, Explosion])
@@ -238,5 +238,5 @@ def test_a_record_at_once_is_as_one_iteration_after_another(make, unit):
         threshold = {Collapse: 0.6, Explosion: 1.2}[make] if unit == "share" else 0.5
         detector = make(threshold=threshold, patience=rng.randrange(1, 4), unit=unit)
         telemetry = [{"entropy": a, "setpoint": b} for a, b in zip(y, r, strict=True)]
-        expected = max(verdict.sustained for verdict in play(detector, telemetry))
+        expected = max(reading.sustained for reading in play(detector, telemetry))
         assert detector.worst(np.array(y), np.array(r)) == pytest.approx(expected)

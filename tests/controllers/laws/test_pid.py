@@ -39,13 +39,13 @@ def test_a_gap_stretches_the_integral_and_the_rate():
 
 
 def test_back_calculation_by_hand():
-    # e = 1, 1;  v_0 = 2, applied 0.5;  tracking 0.25: I = 0.1·1 + 0.25·(0.5 − 2) = −0.275
-    law = PID(kp=2.0, ki=0.1, tracking=0.25)
+    # e = 1, 1;  v_0 = 2, applied 0.5;  anti_windup 0.25: I = 0.1·1 + 0.25·(0.5 − 2) = −0.275
+    law = PID(kp=2.0, ki=0.1, anti_windup=0.25)
     terms, _ = run(law, [0.0, 0.0], r=1.0, low=-0.5, high=0.5)
     assert terms[1]["i"] == pytest.approx(-0.275)
 
 
-def test_full_tracking_is_the_velocity_form_at_a_limit():
+def test_full_anti_windup_is_the_velocity_form_at_a_limit():
     # v_k = u_{k−1} + kp·(e_k − e_{k−1}) + ki·e_{k−1}
     ys = np.random.default_rng(1).uniform(0, 1, 40)
     _, v = run(PID(kp=3.0, ki=0.4), ys, low=-0.2, high=0.2)
@@ -98,7 +98,7 @@ def test_bumpless_moves_on_like_any_other_start():
         ({"ki": -0.5}, "ki must be >= 0 and finite, got -0.5"),
         ({"kd": inf}, "kd must be >= 0 and finite, got inf"),
         ({"bias": nan}, "bias must be finite, got nan"),
-        ({"tracking": 1.5}, "tracking must be in [0, 1], got 1.5"),
+        ({"anti_windup": 1.5}, "anti_windup must be in [0, 1], got 1.5"),
         ({"ki": 0.0, "bumpless": True}, "bumpless must be false when ki is 0"),
         ({"error": "percent"}, "error must be one of absolute, relative, log, got 'percent'"),
     ],

@@ -67,7 +67,7 @@ def test_at_the_reference_it_is_the_pid_to_the_bit(ys):
         ours, terms = LAW.step(ours, sample(t=t, y=y, u=u))
         theirs, expected = GAINS.step(theirs, sample(t=t, y=y, u=u))
         assert (ours, terms) == ((theirs, 1.0), expected)
-        u = sum(terms.values()) / 2  # cut by a limit, so that the tracking counts
+        u = sum(terms.values()) / 2  # cut by a limit, so that anti-windup counts
 
 
 def test_large_gains_of_a_warm_up_do_not_turn_the_integral_against_the_error():

@@ -55,8 +55,8 @@ def test_terms_by_hand():
 def test_without_doubt_about_the_push_it_is_a_pid():
     rng = np.random.default_rng(0)
     ys, us = rng.uniform(0.2, 1.0, 30), rng.uniform(-1, 1, 30)
-    ours, _ = run(replace(FROZEN, tracking=0.3), ys, us)
-    theirs, _ = run(PID(kp=4.0, ki=0.4, tracking=0.3, error="log"), ys, us)
+    ours, _ = run(replace(FROZEN, anti_windup=0.3), ys, us)
+    theirs, _ = run(PID(kp=4.0, ki=0.4, anti_windup=0.3, error="log"), ys, us)
     assert [sum(term.values()) for term in ours] == pytest.approx([sum(term.values()) for term in theirs])
 
 
@@ -230,7 +230,7 @@ def test_a_dither_of_the_loop_counts_as_noise():
         ({"forgetting": 0.0}, "forgetting must be in (0, 1], got 0.0"),
         ({"excitation": -1.0}, "excitation must be >= 0 and finite, got -1.0"),
         ({"bias": inf}, "bias must be finite, got inf"),
-        ({"tracking": 2.0}, "tracking must be in [0, 1], got 2.0"),
+        ({"anti_windup": 2.0}, "anti_windup must be in [0, 1], got 2.0"),
         ({"error": "relative"}, "error must be 'absolute' or 'log', got 'relative'"),
     ],
 )

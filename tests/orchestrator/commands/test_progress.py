@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from orchestrator.campaign import Schedule
+from orchestrator.campaign import RunQueue
 from orchestrator.commands.progress import COLUMNS, Progress, RunProgress
 from orchestrator.storage.metrics_log import Record, encode
 from orchestrator.storage.run_folder import RunFolder, RunInfo, Status
@@ -102,7 +102,7 @@ def test_a_log_gets_a_line_for_each_running_run_now_and_then(folder):
     console = Console(file=io.StringIO(), width=20)
     with Progress([folder], console) as progress:
         for _ in range(3):
-            progress(Schedule(waiting=[], running=[worker]))
+            progress(RunQueue(waiting=[], running=[worker]))
     assert console.file.getvalue().count("\n") == 1
     assert "arm/seed-0  iteration 3/100" in console.file.getvalue()
 
@@ -110,5 +110,5 @@ def test_a_log_gets_a_line_for_each_running_run_now_and_then(folder):
 def test_a_terminal_gets_a_table(folder):
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     with Progress([folder], console) as progress:
-        progress(Schedule(waiting=[folder]))
+        progress(RunQueue(waiting=[folder]))
     assert "arm/seed-0" in console.file.getvalue()

@@ -42,7 +42,7 @@ def test_what_is_no_setting_has_no_meaning():
     ("part", "key", "rule"),
     [
         (PID, "kp", "be >= 0 and finite"),
-        (PID, "tracking", "be in [0, 1]"),
+        (PID, "anti_windup", "be in [0, 1]"),
         (Collapse, "threshold", "be > 0 and < 1"),  # by a helper that all detectors share
         (Explosion, "threshold", "be > 1"),
         (Increment, "high", "be >= low and finite"),  # the bound is another setting, not its example

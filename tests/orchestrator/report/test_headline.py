@@ -44,10 +44,10 @@ def test_an_arm_that_fell_below_its_own_start_is_the_first_sentence_and_the_titl
     said = findings(comparison)
     # the mean of 0.001 · seed is 0.0035; three arms, p = 3 · 2/2⁸
     assert re.fullmatch(
-        r"`bad` ended below its own start: held-out pass@1 −0\.197 \(95 % \[−0\.\d+, −0\.\d+\] by bootstrap, p = 0\.023, 8 seeds\)\.",
+        r"`bad` ended below its own start: held-out greedy pass rate −0\.197 \(95 % \[−0\.\d+, −0\.\d+\] by bootstrap, p = 0\.023, 8 seeds\)\.",
         said[0],
     )
-    assert said[1].startswith("`bad` ended below `grpo`: held-out pass@1 −0.300 (")
+    assert said[1].startswith("`bad` ended below `grpo`: held-out greedy pass rate −0.300 (")
     assert title(comparison) == said[0]
     gains = [sentence for sentence in said if "ended above" in sentence]
     assert {re.match(r"(`\w+`) ended above (.*?):", each).groups() for each in gains} == {
@@ -63,10 +63,10 @@ def test_a_loss_that_is_not_told_from_chance_is_said_too_and_first(make):
     said = findings(compare(campaign))
     # the changes −0.1, −0.05 and −0.08; from grpo −0.2, −0.15 and −0.18
     assert said[0].startswith(
-        "Held-out pass@1 ended below its own start: `bad` −0.077; too few seeds: 3 give"
+        "Held-out greedy pass rate ended below its own start: `bad` −0.077; too few seeds: 3 give"
     )
     assert said[1].startswith(
-        "Held-out pass@1 ended below `grpo`: `bad` −0.177; too few seeds: 3 give no p below 0.25"
+        "Held-out greedy pass rate ended below `grpo`: `bad` −0.177; too few seeds: 3 give no p below 0.25"
     )
 
 
@@ -105,6 +105,6 @@ def test_what_could_have_been_found_is_said_where_nothing_was(make):
 def test_without_an_exam_nothing_is_said_of_it(make_campaign):
     campaign = make_campaign(seeds=(0, 1))
     text = " ".join(findings(compare(load_campaign(campaign), metric="entropy")))
-    assert "pass@1" not in text
+    assert "greedy pass rate" not in text
     assert "entropy ended below `grpo`" not in text  # the loops keep it above
     assert "did not end below `grpo`" in text

@@ -128,7 +128,7 @@ def test_every_table_fits_a_terminal_of_80_columns(comparison, name):
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
-    assert "grpo" in text or name in ("tracking", "recovery")
+    assert "grpo" in text or name in ("setpoint_quality", "recovery")
 
 
 @pytest.mark.parametrize("name", list(TABLES))

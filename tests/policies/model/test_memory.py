@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config
 
-from policies.model.memory import FLOAT32, Training, activation_bytes_per_token, learner_memory, shape_of
+from policies.model.memory import FLOAT32, TrainingSetup, activation_bytes_per_token, learner_memory, shape_of
 from policies.model.recompute import recompute_activations
 
 pytestmark = pytest.mark.trains
@@ -60,7 +60,7 @@ def test_parameters_are_counted_block_by_block():
 @pytest.mark.parametrize("sizes", [{}, {"kv": 4}, {"hidden": 256, "intermediate": 512, "heads": 8}])
 def test_activations_are_what_autograd_keeps(sizes):
     policy = model(**sizes)
-    expected = activation_bytes_per_token(shape_of(policy), Training(rows=ROWS, length=LENGTH))
+    expected = activation_bytes_per_token(shape_of(policy), TrainingSetup(rows=ROWS, length=LENGTH))
     assert kept_bytes_per_token(policy) == pytest.approx(expected, rel=0.05)
 
 
@@ -70,7 +70,7 @@ def test_recomputing_keeps_one_tensor_a_block_and_one_block_at_work():
     shape = shape_of(policy)
     at_rest = (6 * shape.hidden + 2 * shape.hidden) * FLOAT32
     assert kept_bytes_per_token(policy) == pytest.approx(at_rest, rel=0.1)
-    estimated = activation_bytes_per_token(shape, Training(rows=1, length=1, recompute=True))
+    estimated = activation_bytes_per_token(shape, TrainingSetup(rows=1, length=1, recompute=True))
     one_block = 4 * (6 * 128 + 2 * 128 + 2 * 64 + 4 * 384)
     assert estimated == at_rest + one_block
 
@@ -87,14 +87,14 @@ def test_recomputing_changes_no_gradient():
 
 def test_what_is_shared_is_divided_and_what_is_gathered_is_not():
     shape = shape_of(model())
-    alone = learner_memory(shape, Training(rows=1, length=8))
-    shared = learner_memory(shape, Training(rows=1, length=8, shards=4))
+    alone = learner_memory(shape, TrainingSetup(rows=1, length=8))
+    shared = learner_memory(shape, TrainingSetup(rows=1, length=8, shards=4))
     assert alone["weights"] == 4 * shape.parameters
     assert alone["optimiser (two moments)"] == 8 * shape.parameters
     assert shared["gradients"] == alone["gradients"] // 4
     assert alone["gathered weights"] == 0
     assert shared["gathered weights"] == 4 * (shape.outside_blocks + 2 * shape.in_block)
     assert shared["activations"] == alone["activations"]
-    copies = learner_memory(shape, Training(rows=1, length=8, replicas=2, compute_bytes=2))
+    copies = learner_memory(shape, TrainingSetup(rows=1, length=8, replicas=2, compute_bytes=2))
     assert copies["gathered weights"] == 2 * shape.parameters  # autocast's
     assert copies["gradient buckets"] == 4 * shape.parameters

@@ -16,7 +16,7 @@ import tasks.grading.pool
 import tasks.grading.process
 from tasks.base import Problem
 from tasks.grading.batch import MAX_GRADINGS, Batch, Grades
-from tasks.grading.messages import Started, Verdict
+from tasks.grading.messages import GradedAnswer, Started
 from tasks.grading.pool import GradingPool
 from tasks.grading.process import LOOK_SECONDS, SLACK_SECONDS, GradingProcess, Phase
 
@@ -118,8 +118,8 @@ def test_the_parent_looks_when_the_time_can_be_up_and_at_least_every_second(monk
 
 def test_the_verdict_goes_by_what_was_used_and_not_by_when_the_parent_looked():
     batch = Batch([(PROBLEM, "")] * 2, num_chunks=1, limit_seconds=2.0)
-    batch.settle(0, Verdict(1.0, "", 2.0))
-    batch.settle(1, Verdict(1.0, "", 2.001))
+    batch.settle(0, GradedAnswer(1.0, "", 2.0))
+    batch.settle(1, GradedAnswer(1.0, "", 2.001))
     assert batch.grades() == Grades(scores=[1.0, 0.0], num_timeouts=1)
 
 
@@ -230,8 +230,8 @@ def test_a_response_is_settled_once_however_its_gradings_end():
     batch.interrupted(0, "its worker was killed by SIGKILL")
     assert list(batch.chunks) == [[0]]
     assert batch.num_left == 2
-    batch.settle(0, Verdict(1.0))
-    batch.settle(1, Verdict(0.5))
+    batch.settle(0, GradedAnswer(1.0))
+    batch.settle(1, GradedAnswer(0.5))
     assert batch.grades() == Grades(scores=[1.0, 0.5], num_regraded=1)
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from tasks.grading.messages import (
     MAX_LINE_BYTES,
+    GradedAnswer,
     Ready,
     Started,
     StartFailure,
-    Verdict,
     decode,
     described,
     encode,
@@ -24,9 +24,9 @@ MESSAGES = [
     Ready({"network": "none, by seccomp"}),
     StartFailure("OSError: no dictionary"),
     Started(0.25),
-    Verdict(1.0),
-    Verdict(0.0, "ValueError: é \ufffd \x00\n", 0.5, 1.5),
-    Verdict(1.0, "", 0.5, 1.5, True),
+    GradedAnswer(1.0),
+    GradedAnswer(0.0, "ValueError: é \ufffd \x00\n", 0.5, 1.5),
+    GradedAnswer(1.0, "", 0.5, 1.5, True),
 ]
 
 
@@ -45,21 +45,21 @@ def test_a_message_is_one_line_and_comes_back(message):
         b"[]",
         b"null",
         b'["Exit"]',
-        b'["Verdict"]',
-        b'["Verdict", 2.0]',
-        b'["Verdict", -0.1]',
-        b'["Verdict", NaN]',
-        b'["Verdict", Infinity]',
-        b'["Verdict", true]',
-        b'["Verdict", "1"]',
-        b'["Verdict", null]',
-        b'["Verdict", 1.0, 5]',
-        b'["Verdict", 1.0, "\\ud800"]',
-        b'["Verdict", 1.0, "' + b"x" * 501 + b'"]',
-        b'["Verdict", 1.0, "", -1]',
-        b'["Verdict", 1.0, "", 0, NaN]',
-        b'["Verdict", 1.0, "", 0, 0, 0]',
-        b'["Verdict", 1.0, "", 0, 0, false, 0]',
+        b'["GradedAnswer"]',
+        b'["GradedAnswer", 2.0]',
+        b'["GradedAnswer", -0.1]',
+        b'["GradedAnswer", NaN]',
+        b'["GradedAnswer", Infinity]',
+        b'["GradedAnswer", true]',
+        b'["GradedAnswer", "1"]',
+        b'["GradedAnswer", null]',
+        b'["GradedAnswer", 1.0, 5]',
+        b'["GradedAnswer", 1.0, "\\ud800"]',
+        b'["GradedAnswer", 1.0, "' + b"x" * 501 + b'"]',
+        b'["GradedAnswer", 1.0, "", -1]',
+        b'["GradedAnswer", 1.0, "", 0, NaN]',
+        b'["GradedAnswer", 1.0, "", 0, 0, 0]',
+        b'["GradedAnswer", 1.0, "", 0, 0, false, 0]',
         b'["Started", "soon"]',
         b'["Started", -1]',
         b'["Ready", []]',
@@ -68,7 +68,7 @@ def test_a_message_is_one_line_and_comes_back(message):
         b"[" * 5000,
         b"9" * 5000,
         b"\xff\xfe",
-        pickle.dumps(Verdict(1.0)),
+        pickle.dumps(GradedAnswer(1.0)),
     ],
 )
 def test_what_no_worker_writes_is_refused(line):
@@ -141,13 +141,13 @@ def test_a_message_out_of_turn_or_without_end_costs_its_own_response(pool, data)
 
 def test_verdicts_that_nothing_was_asked_for_are_not_taken(pool):
     """A worker that is taken over can lie about what it grades, and about nothing else."""
-    grades = pool.grade([PROBLEM], [forge(encode(Verdict(1.0)) * 5)])
+    grades = pool.grade([PROBLEM], [forge(encode(GradedAnswer(1.0)) * 5)])
     assert grades.scores == [1.0]
     assert pool.grade([PROBLEM] * 2, ["burn 0", "hash x"]).scores[0] == 1.0
 
 
 def test_a_worker_replaced_for_what_it_said_is_not_listened_to_any_more(pool):
-    data = encode(Verdict(1.0, worn_out=True)) + encode(Ready({"network": "made up"}))
+    data = encode(GradedAnswer(1.0, worn_out=True)) + encode(Ready({"network": "made up"}))
     grades = pool.grade([PROBLEM] * 2, [forge(data), "burn 0"])
     assert grades.scores == [1.0, 1.0]
     assert grades.num_crashes == 0
@@ -155,7 +155,7 @@ def test_a_worker_replaced_for_what_it_said_is_not_listened_to_any_more(pool):
 
 
 def test_half_a_message_does_not_hold_up_the_parent(pool):
-    grades = pool.grade([PROBLEM] * 2, [forge(b'["Verdict", 1.0'), "burn 0"])
+    grades = pool.grade([PROBLEM] * 2, [forge(b'["GradedAnswer", 1.0'), "burn 0"])
     assert grades.scores == [0.0, 1.0]
     assert grades.num_timeouts == 1
 

@@ -10,7 +10,7 @@ import pytest
 from hostile_graders import PROBLEM, Obedient
 
 from tasks.grading.batch import Batch, Fate
-from tasks.grading.messages import Verdict
+from tasks.grading.messages import GradedAnswer
 from tasks.grading.pool import GradingPool
 
 LIMIT = 2.0
@@ -233,9 +233,9 @@ def test_a_batch_is_cut_into_contiguous_chunks_without_loss():
 
 def test_grades_count_each_fate_and_quote_the_first_error_in_order():
     batch = Batch([(PROBLEM, "")] * 5, num_chunks=1)
-    batch.settle(4, Verdict(0.0, "later"))
-    batch.settle(1, Verdict(0.0, "sooner"))
-    batch.settle(0, Verdict(0.5))
+    batch.settle(4, GradedAnswer(0.0, "later"))
+    batch.settle(1, GradedAnswer(0.0, "sooner"))
+    batch.settle(0, GradedAnswer(0.5))
     batch.lose(2, Fate.TIMEOUT)
     assert batch.num_left == 1
     batch.lose(3, Fate.CRASH)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.kinds.larger_number import Comparison
+from tasks.kinds.larger_number import LargerNumber
 
 
 def pair(problem):
@@ -13,7 +13,7 @@ def pair(problem):
 
 
 def test_a_prompt_is_examples_and_a_question():
-    problem = Comparison(num_examples=2).problem("train", 0, 0)
+    problem = LargerNumber(num_examples=2).problem("train", 0, 0)
     *examples, asked = problem.prompt.split("\n")
     assert len(examples) == 2
     for example in examples:
@@ -24,11 +24,11 @@ def test_a_prompt_is_examples_and_a_question():
     _, left, right = pair(problem)
     assert problem.answer == str(max(left, right))
     assert (problem.domain, problem.difficulty) == ("larger", float(len(problem.answer)))
-    assert Comparison(num_examples=0).problem("train", 0, 0).prompt.count("\n") == 0
+    assert LargerNumber(num_examples=0).problem("train", 0, 0).prompt.count("\n") == 0
 
 
 def test_examples_are_the_same_in_every_prompt_and_go_through_the_questions():
-    task = Comparison(questions=("larger", "smaller"), num_examples=4)
+    task = LargerNumber(questions=("larger", "smaller"), num_examples=4)
     problems = [task.problem("train", 1, index) for index in range(30)]
     assert len({problem.prompt.rpartition("\n")[0] for problem in problems}) == 1
     assert [line.split(" ")[0] for line in problems[0].prompt.split("\n")[:4]] == ["larger", "smaller"] * 2
@@ -39,7 +39,7 @@ def test_examples_are_the_same_in_every_prompt_and_go_through_the_questions():
 
 
 def test_numbers_differ_and_reach_the_largest():
-    drawn = [pair(Comparison(largest_number=9).problem("train", 0, index))[1:] for index in range(500)]
+    drawn = [pair(LargerNumber(largest_number=9).problem("train", 0, index))[1:] for index in range(500)]
     assert all(left != right for left, right in drawn)
     assert {number for numbers in drawn for number in numbers} == set(range(10))
 
@@ -58,7 +58,7 @@ def test_numbers_differ_and_reach_the_largest():
     ],
 )
 def test_the_whole_response_must_be_the_number(response, score):
-    task = Comparison()
+    task = LargerNumber()
     problem = next(p for p in (task.problem("train", 0, i) for i in range(20_000)) if p.answer == "71")
     assert task.grade(problem, response) == score
 
@@ -75,4 +75,4 @@ def test_the_whole_response_must_be_the_number(response, score):
 )
 def test_settings_are_guarded(settings, rule):
     with pytest.raises(ValueError, match=rule):
-        Comparison(**settings)
+        LargerNumber(**settings)
