@@ -83,9 +83,9 @@ def _ours(
     folder: Path, problems: list[dict[str, str]], iterations: int, num_tokens: int, number: int
 ) -> tuple[list[float], dict[str, list[float]]]:
     """Seconds of the iterations after the first, and of their phases."""
-    data, exam = folder / "problems.jsonl", folder / "exam.jsonl"
+    data, held_out = folder / "problems.jsonl", folder / "held_out.jsonl"
     data.write_text("".join(json.dumps(problem) + "\n" for problem in problems))
-    exam.write_text(json.dumps({"prompt": f"{PREAMBLE}12 or 7:", "answer": "12"}) + "\n")
+    held_out.write_text(json.dumps({"prompt": f"{PREAMBLE}12 or 7:", "answer": "12"}) + "\n")
     campaign = folder / "campaign.yaml"
     loop = {
         "reference": {"kind": "constant", "value_nats": 2.0},
@@ -96,7 +96,7 @@ def _ours(
         json.dumps(
             {
                 "name": f"speed-{number}",
-                "task": {"kind": "jsonl", "path": str(data), "held_out_path": str(exam)},
+                "task": {"kind": "jsonl", "path": str(data), "held_out_path": str(held_out)},
                 "policy": {"source": str(folder / "model")},
                 "learner": {
                     "iterations": iterations,

@@ -1,6 +1,6 @@
 """Comparing a thousand runs of two thousand iterations: time and peak memory of `entrostat compare`.
 
-The campaign is synthetic: 100 arms with 10 seeds, 20 metrics an iteration and an exam every 100.  The
+The campaign is synthetic: 100 arms with 10 seeds, 20 metrics an iteration and an evaluation every 100.  The
 records of its runs are 50 different ones over and over, since making them takes longer than reading them.
 
     python benchmarks/comparison.py [--quick] [--keep FOLDER] [--no-columns]
@@ -93,9 +93,9 @@ def records(rng: random.Random, iterations: int) -> list[Record]:
     for t in range(iterations + 1):
         reward = 0.3 + 0.6 * (1 - math.exp(-t / skill)) + 0.02 * rng.gauss(0, 1)
         if t % 100 == 0:
-            exam = {f"eval/pass_at_{k}": min(1.0, reward + 0.05 * math.log2(k)) for k in (1, 2, 4, 8)}
-            exam |= {f"eval/difficulty/{d}/pass_at_1": reward / d for d in (1, 2, 3)}
-            rows.append(Record(step=t, kind="eval", time=1.78e9 + t, metrics=exam))
+            evaluation = {f"eval/pass_at_{k}": min(1.0, reward + 0.05 * math.log2(k)) for k in (1, 2, 4, 8)}
+            evaluation |= {f"eval/difficulty/{d}/pass_at_1": reward / d for d in (1, 2, 3)}
+            rows.append(Record(step=t, kind="eval", time=1.78e9 + t, metrics=evaluation))
         entropy = 0.2 + 0.3 * math.exp(-t / 50) + 0.01 * rng.gauss(0, 1)
         u = 0.1 * rng.gauss(0, 1)
         loop = {"y": entropy, "r": 0.2, "e": 0.2 - entropy, "v": u, "u": u, "saturated": 0.0, "held": 0.0}

@@ -34,7 +34,7 @@ class Efficiency:
 
     arm: str
     iterations: tuple[float, ...]
-    """One a run; inf where it never did, nan where it was not examined."""
+    """One a run; inf where it never did, nan where it was never evaluated."""
     area: Estimate
     """Mean of the metric over training, weighted by iterations: what reaching early is worth in all."""
 

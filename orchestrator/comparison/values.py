@@ -20,14 +20,14 @@ START_ITERATIONS = 3  # the first ones, whose mean is where a signal started
 FINAL_FRACTION = 0.1  # of the iterations, whose mean is where a signal ended
 
 
-def is_exam(metric: str) -> bool:
+def is_evaluation(metric: str) -> bool:
     """Whether the metric is of held-out evaluation, where 0 is to solve none; else it is of training."""
     return metric.startswith("eval/")
 
 
 def final_value(run: RunRecords, metric: str) -> float:
     """The metric in the last evaluation; a training metric as the mean over the last tenth.  nan without any."""
-    return last(run.evaluation.get(metric)) if is_exam(metric) else final(run.train.get(metric))
+    return last(run.evaluation.get(metric)) if is_evaluation(metric) else final(run.train.get(metric))
 
 
 def start_value(run: RunRecords, metric: str) -> float:
@@ -35,7 +35,7 @@ def start_value(run: RunRecords, metric: str) -> float:
 
     nan if the only evaluation was the one at the end.
     """
-    if not is_exam(metric):
+    if not is_evaluation(metric):
         return mean(run.train.get(metric)[:START_ITERATIONS])
     values = run.evaluation.get(metric)
     is_end_too = np.isfinite(values).sum() < 2 and not run.stopped
@@ -45,10 +45,10 @@ def start_value(run: RunRecords, metric: str) -> float:
 def final_values(runs: Sequence[RunRecords], metric: str, *, worst: bool = False) -> tuple[float, ...]:
     """`final_value` of compared runs, one per run; with ``worst``, evaluations that were never reached are 0."""
     values = [final_value(run, metric) for run in runs]
-    unreached = 0.0 if is_exam(metric) and any(map(isfinite, values)) else nan
+    unreached = 0.0 if is_evaluation(metric) and any(map(isfinite, values)) else nan
 
     def counted(run: RunRecords, value: float) -> float:
-        is_unreached = run.stopped and (not isfinite(value) or (worst and is_exam(metric)))
+        is_unreached = run.stopped and (not isfinite(value) or (worst and is_evaluation(metric)))
         return unreached if is_unreached else value
 
     return tuple(map(counted, runs, values))

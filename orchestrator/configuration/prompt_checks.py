@@ -22,13 +22,13 @@ NUM_SHOWN = 32
 """Training problems of each task that are looked at."""
 
 NUM_SEARCHED = 1024
-"""Training problems of each task among which a domain has to be, and no prompt of the exam."""
+"""Training problems of each task among which a domain has to be, and no held-out prompt."""
 
 
 def check_prompts(config: RunConfig) -> Iterator[str]:
     """All checks that draw problems."""
     try:
-        exam = held_out_set(config.task, config.evaluation.num_problems)
+        held_out = held_out_set(config.task, config.evaluation.num_problems)
         shown = _training(config.task, NUM_SHOWN)
     except TooFewProblemsError as error:
         yield f"evaluation.{error}"
@@ -36,8 +36,8 @@ def check_prompts(config: RunConfig) -> Iterator[str]:
     except ValueError as error:
         yield f"task: {error}"
         return
-    yield from _context(config, [*exam, *shown])
-    yield from _kept_apart(config.task, exam)
+    yield from _context(config, [*held_out, *shown])
+    yield from _kept_apart(config.task, held_out)
     yield from _demonstrations(config, shown[0])
     yield from _order(config)
     of_phases = [
@@ -68,11 +68,11 @@ def _longest(problems: Sequence[Problem]) -> int:
     return max(len(problem.text) for problem in problems)
 
 
-def _kept_apart(task: Task, exam: Sequence[Problem]) -> Iterator[str]:
+def _kept_apart(task: Task, problems: Sequence[Problem]) -> Iterator[str]:
     """Members of a mixture that share prompts, and do not hold the same ones out: seen in those looked at, or not."""
     if not isinstance(task, Mixture):
         return
-    held_out = {problem.prompt: problem.domain for problem in exam}
+    held_out = {problem.prompt: problem.domain for problem in problems}
     for problem in _training(task, NUM_SEARCHED):
         if problem.prompt in held_out:
             yield (

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.configuration.models import ArmConfig, CampaignConfig, RunConfig
 from orchestrator.configuration.part_schema import known_keys, to_plain
+from orchestrator.configuration.renamed import KINDS, new_key
 from orchestrator.configuration.yaml_files import merge, read_yaml
 from orchestrator.errors import (
     ConfigError,
@@ -241,33 +242,42 @@ def parse(model: type[Model], content: Any, where: str) -> Model:
         try:
             return model.model_validate(content)
         except ValidationError as error:
-            faults = [_line(model, where, problem, content) for problem in error.errors()]
+            faults = [_line(model, where, fault, content) for fault in error.errors()]
             raise ConfigError(lines_of(faults)) from error
 
 
-def _line(model: type[BaseModel], where: str, problem: Any, content: Any) -> str:
-    """One problem of pydantic's as path, rule, value, remedy."""
-    path = _key_path(problem["loc"], content)
+def _line(model: type[BaseModel], where: str, fault: Any, content: Any) -> str:
+    """One fault that pydantic found as path, rule, value, remedy."""
+    path, holder = _key_path(fault["loc"], content)
     inside = ".".join(path)  # "" where it is of the whole
     key = f"{where}{'.' if ': ' in where else ': '}{inside}" if inside else where
-    kind, given, context = problem["type"], problem["input"], problem.get("ctx", {})
+    kind, given, context = fault["type"], fault["input"], fault.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"{key}: unknown key; {did_you_mean(str(problem['loc'][-1]), known_keys(model, problem['loc'][:-1]))}"
+        old = str(fault["loc"][-1])
+        new = new_key(holder, old)
+        known = known_keys(model, fault["loc"][:-1])
+        return f"{key}: {f'is called {new} now; rename it' if new else f'unknown key; {did_you_mean(old, known)}'}"
     if kind == "missing":
         return f"{key}: is missing; add it"
     if kind == "union_tag_invalid":
         known = context["expected_tags"].replace("'", "").split(", ")
+        if context["tag"] in KINDS:
+            return f"{key}.kind: {context['tag']} is called {KINDS[context['tag']]} now; rename it"
         return f"{key}.kind: unknown kind {short(context['tag'])}; {did_you_mean(str(context['tag']), known)}"
     if kind == "union_tag_not_found":
         return f"{key}: must be a mapping with a key 'kind', got {short(given)}"
     if kind == "value_error":
         return f"{key}: {printable(str(context['error']))}"
-    return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {short(given)}"
+    return f"{key}: {fault['msg'][0].lower()}{fault['msg'][1:]}, got {short(given)}"
 
 
-def _key_path(location: tuple[Any, ...], content: Any) -> list[str]:
-    """The keys as they stand in the file: pydantic puts the kind of a union's member between them."""
+def _key_path(location: tuple[Any, ...], content: Any) -> tuple[list[str], Any]:
+    """The keys as they stand in the file, and what holds the last of them.
+
+    Pydantic puts the kind of a union's member between them.
+    """
     path: list[str] = []
+    holder = content
     for key in location:
         if isinstance(key, str) and not isinstance(content, dict):  # a kind by its name, a member of a union
             content = {} if content == key else content
@@ -275,8 +285,8 @@ def _key_path(location: tuple[Any, ...], content: Any) -> list[str]:
         if isinstance(content, dict) and content.get("kind") == key and key not in content:
             continue
         path.append(quoted(key))
-        content = _child(content, key)
-    return path
+        holder, content = content, _child(content, key)
+    return path, holder
 
 
 def _child(content: Any, key: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.renamed import up_to_date
 from orchestrator.configuration.resolve import parse, read_campaign
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import hides, mask_uri
@@ -167,7 +168,7 @@ def choose(source: Source, *, arm: str | None = None, loop: str | None = None) -
         loop = dithered[0]
     if loop not in loops:
         raise ConfigError(f"{source.name}: arm {arm!r} has no loop {loop!r}; {did_you_mean(loop, loops)}")
-    config = parse(LoopConfig, dict(loops[loop]), f"{source.name}: arms.{arm}.loops.{loop}")
+    config = parse(LoopConfig, up_to_date(loops[loop]), f"{source.name}: arms.{arm}.loops.{loop}")
     left_out = len(arms[arm].runs) - len(runs)
     notes = [f"{left_out} runs of {arm!r} are not finished and were left out"] if left_out else []
     if not arms[arm].done:

@@ -18,6 +18,7 @@ from controllers.plants.plant import Plant
 from controllers.quality.quality import Quality, assess
 from orchestrator.comparison import SETTLING_TOLERANCE, SETTLING_WINDOW, Estimate
 from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.renamed import up_to_date
 from orchestrator.configuration.resolve import parse
 from orchestrator.engineering.curves import Analysis
 from orchestrator.engineering.prediction import (
@@ -121,7 +122,7 @@ def table(loops: Sequence[Designed]) -> list[tuple[str, list[str]]]:
 
 def _designed(arm: ArmRecords, name: str, content: dict[str, object]) -> Designed | None:
     try:
-        config = parse(LoopConfig, content, f"arms.{arm.name}.loops.{name}")
+        config = parse(LoopConfig, up_to_date(content), f"arms.{arm.name}.loops.{name}")
     except ConfigError:
         return None  # written by another version
     if config.plant is None:

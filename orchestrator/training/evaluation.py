@@ -30,7 +30,7 @@ def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
     return 1.0 - comb(num_samples - num_passed, k) / comb(num_samples, k)
 
 
-def exam_metrics(
+def evaluation_metrics(
     problems: Sequence[Problem],
     greedy: Sequence[bool],
     sampled: Sequence[Sequence[bool]],
@@ -55,7 +55,7 @@ def exam_metrics(
     return {name: sum(values) / len(values) for name, values in scores.items()}
 
 
-class Examiner(Callback):
+class Evaluator(Callback):
     """Evaluates before the first iteration, at a fixed interval, and after the last."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Examiner(Callback):
         self.problems = problems
         self.explorer = explorer
         self.writer = writer  # None on a rank that does not write
-        self.last_step = -1  # in the checkpoint, so that no exam is held twice
+        self.last_step = -1  # in the checkpoint, so that no evaluation is held twice
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.last_step < 0:
@@ -99,7 +99,7 @@ class Examiner(Callback):
         sampled = self._passes(
             num_samples=self.settings.num_samples, temperature=self.rollout.temperature, step=step
         )
-        return exam_metrics(self.problems, [row[0] for row in greedy], sampled, self.settings.pass_at)
+        return evaluation_metrics(self.problems, [row[0] for row in greedy], sampled, self.settings.pass_at)
 
     def _passes(self, *, num_samples: int, temperature: float, step: int) -> list[list[bool]]:
         sampling = Sampling(

@@ -33,7 +33,7 @@ from orchestrator.training.checkpoint_files import SealedCheckpoints
 from orchestrator.training.checkpoints import Checkpointer, UnsavedError
 from orchestrator.training.credentials import with_credentials
 from orchestrator.training.entropy_control import EntropyControl
-from orchestrator.training.evaluation import Examiner
+from orchestrator.training.evaluation import Evaluator
 from orchestrator.training.experience import Explorer
 from orchestrator.training.finite import Finiteness, NotFiniteError
 from orchestrator.training.going_on import GoingOn, go_on, how_to_go_on, where_to_go_on
@@ -169,7 +169,7 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     saves = told_in(folder) if ranks.is_first else Saves()
 
     config, policy = load_start(config, info.seed, folder)
-    exam = held_out_set(config.task, config.evaluation.num_problems)
+    problems = held_out_set(config.task, config.evaluation.num_problems)
     execution = info.execution
     with (
         GradingPool(
@@ -203,7 +203,9 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             writer=writer,
             num_redraws=sum(rollback.redraws for rollback in rollbacks),
         )
-        examiner = Examiner(config=config, seed=info.seed, problems=exam, explorer=explorer, writer=writer)
+        evaluator = Evaluator(
+            config=config, seed=info.seed, problems=problems, explorer=explorer, writer=writer
+        )
         finiteness = Finiteness(control, ranks)
         checkpointer = Checkpointer(
             folder,
@@ -218,7 +220,7 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             saves=saves,
         )
         trainer = _trainer(
-            config.learner, folder, ranks, [control, finiteness, guardrails, examiner, checkpointer]
+            config.learner, folder, ranks, [control, finiteness, guardrails, evaluator, checkpointer]
         )
         trainer.fit(
             learner,

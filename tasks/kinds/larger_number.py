@@ -27,7 +27,7 @@ class LargerNumber(Task):
     the difficulty is the number of digits of the answer.
     """
 
-    kind: ClassVar[str] = "comparison"
+    kind: ClassVar[str] = "larger_number"
 
     questions: tuple[Question, ...] = ("larger",)
     """What is asked, drawn with equal chance; the examples go through them in turn."""

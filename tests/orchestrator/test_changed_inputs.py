@@ -57,9 +57,13 @@ def file(tmp_path):
 
 def held_out(tmp_path):
     write_jsonl(tmp_path / "data.jsonl")
-    write_jsonl(tmp_path / "exam.jsonl")
-    task = {**JSONL, "held_out_path": "exam.jsonl"}
-    return {"task": task}, lambda: write_jsonl(tmp_path / "exam.jsonl", 1), "task.held_out_path: exam.jsonl"
+    write_jsonl(tmp_path / "held_out.jsonl")
+    task = {**JSONL, "held_out_path": "held_out.jsonl"}
+    return (
+        {"task": task},
+        lambda: write_jsonl(tmp_path / "held_out.jsonl", 1),
+        "task.held_out_path: held_out.jsonl",
+    )
 
 
 def parquet(tmp_path):

@@ -308,7 +308,7 @@ def test_export_writes_the_runs_of_several_campaigns(runs, tmp_path):
         "export", "one", "two", "--folder", runs, "--output", file, "--metrics", "eval/pass_at_1"
     )
     assert code == 0
-    assert "91 rows of 13 runs" in output  # 13 runs, an exam at 0, 25, …, 150
+    assert "91 rows of 13 runs" in output  # 13 runs, an evaluation at 0, 25, …, 150
     lines = file.read_text().splitlines()
     assert len(lines) == 92
     assert {line.split(",")[1].strip('"') for line in lines[1:]} == {"one/grpo", "entropic", "two/grpo"}

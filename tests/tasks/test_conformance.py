@@ -36,7 +36,7 @@ def small_tasks(jsonl_file, questions_file):
     return {
         "arithmetic": {"num_digits": (1, 3), "operations": ("+", "-", "*")},
         "calculator": {"operations": ("+", "-", "*"), "num_operations": (1, 3)},
-        "comparison": {"questions": ("larger", "smaller")},
+        "larger_number": {"questions": ("larger", "smaller")},
         "countdown": {"num_numbers": (2, 4)},
         "jsonl": {"path": jsonl_file, "held_out_fraction": 0.2},
         "math_word": {"path": questions_file, "held_out_fraction": 0.2},

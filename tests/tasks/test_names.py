@@ -87,7 +87,7 @@ def test_domains_that_would_merge_are_refused_when_the_rows_are_read(tmp_path, t
 @pytest.mark.parametrize("task", [Jsonl, MathWord])
 def test_they_are_refused_across_the_two_sides_too(tmp_path, task):
     train = rows_file(tmp_path / "rows.jsonl", ["add"])
-    held_out = rows_file(tmp_path / "exam.jsonl", ["ADD"])
+    held_out = rows_file(tmp_path / "held_out.jsonl", ["ADD"])
     with pytest.raises(ValueError, match="the domains 'add' and 'ADD'"):
         task(path=train, held_out_path=held_out, domain_key="kind").problem("train", 0, 0)
 

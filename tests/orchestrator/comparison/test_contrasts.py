@@ -100,7 +100,7 @@ def test_the_plain_arm_is_the_baseline_unless_another_is_asked_for(make_arm):
         baseline_of(arms, "d")
 
 
-def test_an_exam_counts_at_its_end_and_training_over_its_last_tenth(make_run):
+def test_an_evaluation_counts_at_its_end_and_training_over_its_last_tenth(make_run):
     run = make_run(train={"reward": [0.0] * 18 + [0.4, 0.6]}, evaluation={PASS: {0: 0.1, 20: 0.7}})
     assert final_value(run, "reward") == pytest.approx(0.5)
     assert final_value(run, PASS) == 0.7

@@ -23,7 +23,7 @@ def arm_of(*runs):
     return ArmRecords(name="a", method="m", runs=runs)
 
 
-def test_the_first_exam_at_the_target_counts(make_run):
+def test_the_first_evaluation_at_the_target_counts(make_run):
     run = make_run(evaluation={PASS: {0: 0.2, 25: 0.5, 50: 0.4, 75: 0.6}})
     assert iterations_to(run, PASS, 0.5) == 25
     assert iterations_to(run, PASS, 0.55) == 75
@@ -77,31 +77,31 @@ def test_pass_at_k_begins_with_one_sample_not_with_the_greedy_response(make_run)
     assert {k: estimate.mean for k, (estimate, _) in curve.items()} == {1: 0.4, 2: 0.6, 8: 0.8}
 
 
-def exam(values, family="domain"):
+def evaluation(values, family="domain"):
     return {f"eval/{family}/{name}/pass_at_1": {9: value} for name, value in values.items()}
 
 
-def test_parts_of_the_exam_are_domains_if_several_or_difficulties(make_run):
-    both = {**exam({"add": 0.1, "sub": 0.2}), **exam({"1": 0.1, "2": 0.2}, "difficulty")}
+def test_parts_of_the_evaluation_are_domains_if_several_or_difficulties(make_run):
+    both = {**evaluation({"add": 0.1, "sub": 0.2}), **evaluation({"1": 0.1, "2": 0.2}, "difficulty")}
     assert strata([arm_of(make_run(evaluation=both))], PASS) == [
         "eval/domain/add/pass_at_1",
         "eval/domain/sub/pass_at_1",
     ]
-    one = {**exam({"add": 0.1}), **exam({"1": 0.1, "2": 0.2}, "difficulty")}
+    one = {**evaluation({"add": 0.1}), **evaluation({"1": 0.1, "2": 0.2}, "difficulty")}
     assert len(strata([arm_of(make_run(evaluation=one))], PASS)) == 2
-    assert strata([arm_of(make_run(evaluation=exam({"add": 0.1})))], PASS) == []
+    assert strata([arm_of(make_run(evaluation=evaluation({"add": 0.1})))], PASS) == []
 
 
 def test_parts_that_not_all_arms_have_are_left_out(make_run):
     arms = [
-        arm_of(make_run(evaluation=exam({"a": 1, "b": 1, "c": 1}))),
-        arm_of(make_run(evaluation=exam({"b": 1, "c": 1, "d": 1}))),
+        arm_of(make_run(evaluation=evaluation({"a": 1, "b": 1, "c": 1}))),
+        arm_of(make_run(evaluation=evaluation({"b": 1, "c": 1, "d": 1}))),
     ]
     assert [name.split("/")[2] for name in strata(arms, PASS)] == ["b", "c"]
 
 
 def test_a_profile_over_seeds_and_parts(make_run):
-    runs = [make_run(seed=s, evaluation=exam({"a": 0.2 + s / 10, "b": 0.6})) for s in range(4)]
+    runs = [make_run(seed=s, evaluation=evaluation({"a": 0.2 + s / 10, "b": 0.6})) for s in range(4)]
     names = strata([arm_of(*runs)], PASS)
     found = profile(arm_of(*runs), names)
     # scores 0.2, 0.3, 0.4, 0.5 and four times 0.6: above 0.45 are 5 of 8
@@ -114,19 +114,19 @@ def test_a_profile_over_seeds_and_parts(make_run):
 
 
 def test_the_band_of_a_profile_is_the_interval_of_the_shares_of_its_runs(make_run):
-    runs = [make_run(seed=s, evaluation=exam({"a": 0.2 + s / 10, "b": 0.6})) for s in range(4)]
+    runs = [make_run(seed=s, evaluation=evaluation({"a": 0.2 + s / 10, "b": 0.6})) for s in range(4)]
     found = profile(arm_of(*runs), strata([arm_of(*runs)], PASS))
     at = np.searchsorted(THRESHOLDS, 0.45)  # above it are 1, 1, 1 and 2 of 2 parts: mean 5/8
     half = 3.182446 * np.std([0.5, 0.5, 0.5, 1.0], ddof=1) / np.sqrt(4)
     assert found.low[at] == pytest.approx(5 / 8 - half)
     assert found.high[at] == 1.0  # 5/8 + half is more than everything
-    eight = [make_run(seed=s, evaluation=exam({"a": 0.2 + s / 20, "b": 0.6})) for s in range(8)]
+    eight = [make_run(seed=s, evaluation=evaluation({"a": 0.2 + s / 20, "b": 0.6})) for s in range(8)]
     many = profile(arm_of(*eight), strata([arm_of(*eight)], PASS))
     assert many.middle_interval.low < many.middle < many.middle_interval.high
 
 
 def test_the_profile_of_one_seed_has_no_interval(make_run):
-    run = make_run(evaluation=exam({"a": 0.2, "b": 0.6}))
+    run = make_run(evaluation=evaluation({"a": 0.2, "b": 0.6}))
     found = profile(arm_of(run), strata([arm_of(run)], PASS))
     assert found.share[np.searchsorted(THRESHOLDS, 0.45)] == 1 / 2
     ends = (found.middle_interval.low, found.middle_interval.high)

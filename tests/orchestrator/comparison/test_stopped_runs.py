@@ -20,16 +20,16 @@ PASS = "eval/pass_at_1"
 def of(make_run):
     """`of("a", [{step: score}, ...], stopped={2})`: an arm of runs over 100 iterations."""
 
-    def make(name, exams, stopped=()):
+    def make(name, evaluations, stopped=()):
         runs = [
             make_run(
                 name,
                 seed,
-                evaluation={PASS: exam} if exam else {},
+                evaluation={PASS: evaluation} if evaluation else {},
                 status="stopped" if seed in stopped else "done",
                 num_iterations=100,
             )
-            for seed, exam in enumerate(exams)
+            for seed, evaluation in enumerate(evaluations)
         ]
         return ArmRecords(name=name, method="m", runs=tuple(runs))
 
@@ -44,7 +44,7 @@ def test_collapses_in_a_third_of_the_seeds_are_a_loss_not_a_gain(of):
     rng = np.random.default_rng(0)
     plain = 0.55 + 0.01 * rng.normal(size=10)
     held = plain + 0.02 + 0.005 * rng.normal(size=10)
-    held[[1, 4, 7]] = 0.03  # the exam after their entropy was gone
+    held[[1, 4, 7]] = 0.03  # the evaluation after their entropy was gone
     base = of("base", [{0: 0.5, 100: score} for score in plain])
     other = of(
         "other", [{0: 0.5, 100 if s not in (1, 4, 7) else 50: y} for s, y in enumerate(held)], {1, 4, 7}
@@ -62,7 +62,7 @@ def test_collapses_in_a_third_of_the_seeds_are_a_loss_not_a_gain(of):
     assert (summarise(other).num_done, summarise(other).num_stopped) == (7, 3)
 
 
-def test_there_is_no_verdict_where_it_rests_on_an_exam_from_before_the_failure(of):
+def test_there_is_no_verdict_where_it_rests_on_an_evaluation_from_before_the_failure(of):
     base = of("base", [{0: 0.1, 100: 0.5}] * 8)
     better = [{0: 0.1, 100: 0.6 + 0.01 * seed} for seed in range(8)]
     assert by_arm(contrasts([base, of("x", better)], PASS, "base"))["x"].verdict == "higher"
@@ -85,11 +85,11 @@ def test_a_stopped_baseline_helps_nobody(of):
     assert verdict.startswith("no verdict: lower, but no difference detected")
 
 
-def test_an_exam_that_was_never_sat_is_0_where_others_sat_it(of):
+def test_an_evaluation_that_was_never_sat_is_0_where_others_sat_it(of):
     arm = of("x", [{0: 0.4, 100: 0.8}, {}], {1})
     assert final_values(arm.runs, PASS) == (0.8, 0.0)
     assert summarise(arm).pass_at_1.values == (0.8, 0.0)
-    assert all(map(math.isnan, final_values(of("y", [{}, {}], {1}).runs, PASS)))  # nobody was examined
+    assert all(map(math.isnan, final_values(of("y", [{}, {}], {1}).runs, PASS)))  # no run was evaluated
     assert math.isnan(final_values(of("y", [{0: 0.3, 9: 0.5}, {}]).runs, PASS)[1])  # it was not stopped
     alone = by_arm(contrasts([of("base", [{0: 0.4, 100: 0.8}]), of("x", [{}], {0})], PASS, "base"))["x"]
     assert alone.difference == pytest.approx(-0.8)
@@ -124,7 +124,7 @@ def test_an_arm_is_held_against_its_own_start(of):
     assert rows["rose"].end.mean == pytest.approx(0.435)
 
 
-def test_the_one_exam_of_a_run_is_its_end_and_no_start(of):
+def test_the_one_evaluation_of_a_run_is_its_end_and_no_start(of):
     (row,) = progress([of("x", [{100: 0.5}] * 3)], PASS)
     assert math.isnan(row.difference)
     assert row.verdict == "no ended run has both"

@@ -33,6 +33,24 @@ MISTAKES = [
     ),
     pytest.param({"nmae": "x"}, ["nmae: unknown key; did you mean 'name'?"], id="unknown top key"),
     pytest.param(
+        {
+            "arms": [
+                {
+                    "name": "pi",
+                    "method": "grpo",
+                    "loops": {"entropy": {**PI_LOOP, "law": {**PI_LOOP["law"], "tracking": 0.0}}},
+                }
+            ]
+        },
+        ["arms.pi.loops.entropy.law.tracking: is called anti_windup now; rename it"],
+        id="key of an earlier version",
+    ),
+    pytest.param(
+        {"task.kind": "comparison"},
+        ["task.kind: comparison is called larger_number now; rename it"],
+        id="kind of an earlier version",
+    ),
+    pytest.param(
         {"policy.warm_start.nmu_steps": 5},
         ["policy.warm_start.nmu_steps: unknown key; did you mean 'num_steps'?"],
         id="unknown key of a section",

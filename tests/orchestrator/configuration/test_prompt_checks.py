@@ -260,14 +260,14 @@ def two_of(tmp_path, second):
     """The same forty sums twice, a tenth of them held out; the second member has other settings or another file."""
     rows = [f'{{"prompt": "{n}+1=", "answer": "{n + 1}"}}' for n in range(40)]
     (tmp_path / "sums.jsonl").write_text("\n".join(rows))
-    (tmp_path / "exam.jsonl").write_text(rows[39])
+    (tmp_path / "held_out.jsonl").write_text(rows[39])
     files = [{"kind": "jsonl", "path": str(tmp_path / "sums.jsonl")} | more for more in ({}, second)]
     members = [{"task": task, "name": name} for task, name in zip(files, ("one", "two"), strict=True)]
     return {"task": {"kind": "mixture", "tasks": members}, "evaluation.num_problems": 2}
 
 
 def test_a_prompt_is_not_held_out_of_one_member_and_trained_on_in_another(write_campaign, tmp_path):
-    changes = two_of(tmp_path, {"held_out_path": str(tmp_path / "exam.jsonl")})
+    changes = two_of(tmp_path, {"held_out_path": str(tmp_path / "held_out.jsonl")})
     assert (
         "task.tasks: must not train on held-out problems, but '39+1=' is held out in 'two.jsonl' and trained on "
         "in 'one.jsonl'; keep the prompts of the members apart, or hold out the same ones"

@@ -9,16 +9,16 @@ from orchestrator.storage.run_folder import CampaignInfo, RunInfo, Status
 
 
 def make_run(arm, seed, train, config=None, passed=None, **parts):
-    """A finished run: values of iterations 0, 1, …, and an exam after 9, also of its domains by name."""
+    """A finished run: values of iterations 0, 1, …, and an evaluation after 9, also of its domains by name."""
     columns = {name: np.array(values, dtype=float) for name, values in train.items()}
-    exam = {f"eval/domain/{name}/pass_at_1": np.array([value]) for name, value in parts.items()}
+    evaluation = {f"eval/domain/{name}/pass_at_1": np.array([value]) for name, value in parts.items()}
     if passed is not None:
-        exam["eval/pass_at_1"] = np.array([passed])
+        evaluation["eval/pass_at_1"] = np.array([passed])
     return RunRecords(
         info=RunInfo(campaign="c", arm=arm, seed=seed, method="m", config=config or {}),
         status=Status(status="done"),
         train=Series(steps=np.arange(max(map(len, train.values()))), values=columns),
-        evaluation=Series(steps=np.array([9] if exam else [], dtype=np.int64), values=exam),
+        evaluation=Series(steps=np.array([9] if evaluation else [], dtype=np.int64), values=evaluation),
         seconds=1.0,
     )
 

@@ -16,7 +16,7 @@ from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInf
 
 @pytest.fixture
 def make(tmp_path):
-    """`make({"arm": [(start, end), ...]})`: a campaign of exams, a pair a seed."""
+    """`make({"arm": [(start, end), ...]})`: a campaign of evaluations, a pair a seed."""
 
     def of(arms):
         folder = CampaignFolder(tmp_path / "c")
@@ -102,7 +102,7 @@ def test_what_could_have_been_found_is_said_where_nothing_was(make):
     )
 
 
-def test_without_an_exam_nothing_is_said_of_it(make_campaign):
+def test_without_an_evaluation_nothing_is_said_of_it(make_campaign):
     campaign = make_campaign(seeds=(0, 1))
     text = " ".join(findings(compare(load_campaign(campaign), metric="entropy")))
     assert "greedy pass rate" not in text

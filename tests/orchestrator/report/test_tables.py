@@ -139,7 +139,7 @@ def test_a_table_has_a_cell_for_every_head(comparison, name):
     assert table.rows or table.missing
 
 
-def test_statistics_by_hand_with_a_column_for_parts_of_the_exam():
+def test_statistics_by_hand_with_a_column_for_parts_of_the_evaluation():
     """Three digits; the interquartile mean of two seeds and two parts leaves out the lowest and the highest."""
     train = {"entropy": [1.0]}
     arms = [
@@ -192,7 +192,7 @@ def test_too_few_seeds_are_said_on_the_terminal(make_campaign):
     assert "assumes that without an effect differences are symmetric" in text
 
 
-def test_with_parts_of_the_exam_the_statistics_fit_too_and_no_number_is_cut(comparison):
+def test_with_parts_of_the_evaluation_the_statistics_fit_too_and_no_number_is_cut(comparison):
     nothing = np.zeros(3)
     middle = Profile(
         arm="x",

@@ -33,13 +33,13 @@ names = st.sampled_from(["entropy", "loop/x/u", "ünï/ç", "a.b", "reward"])
 
 
 logged_rows = st.lists(st.tuples(st.booleans(), st.dictionaries(names, numbers)), max_size=12)
-"""Whether it is an exam, and the metrics of each record."""
+"""Whether it is an evaluation, and the metrics of each record."""
 
 
 def write_rows(path, rows):
     with MetricsWriter(path) as writer:
-        for step, (is_exam, metrics) in enumerate(rows):
-            kind, prefix = ("eval", "eval/") if is_exam else ("train", "")
+        for step, (is_evaluation, metrics) in enumerate(rows):
+            kind, prefix = ("eval", "eval/") if is_evaluation else ("train", "")
             writer.append(step, {prefix + name: value for name, value in metrics.items()}, kind=kind)
 
 

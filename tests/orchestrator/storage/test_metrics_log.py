@@ -64,7 +64,11 @@ def test_what_is_no_record_is_refused_with_its_file_and_the_reason(tmp_path, bad
         ([line(0), line(1)], 2, None),
         ([line(0), line(1)], 3, "iteration 2 is missing"),
         ([line(0), line(1)], 5, "iterations 2 to 4 are missing"),
-        ([line(0), line(0, kind="eval"), line(1), line(5, kind="eval")], None, None),  # an exam every few
+        (
+            [line(0), line(0, kind="eval"), line(1), line(5, kind="eval")],
+            None,
+            None,
+        ),  # an evaluation every few
         ([line(0), line(2)], None, "iteration 1 is missing before line 2"),
         ([line(0), line(4)], None, "iterations 1 to 3 are missing before line 2"),
         ([line(0), line(0)], None, "line 2 has train step 0 after 0"),

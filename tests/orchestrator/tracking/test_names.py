@@ -67,13 +67,13 @@ def test_records_of_hostile_domains_arrive_and_come_back_as_they_were(make_campa
     run = campaign.run("hostile", 0)
     run.write_info(RunInfo(campaign="quickstart", arm="hostile", seed=0, method="grpo", config={}))
     measured = {f"entropy/domain/{name}": float(place) for place, name in enumerate(HOSTILE)}
-    exam = {f"eval/domain/{name}/pass_at_1": float(place) for place, name in enumerate(HOSTILE)}
+    evaluation = {f"eval/domain/{name}/pass_at_1": float(place) for place, name in enumerate(HOSTILE)}
     with run.writer() as writer:
-        writer.append(0, exam, kind="eval")
+        writer.append(0, evaluation, kind="eval")
         writer.append(0, measured)
     run.write_status(Status(status="done", iteration=1, num_iterations=1))
     assert Tracker(campaign, mlflow_uri, artifacts=False).finish() == []
     (back,) = fetch_runs(mlflow_uri, filter="tags.`entrostat.arm` = 'hostile'")
     assert {name: values[0] for name, values in back.train.values.items()} == measured
-    assert {name: values[0] for name, values in back.evaluation.values.items()} == exam
-    assert json.loads((run.path / "metrics.jsonl").read_text().splitlines()[0])["metrics"] == exam
+    assert {name: values[0] for name, values in back.evaluation.values.items()} == evaluation
+    assert json.loads((run.path / "metrics.jsonl").read_text().splitlines()[0])["metrics"] == evaluation

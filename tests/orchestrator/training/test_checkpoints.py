@@ -239,9 +239,9 @@ def test_full_disk_for_metrics_stops_the_run_which_can_be_continued(folder, monk
 
 
 def test_failing_exam_fails_the_run_with_its_reason(folder, monkeypatch):
-    from orchestrator.training.evaluation import Examiner
+    from orchestrator.training.evaluation import Evaluator
 
-    monkeypatch.setattr(Examiner, "examine", lambda *_: 1 / 0)
+    monkeypatch.setattr(Evaluator, "examine", lambda *_: 1 / 0)
     assert runs.main(str(folder.path)) == runs.EXIT_FAILED
     assert folder.read_status().reason.startswith("ZeroDivisionError")
 

@@ -1,4 +1,4 @@
-"""The exam: unbiased pass@k, and means over problems, domains and difficulties."""
+"""The evaluation: unbiased pass@k, and means over problems, domains and difficulties."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from orchestrator.training.evaluation import exam_metrics, pass_at_k
+from orchestrator.training.evaluation import evaluation_metrics, pass_at_k
 from tasks import Problem
 
 
@@ -45,7 +45,7 @@ def test_metrics_by_domain_and_difficulty():
         [True, False, False, False],  # 1 - 3/6
         [False, False, False, False],  # 0
     ]
-    metrics = exam_metrics(problems, [True, False, False], sampled, [2])
+    metrics = evaluation_metrics(problems, [True, False, False], sampled, [2])
     assert metrics["eval/pass_at_1"] == pytest.approx(1 / 3)
     assert metrics["eval/pass_rate"] == pytest.approx((0.5 + 0.25 + 0) / 3)
     assert metrics["eval/pass_at_2"] == pytest.approx((5 / 6 + 1 / 2 + 0) / 3)
@@ -59,4 +59,4 @@ def test_metrics_by_domain_and_difficulty():
 
 def test_lists_that_do_not_match_are_refused():
     with pytest.raises(ValueError, match="zip"):
-        exam_metrics([problem("add", 1.0)], [True, False], [[True]], [])
+        evaluation_metrics([problem("add", 1.0)], [True, False], [[True]], [])

@@ -46,8 +46,8 @@ def test_a_mixture_trains_with_a_loop_for_each_member(write_campaign):
     check_campaign(mixed)
     run = prepare(mixed).run("arm", 0)
     assert worker.main(str(run.path)) == worker.EXIT_DONE, run.read_status().reason
-    exam, *_ = (record.metrics for record in run.records() if record.kind == "eval")
-    assert "eval/domain/easy.add1/pass_at_1" in exam
+    evaluation, *_ = (record.metrics for record in run.records() if record.kind == "eval")
+    assert "eval/domain/easy.add1/pass_at_1" in evaluation
     train = [record.metrics for record in run.records() if record.kind == "train"]
     for record in train:
         assert record["loop/loop0/y"] == record["entropy/domain/easy.add1"]

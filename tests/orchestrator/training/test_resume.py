@@ -117,7 +117,7 @@ def test_killed_before_the_first_checkpoint_starts_over(fresh_run, threads):
     straight, killed = fresh_run("straight"), fresh_run("killed")
     assert worker.main(str(straight.path)) == worker.EXIT_DONE
     killed.path.mkdir(parents=True, exist_ok=True)
-    with killed.writer() as writer:  # an exam and an iteration that no checkpoint knows of
+    with killed.writer() as writer:  # an evaluation and an iteration that no checkpoint knows of
         writer.append(0, {"eval/pass_at_1": 0.5}, kind="eval")
         writer.append(0, {"entropy": 1.0})
     with killed.metrics_path.open("ab") as file:

@@ -58,7 +58,7 @@ def test_a_server_that_dies_interrupts_the_run_which_then_goes_on_to_the_same_en
     assert column(straight, "rollout/staleness") == [0.0] * 4
 
     run = make_run("died")
-    server.dies_after = len(server.asked) + 22  # an exam asks for 12, an iteration for 4
+    server.dies_after = len(server.asked) + 22  # an evaluation asks for 12, an iteration for 4
     assert worker.main(str(run.path)) == worker.EXIT_INTERRUPTED
     status = run.read_status()
     assert status.status == "interrupted"

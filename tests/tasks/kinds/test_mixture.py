@@ -45,8 +45,8 @@ def test_an_epoch_of_a_member_stays_whole(jsonl_file):
 
 
 def test_the_exam_covers_every_member_in_proportion():
-    exam = held_out_set(Mixture(tasks=(SUMS, GAME)), 12)
-    assert Counter(p.domain for p in exam) == {"sums.add2": 8, "countdown.countdown3": 4}
+    evaluation = held_out_set(Mixture(tasks=(SUMS, GAME)), 12)
+    assert Counter(p.domain for p in evaluation) == {"sums.add2": 8, "countdown.countdown3": 4}
 
 
 def test_domains_of_the_same_name_are_told_apart():
