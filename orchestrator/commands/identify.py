@@ -76,7 +76,7 @@ def run_identification(
         f"{chosen.campaign}, arm {chosen.arm}: from {chosen.config.actuator.kind} to {chosen.config.sensor}"
     )
     rows = table(found, chosen, skipped)
-    warnings = [*source.notes, *chosen.notes, *notes, *found.warnings]
+    warnings = [*chosen.notes, *notes, *found.warnings]
     file = plant_file(found.plant, chosen, seen, skipped)
     picture = identification_picture(title, _panels(found.plant, records))
     written = write_all(

@@ -185,8 +185,6 @@ def _runs(setting: Setting, scene: Scene, folder: Path, uri: str | None, console
     arm = setting.arm or (scene.name if scene.name in arms else None)
     if arm is None or arm not in arms:
         raise ConfigError(f"{source.name}: choose one of its arms with --arm: {', '.join(arms)}")
-    for note in source.notes:
-        say(console, f"note: {note}")
     runs = [measurements(run, scene.key) for run in arms[arm].shown]
     runs = [run for run in runs if np.isfinite(run).any()]
     if not runs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from orchestrator.configuration.renamed import up_to_date
 from orchestrator.configuration.resolve import parse, read_campaign
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import hides, mask_uri
-from orchestrator.storage.run_data import ArmRecords, RunRecords, load_campaign
+from orchestrator.storage.run_data import ArmRecords, RunRecords
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
+from orchestrator.tracking.named_runs import named_runs
 from orchestrator.tracking.store import default_uri
 from policies.statistics.sensors import SIGNALS
 
@@ -31,8 +31,6 @@ class Source:
     name: str
     runs: tuple[RunRecords, ...]
     uri: str
-    notes: tuple[str, ...] = ()
-    """What a user should know about how they were found."""
 
     @property
     def arms(self) -> dict[str, ArmRecords]:
@@ -117,27 +115,13 @@ def _live(uri: str, info: CampaignInfo) -> str:
 
 
 def find_runs(name: str, *, folder: Path, uri: str | None) -> Source:
-    """The runs of a campaign or of an MLflow run id, from MLflow, or else from the campaign's folder.
+    """The runs that a name stands for, by the rule of `orchestrator.tracking.named_runs`.
 
     Raises:
-        ConfigError: there is no such campaign or run in either.
+        ConfigError: it stands for none.
     """
-    from orchestrator.tracking.read import fetch_runs
-
-    stored = CampaignFolder(folder / name)
-    tracking = tracking_of(folder, name, uri)
-    is_id = re.fullmatch(r"[0-9a-f]{32}", name) and not stored.exists()
-    try:
-        which: dict[str, Any] = {"run_ids": [name]} if is_id else {"campaign": name}
-        runs = fetch_runs(tracking, **which, metrics=[*SIGNALS, "entropy/*", "loop/*"])
-        return Source(name=name, runs=tuple(runs), uri=tracking)
-    except ConfigError as error:
-        if not stored.exists():
-            raise ConfigError(f"{error}; nor is there a campaign {name!r} in {folder.resolve()}") from error
-        note = (
-            f"MLflow ({mask_uri(tracking)}) has not given the runs: {error}; read from {stored.path} instead"
-        )
-        return Source(name=name, runs=tuple(load_campaign(stored).runs), uri=tracking, notes=(note,))
+    found = named_runs(name, folder=folder, uri=uri, metrics=[*SIGNALS, "entropy/*", "loop/*"])
+    return Source(name=name, runs=tuple(found.runs), uri=tracking_of(folder, name, uri))
 
 
 def choose(source: Source, *, arm: str | None = None, loop: str | None = None) -> Chosen:

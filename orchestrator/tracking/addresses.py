@@ -26,6 +26,11 @@ def dialect(url: str) -> str:
     return _DIALECTS.get(scheme, scheme)
 
 
+def scheme(url: str) -> str:
+    """The scheme of a URL without its driver, as it is written; "" for a path."""
+    return urlsplit(url).scheme.partition("+")[0]
+
+
 def sqlite_path(url: str) -> Path:
     """The file of a SQLite URL, without its query."""
     return Path((_parsed(url).database or "").removeprefix("file:")).resolve()

@@ -13,12 +13,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from orchestrator.masking import mask_uri as mask
 from orchestrator.masking import scrub
 from orchestrator.storage.files import sync_folder
-from orchestrator.tracking.addresses import DEFAULT_PORTS, ESCAPE, SQLITE, host_and_port, sqlite_path
+from orchestrator.tracking.addresses import DEFAULT_PORTS, ESCAPE, SQLITE, host_and_port, scheme, sqlite_path
 
 CONNECT_SECONDS = 5.0
 USE_SQLITE = "use `sqlite:////absolute/path/mlflow.db`, or leave `tracking.uri` out"
@@ -43,19 +42,19 @@ def check(uri: str) -> None:
     Raises:
         ValueError: with the value, what is wrong and what to do; the caller knows file and key.
     """
-    scheme = urlsplit(uri).scheme.partition("+")[0]
-    if scheme in ("", "file"):
+    kind = scheme(uri)
+    if kind in ("", "file"):
         raise _refused(uri, f"MLflow no longer writes plain folders; {USE_SQLITE}")
-    if scheme == "sqlite":
+    if kind == "sqlite":
         _check_sqlite(uri)
-    elif scheme in DEFAULT_PORTS:
-        _check_port(uri, scheme)
+    elif kind in DEFAULT_PORTS:
+        _check_port(uri, kind)
         _check_answer(uri)
-    elif scheme.startswith("databricks"):
+    elif kind.startswith("databricks"):
         _check_answer(uri)
     else:
         known = ", ".join(["sqlite", *DEFAULT_PORTS, "databricks"])
-        raise _refused(uri, f"unknown scheme {scheme!r}; one of {known}")
+        raise _refused(uri, f"unknown scheme {kind!r}; one of {known}")
 
 
 def open_client(uri: str) -> Any:
@@ -76,7 +75,7 @@ def artifact_location(uri: str, runs_root: Path, campaign: str) -> str | None:
 
     Without one, MLflow writes to `./mlruns` of whatever folder the process was started in.
     """
-    if urlsplit(uri).scheme.partition("+")[0] in ("http", "https", "databricks"):
+    if scheme(uri) in ("http", "https", "databricks"):
         return None
     root = sqlite_path(uri).parent if uri.startswith(SQLITE) else runs_root.resolve()
     return (root / "mlartifacts" / campaign).as_uri()
@@ -113,9 +112,9 @@ def _check_sqlite(uri: str) -> None:
         raise _refused(uri, "is a database of another program; name another file")
 
 
-def _check_port(uri: str, scheme: str) -> None:
+def _check_port(uri: str, kind: str) -> None:
     try:
-        host, port = host_and_port(uri, DEFAULT_PORTS[scheme])
+        host, port = host_and_port(uri, DEFAULT_PORTS[kind])
     except ValueError as error:
         raise _refused(uri, f"{error}; write it as http://host:port, {ESCAPE}") from error
     try:

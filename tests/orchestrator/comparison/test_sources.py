@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.comparison.comparison import compare
-from orchestrator.comparison.sources import gather, merge
+from orchestrator.comparison.sources import gather
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import Status
+from orchestrator.tracking.named_runs import merge
 from orchestrator.tracking.store import open_client
 from orchestrator.tracking.tracker import Tracker
 
@@ -61,7 +62,7 @@ def test_a_campaign_named_twice_counts_once(make_campaign):
 def test_two_different_runs_of_one_name_are_refused(make_run):
     with pytest.raises(ConfigError, match="two different runs are called c/a seed 0; rename"):
         merge([make_run(), make_run(fingerprint="other")])
-    assert len(merge([make_run(), replace(make_run(), seconds=2.0)])[0].runs) == 1
+    assert len(merge([make_run(), replace(make_run(), seconds=2.0)])) == 1
 
 
 @pytest.mark.parametrize(
@@ -79,8 +80,8 @@ def test_of_one_run_that_is_there_several_times_the_one_that_came_furthest_count
         replace(make_run(status=state), status=Status(status=state, updated=100.0 + when))
         for when, state in enumerate(states)
     ]
-    assert merge(runs)[0].runs == (runs[kept],)
-    assert merge(runs[::-1])[0].runs == (runs[kept],)
+    assert merge(runs) == [runs[kept]]
+    assert merge(runs[::-1]) == [runs[kept]]
 
 
 def test_a_study_without_runs_says_where_its_own_page_is(make_campaign):

@@ -12,6 +12,8 @@ from orchestrator.engineering.plant_file import PlantFile, plant_text
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
 from orchestrator.training.entropy_control import trace_metrics
 
+UNREACHABLE = "http://127.0.0.1:9"
+
 # Of the size that a tiny policy's entropy bonus has; the command that holds ln 0.2 = −1.609 is 0.064.
 PLANT = Plant(
     coordinates="log",
@@ -73,7 +75,11 @@ def make_simulated(tmp_path):
 
     def make(arms, *, seeds=(0, 1, 2), plant=PLANT, num_iterations=150, name="simulated", **config):
         campaign = CampaignFolder(tmp_path / "runs" / name)
-        campaign.write_info(CampaignInfo(name=name, config={"arms": [{"name": arm} for arm in arms]}))
+        tracking = {
+            "uri": UNREACHABLE
+        }  # what is made of the runs would be logged there: two seconds of MLflow less
+        known = {"arms": [{"name": arm} for arm in arms], "tracking": tracking}
+        campaign.write_info(CampaignInfo(name=name, config=known))
         for arm, content in arms.items():
             for seed in seeds:
                 write_simulated_run(campaign, arm, seed, content, plant, num_iterations, **config)

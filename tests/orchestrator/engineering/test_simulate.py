@@ -30,7 +30,7 @@ UNREACHABLE = "http://127.0.0.1:9"
 
 
 def call(*arguments, uri=UNREACHABLE):
-    result = CliRunner().invoke(app, ["simulate", *map(str, arguments), "--uri", uri])
+    result = CliRunner().invoke(app, ["simulate", *map(str, arguments), *(["--uri", uri] if uri else [])])
     return result.exit_code, " ".join(result.output.split())
 
 
@@ -146,7 +146,7 @@ def test_its_quality_is_that_of_the_courses():
 def test_it_is_held_against_runs(make_simulated, here):
     campaign = make_simulated({"held": loop_content(dither=False)}, seeds=(0, 1), num_iterations=50)
     preset = write_preset(plant=PLANT)
-    code, output = call(preset, "--against", "simulated", "--iterations", 50, "--seeds", 40)
+    code, output = call(preset, "--against", "simulated", "--iterations", 50, "--seeds", 40, uri=None)
     assert code == 0, output
     runs = [run.train.get("loop/entropy/y") for run in load_campaign(campaign).runs]
     loop = LoopConfig(**loop_content(dither=False)).build()
@@ -160,11 +160,11 @@ def test_it_is_held_against_runs(make_simulated, here):
 def test_runs_of_another_arm_must_be_named(make_simulated, here):
     make_simulated({"x": loop_content(dither=False), "y": None}, seeds=(0,), num_iterations=10)
     preset = write_preset(plant=PLANT)
-    code, output = call(preset, "--against", "simulated")
+    code, output = call(preset, "--against", "simulated", uri=None)
     assert code == 2
     assert "simulated: choose one of its arms with --arm: x, y" in output
-    assert call(preset, "--against", "simulated", "--arm", "x", "--seeds", 2)[0] == 0
-    code, output = call(preset, "--against", "simulated", "--arm", "y")
+    assert call(preset, "--against", "simulated", "--arm", "x", "--seeds", 2, uri=None)[0] == 0
+    code, output = call(preset, "--against", "simulated", "--arm", "y", uri=None)
     assert (code, "arm 'y' has no readings of a loop 'entropy'" in output) == (2, True)
 
 

@@ -24,15 +24,14 @@ pytestmark = [
 UNREACHABLE = "http://127.0.0.1:9"
 
 
-def found(campaign, uri=UNREACHABLE):
-    return find_runs(campaign.path.name, folder=campaign.path.parent, uri=uri)
+def found(campaign):
+    return find_runs(campaign.path.name, folder=campaign.path.parent, uri=None)
 
 
 def test_runs_come_from_mlflow_by_campaign_and_by_id(make_simulated, mlflow_uri):
     campaign = make_simulated({"easy": loop_content()}, seeds=(0, 1), num_iterations=30)
     assert Tracker(campaign, mlflow_uri, artifacts=False).finish() == []
     source = find_runs("simulated", folder=campaign.path.parent, uri=mlflow_uri)
-    assert source.notes == ()
     stored = found(campaign)
     for mine, theirs in zip(source.runs, stored.runs, strict=True):
         assert mine.info.config == theirs.info.config
@@ -45,17 +44,15 @@ def test_runs_come_from_mlflow_by_campaign_and_by_id(make_simulated, mlflow_uri)
     assert one.name == "easy seed 1"
 
 
-def test_without_mlflow_the_folder_is_read_and_that_is_said(make_simulated):
+def test_the_folder_is_read_first_and_a_tracking_uri_alone(make_simulated):
     campaign = make_simulated({"easy": loop_content()}, seeds=(0,), num_iterations=20)
-    source = found(campaign)
-    assert [run.name for run in source.runs] == ["easy seed 0"]
-    (note,) = source.notes
-    assert "127.0.0.1:9 does not answer" in note
-    assert f"read from {campaign.path} instead" in note
+    assert [run.name for run in found(campaign).runs] == ["easy seed 0"]
+    with pytest.raises(ConfigError, match=r"127\.0\.0\.1:9 does not answer"):
+        find_runs("simulated", folder=campaign.path.parent, uri=UNREACHABLE)
 
 
 def test_without_either_the_campaign_is_unknown(tmp_path):
-    with pytest.raises(ConfigError, match=r"no such database.*; nor is there a campaign 'x' in"):
+    with pytest.raises(ConfigError, match="no campaign 'x' in"):
         find_runs("x", folder=tmp_path, uri=None)
 
 
@@ -64,7 +61,8 @@ def test_a_campaign_in_the_folder_knows_its_uri(make_simulated):
 
     campaign = make_simulated({"easy": loop_content()}, seeds=(0,), num_iterations=5)
     folder = campaign.path.parent
-    assert tracking_of(folder, "simulated", None) == f"sqlite:///{folder}/mlflow.db"
+    assert tracking_of(folder, "unknown", None) == f"sqlite:///{folder}/mlflow.db"
+    assert tracking_of(folder, "simulated", None) == UNREACHABLE
     assert tracking_of(folder, "simulated", "sqlite:////x.db") == "sqlite:////x.db"
     info = campaign.read_info()
     campaign.write_info(replace(info, config={**info.config, "tracking": {"uri": "http://host:5000"}}))
