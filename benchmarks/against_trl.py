@@ -33,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 from orchestrator.campaign import prepare  # noqa: E402
 from orchestrator.configuration.resolve import read_campaign  # noqa: E402
 from orchestrator.storage.metrics_log import Tail  # noqa: E402
+from orchestrator.training import attempt  # noqa: E402
 from orchestrator.training import run as worker  # noqa: E402
 from orchestrator.training.ranks import Ranks  # noqa: E402
 from policies.model.loading import load_pretrained  # noqa: E402
@@ -115,9 +116,9 @@ def _ours(
     )
     read = read_campaign(campaign)
     run = prepare(read).run("controlled", 0)
-    worker.make_engine = _endless
+    attempt.make_engine = _endless
     # In this process, as TRL's reward is: graders are processes, and would import all of this again.
-    worker.GradingPool = lambda *_, **__: contextlib.nullcontext(_Grader(read.arms[0].config.task))
+    attempt.GradingPool = lambda *_, **__: contextlib.nullcontext(_Grader(read.arms[0].config.task))
     worker.train(run, run.read_info(), Ranks())
     records = [each.metrics for each in Tail(run.metrics_path).read() if each.kind == "train"][1:]
     assert all(record["rollout/length"] == num_tokens for record in records)

@@ -41,6 +41,7 @@ from orchestrator.configuration.models import LoopConfig  # noqa: E402
 from orchestrator.configuration.part_schema import to_plain  # noqa: E402
 from orchestrator.configuration.resolve import Arm, read_campaign  # noqa: E402
 from orchestrator.storage.run_folder import RunFolder  # noqa: E402
+from orchestrator.training import attempt  # noqa: E402
 from orchestrator.training import run as worker  # noqa: E402
 from orchestrator.training.learner import Learner  # noqa: E402
 from orchestrator.training.ranks import Ranks  # noqa: E402
@@ -84,7 +85,7 @@ def main() -> None:
         folder = prepare(campaign)
         costs: dict[str, Cost] = defaultdict(Cost)
         with GradingPool(arms[0].config.task) as graders:
-            worker.GradingPool = lambda *_, **__: contextlib.nullcontext(graders)  # they take long to start
+            attempt.GradingPool = lambda *_, **__: contextlib.nullcontext(graders)  # they take long to start
             for number in range(rounds):
                 for arm in arms:
                     measure(arm, folder.run(arm.name, 0), costs[arm.name], count=number == 0)

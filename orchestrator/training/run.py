@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import logging
 import traceback
-from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +19,7 @@ from safetensors import SafetensorError
 from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.files import replacing_folder
-from orchestrator.storage.guardrail_files import Event, forget_events, read_rollbacks
-from orchestrator.storage.metrics_log import MetricsWriter
+from orchestrator.storage.guardrail_files import Event
 from orchestrator.storage.run_folder import (
     RunBusyError,
     RunFolder,
@@ -29,28 +27,22 @@ from orchestrator.storage.run_folder import (
     RunState,
 )
 from orchestrator.storage.stored_columns import store_columns
+from orchestrator.training.attempt import Attempt, begin, parts_of
 from orchestrator.training.checkpoint_files import SealedCheckpoints
-from orchestrator.training.checkpoints import Checkpointer, UnsavedError
+from orchestrator.training.checkpoints import UnsavedError
 from orchestrator.training.credentials import with_credentials
-from orchestrator.training.entropy_control import EntropyControl
-from orchestrator.training.evaluation import Evaluator
-from orchestrator.training.experience import Explorer
-from orchestrator.training.finite import Finiteness, NotFiniteError
-from orchestrator.training.going_on import GoingOn, go_on, how_to_go_on, where_to_go_on
-from orchestrator.training.guardrails import Guardrails, GuardrailStop, RollbackDue
+from orchestrator.training.finite import NotFiniteError
+from orchestrator.training.going_on import how_to_go_on
+from orchestrator.training.guardrails import GuardrailStop, RollbackDue
 from orchestrator.training.inputs import require_inputs
-from orchestrator.training.learner import Learner
 from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.ranks import Ranks
-from orchestrator.training.rollback import limits_of, roll_back
-from orchestrator.training.saves import Saves, add_notes, told_in
+from orchestrator.training.rollback import roll_back
 from orchestrator.training.seeds import derive_seed
-from orchestrator.training.start import load_start, make_engine
 from orchestrator.training.stopping import Stopping, stop_on_signals
 from orchestrator.training.strategy import environment_of, strategy_of
 from orchestrator.training.telling import (
     interruption,
-    record_confinement,
     tell_failure,
     tell_nobody,
     tell_state,
@@ -58,8 +50,6 @@ from orchestrator.training.telling import (
 from orchestrator.training.update import TrainingDivergedError
 from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import EngineUnavailableError
-from tasks.grading.pool import GradingPool
-from tasks.splits import held_out_set
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 TOLD_AS = {NotFiniteError: TrainingDivergedError.__name__, UnsavedError: "unsaved"}
@@ -135,13 +125,16 @@ def _store_columns(folder: RunFolder) -> None:
 
 def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     """Train to the end, again from the last good checkpoint where a guardrail goes back to it."""
+    config = RunConfig(**info.config)
+    if ranks.is_first:
+        require_inputs(config, info)
     while True:
         try:
-            return _train(folder, info, ranks)
+            return _train(begin(folder, info, config, ranks))
         except RollbackDue as due:
             event = due.event
         gc.collect()  # the policy that failed, before the next one is loaded
-        _go_back(folder, RunConfig(**info.config), event, ranks)
+        _go_back(folder, config, event, ranks)
 
 
 def _go_back(folder: RunFolder, config: RunConfig, event: Event, ranks: Ranks) -> None:
@@ -157,92 +150,23 @@ def _go_back(folder: RunFolder, config: RunConfig, event: Event, ranks: Ranks) -
         raise GuardrailStop(stop)
 
 
-def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
-    """Build everything that ``run.json`` names and train from the last checkpoint to the end."""
-    config = RunConfig(**info.config)
-    if ranks.is_first:
-        require_inputs(config, info)
-    found = where_to_go_on(folder)
-    rollbacks = read_rollbacks(folder.rollbacks_path)
-    if ranks.is_first:
-        _tidy(folder, found, len(rollbacks))
-    saves = told_in(folder) if ranks.is_first else Saves()
-
-    config, policy = load_start(config, info.seed, folder)
-    problems = held_out_set(config.task, config.evaluation.num_problems)
-    execution = info.execution
-    with (
-        GradingPool(
-            config.task,
-            num_workers=execution["graders"],
-            timeout_seconds=execution["grading_timeout_seconds"],
-            memory_limit_megabytes=execution.get("grading_memory_megabytes"),
-        ) as graders,
-        MetricsWriter(folder.metrics_path) if ranks.is_first else nullcontext() as writer,
-        closing(make_engine(policy, config, folder.engine_path)) as engine,
-    ):
-        if ranks.is_first:
-            record_confinement(folder, graders.confinement)
-        explorer = Explorer(
-            task=config.task,
-            policy=policy,
-            engine=engine,
-            limits=config.rollout.episode,
-            graders=graders,
-            ranks=ranks,
-        )
-        limits = limits_of(config.loops, rollbacks) if rollbacks else None
-        control = EntropyControl(config.loops, info.seed, limits)
-        guardrails = Guardrails(config, control, folder if ranks.is_first else None, attempt=len(rollbacks))
-        learner = Learner(
-            config=config,
-            seed=info.seed,
-            explorer=explorer,
-            control=control,
-            guardrails=guardrails,
-            writer=writer,
-            num_redraws=sum(rollback.redraws for rollback in rollbacks),
-        )
-        evaluator = Evaluator(
-            config=config, seed=info.seed, problems=problems, explorer=explorer, writer=writer
-        )
-        finiteness = Finiteness(control, ranks)
-        checkpointer = Checkpointer(
-            folder,
-            every=config.learner.checkpoint_every,
-            num_iterations=config.learner.iterations,
-            is_good=(lambda: guardrails.is_good) if guardrails.can_end else None,
-            rolls_back=guardrails.can_roll_back,
-            ranks=ranks,
-            start=(found.iteration if found else None, len(rollbacks)),
-            writer=writer,
-            finiteness=finiteness,
-            saves=saves,
-        )
-        trainer = _trainer(
-            config.learner, folder, ranks, [control, finiteness, guardrails, evaluator, checkpointer]
-        )
+def _train(attempt: Attempt) -> None:
+    """Train from the last checkpoint to the end, and keep the policy."""
+    with parts_of(attempt) as parts:
+        trainer = _trainer(attempt.config.learner, attempt.folder, attempt.ranks, parts.callbacks)
         trainer.fit(
-            learner,
-            train_dataloaders=_prompts(config, info.seed),
-            ckpt_path=found.path if found else None,
-            weights_only=True if found else None,
+            parts.learner,
+            train_dataloaders=_prompts(attempt.config, attempt.seed),
+            ckpt_path=attempt.checkpoint,
+            weights_only=True if attempt.checkpoint else None,
         )
-    if saves.wanting is not None:
+        last_iteration = parts.checkpointer.last_iteration
+    if attempt.saves.wanting is not None:
         raise UnsavedError(
-            f"it is trained, and nothing of it after iteration {checkpointer.last_iteration} is saved: {saves.wanting}; "
+            f"it is trained, and nothing of it after iteration {last_iteration} is saved: {attempt.saves.wanting}; "
             "fix that and give the same command again to continue from there"
         )
-    _keep(policy, folder, config, ranks)
-
-
-def _tidy(folder: RunFolder, found: GoingOn | None, num_rollbacks: int) -> None:
-    """Leave in the folder what belongs to the checkpoint that the run goes on from, and say what was found."""
-    go_on(folder, found)
-    forget_events(folder.events_path, found.iteration if found else 0, num_rollbacks)
-    if found and found.note:
-        log.warning("%s", found.note)
-        add_notes(folder, [found.note])
+    _keep(attempt.policy, attempt.folder, attempt.config, attempt.ranks)
 
 
 def _prompts(config: RunConfig, seed: int) -> PromptLoader:

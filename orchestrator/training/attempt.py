@@ -1,0 +1,182 @@
+"""One attempt at a run: what it goes on from, and the parts that train it.
+
+A run takes one attempt, or another after each rollback.  What it is is read once, by ``begin``, and handed on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning.pytorch as pl
+
+from orchestrator.configuration.models import RunConfig
+from orchestrator.storage.guardrail_files import Rollback, forget_events, read_rollbacks
+from orchestrator.storage.metrics_log import MetricsWriter
+from orchestrator.storage.run_folder import RunFolder, RunInfo
+from orchestrator.training.checkpoints import Checkpointer
+from orchestrator.training.entropy_control import EntropyControl
+from orchestrator.training.evaluation import Evaluator
+from orchestrator.training.experience import Explorer
+from orchestrator.training.finite import Finiteness
+from orchestrator.training.going_on import GoingOn, go_on, where_to_go_on
+from orchestrator.training.guardrails import Guardrails
+from orchestrator.training.learner import Learner
+from orchestrator.training.ranks import Ranks
+from orchestrator.training.rollback import limits_of
+from orchestrator.training.saves import Saves, add_notes, told_in
+from orchestrator.training.start import load_start, make_engine
+from orchestrator.training.telling import record_confinement
+from policies.model.loading import LoadedPolicy
+from tasks.grading.pool import GradingPool
+from tasks.splits import held_out_set
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A run in its folder, as one process takes part in it."""
+
+    folder: RunFolder
+    info: RunInfo
+    config: RunConfig
+    """As entropy-aware initialisation leaves it."""
+    policy: LoadedPolicy
+    ranks: Ranks
+    found: GoingOn | None
+    """The checkpoint that it goes on from; None at the beginning."""
+    rollbacks: tuple[Rollback, ...]
+    saves: Saves
+
+    @property
+    def seed(self) -> int:
+        """The seed of all its draws."""
+        return self.info.seed
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The file that it goes on from."""
+        return self.found.path if self.found else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What trains: the learner, and what stands beside it, in the order in which it is called."""
+
+    learner: Learner
+    control: EntropyControl
+    finiteness: Finiteness
+    guardrails: Guardrails
+    evaluator: Evaluator
+    checkpointer: Checkpointer
+
+    @property
+    def callbacks(self) -> list[pl.Callback]:
+        """What Lightning calls between the learner's steps."""
+        return [self.control, self.finiteness, self.guardrails, self.evaluator, self.checkpointer]
+
+
+def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> Attempt:
+    """Load the policy; the first rank leaves in the folder what belongs to the checkpoint that is gone on from."""
+    found, rollbacks = where_to_go_on(folder), tuple(read_rollbacks(folder.rollbacks_path))
+    if ranks.is_first:
+        _tidy(folder, found, len(rollbacks))
+    saves = told_in(folder) if ranks.is_first else Saves()
+    config, policy = load_start(config, info.seed, folder)
+    return Attempt(
+        folder=folder,
+        info=info,
+        config=config,
+        policy=policy,
+        ranks=ranks,
+        found=found,
+        rollbacks=rollbacks,
+        saves=saves,
+    )
+
+
+@contextmanager
+def parts_of(attempt: Attempt) -> Iterator[Parts]:
+    """The parts that train; graders, engine and record are closed at the end."""
+    config, folder, execution = attempt.config, attempt.folder, attempt.info.execution
+    problems = held_out_set(config.task, config.evaluation.num_problems)
+    is_first = attempt.ranks.is_first
+    with (
+        GradingPool(
+            config.task,
+            num_workers=execution["graders"],
+            timeout_seconds=execution["grading_timeout_seconds"],
+            memory_limit_megabytes=execution.get("grading_memory_megabytes"),
+        ) as graders,
+        MetricsWriter(folder.metrics_path) if is_first else nullcontext() as writer,
+        closing(make_engine(attempt.policy, config, folder.engine_path)) as engine,
+    ):
+        if is_first:
+            record_confinement(folder, graders.confinement)
+        explorer = Explorer(
+            task=config.task,
+            policy=attempt.policy,
+            engine=engine,
+            limits=config.rollout.episode,
+            graders=graders,
+            ranks=attempt.ranks,
+        )
+        yield _assembled(
+            attempt,
+            explorer,
+            Evaluator(config=config, seed=attempt.seed, problems=problems, explorer=explorer, writer=writer),
+            writer,
+        )
+
+
+def _assembled(
+    attempt: Attempt, explorer: Explorer, evaluator: Evaluator, writer: MetricsWriter | None
+) -> Parts:
+    config, num_rollbacks = attempt.config, len(attempt.rollbacks)
+    limits = limits_of(config.loops, attempt.rollbacks) if attempt.rollbacks else None
+    control = EntropyControl(config.loops, attempt.seed, limits)
+    told = attempt.folder if attempt.ranks.is_first else None
+    guardrails = Guardrails(config, control, told, attempt=num_rollbacks)
+    finiteness = Finiteness(control, attempt.ranks)
+    learner = Learner(
+        config=config,
+        seed=attempt.seed,
+        explorer=explorer,
+        control=control,
+        guardrails=guardrails,
+        writer=writer,
+        num_redraws=sum(rollback.redraws for rollback in attempt.rollbacks),
+    )
+    checkpointer = Checkpointer(
+        attempt.folder,
+        every=config.learner.checkpoint_every,
+        num_iterations=config.learner.iterations,
+        is_good=(lambda: guardrails.is_good) if guardrails.can_end else None,
+        rolls_back=guardrails.can_roll_back,
+        ranks=attempt.ranks,
+        start=(attempt.found.iteration if attempt.found else None, num_rollbacks),
+        writer=writer,
+        finiteness=finiteness,
+        saves=attempt.saves,
+    )
+    return Parts(
+        learner=learner,
+        control=control,
+        finiteness=finiteness,
+        guardrails=guardrails,
+        evaluator=evaluator,
+        checkpointer=checkpointer,
+    )
+
+
+def _tidy(folder: RunFolder, found: GoingOn | None, num_rollbacks: int) -> None:
+    """Leave in the folder what belongs to the checkpoint that the run goes on from, and say what was found."""
+    go_on(folder, found)
+    forget_events(folder.events_path, found.iteration if found else 0, num_rollbacks)
+    if found and found.note:
+        log.warning("%s", found.note)
+        add_notes(folder, [found.note])
