@@ -26,6 +26,7 @@ from controllers.laws.scheduled import ScheduledPID
 from controllers.laws.self_tuning import SelfTuning
 from controllers.loop import FeedbackLoop, replay, restore
 from controllers.parts.cascade import Cascade
+from controllers.parts.coverage import Coverage
 from controllers.parts.dither import DITHERS, PRBS, Multisine
 from controllers.parts.feedforward import FEEDFORWARDS, CovarianceFeedforward
 from controllers.parts.filters import EMA, FILTERS, Hold, Median
@@ -62,6 +63,7 @@ __all__ = [
     "Changed",
     "Constant",
     "CovarianceFeedforward",
+    "Coverage",
     "Dither",
     "DualAscent",
     "EntropyLaw",

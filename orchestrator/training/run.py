@@ -192,7 +192,7 @@ def _train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
             ranks=ranks,
         )
         limits = limits_of(config.loops, rollbacks) if rollbacks else None
-        control = EntropyControl(config.loops, info.seed, limits)
+        control = EntropyControl(config.loops, info.seed, limits, config.learner.iterations)
         guardrails = Guardrails(config, control, folder if ranks.is_first else None, attempt=len(rollbacks))
         learner = Learner(
             config=config,

@@ -90,7 +90,8 @@ SIGNALS: dict[str, Signal] = {
     ),
     "coverage/psi_at_1_error": _signal("reward per unit of temperature", "its standard error over groups"),
     "coverage/reward_per_nat": _signal(
-        "reward per nat", "gain of pass@G for a nat more of a whole response: psi over the variance of its score"
+        "reward per nat",
+        "gain of pass@G for a nat more of a whole response: psi over the variance of its score",
     ),
     f"{COVERAGE_DOMAIN}<name>/psi": _signal(
         "reward per unit of temperature", "coverage/psi over the groups of one domain of problems"

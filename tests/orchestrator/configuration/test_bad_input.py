@@ -170,10 +170,14 @@ MISTAKES = [
     pytest.param(
         {
             "arms.0.loops": {
-                "entropy": {"law": {"kind": "pid", "kp": 1, "ki": 0}, "actuator": {"kind": "bonus"}}
+                "entropy": {
+                    "reference": "none",
+                    "law": {"kind": "pid", "kp": 1, "ki": 0},
+                    "actuator": {"kind": "bonus"},
+                }
             }
         },
-        ["arms.grpo.loops.entropy.reference: is missing", "'open_loop'"],
+        ["arms.grpo.loops.entropy.reference: must be a setpoint, got 'none'", "'open_loop'", "'auto'"],
         id="law without reference",
     ),
     pytest.param(
