@@ -52,7 +52,7 @@ class Coverage(Reference):
 
         more entropy would let a group find more    r rises
         less would                                  r falls
-        neither is told from zero                   r stays
+        neither differs significantly from zero     r stays
 
     A period with fewer than three readings of ψ moves nothing, so r stays at its start where nothing measures ψ
     (groups of one, another trainer).  No number of it is in nats, and none of rewards: it needs no tuning to a model or
@@ -89,7 +89,7 @@ class Coverage(Reference):
     """Share of the run after which pass@1 is followed instead of pass@G [1]; 1 never does."""
 
     num_iterations: int | None = None
-    """Length of the run [iterations]; null takes the run's, and pass@G throughout where nobody says it."""
+    """Length of the run [iterations]; null takes the run's, and without either pass@G is followed throughout."""
 
     domain: str | None = None
     """Kind of problem whose ψ is read; null is the loop's own, or all."""

@@ -14,8 +14,8 @@ estimator of arXiv 2505.15201 at k = G); rewards between stand for themselves, s
 best reward.  The tilt changes the entropy of a response, on the states that it visited, by the variance of s.
 Hence ψ over that variance is reward per nat, a nat of a whole response.
 
-A response is scored by the policy that learns.  Where an engine sampled from another one, s has no mean of 0 and
-ψ a bias.  A group counts if it has two responses and a token.
+A response is scored by the policy that learns.  If an engine sampled from another one, the mean of s is not 0
+and ψ is biased.  A group counts if it has two responses and a token.
 """
 
 from __future__ import annotations
