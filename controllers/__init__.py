@@ -23,7 +23,6 @@ from controllers.laws.log_ratio import LogRatio
 from controllers.laws.open_loop import OpenLoop
 from controllers.laws.pid import PID
 from controllers.laws.scheduled import ScheduledPID
-from controllers.laws.self_tuning import SelfTuning
 from controllers.loop import FeedbackLoop, replay, restore
 from controllers.parts.cascade import Cascade
 from controllers.parts.coverage import Coverage
@@ -87,7 +86,6 @@ __all__ = [
     "Sample",
     "Schedule",
     "ScheduledPID",
-    "SelfTuning",
     "Simulated",
     "State",
     "Terms",

@@ -17,12 +17,10 @@ from controllers.identification.errors import IdentificationError
 from controllers.identification.instruments import InstrumentCheck, instrument_check
 from controllers.identification.procedure import Identification, identify
 from controllers.identification.records import Record
-from controllers.identification.recursive import RLS
 from controllers.identification.selection import Candidate, chosen_order, order_candidates
 from controllers.identification.validation import fit_share, free_run, input_test, ljung_box, prediction
 
 __all__ = [
-    "RLS",
     "Candidate",
     "Fit",
     "Identification",

@@ -32,6 +32,12 @@ from orchestrator.tracking.store import default_uri
 
 Model = TypeVar("Model", bound=BaseModel)
 
+RETIRED = {
+    "self_tuning": "is retired, as noise of the readings biased the push that it estimated; write `law: auto`, "
+    "which learns it and has no settings",
+}
+"""Kinds that a file of an older version may name, and what to write instead."""
+
 EXECUTION_ONLY = ("micro_batch_size", "checkpoint_every", "devices", "num_nodes", "strategy")
 _SECTIONS = ("policy", "task", "learner", "rollout", "evaluation", "guardrails")
 OF_METHODS = ("policy", "learner", "rollout", "guardrails")
@@ -256,6 +262,8 @@ def _line(model: type[BaseModel], where: str, problem: Any, content: Any) -> str
     if kind == "missing":
         return f"{key}: is missing; add it"
     if kind == "union_tag_invalid":
+        if retired := RETIRED.get(context["tag"]):
+            return f"{key}.kind: {context['tag']!r} {retired}"
         known = context["expected_tags"].replace("'", "").split(", ")
         return f"{key}.kind: unknown kind {short(context['tag'])}; {did_you_mean(str(context['tag']), known)}"
     if kind == "union_tag_not_found":

@@ -181,6 +181,11 @@ MISTAKES = [
         id="law without reference",
     ),
     pytest.param(
+        {"arms.1.loops.entropy.law": {"kind": "self_tuning", "push": 0.2, "kp_low": 0.1}},
+        ["arms.held.loops.entropy.law.kind: 'self_tuning' is retired", "write `law: auto`"],
+        id="retired law",
+    ),
+    pytest.param(
         {"arms.0.method": "clip_higher"},
         ["arms.grpo.loops.entropy.actuator: 'clip_range' cannot act in this learner: ", "one optimiser step"],
         id="inert actuator",

@@ -8,7 +8,6 @@ from pydantic import ValidationError
 from controllers.laws.auto import Auto
 from controllers.laws.pid import PID
 from controllers.laws.scheduled import ScheduledPID
-from controllers.laws.self_tuning import SelfTuning
 from controllers.parts.cascade import Cascade
 from controllers.parts.feedforward import CovarianceFeedforward
 from orchestrator.configuration.models import LoopConfig
@@ -24,16 +23,6 @@ SCHEDULED = {
     "kind": "scheduled_pid",
     "learning_rate_reference": 1e-3,
     "pid": {"kind": "pid", "kp": 1.0, "ki": 0.5},
-}
-SELF_TUNING = {
-    "kind": "self_tuning",
-    "push": 0.2,
-    "push_std": 0.1,
-    "drift_std": 0.1,
-    "noise_std": 0.2,
-    "time_constant": 5.0,
-    "kp_low": 0.1,
-    "kp_high": 3.0,
 }
 CASCADE = {
     "kind": "cascade",
@@ -55,7 +44,6 @@ def test_the_new_parts_are_what_they_name():
     assert LoopConfig(**LOOP | {"law": SCHEDULED}).build().law == ScheduledPID(
         pid=PID(kp=1.0, ki=0.5), learning_rate_reference=1e-3
     )
-    assert isinstance(LoopConfig(**LOOP | {"law": SELF_TUNING}).build().law, SelfTuning)
     assert LoopConfig(**LOOP | {"law": {"kind": "auto"}}).build().law == Auto()
     assert isinstance(LoopConfig(**LOOP | {"reference": CASCADE}).build().reference, Cascade)
 
@@ -77,14 +65,13 @@ def test_what_they_read_exists():
     "parts",
     [
         {"law": SCHEDULED},
-        {"law": SELF_TUNING},
         {"law": {"kind": "auto"}},
         {"reference": CASCADE},
         {"reference": {"kind": "annealed", "reference": CASCADE, "final_fraction": 0.5, "start_iteration": 3}
          | {"num_iterations": 9}},
         {"feedforward": {"kind": "covariance", "limit": 0.3, "effect": None, "effect_per_unit": 0.2}},
     ],
-    ids=["scheduled_pid", "self_tuning", "auto", "cascade", "annealed cascade", "feedforward"],
+    ids=["scheduled_pid", "auto", "cascade", "annealed cascade", "feedforward"],
 )  # fmt: skip
 def test_plain_reads_back_the_same(parts):
     loop = LoopConfig(**LOOP | parts)
