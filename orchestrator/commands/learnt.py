@@ -101,15 +101,14 @@ def rows(chosen: Chosen, found: Sequence[Learnt]) -> list[tuple[str, str]]:
 
 
 def verdict(together: Mapping[str, tuple[float, float]], found: Sequence[Learnt]) -> Verdict:
-    """Whether the actuator can be used; not where it has an effect that its limits make too small for the setpoint."""
+    """Whether the actuator can be used; not where its limit does not hold the setpoint, whatever its effect."""
     unable = [each.name for each in found if each.unable]
     said = usable_effect(together["push"], together["shift"])
-    if said.usable and unable:
-        return Verdict(
-            usable=False,
-            why=f"{said.why}, but at its limit it did not hold the setpoint in {', '.join(unable)}",
-        )
-    return said
+    if not unable:
+        return said
+    return Verdict(
+        usable=False, why=f"at its limit it did not hold the setpoint in {', '.join(unable)}; {said.why}"
+    )
 
 
 def metrics(found: Sequence[Learnt]) -> dict[str, float]:

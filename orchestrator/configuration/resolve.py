@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from controllers.parts.references import AUTO
 from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.configuration.models import ArmConfig, CampaignConfig, RunConfig
 from orchestrator.configuration.parts import known_keys, to_plain
@@ -265,6 +266,7 @@ def _line(model: type[BaseModel], where: str, problem: Any, content: Any) -> str
         if retired := RETIRED.get(context["tag"]):
             return f"{key}.kind: {context['tag']!r} {retired}"
         known = context["expected_tags"].replace("'", "").split(", ")
+        known += [name for name, kind in AUTO.items() if kind in known]
         return f"{key}.kind: unknown kind {short(context['tag'])}; {did_you_mean(str(context['tag']), known)}"
     if kind == "union_tag_not_found":
         return f"{key}: must be a mapping with a key 'kind', got {short(given)}"

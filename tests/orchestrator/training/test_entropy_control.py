@@ -131,6 +131,20 @@ def test_a_restored_auto_goes_on_exactly(carry, cut):
     assert play(after, READINGS[cut:], start=cut) == commands[cut:]
 
 
+def test_a_setpoint_that_goes_by_the_length_of_the_run_is_told_it():
+    """Of 20 iterations pass@1 counts from the twelfth; its slope is the other way."""
+    loop = {"reference": {"kind": "coverage", "period": 3}, "actuator": {"kind": "bonus"}}
+    telemetry = {"entropy": 0.4, "coverage/psi": 1.0, "coverage/psi_at_1": -1.0}
+
+    def setpoints(num_iterations):
+        control = EntropyControl({"one": LoopConfig(**loop)}, num_iterations=num_iterations)
+        return [control.act(telemetry, t)["one"].r for t in range(20)]
+
+    short, endless = setpoints(20), setpoints(None)
+    assert short[:12] == endless[:12]
+    assert short[-1] < short[12] <= endless[-1]
+
+
 def test_runs_of_other_seeds_dither_from_another_place():
     """The register of seed 3 begins three later than that of seed 0, whose configuration says 1."""
     moved = {**PI, "dither": {"kind": "prbs", "amplitude": 0.1, "hold": 2}}
