@@ -41,7 +41,7 @@ def scores(logprobs: Tensor, entropy: Tensor, response: Tensor, num_responses: i
 
 def alone_weights(rewards: Tensor, group: Tensor) -> Tensor:
     """A [N]: how far the best reward of a group would fall without this response; infinite if alone."""
-    _, place = group.unique(return_inverse=True)
+    place, _ = _places(group)
     best = _largest(rewards, place)
     is_best = rewards == best[place]
     num_best = torch.zeros_like(best).index_add_(0, place, is_best.to(best.dtype))
@@ -52,9 +52,9 @@ def alone_weights(rewards: Tensor, group: Tensor) -> Tensor:
 
 def mean_weights(rewards: Tensor, group: Tensor) -> Tensor:
     """B [N]: how far a reward is above the mean of the others in its group, over the group's size G; nan alone."""
-    _, place, sizes = group.unique(return_inverse=True, return_counts=True)
+    place, sizes = _places(group)
     totals = torch.zeros(len(sizes), dtype=rewards.dtype, device=rewards.device).index_add_(0, place, rewards)
-    others = (totals[place] - rewards) / (sizes[place] - 1)
+    others: Tensor = (totals[place] - rewards) / (sizes[place] - 1)
     return (rewards - others) / sizes[place]
 
 
@@ -65,8 +65,8 @@ def coverage_sums(
 
     Those of several ranks add up where no group is on two of them.  ``spoken`` says which responses have a token.
     """
-    numbers, place, sizes = group.unique(return_inverse=True, return_counts=True)
-    P = len(numbers)
+    place, sizes = _places(group)
+    P = len(sizes)
     counts = (sizes > 1) & (response_sums(spoken.double(), place, P) > 0)
     psi = response_sums(alone_weights(rewards, group) * score, place, P)[counts]
     psi_at_1 = response_sums(mean_weights(rewards, group) * score, place, P)[counts]
@@ -96,6 +96,12 @@ def coverage_readings(sums: dict[str, tuple[float, float]]) -> dict[str, float]:
     (total, count), (squares, num) = sums["coverage/psi"], sums["coverage/variance"]
     result["coverage/reward_per_nat"] = total / count / (squares / num) if count and squares else nan
     return result
+
+
+def _places(group: Tensor) -> tuple[Tensor, Tensor]:
+    """The place of each response's group [N], 0..P-1, and the size of each group [P]."""
+    numbers, place = torch.unique(group, return_inverse=True)
+    return place, torch.bincount(place, minlength=len(numbers))
 
 
 def _largest(values: Tensor, place: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -175,6 +176,14 @@ def test_a_domain_has_the_slopes_of_its_own_groups():
     assert [measured[f"coverage/domain/{name}/psi_at_1"] for name in "abc"] == [-1.5, -2.0, 0.0]
     assert measured["coverage/psi"] == pytest.approx(5 / 3)
     assert signal("coverage/domain/a/psi").unit == signal("coverage/psi").unit
+
+
+def test_an_episode_counts_as_one_response_whatever_its_turns():
+    batch = batch_of([[0, 2, 7], [3, 4, 7]], GRADED)
+    turns = replace(batch, turn=torch.tensor([1, 2] * 6))
+    plain, episodes = measure(batch, vocabulary_size=3), measure(turns, vocabulary_size=3)
+    assert plain["coverage/psi"] != 0
+    assert all(episodes[name] == value for name, value in plain.items() if name.startswith("coverage/"))
 
 
 def test_the_order_of_responses_does_not_matter():
