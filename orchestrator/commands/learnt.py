@@ -143,7 +143,7 @@ def _effect(value: tuple[float, float]) -> str:
 
 
 def _holding(push: tuple[float, float], drift: tuple[float, float], neutral: float, full: float) -> str:
-    """Where push and drift balance; their errors are taken for independent."""
+    """The command at which push and drift balance; their errors are taken for independent."""
     if abs(push[0]) <= SIGNIFICANT * push[1]:
         return "not known: the push is not"
     share = -drift[0] / push[0]
