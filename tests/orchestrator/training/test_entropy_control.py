@@ -11,6 +11,7 @@ import torch
 
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.training.entropy_control import EntropyControl, trace_metrics
+from policies.statistics.sensors import signal
 
 PI = {
     "reference": {"kind": "constant", "value_nats": 0.4},
@@ -143,6 +144,18 @@ def test_a_setpoint_that_goes_by_the_length_of_the_run_is_told_it():
     short, endless = setpoints(20), setpoints(None)
     assert short[:12] == endless[:12]
     assert short[-1] < short[12] <= endless[-1]
+
+
+@pytest.mark.parametrize(("of", "prefix"), [({}, "coverage/"), ({"domain": "add2"}, "coverage/domain/add2/")])
+@pytest.mark.parametrize(("slope", "num_iterations"), [("psi", None), ("psi_at_1", 1)])
+def test_a_setpoint_goes_by_what_the_sensors_measure(of, prefix, slope, num_iterations):
+    """Each slope by its name among the signals, alone in the telemetry."""
+    assert signal(f"{prefix}{slope}").unit == "reward per unit of temperature"
+    loop = LoopConfig(reference={"kind": "coverage", "period": 3}, actuator={"kind": "bonus"}, **of)
+    control = EntropyControl({"one": loop}, num_iterations=num_iterations)
+    telemetry = {loop.sensor: 0.4, f"{prefix}{slope}": 1.0}
+    setpoints = [control.act(telemetry, t)["one"].r for t in range(5)]
+    assert setpoints[4] > setpoints[0] > 0
 
 
 def test_runs_of_other_seeds_dither_from_another_place():
