@@ -31,15 +31,6 @@ SETTINGS: dict[str, dict[str, object]] = {
     "dual_ascent": {"space": "log", "rate": 0.01, "initial": 0.01},
     "log_ratio": {"vocabulary_size": 32000},
     "scheduled_pid": {"pid": PID(kp=1.0, ki=0.05, error="log"), "learning_rate_reference": 3e-4},
-    "self_tuning": {
-        "push": 0.3,
-        "push_std": 0.1,
-        "drift_std": 0.1,
-        "noise_std": 0.1,
-        "time_constant": 3.0,
-        "kp_low": 0.3,
-        "kp_high": 3.0,
-    },
 }
 
 
@@ -52,7 +43,7 @@ def main() -> None:
     assert not missing, f"laws without settings here: {', '.join(missing)}"
     loops = {kind: _loop(LAWS[kind](**SETTINGS[kind])) for kind in LAWS}
     full = replace(
-        loops["self_tuning"],
+        loops["auto"],
         filter=EMA(decay=0.5),
         reference=Cascade(initial_nats=0.2, low_nats=0.1, high_nats=0.4, gain=5.0, relaxation=0.01),
         feedforward=CovarianceFeedforward(limit=0.5),
@@ -60,7 +51,7 @@ def main() -> None:
         slew=0.1,
         dead_band_nats=0.001,
     )
-    loops["self_tuning, every part"] = full
+    loops["auto, every part"] = full
     for name, loop in loops.items():
         cost = 1e6 * min(_seconds(loop, steps) for _ in range(rounds))
         bound = "within" if cost <= GOAL_MICROSECONDS else "above"

@@ -149,14 +149,12 @@ def steppers() -> dict[str, Callable[[Plants], Stepper]]:
 
 
 def _own_laws() -> dict[str, Law]:
-    """The quickstart's law, those designed for its plant, and self-tuning; in units of the range."""
+    """The quickstart's law and those designed for its plant; in units of the range."""
     loops = {}
     for name in ("designed_pi", "designed_pid"):
         loops[name] = yaml.safe_load((ROOT / "configs" / "control" / f"{name}.yaml").read_text())["loops"][
             "entropy"
         ]
-    arms = yaml.safe_load((ROOT / "configs" / "control" / "better_loops.yaml").read_text())["arms"]
-    loops["self_tuning"] = next(arm for arm in arms if arm["name"] == "self_tuning")["loops"]["entropy"]
     loops["quickstart_pi"] = {"law": {"kind": "pid", "kp": 0.5, "ki": 0.05, "error": "log"}}
     return {name: _law(loop["law"]) for name, loop in loops.items()}
 

@@ -3,9 +3,9 @@
 A ``FeedbackLoop`` joins a sensor's name, a filter, a reference, a law and an actuator's name; a
 ``Bank`` is several of them.  The letters and the shape of every part are in ``controllers.base``.
 
-    >>> from controllers import PID, Constant, FeedbackLoop, IntegratingPlant, simulate
+    >>> from controllers import Auto, Constant, FeedbackLoop, IntegratingPlant, simulate
     >>> loop = FeedbackLoop(
-    ...     sensor="entropy", reference=Constant(value_nats=0.5), law=PID(kp=1.0, ki=0.01),
+    ...     sensor="entropy", reference=Constant(value_nats=0.5), law=Auto(),
     ...     actuator="bonus", low=-1.0, high=1.0, neutral=0.0,
     ... )
     >>> plant = IntegratingPlant(gain=0.02, drift=0.004, initial_nats=1.0)
@@ -23,9 +23,9 @@ from controllers.laws.log_ratio import LogRatio
 from controllers.laws.open_loop import OpenLoop
 from controllers.laws.pid import PID
 from controllers.laws.scheduled import ScheduledPID
-from controllers.laws.self_tuning import SelfTuning
 from controllers.loop import FeedbackLoop, replay, restore
 from controllers.parts.cascade import Cascade
+from controllers.parts.coverage import Coverage
 from controllers.parts.dither import DITHERS, PRBS, Multisine
 from controllers.parts.feedforward import FEEDFORWARDS, CovarianceFeedforward
 from controllers.parts.filters import EMA, FILTERS, Hold, Median
@@ -62,6 +62,7 @@ __all__ = [
     "Changed",
     "Constant",
     "CovarianceFeedforward",
+    "Coverage",
     "Dither",
     "DualAscent",
     "EntropyLaw",
@@ -85,7 +86,6 @@ __all__ = [
     "Sample",
     "Schedule",
     "ScheduledPID",
-    "SelfTuning",
     "Simulated",
     "State",
     "Terms",

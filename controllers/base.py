@@ -132,6 +132,13 @@ class Reference(Reads, ABC):
     def step(self, state: State, y: float, t: int, telemetry: Mapping[str, float]) -> tuple[State, float]:
         """Give the new state and the reference ``r`` [nats/token] at iteration ``t``."""
 
+    def of_run(self, *, domain: str | None, num_iterations: int | None) -> Reference:
+        """The same reference in a run of that length, for a loop on that kind of problem (None is all kinds).
+
+        Itself where it needs neither.
+        """
+        return self
+
     @abstractmethod
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest ``r`` it can ever give; infinite where only a run can tell."""

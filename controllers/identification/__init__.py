@@ -17,12 +17,10 @@ from controllers.identification.errors import IdentificationError
 from controllers.identification.identify import Identification, identify
 from controllers.identification.instrumental_variables import InstrumentCheck, instrument_check
 from controllers.identification.recordings import Recording
-from controllers.identification.recursive import RLS
 from controllers.identification.selection import Candidate, chosen_order, order_candidates
 from controllers.identification.validation import fit_share, free_run, input_test, ljung_box, prediction
 
 __all__ = [
-    "RLS",
     "Candidate",
     "Fit",
     "Identification",

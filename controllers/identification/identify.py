@@ -221,7 +221,7 @@ def _warnings(found: Identification) -> list[str]:
     if found.constancy_p < checks.DIFFERENT:
         told.append(
             f"the second half of the recordings has another plant than the first (Chow p = {found.constancy_p:.2g}): "
-            f"leave out the transient (`--skip N`), or let the gains follow (self-tuning, gain scheduling)"
+            f"leave out the transient (`--skip N`), or let the loop follow (`law: auto`, gain scheduling)"
         )
     if found.instruments is None:
         told.append("no dither moved the regressors enough for a second opinion on closed-loop bias")

@@ -41,7 +41,7 @@ class ScheduledPID(Law):
     anti-windup takes out of it: in the warm-up of a learning rate gains are large and the limits cut most
     of p, and an integral scaled with them would be far off when the gains have come down.
 
-    What the schedule knows it knows beforehand; ``self_tuning`` finds out.
+    What the schedule knows it knows beforehand; ``auto`` finds out.
     """
 
     kind: ClassVar[str] = "scheduled_pid"

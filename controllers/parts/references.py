@@ -8,12 +8,13 @@ fraction of what the policy had when the run began.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, inf, nan, pi
 from typing import ClassVar, Literal, NamedTuple
 
 from controllers.base import Reference, State
 from controllers.parts.cascade import Cascade  # noqa: F401 - registers it
+from controllers.parts.coverage import Coverage
 
 Shape = Literal["linear", "cosine"]
 
@@ -205,6 +206,9 @@ class Annealed(Reference):
     def reads(self) -> tuple[str, ...]:
         return self.reference.reads
 
+    def of_run(self, *, domain: str | None, num_iterations: int | None) -> Annealed:
+        return replace(self, reference=self.reference.of_run(domain=domain, num_iterations=num_iterations))
+
     def init(self) -> State:
         return self.reference.init()
 
@@ -234,3 +238,6 @@ def _check_move(start_iteration: int, num_iterations: int, shape: str) -> None:
 
 
 REFERENCES: dict[str, type[Reference]] = {part.kind: part for part in Reference.__subclasses__()}
+
+AUTO = {"auto": Coverage.kind}
+"""The name of the reference that needs no setting."""

@@ -9,7 +9,7 @@ from typing import Any
 from controllers.guardrails import DETECTORS
 from controllers.laws import LAWS
 from controllers.parts.filters import FILTERS
-from controllers.parts.references import REFERENCES
+from controllers.parts.references import AUTO, REFERENCES
 from orchestrator.configuration.method_file import ConstantSource, MethodConfig, is_number
 from orchestrator.configuration.resolve import method_names, read_method
 from orchestrator.configuration.signals import ALL_SIGNALS
@@ -82,6 +82,12 @@ def _parts(registry: dict[str, type]) -> Callable[[], Iterator[tuple[str, str]]]
     return lambda: ((kind, (part.__doc__ or "").strip().split("\n")[0]) for kind, part in registry.items())
 
 
+def _references() -> Iterator[tuple[str, str]]:
+    yield from _parts(dict(REFERENCES))()
+    for name, kind in AUTO.items():
+        yield name, f"Another name of {kind}, which is what a loop has that names none."
+
+
 _PARTS: dict[str, Mapping[str, Any]] = {
     "law": LAWS,
     "reference": REFERENCES,
@@ -99,7 +105,7 @@ _FAMILIES: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "study_objectives": _study_objectives,
     "tasks": _parts(dict(TASKS)),
     "laws": _parts(dict(LAWS)),
-    "references": _parts(dict(REFERENCES)),
+    "references": _references,
     "filters": _parts(dict(FILTERS)),
     "actuators": _parts(dict(ACTUATORS)),
     "objectives": _parts(dict(OBJECTIVES)),

@@ -13,8 +13,11 @@ from rich.console import Console
 from controllers.identification import Identification, IdentificationError, Recording, prediction
 from controllers.identification import identify as identify_plant
 from controllers.identification.checks import dominant_pole, lasting_push
+from controllers.identification.usability import usable_plant
+from controllers.laws.auto import Auto
 from controllers.parts.coordinates import Coordinates
 from controllers.plants.plant import Plant
+from orchestrator.commands.learnt import report_learnt
 from orchestrator.commands.outputs import beside, figure, print_rows, rows_text, say, write_all
 from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import parse
@@ -59,12 +62,20 @@ def run_identification(
 ) -> None:
     """Find the records, identify, print, write the plant, its table and its picture, track.
 
+    Runs under the law ``auto`` without a dither are no records of a plant; what the law has learnt is printed and tracked.
+
     Raises:
         ConfigError: there are no such records, or they do not support a plant; nothing has been written.
     """
     require_name(output, "--output")
     source = find_runs(name, folder=folder, uri=uri)
     chosen = choose(source, arm=arm, loop=loop)
+    title = (
+        f"{chosen.campaign}, arm {chosen.arm}: from {chosen.config.actuator.kind} to {chosen.config.sensor}"
+    )
+    if chosen.config.dither is None and isinstance(chosen.config.law, Auto):
+        report_learnt(chosen, source, title, folder, console)
+        return
     seen = [signals(run, chosen.loop, chosen.config) for run in chosen.runs]
     skipped, notes = _skipped(chosen, skip)
     records = records_of(chosen, seen, skipped)
@@ -72,9 +83,6 @@ def run_identification(
         found = identify_plant(records, coordinates=coordinates, max_order=max_order)
     except IdentificationError as error:
         raise ConfigError(f"{chosen.where}: {error}") from error
-    title = (
-        f"{chosen.campaign}, arm {chosen.arm}: from {chosen.config.actuator.kind} to {chosen.config.sensor}"
-    )
     rows = table(found, chosen, skipped)
     warnings = [*chosen.notes, *notes, *found.warnings]
     file = plant_file(found.plant, chosen, seen, skipped)
@@ -102,6 +110,12 @@ def run_identification(
         files=written,
     )
     say(console, tracked)
+
+
+def _title(chosen: Chosen) -> str:
+    return (
+        f"{chosen.campaign}, arm {chosen.arm}: from {chosen.config.actuator.kind} to {chosen.config.sensor}"
+    )
 
 
 def records_of(chosen: Chosen, seen: Sequence[Signals], skipped: int) -> list[Recording]:
@@ -164,6 +178,7 @@ def table(found: Identification, chosen: Chosen, skipped: int) -> list[tuple[str
             "records",
             f"{len(chosen.runs)} runs, {plant.num_samples} rows, the first {skipped} iterations left out",
         ),
+        ("usable", str(usable_plant(found, *chosen.config.bounds))),
         ("model", f"{found.order}, {plant.coordinates} coordinates, level {plant.level_nats:.3g} nats/token"),
         *((name, f"{value:.4g} ± {error:.2g}") for name, value, error in values),
         ("orders by BIC", _orders(found)),

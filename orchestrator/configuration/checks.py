@@ -257,7 +257,10 @@ def _loop(loop: LoopConfig, config: RunConfig) -> Iterator[str]:
             f"take another actuator, or remove the domain and read {loop.sensor!r} as the sensor"
         )
     if isinstance(loop.reference, Free) and not isinstance(loop.law, OpenLoop):
-        yield f"reference: is missing; a {loop.law.kind!r} law needs one, only 'open_loop' does without"
+        yield (
+            f"reference: must be a setpoint, got {Free.kind!r}; a {loop.law.kind!r} law needs one, only 'open_loop' does "
+            "without: remove it for 'auto', or name one"
+        )
     if loop.sensor.startswith("entropy"):
         yield from _within_entropy_range(loop.reference, config)
     facts = UpdateFacts(

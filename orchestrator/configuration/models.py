@@ -13,13 +13,15 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from controllers.base import Dither, Feedforward, Filter, Law, Reference
 from controllers.laws import LAWS
+from controllers.laws.auto import Auto
 from controllers.laws.open_loop import OpenLoop
 from controllers.laws.pid import PID
 from controllers.loop import FeedbackLoop
+from controllers.parts.coverage import Coverage
 from controllers.parts.dither import DITHERS
 from controllers.parts.feedforward import FEEDFORWARDS
 from controllers.parts.filters import FILTERS, Hold
-from controllers.parts.references import REFERENCES, Free
+from controllers.parts.references import AUTO, REFERENCES, Free
 from controllers.plants.plant import Plant
 from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.guardrails import GuardrailsConfig
@@ -33,9 +35,12 @@ from policies.actuators.base import Actuator, command_name
 from policies.statistics.sensors import DOMAIN
 from tasks import Task
 
-AnyLaw = Annotated[Law, one_of(LAWS, nested={PID: one_of({PID.kind: PID})})]
+AnyLaw = Annotated[Law, one_of(LAWS, nested={PID: one_of({PID.kind: PID})}, by_name=True)]
 AnyFilter = Annotated[Filter, one_of(FILTERS)]
-AnyReference = Annotated[Reference, one_of(REFERENCES, nested={Reference: one_of(REFERENCES)})]
+AnyReference = Annotated[
+    Reference,
+    one_of(REFERENCES, nested={Reference: one_of(REFERENCES)}, by_name=True, aliases=AUTO),
+]
 AnyFeedforward = Annotated[Feedforward, one_of(FEEDFORWARDS)]
 AnyDither = Annotated[Dither, one_of(DITHERS)]
 AnyActuator = Annotated[Actuator, one_of(ACTUATORS)]
@@ -53,10 +58,11 @@ class LoopConfig(Strict):
     """Signal that is controlled; `entrostat list sensors` names them all."""
     filter: AnyFilter = Hold()
     """Smoothing of the sensor's reading before the law sees it."""
-    reference: AnyReference = Free()
-    """Target of the sensor's reading; only an open loop does without."""
-    law: AnyLaw
-    """Control law: turns the error between reference and reading into a command."""
+    reference: AnyReference = Coverage()
+    """Target of the sensor's reading; ``auto`` is another name of ``coverage``, which has no number to guess.  An open
+    loop has none unless it says one, and only an open loop does without."""
+    law: AnyLaw = Auto()
+    """Control law: turns the error between reference and reading into a command; ``auto`` has no gains."""
     actuator: AnyActuator
     """What in the update the command moves."""
     feedforward: AnyFeedforward | None = None
@@ -88,6 +94,15 @@ class LoopConfig(Strict):
 
     @model_validator(mode="before")
     @classmethod
+    def _open_loops_have_no_setpoint(cls, loop: Any) -> Any:
+        if not isinstance(loop, dict) or "reference" in loop:
+            return loop
+        law = loop.get("law")
+        kind = law.get("kind") if isinstance(law, dict) else law
+        return loop | {"reference": {"kind": Free.kind}} if kind == OpenLoop.kind else loop
+
+    @model_validator(mode="before")
+    @classmethod
     def _entropy_of_its_domain(cls, loop: Any) -> Any:
         if not isinstance(loop, dict) or loop.get("domain") is None:
             return loop
@@ -107,14 +122,17 @@ class LoopConfig(Strict):
         (low, high), neutral = self.bounds, self.actuator.command.neutral
         return max(high - neutral, neutral - low) / self.gains_range
 
-    def build(self) -> FeedbackLoop:
-        """The loop on plain floats that the controller layer runs."""
+    def build(self, num_iterations: int | None = None) -> FeedbackLoop:
+        """The loop on plain floats that the controller layer runs, in a run of that length."""
         command = self.actuator.command
         low, high = self.bounds
+        domain = self.domain
+        if domain is None and self.sensor.startswith(DOMAIN):
+            domain = self.sensor.removeprefix(DOMAIN)
         return FeedbackLoop(
             sensor=self.sensor,
             filter=self.filter,
-            reference=self.reference,
+            reference=self.reference.of_run(domain=domain, num_iterations=num_iterations),
             law=self.law,
             actuator=command_name(self.actuator.kind, self.domain),
             low=low,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from controllers.laws.auto import Auto
 from controllers.laws.open_loop import OpenLoop
+from controllers.parts.coverage import Coverage
 from controllers.parts.references import Band, InitialAnchored
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Arm
@@ -96,7 +97,11 @@ def _auto_on_one_side(loop: LoopConfig) -> Iterator[str]:
         return
     up = command.high > command.neutral
     can, side, far = ("raise", "above", "fall") if up else ("lower", "below", "rise")
-    start = loop.reference.fraction if isinstance(loop.reference, InitialAnchored) else 1.0
+    start = 1.0
+    if isinstance(loop.reference, InitialAnchored):
+        start = loop.reference.fraction
+    elif isinstance(loop.reference, Coverage):
+        start = loop.reference.start_fraction
     opposite = start < 1 if up else start > 1
     yield (
         f"actuator: {kind!r} can only {can} entropy, so with the law auto the loop waits for it to {far} by itself "

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_origin, get_type_hints
@@ -115,9 +115,11 @@ class MadeFrom:
     models: Any
     names: tuple[str, ...] = ()
     """Kinds that may be given by name alone, such as ``engine: transformers``."""
+    aliases: tuple[tuple[str, str], ...] = ()
+    """Further names, each with the kind that it is."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        before = [BeforeValidator(_of_kind)] if self.names else []
+        before = [BeforeValidator(partial(_of_kind, dict(self.aliases)))] if self.names else []
         return handler.generate_schema(Annotated[self.models, AfterValidator(_build), *before])
 
     def __get_pydantic_json_schema__(
@@ -128,19 +130,25 @@ class MadeFrom:
 
 
 def one_of(
-    registry: Mapping[str, type], *, nested: Mapping[type, MadeFrom] | None = None, by_name: bool = False
+    registry: Mapping[str, type],
+    *,
+    nested: Mapping[type, MadeFrom] | None = None,
+    by_name: bool = False,
+    aliases: Mapping[str, str] | None = None,
 ) -> MadeFrom:
     """One member of ``registry``, given with its ``kind``.
 
     ``nested`` maps an abstract family to what is accepted for it, for members that hold a part of it, or
-    several.  ``by_name`` lets the name of a kind stand for it with its defaults.
+    several.  ``by_name`` lets the name of a kind stand for it with its defaults, and then ``aliases``
+    are further names.
     """
     models = {kind: _model(kind, part, nested or {}) for kind, part in sorted(registry.items())}
     union: Any = reduce(or_, models.values())
     complete = [kind for kind, model in models.items() if _required(model) == {"kind"}]
     return MadeFrom(
         Annotated[union, Field(discriminator="kind")] if len(models) > 1 else union,
-        names=tuple(complete) if by_name else (),
+        names=tuple(sorted([*complete, *(aliases or {})])) if by_name else (),
+        aliases=tuple((aliases or {}).items()),
     )
 
 
@@ -193,8 +201,12 @@ def _required(model: type[BaseModel]) -> set[str]:
     return {name for name, field in model.model_fields.items() if field.is_required()}
 
 
-def _of_kind(value: Any) -> Any:
-    return {"kind": value} if isinstance(value, str) else value
+def _of_kind(aliases: Mapping[str, str], value: Any) -> Any:
+    if isinstance(value, str):
+        return {"kind": aliases.get(value, value)}
+    if isinstance(value, dict) and isinstance(value.get("kind"), str):
+        return value | {"kind": aliases.get(value["kind"], value["kind"])}
+    return value
 
 
 def _build(model: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Keys and kinds that had another name in earlier versions.
+"""Keys and kinds of earlier versions that have another name now, or none.
 
 A file that still has an old name gets one line with the new one.  A stored run keeps the names of its time, so
 what is read from it is brought up to date first.
@@ -9,11 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-KEYS = {("pid", "tracking"): "anti_windup", ("self_tuning", "tracking"): "anti_windup"}
+KEYS = {("pid", "tracking"): "anti_windup"}
 """From the kind of a part and its old key to the new key."""
 
 KINDS = {"comparison": "larger_number"}
 """From an old kind to the new one."""
+
+RETIRED = {
+    "self_tuning": "is retired, as noise of the readings biased the push that it estimated; write `law: auto`, "
+    "which learns it and has no settings",
+}
+"""Kinds that there are no more, and what to write instead."""
 
 
 def new_key(part: Any, key: str) -> str | None:

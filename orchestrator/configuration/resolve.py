@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from controllers.parts.references import AUTO
 from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.configuration.models import ArmConfig, CampaignConfig, RunConfig
 from orchestrator.configuration.part_schema import known_keys, to_plain
-from orchestrator.configuration.renamed import KINDS, new_key
+from orchestrator.configuration.renamed import KINDS, RETIRED, new_key
 from orchestrator.configuration.yaml_files import merge, read_yaml
 from orchestrator.errors import (
     ConfigError,
@@ -260,9 +261,12 @@ def _line(model: type[BaseModel], where: str, fault: Any, content: Any) -> str:
     if kind == "missing":
         return f"{key}: is missing; add it"
     if kind == "union_tag_invalid":
+        if retired := RETIRED.get(context["tag"]):
+            return f"{key}.kind: {context['tag']!r} {retired}"
         known = context["expected_tags"].replace("'", "").split(", ")
         if context["tag"] in KINDS:
             return f"{key}.kind: {context['tag']} is called {KINDS[context['tag']]} now; rename it"
+        known += [name for name, kind in AUTO.items() if kind in known]
         return f"{key}.kind: unknown kind {short(context['tag'])}; {did_you_mean(str(context['tag']), known)}"
     if kind == "union_tag_not_found":
         return f"{key}: must be a mapping with a key 'kind', got {short(given)}"

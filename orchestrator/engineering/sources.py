@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from controllers.laws.auto import Auto
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.renamed import up_to_date
 from orchestrator.configuration.resolve import parse, read_campaign
@@ -125,14 +126,14 @@ def find_runs(name: str, *, folder: Path, uri: str | None) -> Source:
 
 
 def choose(source: Source, *, arm: str | None = None, loop: str | None = None) -> Chosen:
-    """The arm and the loop to look at; without names, the only ones that have a dither.
+    """The arm and the loop to look at; without names, the only ones that have a dither, else the law ``auto``.
 
     Raises:
         ConfigError: the name is unknown, or there are several to choose from, or none.
     """
     arms = source.arms
     if arm is None:
-        arm = _only_dithered_arm(source.name, arms)
+        arm = _only_telling_arm(source.name, arms)
     if arm not in arms:
         raise ConfigError(f"{source.name}: no arm {arm!r}; {did_you_mean(arm, arms)}")
     runs = arms[arm].done or arms[arm].runs
@@ -144,12 +145,12 @@ def choose(source: Source, *, arm: str | None = None, loop: str | None = None) -
             f"{source.name}: arm {arm!r} has no loop, so nothing moved a command; add a loop with a dither"
         )
     if loop is None:
-        dithered = [name for name, content in loops.items() if content.get("dither")] or list(loops)
-        if len(dithered) > 1:
+        told = next(filter(None, ([n for n in loops if tells(loops[n])] for tells in _TELLING)), list(loops))
+        if len(told) > 1:
             raise ConfigError(
-                f"{source.name}: arm {arm!r} has several loops; choose one with --loop: {', '.join(dithered)}"
+                f"{source.name}: arm {arm!r} has several loops; choose one with --loop: {', '.join(told)}"
             )
-        loop = dithered[0]
+        loop = told[0]
     if loop not in loops:
         raise ConfigError(f"{source.name}: arm {arm!r} has no loop {loop!r}; {did_you_mean(loop, loops)}")
     config = parse(LoopConfig, up_to_date(loops[loop]), f"{source.name}: arms.{arm}.loops.{loop}")
@@ -206,17 +207,32 @@ def first_change(config: Mapping[str, Any]) -> int | None:
     return min((start for start in starts if start > 0), default=None)
 
 
-def _only_dithered_arm(name: str, arms: Mapping[str, ArmRecords]) -> str:
-    dithered = [arm.name for arm in arms.values() if _has_dither(arm.runs)]
-    if len(dithered) == 1:
-        return dithered[0]
-    if dithered:
-        raise ConfigError(f"{name}: several arms have a dither; choose one with --arm: {', '.join(dithered)}")
+def has_dither(loop: Mapping[str, Any]) -> bool:
+    """Whether a known movement is in the command of a loop, by its settings."""
+    return bool(loop.get("dither"))
+
+
+def learns(loop: Mapping[str, Any]) -> bool:
+    """Whether the law of a loop records what it learns of its actuator, by its settings."""
+    return (loop.get("law") or {}).get("kind") == Auto.kind
+
+
+_TELLING = (has_dither, learns)
+"""What tells something of a plant, the best first."""
+
+
+def _only_telling_arm(name: str, arms: Mapping[str, ArmRecords]) -> str:
+    for tells, what in zip(_TELLING, ("a dither", "the law auto"), strict=True):
+        told = [arm.name for arm in arms.values() if any(map(tells, _loops(arm.runs)))]
+        if len(told) == 1:
+            return told[0]
+        if told:
+            raise ConfigError(f"{name}: several arms have {what}; choose one with --arm: {', '.join(told)}")
     raise ConfigError(
         f"{name}: no arm has a dither, and without one the plant cannot be separated from its feedback; add "
         "`dither: {kind: prbs, amplitude: 0.1}` to a loop of a campaign and run it, or name an arm with --arm"
     )
 
 
-def _has_dither(runs: Sequence[RunRecords]) -> bool:
-    return any(loop.get("dither") for run in runs for loop in (run.info.config.get("loops") or {}).values())
+def _loops(runs: Sequence[RunRecords]) -> list[Mapping[str, Any]]:
+    return [loop for run in runs for loop in (run.info.config.get("loops") or {}).values()]

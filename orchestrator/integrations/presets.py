@@ -11,7 +11,7 @@ from orchestrator.errors import ConfigError, did_you_mean
 
 
 def loop_from_preset(preset: str | Path, name: str | None = None) -> FeedbackLoop:
-    """The loop of a preset: ``loop_from_preset("skywork")``, ``loop_from_preset("my_loop.yaml")``.
+    """The loop of a preset: ``loop_from_preset("auto")``, ``loop_from_preset("my_loop.yaml")``.
 
     Args:
         preset: a name that `entrostat list methods` knows, or a path to a YAML file.

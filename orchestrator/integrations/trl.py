@@ -1,7 +1,7 @@
 """A feedback loop for TRL's GRPOTrainer.
 
     trainer = GRPOTrainer(model, rewards, args=GRPOConfig(entropy_coef=1e-6, logging_steps=1, ...))
-    EntropyControl.attach(trainer, loop_from_preset("p_one_sided"))
+    EntropyControl.attach(trainer, loop_from_preset("auto"))
     trainer.train()
 
 At every log the loop reads the entropy that TRL reports and moves one of three numbers:

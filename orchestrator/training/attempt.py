@@ -138,7 +138,7 @@ def _assembled(
 ) -> Parts:
     config, num_rollbacks = attempt.config, len(attempt.rollbacks)
     limits = limits_of(config.loops, attempt.rollbacks) if attempt.rollbacks else None
-    control = EntropyControl(config.loops, attempt.seed, limits)
+    control = EntropyControl(config.loops, attempt.seed, limits, config.learner.iterations)
     told = attempt.folder if attempt.ranks.is_first else None
     guardrails = Guardrails(config, control, told, attempt=num_rollbacks)
     finiteness = Finiteness(control, attempt.ranks)

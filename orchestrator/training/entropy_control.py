@@ -28,9 +28,13 @@ class EntropyControl(Callback):
         loops: Mapping[str, LoopConfig],
         seed: int = 0,
         limits: Mapping[str, tuple[float, float]] | None = None,
+        num_iterations: int | None = None,
     ) -> None:
-        """``limits`` are those of loops whose own do not hold any more: a rollback has narrowed them."""
-        built = {name: _of_run(loop.build(), seed) for name, loop in loops.items()}
+        """``limits`` are those of loops whose own do not hold any more: a rollback has narrowed them.
+
+        ``num_iterations`` is the length of the run, for references that go by it.
+        """
+        built = {name: _of_run(loop.build(num_iterations), seed) for name, loop in loops.items()}
         built |= {name: _limited(built[name], *both) for name, both in (limits or {}).items()}
         self._bank = Bank(loops=built)
         self._actuators: Sequence[Actuator] = [loop.actuator for loop in loops.values()]

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from policies.statistics.batch import TokenBatch
+from policies.statistics.coverage import COVERAGE_DOMAIN, SLOPES, coverage_readings, coverage_sums, scores
 from policies.statistics.entropy_dynamics import bonus_effect, discriminator, predicted_change
 from policies.statistics.responses import response_means, top_means
 
@@ -80,6 +81,24 @@ SIGNALS: dict[str, Signal] = {
     ),
     "surprisal": _signal("nats/token", "-log π of the sampled tokens: entropy, estimated with noise"),
     "pass_rate": _signal("fraction", "correct responses"),
+    "coverage/psi": _signal(
+        "reward per unit of temperature", "slope of pass@G (of a group's best reward) in the temperature"
+    ),
+    "coverage/psi_error": _signal("reward per unit of temperature", "its standard error over groups"),
+    "coverage/psi_at_1": _signal(
+        "reward per unit of temperature", "slope of the mean reward in the temperature"
+    ),
+    "coverage/psi_at_1_error": _signal("reward per unit of temperature", "its standard error over groups"),
+    "coverage/reward_per_nat": _signal(
+        "reward per nat",
+        "gain of pass@G for a nat more of a whole response: psi over the variance of its score",
+    ),
+    f"{COVERAGE_DOMAIN}<name>/psi": _signal(
+        "reward per unit of temperature", "coverage/psi over the groups of one domain of problems"
+    ),
+    f"{COVERAGE_DOMAIN}<name>/psi_at_1": _signal(
+        "reward per unit of temperature", "coverage/psi_at_1 over the groups of one domain of problems"
+    ),
     "reward": _signal("reward", "mean over responses"),
     "covariance": _signal("nats", "Cov(log π, A) over tokens: positive where the update lowers entropy"),
     "covariance/positive": _signal("nats", "share of it from tokens with a positive advantage"),
@@ -92,6 +111,8 @@ def signal(name: str) -> Signal:
     """The entry of a reading in ``SIGNALS``; any domain's name is one, and any turn's number."""
     if name.startswith(DOMAIN) and name != DOMAIN:
         return SIGNALS[f"{DOMAIN}<name>"]
+    if slope := re.fullmatch(f"{COVERAGE_DOMAIN}.+/({'|'.join(SLOPES)})", name):
+        return SIGNALS[f"{COVERAGE_DOMAIN}<name>/{slope[1]}"]
     if re.fullmatch(f"{TURN}[1-9][0-9]*", name):
         return SIGNALS[f"{TURN}<k>"]
     if name not in SIGNALS:
@@ -117,13 +138,15 @@ def check(batch: TokenBatch, vocabulary_size: int) -> None:
 
 
 def sums(batch: TokenBatch, domains: Sequence[str] | None = None) -> Sums:
-    """Totals and counts of a batch; those of several ranks are added with ``add``.
+    """Totals and counts of a batch; those of several ranks, with no group on two, are added with ``add``.
 
     The covariance terms are sums of 1, x, y and x·y for x = log π, y = A over tokens of one sign of A,
     counted over all tokens, so that the means they are centred on can come after the addition.
     """
     entropy, x, y = _values(batch.entropy), _values(batch.logprobs), _values(batch.advantages)
     rewards, response = _values(batch.rewards), batch.response.cpu()
+    if domains is not None and len(domains) != batch.num_responses:
+        raise ValueError(f"domains must name {batch.num_responses} responses, got {len(domains)}")
     N, correct, spoken = batch.num_responses, rewards > CORRECT_ABOVE, batch.lengths.cpu() > 0
     result = {
         "entropy": _sum(entropy),
@@ -142,6 +165,7 @@ def sums(batch: TokenBatch, domains: Sequence[str] | None = None) -> Sums:
             result[f"covariance/{part}/{moment}"] = _sum(values * chosen)
     S = discriminator(x, entropy)
     result |= {"predicted_change/s": _sum(S), "predicted_change/sy": _sum(S * y)}
+    result |= coverage_sums(rewards, batch.group.cpu(), scores(x, entropy, response, N), spoken, domains)
     if batch.filtered_entropy is not None:
         filtered = _values(batch.filtered_entropy)
         result[FILTERED] = _sum(filtered)
@@ -151,8 +175,6 @@ def sums(batch: TokenBatch, domains: Sequence[str] | None = None) -> Sums:
         for k in range(1, int(turn.max()) + 1 if len(turn) else 1):
             result[f"{TURN}{k}"] = _sum(entropy[turn == k])
     if domains is not None:
-        if len(domains) != batch.num_responses:
-            raise ValueError(f"domains must name {batch.num_responses} responses, got {len(domains)}")
         for name in sorted(set(domains)):
             chosen = torch.tensor([domain == name for domain in domains])
             result[DOMAIN + name] = _sum(entropy[chosen[response]])
@@ -180,8 +202,11 @@ def readings(sums: Sums) -> dict[str, float]:
         return sum_xy - y * sum_x - x * sum_y + x * y * one
 
     result = {
-        name: value for name, value in mean.items() if name in SIGNALS or name.startswith((DOMAIN, TURN))
+        name: value
+        for name, value in mean.items()
+        if name in SIGNALS or name.startswith((DOMAIN, TURN, COVERAGE_DOMAIN))
     }
+    result |= coverage_readings(sums)
     variance = mean["entropy/square"] - mean["entropy"] ** 2
     result["entropy/std"] = math.sqrt(max(variance, 0.0)) if math.isfinite(variance) else math.nan
     result["entropy/predicted_change"] = predicted_change(

@@ -18,7 +18,6 @@ from controllers.laws.log_ratio import LogRatio
 from controllers.laws.open_loop import OpenLoop
 from controllers.laws.pid import PID
 from controllers.laws.scheduled import ScheduledPID
-from controllers.laws.self_tuning import SelfTuning
 from controllers.loop import restore
 
 EXAMPLES = {
@@ -49,23 +48,9 @@ EXAMPLES = {
             level_exponent=-1.0,
         ),
     ],
-    "self_tuning": [
-        SelfTuning(
-            push=0.1,
-            push_std=0.1,
-            drift_std=0.05,
-            noise_std=0.1,
-            time_constant=3.0,
-            kp_low=0.5,
-            kp_high=10.0,
-            error=error,
-            **more,
-        )
-        for error, more in (("log", {}), ("absolute", {"delay": 3, "forgetting": 0.9, "excitation": 0.05}))
-    ],
 }
-ADAPTIVE = ("auto", "self_tuning")
-"""A higher reference changes what these learn, and so, later on, may lower a command."""
+ADAPTIVE = ("auto",)
+"""A higher reference changes what it learns, and so, later on, may lower a command."""
 INSTANCES = [law for laws in EXAMPLES.values() for law in laws]
 every_law = pytest.mark.parametrize("law", INSTANCES, ids=repr)
 every_class = pytest.mark.parametrize("cls", LAWS.values(), ids=lambda cls: cls.kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -139,6 +140,8 @@ def test_list_knows_what_the_issue_names():
     assert "arithmetic" in call("list", "tasks")[1]
     assert "pid" in call("list", "laws")[1]
     assert "sign_weights" in call("list", "actuators")[1]
+    for family in ("methods", "laws", "references"):
+        assert re.search(r"^auto ", call("list", family)[1], flags=re.MULTILINE), family
 
 
 def test_list_of_nothing_known():

@@ -12,6 +12,7 @@ from controllers.parts.references import (
     Band,
     Cascade,
     Constant,
+    Coverage,
     Free,
     InitialAnchored,
     Schedule,
@@ -31,6 +32,7 @@ EXAMPLES = [
         num_iterations=4,
     ),
     Cascade(initial_nats=0.5, low_nats=0.1, high_nats=0.6, gain=9.0, relaxation=0.1, period=3),
+    Coverage(),
 ]
 
 
@@ -164,5 +166,6 @@ def test_registry():
         "band",
         "annealed",
         "cascade",
+        "coverage",
     }
     assert all(cls.kind == kind for kind, cls in REFERENCES.items())

@@ -188,11 +188,20 @@ MISTAKES = [
     pytest.param(
         {
             "arms.0.loops": {
-                "entropy": {"law": {"kind": "pid", "kp": 1, "ki": 0}, "actuator": {"kind": "bonus"}}
+                "entropy": {
+                    "reference": "none",
+                    "law": {"kind": "pid", "kp": 1, "ki": 0},
+                    "actuator": {"kind": "bonus"},
+                }
             }
         },
-        ["arms.grpo.loops.entropy.reference: is missing", "'open_loop'"],
+        ["arms.grpo.loops.entropy.reference: must be a setpoint, got 'none'", "'open_loop'", "'auto'"],
         id="law without reference",
+    ),
+    pytest.param(
+        {"arms.1.loops.entropy.law": {"kind": "self_tuning", "push": 0.2, "kp_low": 0.1}},
+        ["arms.held.loops.entropy.law.kind: 'self_tuning' is retired", "write `law: auto`"],
+        id="retired law",
     ),
     pytest.param(
         {"arms.0.method": "clip_higher"},

@@ -12,7 +12,7 @@ from orchestrator.configuration.models import LoopConfig
 from orchestrator.tuning.sensitivity import sensitivity
 
 METHODS = Path(__file__).parents[3] / "configs/methods"
-WITHOUT_GAINS = ("open_loop", "log_ratio")  # a command, and a step in the temperature itself
+WITHOUT_GAINS = ("open_loop", "log_ratio", "auto")  # a command, a step in the temperature itself, none to set
 
 
 def loops():

@@ -8,12 +8,17 @@ from pydantic import ValidationError
 from controllers.laws.auto import Auto
 from controllers.laws.pid import PID
 from controllers.laws.scheduled import ScheduledPID
-from controllers.laws.self_tuning import SelfTuning
 from controllers.parts.cascade import Cascade
+from controllers.parts.coverage import Coverage
 from controllers.parts.feedforward import CovarianceFeedforward
+from controllers.parts.references import Constant, Free
+from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.part_schema import to_plain
+from orchestrator.configuration.resolve import parse, read_campaign
 from orchestrator.configuration.signals import is_signal, signals_read
+from orchestrator.errors import ConfigError
+from policies.actuators import ACTUATORS
 
 LOOP = {
     "reference": {"kind": "constant", "value_nats": 0.4},
@@ -24,16 +29,6 @@ SCHEDULED = {
     "kind": "scheduled_pid",
     "learning_rate_reference": 1e-3,
     "pid": {"kind": "pid", "kp": 1.0, "ki": 0.5},
-}
-SELF_TUNING = {
-    "kind": "self_tuning",
-    "push": 0.2,
-    "push_std": 0.1,
-    "drift_std": 0.1,
-    "noise_std": 0.2,
-    "time_constant": 5.0,
-    "kp_low": 0.1,
-    "kp_high": 3.0,
 }
 CASCADE = {
     "kind": "cascade",
@@ -55,7 +50,6 @@ def test_the_new_parts_are_what_they_name():
     assert LoopConfig(**LOOP | {"law": SCHEDULED}).build().law == ScheduledPID(
         pid=PID(kp=1.0, ki=0.5), learning_rate_reference=1e-3
     )
-    assert isinstance(LoopConfig(**LOOP | {"law": SELF_TUNING}).build().law, SelfTuning)
     assert LoopConfig(**LOOP | {"law": {"kind": "auto"}}).build().law == Auto()
     assert isinstance(LoopConfig(**LOOP | {"reference": CASCADE}).build().reference, Cascade)
 
@@ -77,18 +71,94 @@ def test_what_they_read_exists():
     "parts",
     [
         {"law": SCHEDULED},
-        {"law": SELF_TUNING},
         {"law": {"kind": "auto"}},
         {"reference": CASCADE},
         {"reference": {"kind": "annealed", "reference": CASCADE, "final_fraction": 0.5, "start_iteration": 3}
          | {"num_iterations": 9}},
         {"feedforward": {"kind": "covariance", "limit": 0.3, "effect": None, "effect_per_unit": 0.2}},
     ],
-    ids=["scheduled_pid", "self_tuning", "auto", "cascade", "annealed cascade", "feedforward"],
+    ids=["scheduled_pid", "auto", "cascade", "annealed cascade", "feedforward"],
 )  # fmt: skip
 def test_plain_reads_back_the_same(parts):
     loop = LoopConfig(**LOOP | parts)
     assert LoopConfig(**to_plain(loop)) == loop
+
+
+AUTO = LoopConfig(reference={"kind": "coverage"}, law={"kind": "auto"}, actuator={"kind": "bonus"})
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {},
+        {"reference": "auto"},
+        {"law": "auto"},
+        {"law": "auto", "reference": "auto"},
+        {"reference": "coverage", "law": {"kind": "auto"}},
+        {"reference": {"kind": "auto"}},
+    ],
+    ids=repr,
+)
+def test_a_loop_that_names_neither_law_nor_setpoint_has_auto(parts):
+    loop = LoopConfig(actuator={"kind": "bonus"}, **parts)
+    assert loop == AUTO
+    assert LoopConfig(**to_plain(loop)) == AUTO
+    assert (loop.build().law, loop.build().reference) == (Auto(), Coverage())
+
+
+def test_each_default_is_its_own():
+    pid = LoopConfig(law=LOOP["law"], actuator={"kind": "bonus"})
+    assert (pid.law, pid.reference) == (PID(kp=1.0, ki=0.5), Coverage())
+    held = LoopConfig(reference=LOOP["reference"], actuator={"kind": "bonus"})
+    assert (held.law, held.reference) == (Auto(), Constant(value_nats=0.4))
+    slower = LoopConfig(reference={"kind": "auto", "gain": 0.05}, actuator={"kind": "bonus"})
+    assert slower.reference == Coverage(gain=0.05)
+
+
+def test_an_open_loop_has_no_setpoint_unless_it_says_one():
+    open_loop = {"law": {"kind": "open_loop", "value": 0.1}, "actuator": {"kind": "bonus"}}
+    assert LoopConfig(**open_loop).reference == Free()
+    assert LoopConfig(**open_loop, reference="auto").reference == Coverage()
+
+
+@pytest.mark.parametrize("key", ["law", "reference"])
+def test_a_name_that_is_unknown_or_needs_settings_is_refused(key):
+    with pytest.raises(ConfigError, match=rf"^f: {key}\.kind: unknown kind 'autto'; did you mean 'auto'"):
+        parse(LoopConfig, {"actuator": {"kind": "bonus"}, key: "autto"}, "f")
+    with pytest.raises(ConfigError, match=r"^f: law\.kp: is missing"):
+        parse(LoopConfig, {"actuator": {"kind": "bonus"}, "law": "pid"}, "f")
+
+
+@pytest.mark.parametrize(
+    ("of", "domain"),
+    [
+        ({}, None),
+        ({"sensor": "entropy/domain/add2"}, "add2"),
+        ({"domain": "add2"}, "add2"),
+        ({"domain": "add2", "sensor": "surprisal"}, "add2"),
+        ({"domain": "add2", "reference": {"kind": "coverage", "domain": "sub2"}}, "sub2"),
+    ],
+)
+def test_coverage_knows_the_domain_of_its_loop_and_the_length_of_the_run(of, domain):
+    loop = LoopConfig(actuator={"kind": "bonus"}, **of)
+    assert loop.build(90).reference == Coverage(domain=domain, num_iterations=90)
+    assert loop.reference.num_iterations is None  # as the file says
+
+
+@pytest.mark.parametrize("kind", sorted(ACTUATORS))
+def test_auto_takes_any_actuator_in_three_lines(write_campaign, kind):
+    """In a learner of several steps a batch, where every actuator can act."""
+    arm = {"name": "held", "method": "auto", "loops": {"entropy": {"actuator": {"kind": kind}}}}
+    campaign = read_campaign(
+        write_campaign(
+            {"arms": [arm], "learner.epochs": 2, "learner.objective": {"kind": "clipped_surrogate"}}
+        )
+    )
+    check_campaign(campaign)
+    loop = campaign.arms[0].config.loops["entropy"]
+    assert (loop.actuator.kind, loop.law, loop.reference) == (kind, Auto(), Coverage())
+    command = loop.actuator.command
+    assert loop.bounds == (command.low, command.high)
 
 
 @pytest.mark.parametrize(

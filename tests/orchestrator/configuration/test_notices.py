@@ -89,6 +89,35 @@ def test_auto_on_an_actuator_with_one_side(write_campaign, actuator, reference, 
     assert said(write_campaign, **loop) == messages
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [{}, {"law": "auto"}, {"reference": "auto"}, {"law": "auto", "reference": {"kind": "coverage"}}],
+    ids=repr,
+)
+def test_what_a_loop_is_by_default_is_warned_of_too(write_campaign, parts):
+    """Whether auto is said or not: the setpoint starts below where a command that can only raise is of use."""
+    arms = [{"name": "held", "loops": {"entropy": {"actuator": {"kind": "positive_weight"}} | parts}}]
+    (notice,) = notices(read_campaign(write_campaign({"arms": arms})).arms)
+    assert notice == (
+        "arms.held.loops.entropy.actuator: 'positive_weight' can only raise entropy, so with the law auto the loop "
+        "waits for it to fall by itself from above the setpoint, where this one starts: it is 0.7 times the initial "
+        "entropy"
+    )
+
+
+def test_the_preset_auto_is_warned_of_on_such_an_actuator_and_not_on_its_own(write_campaign):
+    other = {"entropy": {"actuator": {"kind": "positive_weight"}}}
+    arms = [{"name": "held", "method": "auto"}, {"name": "other", "method": "auto", "loops": other}]
+    (notice,) = notices(read_campaign(write_campaign({"arms": arms})).arms)
+    assert notice.startswith("arms.other.loops.entropy.actuator: 'positive_weight' can only raise entropy")
+
+
+def test_a_limit_that_cuts_one_side_off_is_warned_of_too(write_campaign):
+    arms = [{"name": "held", "method": "auto", "loops": {"entropy": {"limits": [0.0, 1.0]}}}]
+    (notice,) = notices(read_campaign(write_campaign({"arms": arms})).arms)
+    assert "limits: [0, 1] end at the neutral command, so the loop cannot push entropy down" in notice
+
+
 def test_validate_prints_them(write_campaign, capsys, monkeypatch):
     path = write_campaign({"arms": [{"name": "aer", "method": "aer"}]})
     monkeypatch.setattr(sys, "argv", ["entrostat", "validate", str(path)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +52,8 @@ def test_the_plant_comes_back_within_three_errors(make_simulated):
     assert f"b_0 {file.plant.b[0]:.4g} ± {file.plant.standard_errors[len(file.plant.a)]:.2g}" in output
     assert f"noise {100 * file.plant.noise_std:.2g} % of the level an iteration" in output
     assert f"{file.plant.num_samples} rows, the first 20 iterations left out" in output
+    assert "usable yes: a constant unit of command moves entropy by" in output
+    assert f"and a command of {file.plant.holding_command(file.plant.level_nats):.3g} holds" in output
 
 
 def test_it_is_what_the_mathematics_gives_on_the_records_without_the_transient(make_simulated):
@@ -149,6 +153,80 @@ def test_identify_design_and_simulate_make_a_preset_that_predicts(make_simulated
     rows = Path("held-simulated.csv").read_text().splitlines()
     header, last = (row.split(",") for row in (rows[0], rows[-1]))
     assert float(last[header.index("y_median")]) == pytest.approx(0.25, rel=0.15)
+
+
+def test_a_command_without_effect_is_said_to_be_of_no_use(make_simulated):
+    make_simulated({"moved": loop_content()}, num_iterations=120, plant=replace(PLANT, b=(1e-9,)))
+    code, output = call("simulated")
+    assert code == 0, output
+    assert "usable no: the command has no detectable effect at all (p = " in output
+
+
+AUTO = {"law": {"kind": "auto"}, "dither": False}
+
+
+@pytest.mark.parametrize("push", [0.15, 0.4])
+def test_a_run_under_auto_tells_the_push_without_a_dither(make_simulated, here, push):
+    """An integrator's push comes back within three of the errors that are given, and so does where it balances."""
+    plant = replace(PLANT, a=(1.0,), b=(push,), drift=-0.03)
+    make_simulated({"free": None, "held": loop_content(**AUTO)}, num_iterations=200, plant=plant)
+    code, output = call("simulated")
+    assert code == 0, output
+    assert "simulated, arm held: from bonus to entropy" in output
+    assert "from what the law auto had learnt by iteration 199 of 3 runs, without a dither" in output
+    assert "usable yes: the full command pushes entropy by" in output
+    found, error = map(float, re.search(r"of a unit of command (\S+) ± (\S+)", output).groups())
+    assert abs(found - push) < 3 * error
+    assert error < 0.5 * push
+    holding, error = map(float, re.search(r"command that holds (\S+) ± (\S+)", output).groups())
+    assert abs(holding - 0.03 / push) < 3 * error
+    assert "none is written" in output
+    assert [path.name for path in here.iterdir() if path.is_file()] == []
+
+
+def test_it_is_the_last_that_each_run_recorded_weighed_by_its_error(make_simulated):
+    campaign = make_simulated({"held": loop_content(**AUTO)}, seeds=(0, 1), num_iterations=60)
+    last = [
+        json.loads((campaign.run("held", seed).path / "metrics.jsonl").read_text().splitlines()[-1])[
+            "metrics"
+        ]
+        for seed in (0, 1)
+    ]
+    values, errors = ([each[f"loop/entropy/estimate/push{end}"] for each in last] for end in ("", "_std"))
+    weights = [1 / error**2 for error in errors]
+    mean = sum(w * value for w, value in zip(weights, values, strict=True)) / sum(weights)
+    _, output = call("simulated")
+    assert f"push {mean:.3g} ± " in output
+    for seed in (0, 1):
+        assert f"held seed {seed} push {values[seed]:.3g} ± {errors[seed]:.2g} ln nats, shift" in output
+
+
+def test_a_full_command_is_the_larger_side_of_the_limits(make_simulated):
+    make_simulated({"held": loop_content(**AUTO, limits=[-0.2, 0.5])}, num_iterations=60)
+    _, output = call("simulated")
+    assert "full command 0.5 loss per nat from neutral" in output
+    full, unit = (float(re.search(rf"{what} (\S+) ±", output)[1]) for what in ("push", "unit of command"))
+    assert unit == pytest.approx(full / 0.5, rel=0.01)
+
+
+def test_a_limit_that_did_not_hold_is_no_use(make_simulated):
+    """The drift is more than a command of 0.05 can push against."""
+    plant = replace(PLANT, a=(1.0,), b=(2.0,), drift=-0.2)
+    make_simulated({"held": loop_content(**AUTO, limits=[-0.05, 0.05])}, num_iterations=60, plant=plant)
+    _, output = call("simulated")
+    runs = ", ".join(f"held seed {seed}" for seed in (0, 1, 2))
+    assert (
+        f"usable no: at its limit it did not hold the setpoint in {runs}; the full command pushes" in output
+    )
+
+
+def test_records_of_a_version_that_recorded_nothing_learnt_are_refused(make_simulated):
+    campaign = make_simulated({"held": loop_content(**AUTO)}, seeds=(0,), num_iterations=20)
+    file = campaign.run("held", 0).path / "metrics.jsonl"
+    file.write_text(file.read_text().replace("/estimate/", "/belief/"))
+    code, output = call("simulated")
+    assert code == 2
+    assert "simulated: arm 'held', loop 'entropy': has no records of what its law has learnt" in output
 
 
 @pytest.mark.parametrize(

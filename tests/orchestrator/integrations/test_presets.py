@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controllers import PID, Constant
+from controllers import PID, Auto, Constant, Coverage
 from orchestrator.errors import ConfigError
 from orchestrator.integrations.presets import loop_from_preset
 
@@ -14,6 +14,15 @@ def test_the_loop_of_a_preset():
     assert (loop.sensor, loop.actuator, loop.low, loop.high) == ("entropy", "bonus", 0.0, 1.0)
     assert loop.law == PID(kp=0.03, ki=0.0)
     assert loop.reference == Constant(value_nats=0.9)
+
+
+def test_the_preset_without_gains():
+    loop = loop_from_preset("auto")
+    assert (loop.law, loop.reference) == (Auto(), Coverage())
+    assert (loop.sensor, loop.actuator, loop.low, loop.high) == ("entropy", "bonus", -1.0, 1.0)
+    assert loop.reads == (
+        "entropy",
+    )  # another trainer has no slope of pass@G, and the loop does not wait for it
 
 
 def test_a_preset_of_the_users(tmp_path):

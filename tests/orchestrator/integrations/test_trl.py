@@ -18,6 +18,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]  # of libraries about one another
 
+from orchestrator.integrations.presets import loop_from_preset  # noqa: E402
 from orchestrator.integrations.trl import EntropyControl  # noqa: E402
 
 
@@ -96,6 +97,17 @@ def test_the_loop_reads_what_trl_reports_and_its_command_is_in_force(trainer_of)
     assert trainer.entropy_coef == control.command == commands[-1]
     # TRL logs the coefficient that a step was made with: that of the step before.
     assert column(trainer, "entropy_coef") == [0.0, *commands[:-1]]
+
+
+def test_the_preset_auto_holds_a_share_of_the_first_entropies(trainer_of):
+    trainer = trainer_of()
+    EntropyControl.attach(trainer, loop_from_preset("auto"))
+    trainer.train()
+    readings = column(trainer, "entropy")
+    means = [sum(readings[: t + 1]) / (t + 1) for t in range(3)]
+    assert column(trainer, "loop/r") == pytest.approx([0.7 * mean for mean in means])
+    assert column(trainer, "loop/held") == [0.0] * 3
+    assert all(command < 0 for command in column(trainer, "loop/u"))  # entropy is above it
 
 
 @pytest.mark.parametrize(("value_nats", "sign"), [(5.0, +1), (0.0, -1)])

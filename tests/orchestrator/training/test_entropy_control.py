@@ -11,6 +11,7 @@ import torch
 
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.training.entropy_control import EntropyControl, trace_metrics
+from policies.statistics.sensors import signal
 
 PI = {
     "reference": {"kind": "constant", "value_nats": 0.4},
@@ -129,6 +130,32 @@ def test_a_restored_auto_goes_on_exactly(carry, cut):
     assert play(before, READINGS[:cut]) == commands[:cut]
     after.load_state_dict(carry(before.state_dict()))
     assert play(after, READINGS[cut:], start=cut) == commands[cut:]
+
+
+def test_a_setpoint_that_goes_by_the_length_of_the_run_is_told_it():
+    """Of 20 iterations pass@1 counts from the twelfth; its slope is the other way."""
+    loop = {"reference": {"kind": "coverage", "period": 3}, "actuator": {"kind": "bonus"}}
+    telemetry = {"entropy": 0.4, "coverage/psi": 1.0, "coverage/psi_at_1": -1.0}
+
+    def setpoints(num_iterations):
+        control = EntropyControl({"one": LoopConfig(**loop)}, num_iterations=num_iterations)
+        return [control.act(telemetry, t)["one"].r for t in range(20)]
+
+    short, endless = setpoints(20), setpoints(None)
+    assert short[:12] == endless[:12]
+    assert short[-1] < short[12] <= endless[-1]
+
+
+@pytest.mark.parametrize(("of", "prefix"), [({}, "coverage/"), ({"domain": "add2"}, "coverage/domain/add2/")])
+@pytest.mark.parametrize(("slope", "num_iterations"), [("psi", None), ("psi_at_1", 1)])
+def test_a_setpoint_goes_by_what_the_sensors_measure(of, prefix, slope, num_iterations):
+    """Each slope by its name among the signals, alone in the telemetry."""
+    assert signal(f"{prefix}{slope}").unit == "reward per unit of temperature"
+    loop = LoopConfig(reference={"kind": "coverage", "period": 3}, actuator={"kind": "bonus"}, **of)
+    control = EntropyControl({"one": loop}, num_iterations=num_iterations)
+    telemetry = {loop.sensor: 0.4, f"{prefix}{slope}": 1.0}
+    setpoints = [control.act(telemetry, t)["one"].r for t in range(5)]
+    assert setpoints[4] > setpoints[0] > 0
 
 
 def test_runs_of_other_seeds_dither_from_another_place():

@@ -86,6 +86,11 @@ def test_readings_by_hand():
     assert measured["covariance/positive"] == pytest.approx((0.75 + 0.25 - 0.25) / 4)
     assert measured["covariance/negative"] == pytest.approx(2.25 / 4)
     assert measured["covariance/top"] == pytest.approx(2.25)  # at least one token
+    # s = (1-0)+(2-1)+(3-2), 4-3, 0: 3, 1, 0.  A = 1, 0, 0.  B = 1/3, -0.5/3, -0.5/3.  Variance of s (9+1)/3
+    assert measured["coverage/psi"] == 3.0
+    assert measured["coverage/psi_at_1"] == pytest.approx(3 / 3 - 0.5 / 3)
+    assert measured["coverage/reward_per_nat"] == pytest.approx(3.0 / (10 / 3))
+    assert math.isnan(measured["coverage/psi_error"])  # of one group
 
 
 @pytest.mark.parametrize(("num_tokens", "rank"), [(1, 1), (9, 9), (10, 9), (11, 10), (20, 18), (21, 19)])
@@ -121,8 +126,19 @@ def test_readings_equal_numpy_on_a_ragged_batch():
         "covariance/negative": terms[y < 0].sum() / len(x),
         "covariance/top": np.sort(terms)[-int(0.002 * len(x)) :].mean(),
     }
+    score = np.array([-(x + H)[batch.response.numpy() == i].sum() for i in range(batch.num_responses)])
+    rewards = batch.rewards.numpy()
+    assert rewards.sum() > 1  # several are right, none alone, so pass@40 needs no single one
+    others = (rewards.sum() - rewards) / 39
+    expected |= {
+        "coverage/psi": 0.0,
+        "coverage/psi_error": math.nan,
+        "coverage/psi_at_1": ((rewards - others) / 40 * score).sum(),
+        "coverage/psi_at_1_error": math.nan,
+        "coverage/reward_per_nat": 0.0,
+    }
     assert len(x) > 1000  # so that the top 0.2 % are more than one token
-    assert measured == pytest.approx(expected, abs=1e-6)
+    assert measured == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
 def test_covariance_reading_predicts_the_entropy_change():
@@ -141,12 +157,15 @@ def test_covariance_reading_predicts_the_entropy_change():
 
 
 def test_sums_of_ranks_add_up_to_the_whole():
-    batch = random_batch()
-    domains = ["a" if i % 3 else "b" for i in range(batch.num_responses)]
-    rows = torch.randperm(batch.num_responses, generator=torch.Generator().manual_seed(1)).split(13)
+    batch = replace(random_batch(), group=torch.arange(40) // 4)  # a group is on one rank
+    domains = ["a" if i // 4 % 3 else "b" for i in range(batch.num_responses)]
+    groups = torch.randperm(10, generator=torch.Generator().manual_seed(1)).split(3)
+    rows = [torch.cat([torch.arange(4) + 4 * group for group in each]) for each in groups]
     ranks = [sums(batch.select(r)[0], [domains[i] for i in r]) for r in rows]
     assert len(ranks) == 4
-    assert readings(add(ranks)) == pytest.approx(readings(sums(batch, domains)), abs=1e-12)
+    whole = readings(sums(batch, domains))
+    assert all(map(math.isfinite, whole.values()))
+    assert readings(add(ranks)) == pytest.approx(whole, abs=1e-12)
 
 
 def test_a_domain_may_be_on_one_rank_only():
@@ -250,13 +269,15 @@ def test_filtered_readings_of_no_token_are_nan():
 
 
 def test_filtered_sums_of_ranks_add_up_to_the_whole():
-    batch = cut(random_batch())
+    batch = replace(cut(random_batch()), group=torch.arange(40))
     rows = torch.randperm(batch.num_responses, generator=torch.Generator().manual_seed(1)).split(13)
     ranks = [sums(batch.select(r)[0]) for r in rows]
-    assert readings(add(ranks)) == pytest.approx(readings(sums(batch)), abs=1e-12)
+    assert readings(add(ranks)) == pytest.approx(readings(sums(batch)), abs=1e-12, nan_ok=True)
 
 
-@pytest.mark.parametrize("name", ["entropie", "entropy/domain/", "entropy/square"])
+@pytest.mark.parametrize(
+    "name", ["entropie", "entropy/domain/", "entropy/square", "coverage/domain/a", "coverage/domain//psi"]
+)
 def test_an_unknown_signal_is_refused(name):
     with pytest.raises(ValueError, match=f"got '{name}'"):
         signal(name)
