@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from orchestrator.configuration.parts import Strict, one_of, section
-from policies.advantages import ADVANTAGES, Advantage, Grpo
+from policies.advantages import ADVANTAGES, Advantage, Grpo, PassK
 from policies.importance import IMPORTANCES, Importance, NoImportance
 from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
 from policies.rollouts.episodes import EpisodeLimits
@@ -102,6 +102,15 @@ class LearnerConfig(Strict):
             raise ValueError(
                 f"minibatches must be at most the {self.prompts_per_iteration} prompts of an iteration "
                 f"(groups are not cut), got {self.minibatches}; lower it, or raise prompts_per_iteration"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_team_leaves_somebody_out(self) -> LearnerConfig:
+        if isinstance(self.advantage, PassK) and self.advantage.k >= self.group_size:
+            raise ValueError(
+                f"advantage.k must be below group_size = {self.group_size} (a baseline needs a team that a response "
+                f"is not in), got {self.advantage.k}; lower it, or raise group_size"
             )
         return self
 

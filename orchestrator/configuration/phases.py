@@ -10,9 +10,14 @@ from pydantic import Field, PositiveFloat
 from orchestrator.configuration.parts import Strict, one_of, section
 from tasks import TASKS, Task
 from tasks.kinds.mixture import Member, Mixture
+from tasks.misconceptions import Misconception
 
-_plain_task = one_of({kind: task for kind, task in TASKS.items() if task is not Mixture})
-AnyTask = Annotated[Task, one_of(TASKS, nested={Member: section(Member, nested={Task: _plain_task})})]
+_misconception = {Misconception: section(Misconception)}
+_plain_task = one_of(
+    {kind: task for kind, task in TASKS.items() if task is not Mixture}, nested=_misconception
+)
+_member = {Member: section(Member, nested={Task: _plain_task})}
+AnyTask = Annotated[Task, one_of(TASKS, nested=_misconception | _member)]
 
 
 class PhaseConfig(Strict):
