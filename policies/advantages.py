@@ -64,6 +64,15 @@ def maxrl(rewards: Tensor, group: Tensor, exponent: float = 1.0) -> Tensor:
     return torch.where(known, centred / scale, 0.0)
 
 
+def grpo_over_maxrl(rewards: Tensor, group: Tensor) -> Tensor:
+    """(std + 1e-6) / mean of each response's group [N]: what takes a GRPO advantage to MaxRL's; 1 unless mean > 0."""
+    centred, size = _centred(rewards, group)
+    mean = _group_sum(rewards, group) / size
+    return torch.where(
+        mean > 0.0, (_std(centred, size, group) + STD_EPSILON) / mean.where(mean > 0.0, 1.0), 1.0
+    )
+
+
 def uniform_share(rewards: Tensor, group: Tensor) -> float:
     """Share of the groups whose rewards are all equal, and whose advantages are zero for that; nan without any."""
     centred, _ = _centred(rewards, group)

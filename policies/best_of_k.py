@@ -33,7 +33,8 @@ def best_of_k(rewards: Tensor, group: Tensor, k: float) -> Tensor:
     """R_i of each response [N].
 
     A whole k counts teams.  Between two whole numbers the counts C(m, k - 1) are those of the gamma function, so
-    R_i moves continuously with k, and not down as k goes up.  A group of fewer than k takes its size for k.
+    R_i moves continuously with k, and not down as k goes up.  A group of at most k takes n - 1, since all are in its
+    one team of n.
 
     Raises:
         ValueError: k is below 1 or not finite.
@@ -44,12 +45,12 @@ def best_of_k(rewards: Tensor, group: Tensor, k: float) -> Tensor:
     result = rewards.clone()
     for members in _members(group):
         if members.shape[1] > 1 and k > 1.0:
-            teams = _best_of_teams(rewards[members].double(), min(k, float(members.shape[1])))
+            teams = _best_of_teams(rewards[members].double(), min(k, members.shape[1] - 1.0))
             result[members] = teams.to(rewards)
     return result
 
 
-def pass_k(rewards: Tensor, group: Tensor, k: int, scale: Scale = "leave_one_out") -> Tensor:
+def pass_k(rewards: Tensor, group: Tensor, k: float, scale: Scale = "leave_one_out") -> Tensor:
     """A_i = s · (R_i - mean R) [N].
 
     ``leave_one_out``: s = n / (n - k).  A_i is then R_i minus the mean best of the teams of k without i, a
@@ -82,6 +83,23 @@ def pass_k(rewards: Tensor, group: Tensor, k: int, scale: Scale = "leave_one_out
     return result
 
 
+def team_weight(rewards: Tensor, group: Tensor, k: float, scale: Scale) -> Tensor:
+    """What the advantages of each response's group weigh under pass@k, against pass@1 [N].
+
+    The ratio of the standard deviations that ``pass_k`` has over the group at k and at 1; 1 where rewards are equal.
+    Advantages of rewards of 0 and 1 are two values that sum to 0, so for those ``pass_k`` at k is this times
+    ``pass_k`` at 1, exactly.
+    """
+    weight = torch.ones_like(rewards)
+    many, one = pass_k(rewards, group, k, scale).double(), pass_k(rewards, group, 1.0, scale).double()
+    for members in _members(group):
+        spread = one[members].square().sum(dim=1, keepdim=True).sqrt()
+        teams = many[members].square().sum(dim=1, keepdim=True).sqrt()
+        ratio = torch.where(spread > 0.0, teams / spread.where(spread > 0.0, 1.0), 1.0)
+        weight[members] = ratio.expand(members.shape).to(rewards)
+    return weight
+
+
 def check_shapes(rewards: Tensor, group: Tensor) -> None:
     """Raise ``ValueError`` unless both are vectors of one length."""
     if rewards.ndim != 1 or rewards.shape != group.shape:
@@ -92,7 +110,7 @@ def check_shapes(rewards: Tensor, group: Tensor) -> None:
 def _members(group: Tensor) -> Iterator[Tensor]:
     """Indices of the responses of all groups of one size [P, n], one size after another."""
     sizes = torch.bincount(group)
-    for n in sizes[sizes > 0].unique().tolist():
+    for n in sorted(set(sizes[sizes > 0].tolist())):
         own = torch.nonzero(sizes[group] == n).flatten()
         yield own[torch.argsort(group[own], stable=True)].view(-1, n)
 
