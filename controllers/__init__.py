@@ -17,11 +17,13 @@ from controllers.bank import Bank
 from controllers.base import Dither, Feedforward, Filter, Law, Reference, Sample, State, Terms, Trace
 from controllers.laws import LAWS
 from controllers.laws.auto import Auto
+from controllers.laws.doubling import Doubling
 from controllers.laws.dual_ascent import DualAscent
 from controllers.laws.increment import Increment
 from controllers.laws.log_ratio import LogRatio
 from controllers.laws.open_loop import OpenLoop
 from controllers.laws.pid import PID
+from controllers.laws.relay import Relay
 from controllers.laws.scheduled import ScheduledPID
 from controllers.laws.self_tuning import SelfTuning
 from controllers.loop import FeedbackLoop, replay, restore
@@ -29,6 +31,7 @@ from controllers.parts.cascade import Cascade
 from controllers.parts.dither import DITHERS, PRBS, Multisine
 from controllers.parts.feedforward import FEEDFORWARDS, CovarianceFeedforward
 from controllers.parts.filters import EMA, FILTERS, Hold, Median
+from controllers.parts.moving_references import Piecewise, ScheduledBand
 from controllers.parts.references import (
     REFERENCES,
     Annealed,
@@ -63,6 +66,7 @@ __all__ = [
     "Constant",
     "CovarianceFeedforward",
     "Dither",
+    "Doubling",
     "DualAscent",
     "EntropyLaw",
     "FeedbackLoop",
@@ -78,12 +82,15 @@ __all__ = [
     "Median",
     "Multisine",
     "OpenLoop",
+    "Piecewise",
     "Plant",
     "Prediction",
     "Quality",
     "Reference",
+    "Relay",
     "Sample",
     "Schedule",
+    "ScheduledBand",
     "ScheduledPID",
     "SelfTuning",
     "Simulated",

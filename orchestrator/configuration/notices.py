@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from controllers.laws.auto import Auto
 from controllers.laws.open_loop import OpenLoop
+from controllers.parts.moving_references import ScheduledBand
 from controllers.parts.references import Band, InitialAnchored
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Arm
@@ -76,7 +77,7 @@ def _one_sided(loop: LoopConfig) -> Iterator[str]:
     its author chose; with the law ``auto`` no author chose it, so there it is said.
     """
     command, (low, high) = loop.actuator.command, loop.bounds
-    if isinstance(loop.law, OpenLoop) or isinstance(loop.reference, Band):
+    if isinstance(loop.law, OpenLoop) or isinstance(loop.reference, Band | ScheduledBand):
         return
     if isinstance(loop.law, Auto):
         yield from _auto_on_one_side(loop)
