@@ -1,4 +1,4 @@
-"""References that move by a plan: a band whose edges move, and a course through given points."""
+"""References that move by a plan: a band whose edges move, and a path through given points."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ class ScheduledBand(Reference):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piecewise(Reference):
-    """A course through given points, straight between them; the first value before them, the last after them.
+    """A path through given points, straight between them; the first value before them, the last after them.
 
-    For courses that go up and down, as flexible entropy control (2602.09782) takes them for a clip range, and for a
+    For setpoints that go up and down, as flexible entropy control (2602.09782) takes them for a clip range, and for a
     setpoint that is held and then released.
     """
 

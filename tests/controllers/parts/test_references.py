@@ -102,9 +102,9 @@ def test_inside_a_band_whose_edges_move_the_error_is_exactly_0(y, t):
 
 def test_piecewise_by_hand():
     # 0.3 up to iteration 1, to 0.9 at 3 (0.6 half way), down to 0.1 at 5 (0.5 half way), and stays
-    course = Piecewise(points=((1, 0.3), (3, 0.9), (5, 0.1)))
-    assert references(course, [0.0] * 8) == pytest.approx([0.3, 0.3, 0.6, 0.9, 0.5, 0.1, 0.1, 0.1])
-    assert course.bounds() == (0.1, 0.9)
+    path = Piecewise(points=((1, 0.3), (3, 0.9), (5, 0.1)))
+    assert references(path, [0.0] * 8) == pytest.approx([0.3, 0.3, 0.6, 0.9, 0.5, 0.1, 0.1, 0.1])
+    assert path.bounds() == (0.1, 0.9)
 
 
 def test_piecewise_equals_numpy():
