@@ -19,6 +19,9 @@ AnyAdvantage = Annotated[Advantage, one_of(ADVANTAGES)]
 AnyEngine = Annotated[EngineSettings, one_of(ENGINES, by_name=True)]
 AnyImportance = Annotated[Importance, one_of(IMPORTANCES, by_name=True)]
 
+MANY_SAMPLES = 64
+"""Samples of an evaluation that have to be wrong before it is said that a start finds nothing."""
+
 
 class RolloutConfig(Strict):
     """How responses are sampled."""

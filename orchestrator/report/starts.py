@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.comparison.values import start_value
-from orchestrator.storage.run_data import Arm
+from orchestrator.configuration.learner import MANY_SAMPLES
+from orchestrator.storage.run_data import Arm, Run
 
 SOLVED = "solved every held-out problem greedily from the start, so that training had nothing to find there"
 NOTHING = "had no right sample at the start, so that there was nothing to learn from"
@@ -14,8 +15,8 @@ NOTHING = "had no right sample at the start, so that there was nothing to learn 
 def starts(arms: Sequence[Arm]) -> list[str]:
     """One sentence for all arms of which the same has to be said; none for those with something to find."""
     found = {
-        SOLVED: [arm.name for arm in arms if _everywhere(arm, 1.0, "eval/pass_at_1")],
-        NOTHING: [arm.name for arm in arms if _everywhere(arm, 0.0, "eval/pass_at_1", "eval/pass_rate")],
+        SOLVED: [arm.name for arm in arms if _solved(arm)],
+        NOTHING: [a.name for a in arms if _nothing(a)],
     }
     return [
         f"{', '.join(f'`{name}`' for name in names)} {sentence}."
@@ -24,6 +25,18 @@ def starts(arms: Sequence[Arm]) -> list[str]:
     ]
 
 
-def _everywhere(arm: Arm, value: float, *metrics: str) -> bool:
-    """Whether every run of the arm has that value in the evaluation before its first iteration."""
-    return bool(arm.over) and all(start_value(run, name) == value for run in arm.over for name in metrics)
+def _solved(arm: Arm) -> bool:
+    return bool(arm.over) and all(start_value(run, "eval/pass_at_1") == 1.0 for run in arm.over)
+
+
+def _nothing(arm: Arm) -> bool:
+    """Whether no run had a right sample, where those are enough to tell never from seldom."""
+    metrics = ("eval/pass_at_1", "eval/pass_rate")
+    none = all(start_value(run, name) == 0.0 for run in arm.over for name in metrics)
+    return none and sum(_num_samples(run) for run in arm.over) >= MANY_SAMPLES
+
+
+def _num_samples(run: Run) -> int:
+    """Samples of an evaluation, by the run's settings; 0 where those are not known."""
+    settings = run.info.config.get("evaluation") or {}
+    return int(settings.get("num_problems", 0)) * int(settings.get("num_samples", 0))

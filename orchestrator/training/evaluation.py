@@ -10,6 +10,7 @@ from math import comb
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from orchestrator.configuration.learner import MANY_SAMPLES
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training.experience import Explorer
@@ -18,9 +19,6 @@ from policies.rollouts.base import Sampling
 from tasks import Problem
 
 log = logging.getLogger(__name__)
-
-MANY_SAMPLES = 64
-"""Samples that have to be wrong before it is said that the start finds nothing."""
 
 PASS_SCORE = 1.0
 """A response passes when its score is this high."""

@@ -118,10 +118,14 @@ def test_a_start_that_leaves_nothing_to_find_is_said(make):
     ]
 
 
-def test_a_start_without_a_right_sample_is_said(make, tmp_path):
-    make({"hard": [(0.0, 0.0)], "greedy": [(0.0, 0.0)]})
-    for arm, rate in (("hard", 0.0), ("greedy", 0.1)):
-        with CampaignFolder(tmp_path / "c").run(arm, 0).writer() as writer:
+def test_a_start_without_a_right_sample_is_said_where_samples_are_many(make, tmp_path):
+    arms = {"hard": (0.0, 8), "greedy": (0.1, 8), "few": (0.0, 7)}
+    make({arm: [(0.0, 0.0)] for arm in arms})
+    for arm, (rate, num_samples) in arms.items():
+        run = CampaignFolder(tmp_path / "c").run(arm, 0)
+        config = {"evaluation": {"num_problems": 8, "num_samples": num_samples}}
+        run.write_info(RunInfo(campaign="c", arm=arm, seed=0, method=arm, config=config))
+        with run.writer() as writer:
             for step in (20, 30):  # after those of `make`, which have no pass rate
                 writer.append(step, {"eval/pass_at_1": 0.0, "eval/pass_rate": rate}, kind="eval")
     comparison = compare(load_campaign(CampaignFolder(tmp_path / "c")))
