@@ -177,7 +177,7 @@ def dead_time(run: Run) -> int | None:
 def band(run: Run) -> tuple[float, float] | None:
     """The range that the main loop's reference is, where it is one: inside, nothing is asked of the loop.
 
-    Of a band whose edges move, those of the last iteration.
+    A band whose edges move has those of the last iteration.
     """
     edges = _edges(run)
     return None if edges is None else (float(edges[0][-1]), float(edges[1][-1]))

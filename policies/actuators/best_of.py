@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from policies.actuators.base import AdvantageActuator, Command
+from policies.actuators.base import AdvantageActuator, Command, UpdateFacts
 from policies.best_of_k import Scale, team_weight
 from policies.statistics.batch import TokenBatch
 
@@ -41,6 +41,13 @@ class BestOf(AdvantageActuator):
     def __post_init__(self) -> None:
         if self.scale not in ("deviation", "leave_one_out"):
             raise ValueError(f"scale must be 'deviation' or 'leave_one_out', got {self.scale!r}")
+
+    def why_inert(self, facts: UpdateFacts) -> str | None:
+        if facts.group_size == 2:
+            return (
+                "a group of 2 has no team of two that leaves a response out, so k stays 1; raise group_size"
+            )
+        return None
 
     def advantages(self, batch: TokenBatch, u: float) -> Tensor:
         weight = team_weight(batch.rewards, batch.group, u, self.scale)

@@ -84,9 +84,8 @@ SIGNALS: dict[str, Signal] = {
     "surprisal": _signal("nats/token", "-log π of the sampled tokens: entropy, estimated with noise"),
     "pass_rate": _signal("fraction", "correct responses"),
     "reward": _signal("reward", "mean over responses"),
-    "starvation": _signal(
-        "fraction", "groups whose responses all have the same reward, and so teach nothing"
-    ),
+    "starvation": _signal("fraction", "groups whose responses all have one reward; falls as entropy rises"),
+    "teaching_groups": _signal("fraction", "the other groups, whose rewards differ; rises with entropy"),
     "covariance": _signal("nats", "Cov(log π, A) over tokens: positive where the update lowers entropy"),
     "covariance/positive": _signal("nats", "share of it from tokens with a positive advantage"),
     "covariance/negative": _signal("nats", "share of it from tokens with a negative advantage"),
@@ -202,17 +201,18 @@ def readings(sums: Sums) -> dict[str, float]:
 
 
 def order_statistics(batch: TokenBatch) -> dict[str, float]:
-    """``entropy/p90`` (nearest rank), ``covariance/top``, and ``starvation``, which whole groups alone have."""
+    """``entropy/p90`` (nearest rank), ``covariance/top``, and what whole groups alone have."""
     T = len(batch.response)
-    starvation = {"starvation": uniform_share(batch.rewards, batch.group)}
+    starved = uniform_share(batch.rewards, batch.group)
+    groups = {"starvation": starved, "teaching_groups": 1.0 - starved}
     if T == 0:
-        return {"entropy/p90": math.nan, "covariance/top": math.nan} | starvation
+        return {"entropy/p90": math.nan, "covariance/top": math.nan} | groups
     entropy, x, y = _values(batch.entropy), _values(batch.logprobs), _values(batch.advantages)
     terms = (x - x.mean()) * (y - y.mean())
     return {
         "entropy/p90": entropy.kthvalue((9 * T + 9) // 10).values.item(),
         "covariance/top": terms.topk(max(1, int(TOP_FRACTION * T))).values.mean().item(),
-    } | starvation
+    } | groups
 
 
 def _values(tensor: Tensor) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import combinations
 from statistics import mean, pstdev
 
 import pytest
 import torch
 
+from policies.actuators.base import UpdateFacts
 from policies.actuators.best_of import BestOf
 from policies.actuators.decorrelated_advantage import DecorrelatedAdvantage
 from policies.actuators.mean_exponent import MeanExponent
@@ -102,6 +104,14 @@ def test_best_of_takes_the_weight_of_prompts_that_a_team_cannot_miss():
     # one right: D = C(2, 1) / C(3, 1) = 2/3, ρ = 1/2, so 1.5 · 2/3 · √(3/16 / (1/4)) = 0.866
     assert shaped[0].item() == pytest.approx(0.8660, abs=1e-4)
     assert BestOf().advantages(rewarded(grpo), 9.0).isfinite().all()
+
+
+def test_best_of_says_that_groups_of_two_leave_it_without_effect():
+    batch = rewarded(grpo, torch.tensor([1, 0]), torch.zeros(2, dtype=torch.int64))
+    assert torch.equal(BestOf().advantages(batch, 4.0), batch.advantages)
+    facts = UpdateFacts(steps_per_batch=1, objective="policy_gradient", group_size=2)
+    assert BestOf().why_inert(facts).startswith("a group of 2 has no team")
+    assert BestOf().why_inert(replace(facts, group_size=3)) is None
 
 
 # Weights by sign --------------------------------------------------------------------------------------

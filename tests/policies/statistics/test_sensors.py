@@ -106,6 +106,7 @@ def test_starvation_counts_groups():
     batch = make_batch([1] * 8, [1.0] * 8, [-1.0] * 8, [0.0] * 8, [1, 1, 0, 1, 0, 0, 0, 0.5])
     batch = replace(batch, group=torch.tensor([0, 1, 0, 1, 4, 4, 4, 2]))
     assert measure(batch, vocabulary_size=64)["starvation"] == 0.75
+    assert measure(batch, vocabulary_size=64)["teaching_groups"] == 0.25
 
 
 @pytest.mark.parametrize(("num_tokens", "rank"), [(1, 1), (9, 9), (10, 9), (11, 10), (20, 18), (21, 19)])
@@ -139,6 +140,7 @@ def test_readings_equal_numpy_on_a_ragged_batch():
         "pass_rate": batch.rewards.mean().item(),
         "reward": batch.rewards.mean().item(),
         "starvation": 0.0,
+        "teaching_groups": 1.0,
         "covariance": np.cov(x, y, bias=True)[0, 1],
         "covariance/positive": terms[y > 0].sum() / len(x),
         "covariance/negative": terms[y < 0].sum() / len(x),
@@ -196,7 +198,7 @@ def test_nothing_to_read_is_nan_and_the_name_is_there():
     no_token = make_batch([0, 0], [], [], [0.0, 0.0], [1.0, 0.0])
     measured = measure(no_token, vocabulary_size=64)
     assert measured["pass_rate"] == 0.5
-    for name in set(measured) - {"pass_rate", "reward", "starvation"}:
+    for name in set(measured) - {"pass_rate", "reward", "starvation", "teaching_groups"}:
         assert math.isnan(measured[name]), name
 
 
