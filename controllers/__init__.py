@@ -17,11 +17,13 @@ from controllers.bank import Bank
 from controllers.base import Dither, Feedforward, Filter, Law, Reference, Sample, State, Terms, Trace
 from controllers.laws import LAWS
 from controllers.laws.auto import Auto
+from controllers.laws.doubling import Doubling
 from controllers.laws.dual_ascent import DualAscent
 from controllers.laws.increment import Increment
 from controllers.laws.log_ratio import LogRatio
 from controllers.laws.open_loop import OpenLoop
 from controllers.laws.pid import PID
+from controllers.laws.relay import Relay
 from controllers.laws.scheduled import ScheduledPID
 from controllers.loop import FeedbackLoop, replay, restore
 from controllers.parts.cascade import Cascade
@@ -29,6 +31,7 @@ from controllers.parts.coverage import Coverage
 from controllers.parts.dither import DITHERS, PRBS, Multisine
 from controllers.parts.feedforward import FEEDFORWARDS, CovarianceFeedforward
 from controllers.parts.filters import EMA, FILTERS, Hold, Median
+from controllers.parts.moving_references import Piecewise, ScheduledBand
 from controllers.parts.references import (
     REFERENCES,
     Annealed,
@@ -64,6 +67,7 @@ __all__ = [
     "CovarianceFeedforward",
     "Coverage",
     "Dither",
+    "Doubling",
     "DualAscent",
     "EntropyLaw",
     "Extrapolation",
@@ -80,11 +84,14 @@ __all__ = [
     "Median",
     "Multisine",
     "OpenLoop",
+    "Piecewise",
     "Plant",
     "Quality",
     "Reference",
+    "Relay",
     "Sample",
     "Schedule",
+    "ScheduledBand",
     "ScheduledPID",
     "Simulated",
     "State",

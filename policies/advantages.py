@@ -18,6 +18,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from policies.best_of_k import Scale, check_shapes, pass_k
+
 STD_EPSILON = 1e-6
 """Added to the standard deviation in GRPO [verl core_algos]."""
 
@@ -44,6 +46,31 @@ def rloo(rewards: Tensor, group: Tensor) -> Tensor:
     """A_i = r_i - mean of the others = n / (n - 1) · (r_i - mean).  RLOO, arXiv 2402.14740."""
     centred, size = _centred(rewards, group)
     return centred * size / (size - 1).clamp(min=1)
+
+
+def maxrl(rewards: Tensor, group: Tensor, exponent: float = 1.0) -> Tensor:
+    """A_i = (r_i - mean) / ((std + 1e-6)^(1 - x) · mean^x).  MaxRL, arXiv 2602.02710, is x = 1; GRPO is x = 0.
+
+    For rewards of 0 and 1 and a share p of successes, std is about √(p (1 - p)): a success on a hard prompt
+    weighs 1/p under MaxRL, 1/√p under GRPO.  The exponent between them, on a geometric scale, is ours.  A group
+    whose mean is not above 0 gives zeros, as the code's does.
+    """
+    centred, size = _centred(rewards, group)
+    mean = _group_sum(rewards, group) / size
+    known = mean > 0.0
+    scale = (_std(centred, size, group) + STD_EPSILON) ** (1.0 - exponent) * mean.where(
+        known, 1.0
+    ) ** exponent
+    return torch.where(known, centred / scale, 0.0)
+
+
+def grpo_over_maxrl(rewards: Tensor, group: Tensor) -> Tensor:
+    """(std + 1e-6) / mean of each response's group [N]: what takes a GRPO advantage to MaxRL's; 1 unless mean > 0."""
+    centred, size = _centred(rewards, group)
+    mean = _group_sum(rewards, group) / size
+    return torch.where(
+        mean > 0.0, (_std(centred, size, group) + STD_EPSILON) / mean.where(mean > 0.0, 1.0), 1.0
+    )
 
 
 def uniform_share(rewards: Tensor, group: Tensor) -> float:
@@ -97,9 +124,7 @@ def _centred(rewards: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
     The lowest reward of the group is taken out first, so that equal rewards give exact zeros; their
     mean need not equal them in floating point, and 1e-8 over 1e-6 is not nothing.
     """
-    if rewards.ndim != 1 or rewards.shape != group.shape:
-        shapes = f"{tuple(rewards.shape)} and {tuple(group.shape)}"
-        raise ValueError(f"rewards and group must be two vectors of one length, got {shapes}")
+    check_shapes(rewards, group)
     size = _group_sum(torch.ones_like(rewards), group)
     lowest = torch.zeros(_num_groups(group), dtype=rewards.dtype, device=rewards.device)
     lowest.scatter_reduce_(0, group, rewards, reduce="amin", include_self=False)
@@ -163,6 +188,56 @@ class Rloo(Advantage):
 
     def __call__(self, rewards: Tensor, group: Tensor) -> Tensor:
         return rloo(rewards, group)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxRL(Advantage):
+    """Reward minus the group's mean, over that mean.  MaxRL, arXiv 2602.02710.
+
+    Hard prompts weigh more than under GRPO, easy ones less: in expectation the gradient is that of log p, the
+    likelihood of success, and of more of its expansion in pass@k the larger the group is.
+    """
+
+    kind: ClassVar[str] = "maxrl"
+
+    exponent: float = 1.0
+    """A place between GRPO (0, division by the standard deviation) and MaxRL (1, by the mean), in [0, 1].  More
+    of it moves weight from easy prompts to hard ones.  The actuator ``mean_exponent`` moves it in a run."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.exponent <= 1.0:
+            raise ValueError(f"exponent must be in [0, 1], got {self.exponent}")
+
+    def __call__(self, rewards: Tensor, group: Tensor) -> Tensor:
+        return maxrl(rewards, group, self.exponent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassK(Advantage):
+    """What a response adds to the best of k.  PKPO, arXiv 2505.15201; Pass@k Training, 2508.10751.
+
+    A prompt that k samples solve anyway teaches nothing, and a wrong response is blamed only as far as it takes
+    the place of a better one: so entropy is spent later.
+    """
+
+    kind: ClassVar[str] = "pass_k"
+
+    k: int = 4
+    """Responses whose best one counts: at least 1, which is no team, and below ``group_size``.  The actuator
+    ``best_of`` moves it in a run."""
+
+    scale: Scale = "leave_one_out"
+    """``leave_one_out``: n / (n - k), whose gradient is unbiased up to a factor (PKPO); ``deviation``: divided
+    by the standard deviation of the best of k, on GRPO's scale (Pass@k Training)."""
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, got {self.k}")
+        if self.scale not in ("leave_one_out", "deviation"):
+            raise ValueError(f"scale must be 'leave_one_out' or 'deviation', got {self.scale!r}")
+
+    def __call__(self, rewards: Tensor, group: Tensor) -> Tensor:
+        return pass_k(rewards, group, self.k, self.scale)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,7 +93,8 @@ class Task(ABC):
     def demonstrate(self, problem: Problem, rng: Random, error_rate: float) -> str:
         """A response as a beginner writes it: each digit or symbol is wrong with ``error_rate``.
 
-        Built-in policies are warm-started on these; ``error_rate=0`` gives a right response.
+        Built-in policies are warm-started on these; ``error_rate=0`` gives a right response, unless the task was
+        asked for a misconception (see `tasks.misconceptions`).
 
         Raises:
             ValueError: the task has no worked solutions to show (it only verifies).

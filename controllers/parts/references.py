@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import cos, inf, nan, pi
-from typing import ClassVar, Literal, NamedTuple
+from math import inf, nan
+from typing import ClassVar, NamedTuple
 
 from controllers.base import Reference, State
 from controllers.parts.cascade import Cascade  # noqa: F401 - registers it
 from controllers.parts.coverage import Coverage
-
-Shape = Literal["linear", "cosine"]
+from controllers.parts.moving_references import Shape, check_move, progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,13 +128,13 @@ class Schedule(Reference):
             raise ValueError(f"start_nats must be >= 0 and finite, got {self.start_nats}")
         if not 0 <= self.end_nats < inf:
             raise ValueError(f"end_nats must be >= 0 and finite, got {self.end_nats}")
-        _check_move(self.start_iteration, self.num_iterations, self.shape)
+        check_move(self.start_iteration, self.num_iterations, self.shape)
 
     def init(self) -> State:
         return ()
 
     def step(self, state: State, y: float, t: int, telemetry: Mapping[str, float]) -> tuple[State, float]:
-        done = _progress(t, self.start_iteration, self.num_iterations, self.shape)
+        done = progress(t, self.start_iteration, self.num_iterations, self.shape)
         return state, (1 - done) * self.start_nats + done * self.end_nats
 
     def bounds(self) -> tuple[float, float]:
@@ -200,7 +199,7 @@ class Annealed(Reference):
     def __post_init__(self) -> None:
         if not 0 < self.final_fraction < inf:
             raise ValueError(f"final_fraction must be > 0 and finite, got {self.final_fraction}")
-        _check_move(self.start_iteration, self.num_iterations, self.shape)
+        check_move(self.start_iteration, self.num_iterations, self.shape)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -214,27 +213,12 @@ class Annealed(Reference):
 
     def step(self, state: State, y: float, t: int, telemetry: Mapping[str, float]) -> tuple[State, float]:
         state, r = self.reference.step(state, y, t, telemetry)
-        done = _progress(t, self.start_iteration, self.num_iterations, self.shape)
+        done = progress(t, self.start_iteration, self.num_iterations, self.shape)
         return state, r * ((1 - done) + done * self.final_fraction)
 
     def bounds(self) -> tuple[float, float]:
         low, high = self.reference.bounds()
         return low * min(1.0, self.final_fraction), high * max(1.0, self.final_fraction)
-
-
-def _progress(t: int, start_iteration: int, num_iterations: int, shape: Shape) -> float:
-    """Share of a move that is done at iteration ``t``: 0 before it, 1 after it."""
-    done = min(max((t - start_iteration) / num_iterations, 0.0), 1.0)
-    return done if shape == "linear" else (1 - cos(pi * done)) / 2
-
-
-def _check_move(start_iteration: int, num_iterations: int, shape: str) -> None:
-    if start_iteration < 0:
-        raise ValueError(f"start_iteration must be >= 0, got {start_iteration}")
-    if num_iterations < 1:
-        raise ValueError(f"num_iterations must be >= 1, got {num_iterations}")
-    if shape not in ("linear", "cosine"):
-        raise ValueError(f"shape must be 'linear' or 'cosine', got {shape!r}")
 
 
 REFERENCES: dict[str, type[Reference]] = {part.kind: part for part in Reference.__subclasses__()}

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from controllers.parts.moving_references import ScheduledBand
 from controllers.plants.plant import Plant
 from controllers.quality.entropy_law import predict_rest
 from controllers.quality.harris import harris_index
@@ -176,21 +177,36 @@ def dead_time(run: RunRecords) -> int | None:
 
 
 def band(run: RunRecords) -> tuple[float, float] | None:
-    """The range that the main loop's reference is, where it is one: inside, nothing is asked of the loop."""
-    reference = _main_settings(run).get("reference") or {}
-    if reference.get("kind") != "band":
-        return None
-    return float(reference["low_nats"]), float(reference["high_nats"])
+    """The range that the main loop's reference is, where it is one: inside, nothing is asked of the loop.
+
+    A band whose edges move has those of the last iteration.
+    """
+    edges = _edges(run)
+    return None if edges is None else (float(edges[0][-1]), float(edges[1][-1]))
 
 
 def inside_band(run: RunRecords) -> float:
     """Share of the last quarter's readings in the band; nan without one."""
-    edges, y = band(run), sensed(run)
-    readings = tail(y)
-    readings = readings[np.isfinite(readings)]
-    if edges is None or not readings.size:
+    edges, y = _edges(run), sensed(run)
+    if edges is None:
         return nan
-    return mean(((readings >= edges[0]) & (readings <= edges[1])).astype(float))
+    inside = np.where(np.isfinite(y), (y >= edges[0]) & (y <= edges[1]), nan)
+    return mean(tail(inside))
+
+
+def _edges(run: RunRecords) -> tuple[Array, Array] | None:
+    """Lower and upper edge at each iteration, of one at the least; None where the reference is no range."""
+    reference = dict(_main_settings(run).get("reference") or {})
+    steps = run.train.steps if run.train.steps.size else np.zeros(1, dtype=np.int64)
+    kind = reference.pop("kind", None)
+    if kind == "band":
+        low, high = float(reference["low_nats"]), float(reference["high_nats"])
+        return np.full(steps.size, low), np.full(steps.size, high)
+    if kind != "scheduled_band":
+        return None
+    moving = ScheduledBand(**reference)
+    lows, highs = zip(*(moving.edges(int(t)) for t in steps), strict=True)
+    return np.array(lows), np.array(highs)
 
 
 def _main_settings(run: RunRecords) -> Mapping[str, Any]:

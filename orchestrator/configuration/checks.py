@@ -266,6 +266,7 @@ def _loop(loop: LoopConfig, config: RunConfig) -> Iterator[str]:
     facts = UpdateFacts(
         steps_per_batch=config.learner.steps_per_batch,
         objective=config.learner.objective.kind,
+        group_size=config.learner.group_size,
     )
     reason = loop.actuator.why_inert(facts)
     if reason is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from orchestrator.configuration.part_schema import Strict, one_of, section
-from policies.advantages import ADVANTAGES, Advantage, Grpo
+from policies.advantages import ADVANTAGES, Advantage, Grpo, PassK
 from policies.importance import IMPORTANCES, Importance, NoImportance
 from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
 from policies.rollouts.episodes import EpisodeLimits
@@ -18,6 +18,9 @@ AnyObjective = Annotated[Objective, one_of(OBJECTIVES)]
 AnyAdvantage = Annotated[Advantage, one_of(ADVANTAGES)]
 AnyEngine = Annotated[EngineSettings, one_of(ENGINES, by_name=True)]
 AnyImportance = Annotated[Importance, one_of(IMPORTANCES, by_name=True)]
+
+MANY_SAMPLES = 64
+"""Samples of an evaluation that have to be wrong before it is said that a start finds nothing."""
 
 
 class RolloutConfig(Strict):
@@ -102,6 +105,15 @@ class LearnerConfig(Strict):
             raise ValueError(
                 f"minibatches must be at most the {self.prompts_per_iteration} prompts of an iteration "
                 f"(groups are not cut), got {self.minibatches}; lower it, or raise prompts_per_iteration"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_team_leaves_somebody_out(self) -> LearnerConfig:
+        if isinstance(self.advantage, PassK) and self.advantage.k >= self.group_size:
+            raise ValueError(
+                f"advantage.k must be below group_size = {self.group_size} (a baseline needs a team that a response "
+                f"is not in), got {self.advantage.k}; lower it, or raise group_size"
             )
         return self
 

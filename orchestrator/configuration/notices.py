@@ -7,11 +7,17 @@ from collections.abc import Iterator, Sequence
 from controllers.laws.auto import Auto
 from controllers.laws.open_loop import OpenLoop
 from controllers.parts.coverage import Coverage
+from controllers.parts.moving_references import ScheduledBand
 from controllers.parts.references import Band, InitialAnchored
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Arm
 from policies.model.prompt_start import Bos, start_of_folder
 from policies.model.sources import BUILTIN, GGUF, local_source
+from policies.model.warm_start import WarmStart
+from tasks import Task
+from tasks.kinds.mixture import Mixture
+from tasks.kinds.route_trap import RouteTrap
+from tasks.misconceptions import Misconception
 
 
 def notices(arms: Sequence[Arm]) -> list[str]:
@@ -22,7 +28,42 @@ def notices(arms: Sequence[Arm]) -> list[str]:
         for name, loop in arm.config.loops.items()
         for notice in _one_sided(loop)
     ]
-    return [*_starts(arms), *one_sided]
+    return [*_starts(arms), *_nothing_to_find(arms), *one_sided]
+
+
+def _nothing_to_find(arms: Sequence[Arm]) -> Iterator[str]:
+    """Rates of a task's demonstrations that leave nothing to find, or nothing that samples could find it by."""
+    found = [
+        (arm.name, notice)
+        for arm in arms
+        if arm.config.policy.source == BUILTIN
+        for notice in _rates(arm.config.task, arm.config.policy.warm_start)
+    ]
+    for notice in dict.fromkeys(notice for _, notice in found):
+        names = [name for name, own in found if own == notice]
+        yield notice if len(names) == len(arms) else f"arms.{', '.join(names)}: {notice}"
+
+
+def _rates(task: Task, start: WarmStart) -> Iterator[str]:
+    if isinstance(task, Mixture):
+        for place, member in enumerate(task.tasks):
+            yield from (f"task.tasks.{place}.{notice}" for notice in _rates(member.task, start))
+    fault: Misconception | None = getattr(task, "misconception", None)
+    if fault is not None and fault.rate in (0.0, 1.0):
+        yield "task.misconception.rate: " + (
+            "0 makes no fault, so there is nothing to find"
+            if fault.rate == 0.0
+            else "1 shows no right step, so that samples may never find it; 0.97 shows a few"
+        )
+    if isinstance(task, RouteTrap):
+        if start.error_rate == 0.0:
+            yield "policy.warm_start.error_rate: 0 shows right responses alone, so route_trap is no trap"
+        elif task.scratchpad_rate in (0.0, 1.0):
+            yield "task.scratchpad_rate: " + (
+                "0 never shows the scratchpad, so that samples may never find it"
+                if task.scratchpad_rate == 0.0
+                else "1 shows the scratchpad alone, so there is nothing to find"
+            )
 
 
 def _starts(arms: Sequence[Arm]) -> Iterator[str]:
@@ -77,7 +118,7 @@ def _one_sided(loop: LoopConfig) -> Iterator[str]:
     its author chose; with the law ``auto`` no author chose it, so there it is said.
     """
     command, (low, high) = loop.actuator.command, loop.bounds
-    if isinstance(loop.law, OpenLoop) or isinstance(loop.reference, Band):
+    if isinstance(loop.law, OpenLoop) or isinstance(loop.reference, Band | ScheduledBand):
         return
     if isinstance(loop.law, Auto):
         yield from _auto_on_one_side(loop)

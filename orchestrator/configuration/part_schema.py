@@ -241,7 +241,9 @@ def _model(kind: str | None, part: type, nested: Mapping[type, Any]) -> type[_Pa
 
 
 def _with_nested(hint: Any, nested: Mapping[type, Any]) -> Any:
-    """A hint for a part of a family, or for a tuple of them, as pydantic reads it."""
+    """A hint for a part of a family, for a tuple of them, or for one or null, as pydantic reads it."""
+    if get_origin(hint) in (Union, UnionType):
+        return reduce(or_, (_with_nested(option, nested) for option in get_args(hint)))
     if get_origin(hint) is tuple:
         return tuple[tuple(_with_nested(item, nested) for item in get_args(hint))]  # type: ignore[misc]
     return Annotated[hint, nested[hint]] if hint in nested else hint

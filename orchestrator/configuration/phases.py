@@ -7,12 +7,17 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat
 
-from orchestrator.configuration.part_schema import Strict, one_of, section
+from orchestrator.configuration.part_schema import MadeFrom, Strict, one_of, section
 from tasks import TASKS, Task
 from tasks.kinds.mixture import Member, Mixture
+from tasks.misconceptions import Misconception
 
-_plain_task = one_of({kind: task for kind, task in TASKS.items() if task is not Mixture})
-AnyTask = Annotated[Task, one_of(TASKS, nested={Member: section(Member, nested={Task: _plain_task})})]
+_misconception: dict[type, MadeFrom] = {Misconception: section(Misconception)}
+_plain_task = one_of(
+    {kind: task for kind, task in TASKS.items() if task is not Mixture}, nested=_misconception
+)
+_member: dict[type, MadeFrom] = {Member: section(Member, nested={Task: _plain_task})}
+AnyTask = Annotated[Task, one_of(TASKS, nested=_misconception | _member)]
 
 
 class PhaseConfig(Strict):

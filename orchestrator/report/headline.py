@@ -11,6 +11,7 @@ from math import isfinite
 from orchestrator.comparison import Summary
 from orchestrator.comparison.comparison import Comparison
 from orchestrator.report.outcomes import gains, losses, stopped, told_losses
+from orchestrator.report.starts import starts
 
 COLLAPSE = 0.5  # of its initial value: below, entropy has collapsed
 GROWTH = 1.5  # of its initial value: above, entropy has grown
@@ -44,10 +45,11 @@ def entropy_title(summaries: Sequence[Summary]) -> list[str]:
 
 
 def findings(comparison: Comparison) -> list[str]:
-    """Losses, stopped runs, a sentence an arm about its entropy, gains."""
+    """Losses, stopped runs, starts with nothing to find, a sentence an arm about its entropy, gains."""
     return [
         *losses(comparison),
         *stopped(comparison.campaign),
+        *starts(comparison.campaign.arms),
         *entropy_findings(comparison.summaries),
         *gains(comparison),
     ]

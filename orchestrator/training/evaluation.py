@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import comb
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from orchestrator.configuration.learner import MANY_SAMPLES
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training.experience import Explorer
 from orchestrator.training.seeds import derive_seed
 from policies.rollouts.base import Sampling
 from tasks import Problem
+
+log = logging.getLogger(__name__)
 
 PASS_SCORE = 1.0
 """A response passes when its score is this high."""
@@ -55,6 +59,24 @@ def evaluation_metrics(
     return {name: sum(values) / len(values) for name, values in scores.items()}
 
 
+def start_notice(metrics: Mapping[str, float], num_samples: int) -> str | None:
+    """Why training may have nothing to find, by the evaluation before it of so many samples; None where it has.
+
+    Silent where fewer than ``MANY_SAMPLES`` were all wrong: those are too few to tell never from seldom.
+    """
+    if metrics["eval/pass_at_1"] == 1.0:
+        return (
+            "the start is right on every held-out problem when it samples greedily, so training has nothing to find; "
+            "make the task harder, or the warm start worse (warm_start.error_rate, task.misconception)"
+        )
+    if metrics["eval/pass_at_1"] == metrics["eval/pass_rate"] == 0.0 and num_samples >= MANY_SAMPLES:
+        return (
+            f"the start is right in none of {num_samples} samples of held-out problems, and training learns from right "
+            "ones; make the task easier, or the warm start longer"
+        )
+    return None
+
+
 class Evaluator(Callback):
     """Evaluates before the first iteration, at a fixed interval, and after the last."""
 
@@ -92,6 +114,9 @@ class Evaluator(Callback):
         if self.writer is not None:
             self.writer.append(step, metrics, kind="eval")
         self.last_step = step
+        num_samples = len(self.problems) * self.settings.num_samples
+        if step == 0 and self.writer is not None and (notice := start_notice(metrics, num_samples)):
+            log.warning("%s", notice)
 
     def examine(self, step: int) -> dict[str, float]:
         """The metrics of an evaluation, without recording them."""

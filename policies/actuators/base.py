@@ -62,6 +62,7 @@ class UpdateFacts:
 
     steps_per_batch: int  # optimiser steps on one batch of rollouts; 1 is strictly on-policy
     objective: str  # kind of the objective
+    group_size: int | None = None  # responses of a prompt; None where that is not known
 
 
 def command_name(kind: str, domain: str | None) -> str:

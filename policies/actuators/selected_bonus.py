@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
+import torch
 from torch import Tensor
 
 from policies.actuators.base import Command, LossActuator, Plan
 from policies.statistics.batch import TokenBatch
 from policies.statistics.responses import TOP_SHARE, response_sums, top_tokens
 from policies.statistics.vocabulary import TopP, VocabularyFilter
+
+Sides = Literal["both", "positive", "negative", "signed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,9 @@ class SelectedBonus(LossActuator):
     - it selects those above the interpolated 0.8-quantile of a response, padding not excluded; for the count
       here see ``policies.statistics.responses.top_tokens``;
     - it looks for the top-p set among the 10000 likeliest entries, which changes nothing at p = 0.8.
+
+    ``sides`` makes the push depend on the sign of a token's advantage (after CES, arXiv 2605.19358, known from a
+    survey): the selection and its denominators stay those of all responses, so what is left out is not made up for.
     """
 
     kind: ClassVar[str] = "selected_bonus"
@@ -47,11 +53,17 @@ class SelectedBonus(LossActuator):
     """Share of each response's tokens that are selected, by that entropy; above 0, at most 1.  The sensor
     ``entropy/filtered/top`` is of the published 0.2 whatever this is."""
 
+    sides: Sides = "both"
+    """Selected tokens that are pushed: ``both``, all; ``positive``, those with A > 0; ``negative``, those with A < 0;
+    ``signed``, by the sign of A, which raises the entropy of rewarded forks and lowers that of penalised ones."""
+
     def __post_init__(self) -> None:
         if not 0.0 < self.mass <= 1.0:
             raise ValueError(f"mass must be in (0, 1], got {self.mass}")
         if not 0.0 < self.share <= 1.0:
             raise ValueError(f"share must be in (0, 1], got {self.share}")
+        if self.sides not in get_args(Sides):
+            raise ValueError(f"sides must be one of {', '.join(get_args(Sides))}, got {self.sides!r}")
 
     @property
     def vocabulary(self) -> VocabularyFilter:
@@ -63,7 +75,14 @@ class SelectedBonus(LossActuator):
         chosen = chosen.to(batch.weights)
         per_response = response_sums(chosen, batch.response, batch.num_responses).clamp(min=1)
         num_spoken = (batch.lengths > 0).sum().clamp(min=1)
-        return {"weights": chosen / per_response[batch.response] / num_spoken}
+        weights = chosen / per_response[batch.response] / num_spoken
+        return {"weights": weights if self.sides == "both" else weights * self._signs(batch.advantages)}
+
+    def _signs(self, advantages: Tensor) -> Tensor:
+        """What each token's push is multiplied by [T]."""
+        low, high = {"positive": (0.0, 1.0), "negative": (-1.0, 0.0), "signed": (-1.0, 1.0)}[self.sides]
+        signs = torch.sign(advantages).clamp(low, high)
+        return signs.abs() if self.sides == "negative" else signs
 
     def loss(self, tokens: TokenBatch, plan: Plan, u: float) -> Tensor:
         assert tokens.filtered_entropy is not None, "selected_bonus needs the entropy of its vocabulary"

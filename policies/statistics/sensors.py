@@ -2,7 +2,7 @@
 
     sums             totals and counts of one rank; they add up over ranks
     readings         the ratios of those sums, and what follows from them
-    order_statistics quantiles and largest values; over ranks these need the tokens gathered
+    order_statistics quantiles, largest values, whole groups; over ranks these need the batch gathered
     measure          all of it for a batch that is whole
 
 Every mean is a sum over a sum, in float64, over all loss tokens alike; the aggregation weights of the
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from policies.advantages import uniform_share
 from policies.statistics.batch import TokenBatch
 from policies.statistics.coverage import COVERAGE_DOMAIN, SLOPES, coverage_readings, coverage_sums, scores
 from policies.statistics.entropy_dynamics import bonus_effect, discriminator, predicted_change
@@ -65,6 +66,8 @@ SIGNALS: dict[str, Signal] = {
     "entropy/p90": _signal("nats/token", "entropy that nine tokens in ten do not exceed"),
     "entropy/correct": _signal("nats/token", "mean over tokens of correct responses"),
     "entropy/wrong": _signal("nats/token", "mean over tokens of wrong responses"),
+    "entropy/positive": _signal("nats/token", "mean over tokens with a positive advantage"),
+    "entropy/negative": _signal("nats/token", "mean over tokens with a negative advantage"),
     f"{DOMAIN}<name>": _signal("nats/token", "mean over tokens of responses to one domain of problems"),
     f"{TURN}<k>": _signal("nats/token", "mean over tokens of the k-th turns of episodes, from 1"),
     "entropy/response": _signal("nats/token", "mean over responses of the mean over their tokens (EGSW)"),
@@ -100,6 +103,8 @@ SIGNALS: dict[str, Signal] = {
         "reward per unit of temperature", "coverage/psi_at_1 over the groups of one domain of problems"
     ),
     "reward": _signal("reward", "mean over responses"),
+    "starvation": _signal("fraction", "groups whose responses all have one reward; falls as entropy rises"),
+    "teaching_groups": _signal("fraction", "the other groups, whose rewards differ; rises with entropy"),
     "covariance": _signal("nats", "Cov(log π, A) over tokens: positive where the update lowers entropy"),
     "covariance/positive": _signal("nats", "share of it from tokens with a positive advantage"),
     "covariance/negative": _signal("nats", "share of it from tokens with a negative advantage"),
@@ -153,6 +158,8 @@ def sums(batch: TokenBatch, domains: Sequence[str] | None = None) -> Sums:
         "entropy/square": _sum(entropy.square()),
         "entropy/correct": _sum(entropy[correct[response]]),
         "entropy/wrong": _sum(entropy[~correct[response]]),
+        "entropy/positive": _sum(entropy[y > 0]),
+        "entropy/negative": _sum(entropy[y < 0]),
         "entropy/response": _sum(response_means(entropy, response, N)[spoken]),
         "entropy/top": _sum(top_means(entropy, response, N)[spoken]),
         "entropy/bonus_effect": _sum(bonus_effect(x, entropy)),
@@ -219,16 +226,18 @@ def readings(sums: Sums) -> dict[str, float]:
 
 
 def order_statistics(batch: TokenBatch) -> dict[str, float]:
-    """``entropy/p90`` (nearest rank) and ``covariance/top``, over the tokens of this batch."""
+    """``entropy/p90`` (nearest rank), ``covariance/top``, and what whole groups alone have."""
     T = len(batch.response)
+    starved = uniform_share(batch.rewards, batch.group)
+    groups = {"starvation": starved, "teaching_groups": 1.0 - starved}
     if T == 0:
-        return {"entropy/p90": math.nan, "covariance/top": math.nan}
+        return {"entropy/p90": math.nan, "covariance/top": math.nan} | groups
     entropy, x, y = _values(batch.entropy), _values(batch.logprobs), _values(batch.advantages)
     terms = (x - x.mean()) * (y - y.mean())
     return {
         "entropy/p90": entropy.kthvalue((9 * T + 9) // 10).values.item(),
         "covariance/top": terms.topk(max(1, int(TOP_FRACTION * T))).values.mean().item(),
-    }
+    } | groups
 
 
 def _values(tensor: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from tasks.base import Problem, Split, Task
 from tasks.corruption import corrupt
+from tasks.misconceptions import Misconception, guard_fault
 from tasks.ranges import IntOrRange, as_range, guard_range
 from tasks.scratchpads import addition, multiplication, subtraction
 from tasks.splits import draw
@@ -21,6 +22,8 @@ MAX_DIGITS = 6
 
 _NAMES: dict[Operation, str] = {"+": "add", "-": "sub", "*": "mul"}
 _WORKINGS = {"+": addition, "-": subtraction, "*": multiplication}
+_FAULTS: dict[str, Operation] = {"forgets_carry": "+", "forgets_borrow": "-"}
+"""Faults that demonstrations can make, and the operation that each belongs to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,10 @@ class Arithmetic(Task):
     operations: tuple[Operation, ...] = ("+",)
     """The operations, drawn with equal chance."""
 
+    misconception: Misconception | None = None
+    """A fault of the demonstrations, slips apart: ``forgets_carry`` writes 0 for the carry of a column of a sum that has
+    one, ``forgets_borrow`` does so for what a column of a difference borrows.  Null: none."""
+
     def __post_init__(self) -> None:
         guard_range("num_digits", self.num_digits, 1, MAX_DIGITS)
         if not self.operations:
@@ -51,6 +58,15 @@ class Arithmetic(Task):
                 raise ValueError(f"operations must be among {', '.join(_NAMES)}, got {operation!r}")
         if len(set(self.operations)) < len(self.operations):
             raise ValueError(f"operations must differ from each other, got {self.operations}")
+        guard_fault("misconception", self.misconception, _FAULTS)
+        if (
+            self.misconception is not None
+            and (needed := _FAULTS[self.misconception.fault]) not in self.operations
+        ):
+            raise ValueError(
+                f"misconception.fault must be of one of the operations, got {self.misconception.fault!r} of {needed} "
+                f"among {', '.join(self.operations)}; name that operation too"
+            )
 
     def problem(self, split: Split, seed: int, index: int) -> Problem:
         return draw(self._generate, split, seed, index)
@@ -66,12 +82,19 @@ class Arithmetic(Task):
             facts["left"],
             facts["right"],
             facts["num_digits"],
-            lambda line: corrupt(line, DIGITS, rng, error_rate),
+            lambda line: corrupt(self._believed(line, facts["operation"], rng), DIGITS, rng, error_rate),
         )
         return f"{LINE_BREAK.join(lines)}{SEPARATOR}{answer}"
 
     def alphabet(self) -> str:
         return DIGITS + "".join(self.operations) + "=" + LINE_BREAK + SEPARATOR
+
+    def _believed(self, line: str, operation: Operation, rng: Random) -> str:
+        """The line that a beginner means to write: its first digit, the carry or what was borrowed, may be forgotten."""
+        fault = self.misconception
+        if fault is None or _FAULTS[fault.fault] != operation or len(line) < 2 or line[0] != "1":
+            return line
+        return f"0{line[1:]}" if rng.random() < fault.rate else line
 
     def _generate(self, rng: Random) -> Problem:
         num_digits = rng.randint(*as_range(self.num_digits))

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from controllers.base import Law, Sample
 from controllers.laws import LAWS
 from controllers.laws.auto import Auto
+from controllers.laws.doubling import Doubling
 from controllers.laws.dual_ascent import DualAscent
 from controllers.laws.increment import Increment
 from controllers.laws.log_ratio import LogRatio
 from controllers.laws.open_loop import OpenLoop
 from controllers.laws.pid import PID
+from controllers.laws.relay import Relay
 from controllers.laws.scheduled import ScheduledPID
 from controllers.loop import restore
 
@@ -36,6 +38,11 @@ EXAMPLES = {
     "dual_ascent": [
         DualAscent(rate=0.1, initial=0.5),
         DualAscent(rate=0.1, initial=0.5, space="linear"),
+    ],
+    "relay": [Relay(up=1.0, down=-1.0), Relay(up=0.5, down=0.0, middle=0.1, dead_band_nats=0.05)],
+    "doubling": [
+        Doubling(initial=0.01, smallest=0.001, largest=0.1),
+        Doubling(initial=-0.02, smallest=0.01, largest=1.0, factor=1.5),
     ],
     "log_ratio": [LogRatio(vocabulary_size=151_936)],
     "scheduled_pid": [

@@ -6,7 +6,10 @@ import pytest
 import torch
 import yaml
 
+from policies.actuators.one_sided import OneSided
+from policies.advantages import MaxRL
 from policies.objectives.clipped_surrogate import clipped_surrogate
+from policies.statistics.batch import TokenBatch
 
 METHODS = Path(__file__).parents[2] / "configs/methods"
 
@@ -54,3 +57,37 @@ def test_entropic_integrates_once_an_optimiser_step():
     law = content["loops"]["entropy"]["law"]
     assert law["ki"] == pytest.approx(steps * on_policy["ki"])
     assert law["kp"] == on_policy["kp"]
+
+
+def test_entrocrafts_band_falls_and_its_three_positions_are_the_sides_that_teach():
+    loop = preset("entrocraft")["loops"]["entropy"]
+    band = loop["reference"]
+    assert (band["start_nats"], band["end_nats"]) == ([0.6, 0.7], [0.4, 0.5])
+    assert band.get("shape", "linear") == "linear"
+    assert {key: loop["law"][key] for key in ("up", "middle", "down")} == {
+        "up": 1.0,
+        "middle": 0.0,
+        "down": -1.0,
+    }
+    advantages = torch.tensor([1.5, -0.5], dtype=torch.float64)
+    batch = TokenBatch(
+        response=torch.arange(2),
+        position=torch.zeros(2, dtype=torch.int64),
+        logprobs=torch.zeros(2),
+        old_logprobs=torch.zeros(2),
+        entropy=torch.zeros(2),
+        advantages=advantages,
+        weights=torch.ones(2),
+        rewards=torch.tensor([1.0, 0.0]),
+        group=torch.zeros(2, dtype=torch.int64),
+    )
+    teach = {key: OneSided().advantages(batch, loop["law"][key]).tolist() for key in ("up", "middle", "down")}
+    assert teach == {"up": [0.0, -1.0], "middle": [1.5, -0.5], "down": [1.0, 0.0]}
+
+
+def test_maxrl_divides_by_the_mean():
+    """tajwarfahim/maxrl: (r - mean) / mean, and 0 for a group without a success."""
+    advantage = preset("maxrl")["learner"]["advantage"]
+    assert advantage.pop("kind") == "maxrl"
+    shaped = MaxRL(**advantage)(torch.tensor([1.0, 0, 0, 0, 0, 0]), torch.tensor([0, 0, 0, 0, 1, 1]))
+    assert shaped.tolist() == pytest.approx([3.0, -1.0, -1.0, -1.0, 0.0, 0.0], abs=1e-5)

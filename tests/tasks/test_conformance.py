@@ -38,6 +38,7 @@ def small_tasks(jsonl_file, questions_file):
         "calculator": {"operations": ("+", "-", "*"), "num_operations": (1, 3)},
         "larger_number": {"questions": ("larger", "smaller")},
         "countdown": {"num_numbers": (2, 4)},
+        "graph_paths": {"num_nodes": 12, "edge_probability": 0.25, "train_share": 0.5, "max_steps": 6},
         "jsonl": {"path": jsonl_file, "held_out_fraction": 0.2},
         "math_word": {"path": questions_file, "held_out_fraction": 0.2},
         "mixture": {
@@ -49,6 +50,7 @@ def small_tasks(jsonl_file, questions_file):
         },
         "number_guessing": {"num_numbers": (3, 7)},
         "reasoning_gym": {"dataset": "chain_sum", "prompt": "expression"},
+        "route_trap": {"scratchpad_rate": 0.5},
     }
 
 

@@ -1,11 +1,13 @@
 import json
 from math import inf, isnan, nan
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controllers.loop import restore
+from controllers.parts.moving_references import Piecewise, ScheduledBand
 from controllers.parts.references import (
     REFERENCES,
     Annealed,
@@ -33,6 +35,8 @@ EXAMPLES = [
     ),
     Cascade(initial_nats=0.5, low_nats=0.1, high_nats=0.6, gain=9.0, relaxation=0.1, period=3),
     Coverage(),
+    ScheduledBand(start_nats=(0.6, 0.7), end_nats=(0.4, 0.5), start_iteration=2, num_iterations=8),
+    Piecewise(points=((2, 0.3), (5, 0.9), (9, 0.1))),
 ]
 
 
@@ -77,6 +81,38 @@ def test_band_error_is_the_distance_to_it():
     band = Band(low_nats=0.1, high_nats=0.5)
     assert references(band, [0.05, 0.1, 0.3, 0.7]) == [0.1, 0.1, 0.3, 0.5]
     assert references(Band(low_nats=0.1, high_nats=inf), [0.05, 40.0]) == [0.1, 40.0]
+
+
+def test_scheduled_band_by_hand():
+    # [0.6, 0.7] to [0.4, 0.5] over iterations 2..6: half way, at t = 4, it is [0.5, 0.6]
+    band = ScheduledBand(start_nats=(0.6, 0.7), end_nats=(0.4, 0.5), start_iteration=2, num_iterations=4)
+    assert band.edges(4) == pytest.approx((0.5, 0.6))
+    assert references(band, [0.0] * 9) == pytest.approx([0.6, 0.6, 0.6, 0.55, 0.5, 0.45, 0.4, 0.4, 0.4])
+    assert references(band, [2.0] * 9) == pytest.approx([0.7, 0.7, 0.7, 0.65, 0.6, 0.55, 0.5, 0.5, 0.5])
+    assert references(band, [0.65, 0.61], first_iteration=0) == [0.65, 0.61]  # inside: no error
+    assert references(band, [0.55], first_iteration=4) == [0.55]
+
+
+@given(st.floats(0.0, 2.0), st.integers(0, 30))
+def test_inside_a_band_whose_edges_move_the_error_is_exactly_0(y, t):
+    band = ScheduledBand(start_nats=(0.2, 0.9), end_nats=(0.5, 1.3), num_iterations=20, shape="cosine")
+    (r,) = references(band, [y], first_iteration=t)
+    low, high = band.edges(t)
+    assert (r == y) == (low <= y <= high)
+    assert low <= r <= high
+
+
+def test_piecewise_by_hand():
+    # 0.3 up to iteration 1, to 0.9 at 3 (0.6 half way), down to 0.1 at 5 (0.5 half way), and stays
+    path = Piecewise(points=((1, 0.3), (3, 0.9), (5, 0.1)))
+    assert references(path, [0.0] * 8) == pytest.approx([0.3, 0.3, 0.6, 0.9, 0.5, 0.1, 0.1, 0.1])
+    assert path.bounds() == (0.1, 0.9)
+
+
+def test_piecewise_equals_numpy():
+    points = ((3, 0.5), (4, 0.1), (11, 0.7), (12, 0.7), (20, 0.0))
+    ours = references(Piecewise(points=points), [0.0] * 30)
+    assert ours == pytest.approx(np.interp(range(30), *zip(*points, strict=True)), abs=1e-15)
 
 
 def test_annealed_by_hand():
@@ -146,6 +182,31 @@ def test_bounds_are_tight():
         (lambda: Band(low_nats=-1.0, high_nats=0.1), "low_nats must be >= 0 and finite, got -1.0"),
         (lambda: Band(low_nats=0.2, high_nats=0.1), "high_nats must be >= low_nats = 0.2, got 0.1"),
         (
+            lambda: ScheduledBand(start_nats=(0.7, 0.6), end_nats=(0.4, 0.5), num_iterations=3),
+            "start_nats must be a lower edge >= 0 and a finite upper one that is not below it, got [0.7, 0.6]",
+        ),
+        (
+            lambda: ScheduledBand(start_nats=(0.6, 0.7), end_nats=(0.4, inf), num_iterations=3),
+            "end_nats must be a lower edge >= 0 and a finite upper one that is not below it, got [0.4, inf]",
+        ),
+        (
+            lambda: ScheduledBand(start_nats=(0.6, 0.7), end_nats=(0.4, 0.5), num_iterations=0),
+            "num_iterations must be >= 1, got 0",
+        ),
+        (
+            lambda: Piecewise(points=((0, 0.5),)),
+            "points must be at least two, got 1; one point is 'constant'",
+        ),
+        (lambda: Piecewise(points=((-1, 0.5), (2, 0.1))), "points must have iterations >= 0, got -1"),
+        (
+            lambda: Piecewise(points=((1, 0.5), (2, -0.1))),
+            "points must have values >= 0 and finite, got -0.1 at iteration 2",
+        ),
+        (
+            lambda: Piecewise(points=((2, 0.5), (2, 0.1))),
+            "points must have ascending iterations, got 2 after 2",
+        ),
+        (
             lambda: Annealed(reference=Free(), final_fraction=0.0, start_iteration=0, num_iterations=1),
             "final_fraction must be > 0 and finite, got 0.0",
         ),
@@ -167,5 +228,7 @@ def test_registry():
         "annealed",
         "cascade",
         "coverage",
+        "scheduled_band",
+        "piecewise",
     }
     assert all(cls.kind == kind for kind, cls in REFERENCES.items())

@@ -7,7 +7,7 @@ from math import isnan, nan
 
 import pytest
 
-from orchestrator.comparison.summary import change_correlation, changes, inside_band, saturation
+from orchestrator.comparison.summary import band, change_correlation, changes, inside_band, saturation
 
 
 @pytest.fixture
@@ -76,11 +76,27 @@ def test_a_band_counts_its_edges_and_the_last_quarter_of_the_readings(make_run):
         loops = {"entropy": {"sensor": "entropy", "reference": reference}}
         return inside_band(replace(run, info=replace(run.info, config={"loops": loops})))
 
-    band = {"kind": "band", "low_nats": 0.25, "high_nats": 0.5}
+    held = {"kind": "band", "low_nats": 0.25, "high_nats": 0.5}
     early = [0.3] * 12  # of 16 iterations the last four count
-    assert share([*early, 0.25, 0.5, 0.375, 0.375], band) == 1.0
-    assert share([*early, 0.24, 0.51, 0.375, 0.5], band) == 0.5
-    assert share([*early, 0.24, nan, 0.51, 0.375], band) == pytest.approx(1 / 3)
-    assert share([9.0] * 12 + [0.3] * 4, band) == 1.0
-    assert isnan(share([0.3] * 12 + [nan] * 4, band))
+    assert share([*early, 0.25, 0.5, 0.375, 0.375], held) == 1.0
+    assert share([*early, 0.24, 0.51, 0.375, 0.5], held) == 0.5
+    assert share([*early, 0.24, nan, 0.51, 0.375], held) == pytest.approx(1 / 3)
+    assert share([9.0] * 12 + [0.3] * 4, held) == 1.0
+    assert isnan(share([0.3] * 12 + [nan] * 4, held))
     assert isnan(share([0.3] * 16, {"kind": "constant", "value_nats": 0.3}))
+
+
+def test_a_band_whose_edges_move_is_counted_by_those_of_each_iteration(make_run):
+    # [0.6, 0.7] at iteration 0 to [0.2, 0.3] at 16: at 12..15 it is [0.3, 0.4], [0.275, 0.375], [0.25, 0.35], [0.225, 0.325]
+    moving = {
+        "kind": "scheduled_band",
+        "start_nats": [0.6, 0.7],
+        "end_nats": [0.2, 0.3],
+        "num_iterations": 16,
+    }
+    y = [0.65] * 12 + [0.31, 0.38, 0.34, 0.2]
+    run = make_run(train={**{f"loop/entropy/{letter}": y for letter in "yru"}, "entropy": y})
+    loops = {"entropy": {"sensor": "entropy", "reference": moving}}
+    run = replace(run, info=replace(run.info, config={"loops": loops}))
+    assert inside_band(run) == 0.5
+    assert band(run) == pytest.approx((0.225, 0.325))

@@ -27,6 +27,31 @@ def refused(path, *arguments: str) -> str:
 # The change to the small campaign, then what the message must hold: key path, rule, value, remedy.
 MISTAKES = [
     pytest.param(
+        {"task.misconception": {"fault": "forgets_sign"}},
+        ["task: misconception.fault must be one of forgets_borrow, forgets_carry, got 'forgets_sign'"],
+        id="a fault that the task does not know",
+    ),
+    pytest.param(
+        {"task.misconception": {"fault": "forgets_carry", "rate": 97}},
+        ["task.misconception: rate must be in [0, 1], got 97"],
+        id="rate of a fault",
+    ),
+    pytest.param(
+        {"task": {"kind": "graph_paths", "misconception": {"fault": "forgets_carry"}}},
+        ["task.misconception: unknown key"],
+        id="a fault of a task that offers none",
+    ),
+    pytest.param(
+        {"learner.advantage": {"kind": "pass_k", "k": 64}},
+        ["learner: advantage.k must be below group_size = ", "got 64; lower it, or raise group_size"],
+        id="a team larger than the group",
+    ),
+    pytest.param(
+        {"arms.1.loops.entropy.reference": {"kind": "piecewise", "points": [[0, 0.5]]}},
+        ["arms.held.loops.entropy.reference", "points must be at least two, got 1"],
+        id="a path of one point",
+    ),
+    pytest.param(
         {"learner.iteratons": 5},
         ["learner.iteratons: unknown key; did you mean 'iterations'?"],
         id="unknown key",

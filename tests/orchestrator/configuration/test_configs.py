@@ -12,7 +12,8 @@ from orchestrator.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 CAMPAIGNS = sorted(path for path in CONFIGS.glob("*.yaml"))
-OFF_POLICY = {"learner.minibatches": 2, "learner.epochs": 2}
+SUITABLE = {"learner.minibatches": 2, "learner.epochs": 2, "learner.group_size": 8}
+"""Off-policy, with groups that are larger than a team of `pass_k`."""
 
 
 @pytest.mark.parametrize("path", CAMPAIGNS, ids=lambda path: path.stem)
@@ -22,7 +23,7 @@ def test_every_campaign_passes_its_checks(path):
 
 @pytest.mark.parametrize("name", method_names())
 def test_every_preset_can_act_in_a_suitable_learner(write_campaign, name):
-    check_campaign(read_campaign(write_campaign({"arms": [{"name": "a", "method": name}], **OFF_POLICY})))
+    check_campaign(read_campaign(write_campaign({"arms": [{"name": "a", "method": name}], **SUITABLE})))
 
 
 @pytest.mark.parametrize("name", method_names())

@@ -131,3 +131,51 @@ def test_validate_prints_them(write_campaign, capsys, monkeypatch):
 def test_our_own_campaigns_hold_from_both_sides(name):
     arms = read_campaign(CONFIGS / f"{name}.yaml").arms
     assert [notice for notice in notices(arms) if ".loops." in notice] == []
+
+
+def told_of(write_campaign, task, error_rate=0.1, arms=None):
+    changes = {"task": task, "policy.warm_start.error_rate": error_rate} | ({"arms": arms} if arms else {})
+    return notices(read_campaign(write_campaign(changes)).arms)
+
+
+@pytest.mark.parametrize(
+    ("task", "error_rate", "message"),
+    [
+        (
+            {"kind": "arithmetic", "misconception": {"fault": "forgets_carry", "rate": 0}},
+            0.1,
+            "task.misconception.rate: 0 makes no fault, so there is nothing to find",
+        ),
+        (
+            {"kind": "arithmetic", "misconception": {"fault": "forgets_carry", "rate": 1}},
+            0.1,
+            "task.misconception.rate: 1 shows no right step, so that samples may never find it",
+        ),
+        (
+            {"kind": "route_trap", "scratchpad_rate": 0},
+            0.1,
+            "task.scratchpad_rate: 0 never shows the scratchpad",
+        ),
+        (
+            {"kind": "route_trap", "scratchpad_rate": 1},
+            0.1,
+            "task.scratchpad_rate: 1 shows the scratchpad alone",
+        ),
+        ({"kind": "route_trap"}, 0.0, "policy.warm_start.error_rate: 0 shows right responses alone"),
+    ],
+)
+def test_rates_that_leave_nothing_to_find(write_campaign, task, error_rate, message):
+    (notice,) = told_of(write_campaign, task, error_rate)  # one for all arms alike
+    assert notice.startswith(message)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"kind": "arithmetic"},
+        {"kind": "arithmetic", "misconception": {"fault": "forgets_carry"}},
+        {"kind": "route_trap"},
+    ],
+)
+def test_rates_that_nothing_is_said_of(write_campaign, task):
+    assert told_of(write_campaign, task) == []

@@ -108,3 +108,26 @@ def test_without_an_evaluation_nothing_is_said_of_it(make_campaign):
     assert "greedy pass rate" not in text
     assert "entropy ended below `grpo`" not in text  # the loops keep it above
     assert "did not end below `grpo`" in text
+
+
+def test_a_start_that_leaves_nothing_to_find_is_said(make):
+    campaign = make({"easy": [(1.0, 1.0), (1.0, 0.9)], "fair": [(1.0, 1.0), (0.9, 1.0)]})
+    said = [sentence for sentence in findings(compare(campaign)) if "to find" in sentence]
+    assert said == [
+        "`easy` solved every held-out problem greedily from the start, so that training had nothing to find there."
+    ]
+
+
+def test_a_start_without_a_right_sample_is_said_where_samples_are_many(make, tmp_path):
+    arms = {"hard": (0.0, 8), "greedy": (0.1, 8), "few": (0.0, 7)}
+    make({arm: [(0.0, 0.0)] for arm in arms})
+    for arm, (rate, num_samples) in arms.items():
+        run = CampaignFolder(tmp_path / "c").run(arm, 0)
+        config = {"evaluation": {"num_problems": 8, "num_samples": num_samples}}
+        run.write_info(RunInfo(campaign="c", arm=arm, seed=0, method=arm, config=config))
+        with run.writer() as writer:
+            for step in (20, 30):  # after those of `make`, which have no pass rate
+                writer.append(step, {"eval/pass_at_1": 0.0, "eval/pass_rate": rate}, kind="eval")
+    comparison = compare(load_campaign(CampaignFolder(tmp_path / "c")))
+    said = [sentence for sentence in findings(comparison) if "no right sample" in sentence]
+    assert said == ["`hard` had no right sample at the start, so that there was nothing to learn from."]

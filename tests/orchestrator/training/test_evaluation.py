@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from orchestrator.training.evaluation import evaluation_metrics, pass_at_k
+from orchestrator.training.evaluation import evaluation_metrics, pass_at_k, start_notice
 from tasks import Problem
 
 
@@ -60,3 +60,19 @@ def test_metrics_by_domain_and_difficulty():
 def test_lists_that_do_not_match_are_refused():
     with pytest.raises(ValueError, match="zip"):
         evaluation_metrics([problem("add", 1.0)], [True, False], [[True]], [])
+
+
+@pytest.mark.parametrize(
+    ("greedy", "sampled", "num_samples", "said"),
+    [
+        (1.0, 0.9, 8, "the start is right on every held-out problem when it samples greedily"),
+        (0.0, 0.0, 64, "the start is right in none of 64 samples"),
+        (0.0, 0.0, 63, None),
+        (0.5, 0.0, 64, None),  # greedily it is right
+        (0.0, 1 / 64, 64, None),
+        (0.99, 1.0, 64, None),
+    ],
+)
+def test_a_start_that_leaves_nothing_to_find_is_said(greedy, sampled, num_samples, said):
+    notice = start_notice({"eval/pass_at_1": greedy, "eval/pass_rate": sampled}, num_samples)
+    assert notice is None if said is None else notice.startswith(said)

@@ -271,7 +271,8 @@ def entropy_after(actuator: Actuator, u: float, objective_kind: str) -> float:
 
     Right are the responses without an unlikely token: such an update lowers entropy, which is what most
     actuators are there to hold against.  For those that move a bound of the ratio, right are the others,
-    so that there is something for a raised bound to let through, and steps are long enough to get there.
+    so that there is something for a raised bound to let through, and steps are long enough to get there.  Right are
+    the others too for those whose docstring says that they raise entropy where right responses are the rare ones.
     """
     policy = TinyPolicy()
     contexts, tokens = sample(policy)
@@ -279,7 +280,8 @@ def entropy_after(actuator: Actuator, u: float, objective_kind: str) -> float:
         surprisal = -policy.statistics(contexts, tokens)[0]
     worst = torch.zeros(len(LENGTHS), dtype=torch.float64).scatter_reduce(0, RESPONSE, surprisal, "amax")
     meets_bounds = isinstance(actuator, RatioActuator)
-    right, step = (worst > 1.5, 0.3) if meets_bounds else (worst <= 1.5, 0.1)
+    right = worst > 1.5 if meets_bounds or actuator.kind in RAISES_BY_RARE_SUCCESS else worst <= 1.5
+    step = 0.3 if meets_bounds else 0.1
     objective = objective_for_small_batch(objective_kind)
     actuation = Actuation.of([actuator], {actuator.kind: u})
     batch = detached(make_batch(policy, contexts, tokens, rewards=right.double(), actuation=actuation))
@@ -296,9 +298,13 @@ def entropy_after(actuator: Actuator, u: float, objective_kind: str) -> float:
         return policy.statistics(contexts, tokens, inverse_temperature=1 / temperature)[1].mean().item()
 
 
+RAISES_BY_RARE_SUCCESS = ("negative_weight",)
+
 DEPENDS_ON_THE_BATCH = {
     "unlikeliness": "shrinks the reward of likely successes, which a normalised advantage partly undoes",
     "entropy_advantage": "is a baseline where its cap does not bind, and favours right responses where it does",
+    "mean_exponent": "moves weight between prompts, and rewards rare responses only where hard prompts have them",
+    "one_sided": "leaves one side alone with a reward of ±1, which is no share of what the group's advantage was",
     "sequence_weights": "raises entropy only where the high-entropy responses of a group are its right ones",
 }
 """Whose sign no theory promises on every batch; their own tests have the batch where it does."""

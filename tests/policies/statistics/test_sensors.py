@@ -73,6 +73,9 @@ def test_readings_by_hand():
     assert measured["entropy/p90"] == 3.0  # the fourth of four: ceil(0.9 · 4)
     assert measured["entropy/correct"] == 1.0  # (0 + 1 + 2) / 3
     assert measured["entropy/wrong"] == 3.0
+    assert measured["entropy/positive"] == 1.0  # (0 + 1 + 2) / 3
+    assert measured["entropy/negative"] == 3.0
+    assert measured["starvation"] == 0.0  # one group, and its rewards differ
     assert measured["entropy/domain/sum"] == 1.5
     assert math.isnan(measured["entropy/domain/gcd"])  # its one response has no token
     assert measured["entropy/response"] == 2.0  # of (0 + 1 + 2) / 3 and 3; the empty one has none
@@ -91,6 +94,24 @@ def test_readings_by_hand():
     assert measured["coverage/psi_at_1"] == pytest.approx(3 / 3 - 0.5 / 3)
     assert measured["coverage/reward_per_nat"] == pytest.approx(3.0 / (10 / 3))
     assert math.isnan(measured["coverage/psi_error"])  # of one group
+
+
+def test_the_sign_of_the_advantage_is_not_the_verdict():
+    """Of a quantile's baseline a right response can have an advantage of 0: it is of neither side."""
+    measured = measure(
+        make_batch([1, 1, 1], [1.0, 2.0, 3.0], [-1.0] * 3, [0.0, 0.5, 0.0], [1.0, 1.0, 0.0]),
+        vocabulary_size=64,
+    )
+    assert measured["entropy/positive"] == 2.0
+    assert math.isnan(measured["entropy/negative"])
+
+
+def test_starvation_counts_groups():
+    # groups 0 (1, 0), 1 (1, 1), 4 (0, 0, 0) and 2 (0.5): three of four teach nothing
+    batch = make_batch([1] * 8, [1.0] * 8, [-1.0] * 8, [0.0] * 8, [1, 1, 0, 1, 0, 0, 0, 0.5])
+    batch = replace(batch, group=torch.tensor([0, 1, 0, 1, 4, 4, 4, 2]))
+    assert measure(batch, vocabulary_size=64)["starvation"] == 0.75
+    assert measure(batch, vocabulary_size=64)["teaching_groups"] == 0.25
 
 
 @pytest.mark.parametrize(("num_tokens", "rank"), [(1, 1), (9, 9), (10, 9), (11, 10), (20, 18), (21, 19)])
@@ -114,6 +135,8 @@ def test_readings_equal_numpy_on_a_ragged_batch():
         "entropy/p90": np.quantile(H, 0.9, method="inverted_cdf"),
         "entropy/correct": H[right].mean(),
         "entropy/wrong": H[~right].mean(),
+        "entropy/positive": H[y > 0].mean(),
+        "entropy/negative": H[y < 0].mean(),
         "entropy/response": np.mean([own.mean() for own in responses]),
         "entropy/top": np.mean([np.sort(own)[::-1][: max(1, len(own) // 5)].mean() for own in responses]),
         "entropy/predicted_change": -np.cov(np.exp(x) * (x + H), y, bias=True)[0, 1],
@@ -121,6 +144,8 @@ def test_readings_equal_numpy_on_a_ragged_batch():
         "surprisal": -x.mean(),
         "pass_rate": batch.rewards.mean().item(),
         "reward": batch.rewards.mean().item(),
+        "starvation": 0.0,
+        "teaching_groups": 1.0,
         "covariance": np.cov(x, y, bias=True)[0, 1],
         "covariance/positive": terms[y > 0].sum() / len(x),
         "covariance/negative": terms[y < 0].sum() / len(x),
@@ -192,7 +217,7 @@ def test_nothing_to_read_is_nan_and_the_name_is_there():
     no_token = make_batch([0, 0], [], [], [0.0, 0.0], [1.0, 0.0])
     measured = measure(no_token, vocabulary_size=64)
     assert measured["pass_rate"] == 0.5
-    for name in set(measured) - {"pass_rate", "reward"}:
+    for name in set(measured) - {"pass_rate", "reward", "starvation", "teaching_groups"}:
         assert math.isnan(measured[name]), name
 
 

@@ -1,0 +1,30 @@
+"""Negative weight: the command gives weight to the tokens that are penalised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Generator, Tensor
+
+from policies.actuators.base import Command, WeightActuator
+from policies.statistics.batch import TokenBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class NegativeWeight(WeightActuator):
+    """Weight 1 + u where A < 0, 1 elsewhere.  One of the two modulations of AsymGRPO, arXiv 2604.04894.
+
+    At u = -1 only right responses teach.  The other modulation is ``positive_weight``.  A response is mostly made of
+    likely tokens, and penalising those raises entropy (METHODS 1.2); more u lowers it where what is penalised is
+    unlikely.  In expectation over samples of the policy itself both signs have the same gradient, so a weight on one
+    is a larger step and no more; on a batch of few samples one side pulls towards what was sampled, the other pushes
+    away from it.  Denominators stay, so the gradient grows with u.  Paper and code not seen: the form is that of
+    ``positive_weight``.
+    """
+
+    kind: ClassVar[str] = "negative_weight"
+    command: ClassVar[Command] = Command(low=-1.0, high=1.0, neutral=0.0, unit="weight of A < 0")
+
+    def weights(self, batch: TokenBatch, u: float, generator: Generator) -> Tensor:
+        return 1.0 + u * (batch.advantages < 0).to(batch.logprobs)
