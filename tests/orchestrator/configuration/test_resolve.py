@@ -202,7 +202,7 @@ def test_fingerprint_is_of_the_result_and_not_of_how_it_is_computed(write_campai
 
 @pytest.mark.parametrize("name", method_names())
 def test_every_preset_reads_back_the_same_from_its_plain_form(write_campaign, name):
-    path = write_campaign({"arms": [{"name": "arm", "method": name}]})
+    path = write_campaign({"arms": [{"name": "arm", "method": name}], "learner.group_size": 8})
     (arm,) = read_campaign(path).arms
     assert RunConfig(**arm.plain) == arm.config
     assert to_plain(RunConfig(**arm.plain)) == arm.plain

@@ -75,8 +75,8 @@ def test_phases_act_when_they_should_and_a_run_continues_through_one(fresh_run, 
     ]
     assert domains[:5] == [["add1"]] * 3 + [["add2"]] * 2
     assert {name for names in domains[5:] for name in names} == {"add1", "add2"}  # the run's own again
-    first_exam = next(record.metrics for record in straight.records() if record.kind == "eval")
-    assert {"eval/domain/add1/pass_rate", "eval/domain/add2/pass_rate"} <= first_exam.keys()
+    first_evaluation = next(record.metrics for record in straight.records() if record.kind == "eval")
+    assert {"eval/domain/add1/pass_rate", "eval/domain/add2/pass_rate"} <= first_evaluation.keys()
 
     for boundary in (3, 5):
         cut = fresh_run(f"cut-{boundary}")
