@@ -221,10 +221,10 @@ def test_a_second_process_is_refused_with_the_pid_of_the_first(run):
 
 
 def test_a_killed_process_frees_its_lock_although_its_forked_workers_live_on(run):
-    child = hold_lock(run, then="worker = os.fork()\n    if worker == 0: time.sleep(3); os._exit(0)")
+    child = hold_lock(run, then="worker = os.fork()\n    if worker == 0: time.sleep(20); os._exit(0)")
     child.kill()
     child.wait()
-    with run.lock():
+    with run.lock(wait_seconds=10):  # the worker lets go of it as soon as it runs
         pass
     child.stdout.close()
 
