@@ -17,6 +17,9 @@ from orchestrator.engineering.tracking import log_run
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_data import RunRecords
 
+LATE = 10
+"""Measurements whose mean is the level that an estimate is of."""
+
 EFFECTS = ("push", "shift", "drift")
 """Estimates of the law that have an error, ``<effect>_std``."""
 
@@ -28,6 +31,8 @@ class Learnt:
     name: str
     iteration: int
     effects: Mapping[str, tuple[float, float]]
+    level_nats: float
+    """Mean of its last ten measurements: an effect may be another at another entropy [nats/token]."""
     unable: bool
     """Its limit did not hold the setpoint in the end."""
 
@@ -87,6 +92,10 @@ def rows(chosen: Chosen, found: Sequence[Learnt]) -> list[tuple[str, str]]:
             f"what the law auto had learnt by iteration {max(each.iteration for each in found)} of "
             f"{len(found)} {'run' if len(found) == 1 else 'runs'}, without a dither",
         ),
+        (
+            "level",
+            f"{np.mean([each.level_nats for each in found]):.3g} nats/token, the last {LATE} measurements",
+        ),
         ("usable", str(verdict(together, found))),
         ("full command", f"{full:.3g} {command.unit} from neutral"),
         ("push", f"{_effect(push)} an iteration; of a unit of command {per_unit[0]:.3g} ± {per_unit[1]:.2g}"),
@@ -129,11 +138,12 @@ def _of(run: RunRecords, loop: str) -> Learnt | None:
     there = np.flatnonzero(np.all([np.isfinite(values) for values in columns.values()], axis=0))
     if not there.size:
         return None
-    last = there[-1]
+    last, measured = there[-1], run.train.get(f"loop/{loop}/y")
     return Learnt(
         name=run.name,
         iteration=int(run.train.steps[last]),
         effects={name: (float(columns[name][last]), float(columns[f"{name}_std"][last])) for name in EFFECTS},
+        level_nats=float(measured[np.isfinite(measured)][-LATE:].mean()),
         unable=bool(run.train.get(f"loop/{loop}/estimate/unable")[last] == 1.0),
     )
 

@@ -197,6 +197,12 @@ def test_it_is_the_last_that_each_run_recorded_weighed_by_its_error(make_simulat
     mean = sum(w * value for w, value in zip(weights, values, strict=True)) / sum(weights)
     _, output = call("simulated")
     assert f"push {mean:.3g} ± " in output
+    measured = [
+        json.loads(line)["metrics"]["loop/entropy/y"]
+        for seed in (0, 1)
+        for line in (campaign.run("held", seed).path / "metrics.jsonl").read_text().splitlines()[-10:]
+    ]
+    assert f"level {sum(measured) / 20:.3g} nats/token, the last 10 measurements" in output
     for seed in (0, 1):
         assert f"held seed {seed} push {values[seed]:.3g} ± {errors[seed]:.2g} ln nats, shift" in output
 
