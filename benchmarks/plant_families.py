@@ -56,6 +56,8 @@ class Plants:
     """Random change of z, shape (T, N)."""
     noise: Array
     """Error of the reading of ln H, shape (T, N); nan where none came."""
+    noise_std: Array
+    """Its standard deviation, shape (N,)."""
 
     @property
     def num(self) -> int:
@@ -87,6 +89,7 @@ def _common(rng: Generator, num: int, noise: tuple[float, float]) -> dict[str, A
         "reference": _log_uniform(rng, 0.1, 1.0, num),
         "start": np.where(rng.random(num) < 0.7, rng.uniform(0.0, 1.0, num), rng.uniform(-0.5, 0.0, num)),
         "noise": reading * rng.standard_normal((NUM_ITERATIONS, num)),
+        "noise_std": reading,
     }
 
 

@@ -65,6 +65,8 @@ class Sample:
     """Highest one."""
     neutral: float = 0.0
     """The command that does nothing, in the law's unit."""
+    noise: float | None = None
+    """Standard error of ``y``, as its batch tells it [nats/token]; None where it does not."""
     telemetry: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """All readings of the iteration, for a law that ``reads`` more than the measurement."""
 

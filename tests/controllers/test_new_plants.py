@@ -11,10 +11,12 @@ from benchmarks.plant_families import FAMILIES, NUM_ITERATIONS, chosen, integrat
 from controllers import Auto, Constant, FeedbackLoop
 
 
+@pytest.mark.parametrize("told", [True, False])
 @pytest.mark.parametrize("family", ["integrators", "instant", "bad readings"])
-def test_auto_on_many_plants_is_the_law(family):
+def test_auto_on_many_plants_is_the_law(family, told):
     plants = FAMILIES[family](np.random.default_rng(5), 5)
-    many, seen = AutoOfMany(plants.low), []
+    variance = np.random.default_rng(6).uniform(0.001, 0.1, plants.noise.shape)
+    many, seen = AutoOfMany(plants.low, variance if told else None), []
 
     def law(t, readings, last):
         commands = many(t, readings, last)
@@ -36,7 +38,8 @@ def test_auto_on_many_plants_is_the_law(family):
         state = loop.init()
         for t, (readings, commands) in enumerate(seen):
             y = 0.3 * exp(readings[k]) if isfinite(readings[k]) else nan
-            state, trace = loop.step(state, {"entropy": y}, t)
+            error = {"entropy/standard_error": y * variance[t, k] ** 0.5} if told else {}
+            state, trace = loop.step(state, {"entropy": y} | error, t)
             assert trace.u == pytest.approx(commands[k], abs=1e-9)
 
 

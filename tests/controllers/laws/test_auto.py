@@ -59,17 +59,19 @@ def test_the_horizon_is_a_sum_over_the_iterations_within_it():
         assert numbers[4] == pytest.approx(1 - view.kept**view.ahead)
 
 
-def test_the_filters_are_kalmans():
-    beliefs = first_beliefs(log(0.4))
+@pytest.mark.parametrize("known", [0.0, 0.001, 0.03, 1.0])
+def test_the_filters_are_kalmans(known):
+    beliefs = first_beliefs(log(0.4), known)
     for u, y in ((0.5, 0.41), (-0.2, 0.43), (0.8, 0.39)):
         before = beliefs
-        beliefs = updated(before, Sample(t=0, dt=1.0, y=y, r=R, u=u), 0.0, 1.0, log(y))
+        beliefs = updated(before, Sample(t=0, dt=1.0, y=y, r=R, u=u), 0.0, 1.0, log(y), known)
         for view, old, new in zip(VIEWS, before, beliefs, strict=True):
             mean, cov = belief_of(old)
             f = view.kept * old[14] + (1 - view.kept) * u
             c0, c1 = old[17], old[18]
-            reading = np.clip(-c1, view.least_reading * c0, 0.5 * c0)
-            level = max(c0 - 2 * reading, 1e-3 * c0)
+            least = 0.4 if view.calm else 0.05
+            reading = np.clip(known or -c1, least * c0, c0 if known else 0.5 * c0)
+            level = 0.01 * reading if view.calm else max(c0 - 2 * reading, 0.05 * c0)
             move, row = np.eye(4), np.array([1.0, 0.0, 0.0, f])
             move[0, 1:3] = 1.0, f
             mean, cov = move @ mean, move @ cov @ move.T + np.diag([level, 0, 0, 0])
@@ -79,7 +81,7 @@ def test_the_filters_are_kalmans():
                 (0.01 * mean[3]) ** 2,
             ]
             for k, (step, most) in enumerate(
-                zip(walk, (view.drift_std**2, view.push_std**2, 0.25), strict=True)
+                zip(walk, (view.drift_std**2, view.push_std**2, view.shift_std**2), strict=True)
             ):
                 if cov[k + 1, k + 1] < most:
                     cov[k + 1, k + 1] = min(cov[k + 1, k + 1] + step, most)
