@@ -2,7 +2,7 @@
 
     sums             totals and counts of one rank; they add up over ranks
     readings         the ratios of those sums, and what follows from them
-    order_statistics quantiles and largest values; over ranks these need the tokens gathered
+    order_statistics quantiles, largest values and what needs whole prompts; these need all ranks' tokens gathered
     measure          all of it for a batch that is whole
 
 Every mean is a sum over a sum, in float64, over all loss tokens alike; the aggregation weights of the
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from policies.statistics.batch import TokenBatch
 from policies.statistics.entropy_dynamics import bonus_effect, discriminator, predicted_change
-from policies.statistics.responses import response_means, top_means
+from policies.statistics.responses import response_means, standard_error, top_means
 
 Sums = dict[str, tuple[float, float]]
 """Name to (total, count)."""
@@ -61,6 +61,9 @@ def _signal(unit: str, description: str) -> Signal:
 SIGNALS: dict[str, Signal] = {
     "entropy": _signal("nats/token", "full-vocabulary entropy, mean over loss tokens"),
     "entropy/std": _signal("nats/token", "its standard deviation over tokens"),
+    "entropy/standard_error": _signal(
+        "nats/token", "how far `entropy` is off, if the prompts are drawn at random; nan for one prompt"
+    ),
     "entropy/p90": _signal("nats/token", "entropy that nine tokens in ten do not exceed"),
     "entropy/correct": _signal("nats/token", "mean over tokens of correct responses"),
     "entropy/wrong": _signal("nats/token", "mean over tokens of wrong responses"),
@@ -194,14 +197,15 @@ def readings(sums: Sums) -> dict[str, float]:
 
 
 def order_statistics(batch: TokenBatch) -> dict[str, float]:
-    """``entropy/p90`` (nearest rank) and ``covariance/top``, over the tokens of this batch."""
+    """``entropy/p90`` (nearest rank), ``entropy/standard_error`` and ``covariance/top``, over this batch."""
     T = len(batch.response)
     if T == 0:
-        return {"entropy/p90": math.nan, "covariance/top": math.nan}
+        return dict.fromkeys(("entropy/p90", "entropy/standard_error", "covariance/top"), math.nan)
     entropy, x, y = _values(batch.entropy), _values(batch.logprobs), _values(batch.advantages)
     terms = (x - x.mean()) * (y - y.mean())
     return {
         "entropy/p90": entropy.kthvalue((9 * T + 9) // 10).values.item(),
+        "entropy/standard_error": standard_error(entropy, batch.response.cpu(), batch.group.cpu()),
         "covariance/top": terms.topk(max(1, int(TOP_FRACTION * T))).values.mean().item(),
     }
 
