@@ -82,6 +82,16 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """What keeps a law from holding its reference."""
+
+    kind: str
+    """One word: the same for all complaints of a kind."""
+    sentence: str
+    """What it is, with figures."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """One step of a loop, complete: what it saw, what it wanted, what it commanded and why."""
 
@@ -155,6 +165,10 @@ class Law(Reads, ABC):
     def estimates(self, state: State) -> dict[str, float]:
         """What a law in this state has learnt of its plant, by name; nothing unless it learns."""
         return {}
+
+    def complaint(self, state: State) -> Complaint | None:
+        """What keeps a law in this state from holding its reference, as far as it can tell; None while nothing does."""
+        return None
 
 
 class Feedforward(Reads, ABC):

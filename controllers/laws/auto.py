@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import exp, inf, log, sqrt
 from typing import ClassVar, NamedTuple
 
-from controllers.base import Law, Sample, State, Terms
+from controllers.base import Complaint, Law, Sample, State, Terms
 from controllers.identification.effect_filters import NUMBERS, effect, first_beliefs, noise, updated, weights
 from controllers.parts.coordinates import FLOOR_NATS
 
@@ -21,6 +21,9 @@ BACKWARDS = 20.0
 
 OFF = log(1.1)
 """Distance from the reference, predicted at a limit, from which the limit does not hold it; and what noise may cost."""
+
+UNABLE = 10.0
+"""Readings in a row for which a limit does not hold the reference before the law says so."""
 
 ENOUGH = 20.0
 """Readings before the law says that they are too noisy."""
@@ -43,7 +46,7 @@ class AutoState(NamedTuple):
     ahead: float
     """ln of where the reading goes under the command of late."""
     unable: float
-    """1 where the limit does not hold the reference."""
+    """Readings in a row for which the limit did not hold the reference."""
     known: float
     """Mean variance of ln y, as the batches tell it; 0 where none did."""
     told: float
@@ -98,11 +101,11 @@ class Auto(Law):
     def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
         z, target = log(max(sample.y, FLOOR_NATS)), log(max(sample.r, FLOOR_NATS))
         if state:
-            neutral, unit, num, backwards, _, _, known, told, _, beliefs = state
+            neutral, unit, num, backwards, _, unable, known, told, _, beliefs = state
             known, told = _variance(known, told, sample)
             beliefs = updated(beliefs, sample, neutral, unit, z, known)
         else:
-            neutral, unit, num, backwards = sample.neutral, _range(sample), 0.0, 0.0
+            neutral, unit, num, backwards, unable = sample.neutral, _range(sample), 0.0, 0.0, 0.0
             known, told = _variance(0.0, 0.0, sample)
             beliefs = first_beliefs(z, known)
         num += 1.0
@@ -122,13 +125,10 @@ class Auto(Law):
         if backwards >= BACKWARDS:
             terms = {"neutral": sample.neutral, "kept": 0.0, "correction": 0.0}
         v = sum(terms.values())
-        unable = (v > sample.high and target - ahead > OFF) or (v < sample.low and ahead - target > OFF)
-        return (
-            AutoState(
-                neutral, unit, num, backwards, ahead, float(unable), known, told, tuple(shares), beliefs
-            ),
-            terms,
-        )
+        short = target - ahead if v > sample.high else ahead - target if v < sample.low else 0.0
+        unable = unable + 1.0 if short > OFF else 0.0
+        now = AutoState(neutral, unit, num, backwards, ahead, unable, known, told, tuple(shares), beliefs)
+        return now, terms
 
     def estimates(self, state: State) -> dict[str, float]:
         """Push, shift and drift of the full command with their standard deviations, and what the guards see.
@@ -163,34 +163,46 @@ class Auto(Law):
             "noise": sqrt(variance),
             "more_tokens": more / (OFF * OFF),
             "ahead_nats": exp(min(max(now.ahead, -30.0), 30.0)),
-            "unable": now.unable,
+            "unable": float(now.unable >= UNABLE),
             "backwards": float(now.backwards >= BACKWARDS),
         }
 
-    def complaint(self, state: State) -> str | None:
-        """What keeps the law from holding its reference, in a sentence; None while nothing does."""
+    def complaint(self, state: State) -> Complaint | None:
+        """``backwards``, ``authority`` after 10 readings in a row, or ``noise`` after 20 in all."""
         now = self.estimates(state)
         if not now:
             return None
         if now["backwards"]:
-            return (
-                f"the command acts backwards: all of it moves ln entropy by {now['push']:.2g} an iteration and "
-                f"{now['shift']:.2g} at once; it is kept neutral, which leads to {now['ahead_nats']:.3g} nats"
+            return Complaint(
+                kind="backwards",
+                sentence=f"the command acts backwards: all of it moves ln entropy by {now['push']:.2g} an iteration "
+                f"and {now['shift']:.2g} at once; it is kept neutral, which leads to {now['ahead_nats']:.3g} nats",
             )
-        if now["unable"]:
-            return f"no authority: the command is at its limit, which leads to {now['ahead_nats']:.3g} nats"
-        if now["more_tokens"] > 1 and AutoState(*state).num >= ENOUGH:
-            return f"readings are too noisy: about {now['more_tokens']:.2g} times as many tokens an iteration are needed"
+        last = AutoState(*state)
+        if last.unable >= UNABLE:
+            return Complaint(
+                kind="authority",
+                sentence="no authority: the command is at its limit, which leads to "
+                f"{now['ahead_nats']:.3g} nats",
+            )
+        if now["more_tokens"] > 1 and last.num >= ENOUGH:
+            return Complaint(
+                kind="noise",
+                sentence=f"readings are too noisy: about {max(now['more_tokens'], 1.1):.2g} times as many tokens an "
+                "iteration are needed",
+            )
         return None
 
 
 def _variance(known: float, told: float, sample: Sample) -> tuple[float, float]:
-    """Mean variance of ln y with that of a sample, and how many told it; ln y has the relative error of y."""
-    if not sample.noise:
+    """Mean variance of ln y with that of a sample, and how many told it; ln y has the relative error of y.
+
+    A reading that is not larger than its error tells nothing.
+    """
+    if not sample.noise or sample.noise >= sample.y:
         return known, told
-    relative = sample.noise / max(sample.y, FLOOR_NATS)
     new = max(1 / (told + 1), MEMORY)
-    return known + new * (min(relative, 1.0) ** 2 - known), told + 1
+    return known + new * ((sample.noise / sample.y) ** 2 - known), told + 1
 
 
 def _range(sample: Sample) -> float:
