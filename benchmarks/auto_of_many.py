@@ -24,7 +24,9 @@ class AutoOfMany:
         self.kept, self.far, self.calm, self.by_push, self.by_shift = numbers[:5]
         self.most_dd, self.most_bb, self.most_cc = numbers[5:]
         self.least = np.where(self.calm, filters.CALM, filters.LIVELY)
-        self.low, self.told = low, told
+        # the smaller side, but at least a tenth of the larger
+        self.unit = np.where(low < 0, np.clip(-low, 0.1, 1.0), 1.0)
+        self.low, self.high, self.told = low / self.unit, 1 / self.unit, told
         self.known, self.num_told, self.num_read = np.zeros((3, low.size))
         names = ("d", "b", "c", "f", "xd", "xb", "xc", "dc", "bc", "surprise", "fit")
         for name in names:
@@ -53,7 +55,7 @@ class AutoOfMany:
             self.x = self.z = np.broadcast_to(reading, self.x.shape)
             self.xx = self._noise()[0]
         else:
-            self.applied += last
+            self.applied += last / self.unit
             self._update(here, reading)
         weight = np.exp(self.fit - self.fit.max(axis=0))
         weight /= weight.sum(axis=0)
@@ -68,7 +70,7 @@ class AutoOfMany:
         wrong = (weight * (moved + 2 * doubt)).sum(axis=0) < 0
         self.backwards = np.where(here, np.where(wrong, self.backwards + 1, 0.0), self.backwards)
         wanted = np.where(self.backwards >= law.BACKWARDS, 0.0, wanted)
-        return self._held(here, np.clip(wanted, self.low, 1.0), t)
+        return self.unit * self._held(here, np.clip(wanted, self.low, self.high), t)
 
     def _held(self, here: Array, wanted: Array, t: int) -> Array:
         """The loop's share: without a reading the mean of the last ten commands that were not held."""

@@ -79,11 +79,11 @@ VIEWS = (
     _pushing(0.5, 5.0, calm=True, drift=0.02),
     _pushing(0.8, 12.5, calm=False, drift=0.08),
     _pushing(0.8, 12.5, calm=True, drift=0.02),
-    View(kept=0.4, ahead=3.0, calm=True, drift=0.0, drift_std=0.01, push_std=0.0, shift_std=5.0),
+    View(kept=0.4, ahead=3.0, calm=True, drift=0.0, drift_std=0.01, push_std=0.0, shift_std=2.0),
 )
 """Fast and slow effects, each with lively and with calm entropy; and a command that acts at once and pushes nothing.
 
-All of a temperature's range moves ln entropy by 5 and more, so little is taken for granted of the last one's effect.
+A temperature moves ln entropy by several units, so little is taken for granted of the last one's effect.
 """
 NUMBERS = tuple(
     (v.kept, v.ahead, v.calm, v.from_push, v.from_shift, v.drift_std**2, v.push_std**2, v.shift_std**2)
@@ -99,7 +99,7 @@ NUMBERS = tuple(
 #    2 b    push of the full command on x [ln nats per iteration]
 #    3 c    direct effect of the full command [ln nats]
 #    4-13   their covariance, upper triangle: xx xd xb xc dd db dc bb bc cc
-#   14 f    filtered command, whole, as a share of U
+#   14 f    filtered command, whole, in units of U
 #   15      the law's part of it
 #   16      ln of the last reading that was believed
 #   17 c0   variance of a change that was not predicted

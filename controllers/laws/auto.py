@@ -38,7 +38,7 @@ class AutoState(NamedTuple):
     neutral: float
     """The neutral command of the first sample, which stays [the law's unit]."""
     unit: float
-    """U: the range of the first sample, which stays [the law's unit]."""
+    """U: the smaller side of the range of the first sample, which stays [the law's unit]."""
     num: float
     """Readings so far."""
     backwards: float
@@ -65,7 +65,7 @@ class Auto(Law):
 
         x_t = x_{t−1} + d + b f_t + ε(Q),   ln y_t = x_t + c f_t + ν(R),   f_t = λ f_{t−1} + (1 − λ) w_t
 
-    w is the whole command really applied, as a share of the range U; b is a push that accumulates (an
+    w is the whole command really applied, in units of the range U; b is a push that accumulates (an
     update's), c an effect at once (a temperature's), d the drift.  ẑ = x + h (d + b f) + c f is where ln y
     would be in h iterations under the command of late.  G = g_b b + g_c c is the effect of the full command
     within h and σ_G its standard deviation: the law divides by an upper bound of the effect.  If a command does
@@ -206,6 +206,10 @@ def _variance(known: float, told: float, sample: Sample) -> tuple[float, float]:
 
 
 def _range(sample: Sample) -> float:
-    """U: the larger finite distance from neutral to a limit; 1 where there is none."""
+    """U: the smaller finite distance from neutral to a limit, but at least a tenth of the larger; 1 where there is none.
+
+    The larger one of a temperature, 4 of 0.2 to 5, moves entropy by orders of magnitude.
+    """
     widths = (sample.high - sample.neutral, sample.neutral - sample.low)
-    return max((width for width in widths if 0 < width < inf), default=1.0)
+    finite = [width for width in widths if 0 < width < inf]
+    return max(min(finite), 0.1 * max(finite)) if finite else 1.0

@@ -371,4 +371,20 @@ def test_it_holds_a_temperature_whose_range_moves_entropy_by_orders_of_magnitude
             u = trace.u
             zs.append(z)
         assert np.sqrt(np.mean(np.square(zs[50:]))) < 0.1
-        assert max(zs[6:]) < log(2)
+        assert max(zs[5:]) < log(2)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "neutral", "unit"),
+    [
+        (-1.0, 1.0, 0.0, 1.0),
+        (0.2, 5.0, 1.0, 0.8),
+        (0.0, 0.3, 0.0, 0.3),
+        (-0.01, 1.0, 0.0, 0.1),
+        (-float("inf"), 2.0, 0.0, 2.0),
+        (-float("inf"), float("inf"), 0.0, 1.0),
+    ],
+)
+def test_the_unit_is_the_smaller_side_but_a_tenth_of_the_larger(low, high, neutral, unit):
+    state, _ = Auto().step((), Sample(t=0, dt=1.0, y=R, r=R, u=neutral, low=low, high=high, neutral=neutral))
+    assert state.unit == pytest.approx(unit)
