@@ -124,7 +124,7 @@ def first_beliefs(z: float, known: float = 0.0) -> tuple[State, ...]:
     )
 
 
-def noise(variance: float, covariance: float, calm: bool, known: float) -> tuple[float, float]:
+def noise(variance: float, covariance: float, calm: float, known: float) -> tuple[float, float]:
     """R of the reading and Q of the level.
 
     R is ``known``, or −c1 where that is 0: where the batch does not tell it.  It is limited to shares of c0, the

@@ -152,7 +152,7 @@ class Auto(Law):
             push_2 += p * (belief[11] + b * b)
             shift_2 += p * (belief[13] + c * c)
             variance += p * belief[17]
-            more += p * noise(belief[17], belief[18], bool(numbers[2]), now.known)[0] / numbers[1]
+            more += p * noise(belief[17], belief[18], numbers[2], now.known)[0] / numbers[1]
         return {
             "push": push,
             "push_std": sqrt(max(push_2 - push * push, 0.0)),
