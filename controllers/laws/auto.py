@@ -94,20 +94,18 @@ class Auto(Law):
 
     kind: ClassVar[str] = "auto"
 
-    def init(self) -> State:
-        """Nothing before the first sample, an `AutoState` from then on."""
-        return ()
+    def init(self) -> AutoState:
+        """Without shares and beliefs, which come with the first sample."""
+        return AutoState(0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (), ())
 
     def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
         z, target = log(max(sample.y, FLOOR_NATS)), log(max(sample.r, FLOOR_NATS))
-        if state:
-            neutral, unit, num, backwards, _, unable, known, told, _, beliefs = state
-            known, told = _variance(known, told, sample)
+        neutral, unit, num, backwards, _, unable, known, told, _, beliefs = state
+        known, told = _variance(known, told, sample)
+        if beliefs:
             beliefs = updated(beliefs, sample, neutral, unit, z, known)
         else:
-            neutral, unit, num, backwards, unable = sample.neutral, _range(sample), 0.0, 0.0, 0.0
-            known, told = _variance(0.0, 0.0, sample)
-            beliefs = first_beliefs(z, known)
+            neutral, unit, beliefs = sample.neutral, _range(sample), first_beliefs(z, known)
         num += 1.0
         shares = weights(beliefs)
         kept = correction = ahead = bound = 0.0
@@ -141,9 +139,9 @@ class Auto(Law):
         hold, while ``unable`` is 1.  ``backwards`` is 1 while the command is kept neutral since it acts backwards.
         Nothing before the first reading.
         """
-        if not state:
-            return {}
         now = AutoState(*state)
+        if not now.beliefs:
+            return {}
         push = shift = drift = push_2 = shift_2 = drift_2 = variance = more = 0.0
         for p, belief, numbers in zip(now.shares, now.beliefs, NUMBERS, strict=True):
             d, b, c = belief[1:4]

@@ -343,11 +343,12 @@ def test_readings_too_noisy_to_hold_ten_percent_are_said(noise, complains):
 
 def test_the_correction_downwards_grows_over_ten_readings():
     low, high = (
-        Auto().step((), Sample(t=0, dt=1.0, y=y, r=R, u=0.0))[1]["correction"] for y in (R / 2, 2 * R)
+        Auto().step(Auto().init(), Sample(t=0, dt=1.0, y=y, r=R, u=0.0))[1]["correction"]
+        for y in (R / 2, 2 * R)
     )
     assert low > 0 > high
     # the level is as far off either way; the expected drift, downward, is what the rest of the difference is from
-    grown, state = [], ()
+    grown, state = [], Auto().init()
     for t in range(12):
         state, terms = Auto().step(state, Sample(t=t, dt=1.0, y=2 * R, r=R, u=0.0))
         full = sum(
@@ -386,5 +387,7 @@ def test_it_holds_a_temperature_whose_range_moves_entropy_by_orders_of_magnitude
     ],
 )
 def test_the_unit_is_the_smaller_side_but_a_tenth_of_the_larger(low, high, neutral, unit):
-    state, _ = Auto().step((), Sample(t=0, dt=1.0, y=R, r=R, u=neutral, low=low, high=high, neutral=neutral))
+    state, _ = Auto().step(
+        Auto().init(), Sample(t=0, dt=1.0, y=R, r=R, u=neutral, low=low, high=high, neutral=neutral)
+    )
     assert state.unit == pytest.approx(unit)
