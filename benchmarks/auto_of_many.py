@@ -14,24 +14,30 @@ Array = NDArray[np.float64]
 class AutoOfMany:
     """One ``auto`` a plant; commands are shares of the range, readings ln of the entropy over the reference.
 
-    Arrays have the shape (4, N): a row a view, a column a plant.
+    Arrays have the shape (5, N): a row a view, a column a plant.  ``told`` is the variance of each reading, as its
+    batch tells it, shape (T, N).
     """
 
-    def __init__(self, low: Array) -> None:
+    def __init__(self, low: Array, told: Array | None = None) -> None:
         shape = (len(filters.VIEWS), low.size)
         numbers = np.array(filters.NUMBERS).T[:, :, None]
-        self.kept, self.far, self.least, self.by_push, self.by_shift, self.most_dd, self.most_bb = numbers
-        self.low = low
+        self.kept, self.far, self.calm, self.by_push, self.by_shift = numbers[:5]
+        self.most_dd, self.most_bb, self.most_cc = numbers[5:]
+        self.least = np.where(self.calm, filters.CALM, filters.LIVELY)
+        # the smaller side, but at least a tenth of the larger
+        self.unit = np.where(low < 0, np.clip(-low, 0.1, 1.0), 1.0)
+        self.low, self.high, self.told = low / self.unit, 1 / self.unit, told
+        self.known, self.num_told, self.num_read = np.zeros((3, low.size))
         names = ("d", "b", "c", "f", "xd", "xb", "xc", "dc", "bc", "surprise", "fit")
         for name in names:
             setattr(self, name, np.zeros(shape))
-        self.dd, self.bb = (np.broadcast_to(most, shape).copy() for most in (self.most_dd, self.most_bb))
+        mosts = (self.most_dd, self.most_bb, self.most_cc)
+        self.dd, self.bb, self.cc = (np.broadcast_to(most, shape).copy() for most in mosts)
         self.db = -0.5 * np.sqrt(self.dd * self.bb)
-        self.cc = np.full(shape, filters.MOST_CC)
+        self.d = self.d + np.array([[view.drift] for view in filters.VIEWS])
         self.c0 = np.full(shape, filters.START_VARIANCE)
         self.c1 = -self.c0 / 2
         self.num = np.full(shape, filters.START_CHANGES)
-        self.xx = self._noise()[0]
         self.suspect = np.zeros(shape, bool)
         self.x = self.z = np.zeros(shape)
         self.backwards, self.missed, self.applied = np.zeros((3, low.size))
@@ -40,26 +46,31 @@ class AutoOfMany:
     def __call__(self, t: int, reading: Array, last: Array) -> Array:
         """Commands after the readings of iteration ``t``, nan where none came; ``last`` was applied before it."""
         here = np.isfinite(reading)
+        if self.told is not None:
+            self.num_told = self.num_told + here
+            new = np.maximum(1 / np.maximum(self.num_told, 1), law.MEMORY)
+            self.known = np.where(here, self.known + new * (self.told[t] - self.known), self.known)
+        self.num_read += here
         if t == 0:
             self.x = self.z = np.broadcast_to(reading, self.x.shape)
+            self.xx = self._noise()[0]
         else:
-            self.applied += last
+            self.applied += last / self.unit
             self._update(here, reading)
         weight = np.exp(self.fit - self.fit.max(axis=0))
         weight /= weight.sum(axis=0)
         moved = self.by_push * self.b + self.by_shift * self.c
         doubt = self.by_push**2 * self.bb + 2 * self.by_push * self.by_shift * self.bc
         doubt = np.sqrt(np.maximum(doubt + self.by_shift**2 * self.cc, 0.0))
-        gain = np.minimum(
-            1 / np.maximum(np.maximum(moved, 0.0) + law.SPREAD * doubt, 1e-9),
-            law.NOISE_SHARE / np.sqrt(self.c0),
-        )
+        gain = 1 / np.maximum(np.maximum(moved, 0.0) + law.SPREAD * doubt, 1e-9)
         there = self.x + self.far * (self.d + self.b * self.f) + self.c * self.f
-        wanted = (weight * (self.f - gain * there)).sum(axis=0)
+        correction = -(weight * gain * there).sum(axis=0)
+        careful = np.where(correction < 0, np.minimum(self.num_read / law.CAREFUL, 1.0), 1.0)
+        wanted = (weight * self.f).sum(axis=0) + careful * correction
         wrong = (weight * (moved + 2 * doubt)).sum(axis=0) < 0
         self.backwards = np.where(here, np.where(wrong, self.backwards + 1, 0.0), self.backwards)
         wanted = np.where(self.backwards >= law.BACKWARDS, 0.0, wanted)
-        return self._held(here, np.clip(wanted, self.low, 1.0), t)
+        return self.unit * self._held(here, np.clip(wanted, self.low, self.high), t)
 
     def _held(self, here: Array, wanted: Array, t: int) -> Array:
         """The loop's share: without a reading the mean of the last ten commands that were not held."""
@@ -72,8 +83,11 @@ class AutoOfMany:
         return w
 
     def _noise(self) -> tuple[Array, Array]:
-        reading = np.minimum(np.maximum(-self.c1, self.least * self.c0), 0.5 * self.c0)
-        return reading, np.maximum(self.c0 - 2 * reading, 1e-3 * self.c0)
+        told = np.broadcast_to(self.known > 0, self.c0.shape)
+        reading = np.where(told, self.known, -self.c1)
+        reading = np.minimum(np.maximum(reading, self.least * self.c0), np.where(told, 1.0, 0.5) * self.c0)
+        lively = np.maximum(self.c0 - 2 * reading, filters.LIVELY * self.c0)
+        return reading, np.where(self.calm, filters.CALM_LEVEL * reading, lively)
 
     def _predict(self, going: Array, w: Array, level: Array) -> Array:
         """One iteration where ``going``; what it adds to the reading that was expected."""
@@ -94,7 +108,7 @@ class AutoOfMany:
         for name, step, most in (
             ("dd", 2.5e-5 * np.maximum(self.d**2, push**2), self.most_dd),
             ("bb", 1e-4 * self.b**2, self.most_bb),
-            ("cc", 1e-4 * self.c**2, np.array(filters.MOST_CC)),
+            ("cc", 1e-4 * self.c**2, self.most_cc),
         ):
             now = getattr(self, name)
             put(name, np.where(now < most, np.minimum(now + step, most), now))

@@ -56,6 +56,10 @@ class Plants:
     """Random change of z, shape (T, N)."""
     noise: Array
     """Error of the reading of ln H, shape (T, N); nan where none came."""
+    noise_std: Array
+    """Its standard deviation, shape (N,)."""
+    bent: bool = False
+    """The effect goes by the logarithm of a temperature of 1 + 4 w, so by most of itself near w = 0."""
 
     @property
     def num(self) -> int:
@@ -87,6 +91,7 @@ def _common(rng: Generator, num: int, noise: tuple[float, float]) -> dict[str, A
         "reference": _log_uniform(rng, 0.1, 1.0, num),
         "start": np.where(rng.random(num) < 0.7, rng.uniform(0.0, 1.0, num), rng.uniform(-0.5, 0.0, num)),
         "noise": reading * rng.standard_normal((NUM_ITERATIONS, num)),
+        "noise_std": reading,
     }
 
 
@@ -130,6 +135,13 @@ def instants(rng: Generator, num: int, noise: tuple[float, float] = (0.03, 0.2))
     )
 
 
+def temperatures(rng: Generator, num: int) -> Plants:
+    """A temperature from 0.2 to 5: ln H goes by 0.5 to 5 times its logarithm."""
+    plants = instants(rng, num)
+    gain = np.log(5.0) * _log_uniform(rng, 0.5, 5.0, num)
+    return replace(plants, bent=True, gain=np.tile(gain, (NUM_ITERATIONS, 1)), low=np.full(num, -0.2))
+
+
 def phases(rng: Generator, num: int) -> Plants:
     """Integrators whose gain and drift become a fifth to five times as large at a phase."""
     plants = integrators(rng, num)
@@ -168,13 +180,14 @@ FAMILIES: dict[str, Callable[[Generator, int], Plants]] = {
     "bad readings": bad_readings,
     "stale rollouts": stale_rollouts,
     "noisy readings": noisy_readings,
+    "temperatures": temperatures,
 }
 
 
 def chosen(plants: Plants, which: NDArray[np.bool_]) -> Plants:
     """Some of the plants."""
-    arrays = {field.name: getattr(plants, field.name) for field in fields(plants) if field.name != "instant"}
-    return Plants(instant=plants.instant, **{name: array[..., which] for name, array in arrays.items()})
+    names = [field.name for field in fields(plants) if field.name not in ("instant", "bent")]
+    return replace(plants, **{name: getattr(plants, name)[..., which] for name in names})
 
 
 Stepper = Callable[[int, Array, Array], Array]
@@ -187,7 +200,7 @@ def simulate(plants: Plants, law: Stepper) -> tuple[Array, Array]:
     columns = np.arange(num)
     level, effect, w = plants.start.copy(), np.zeros(num), np.zeros(num)
     commands = np.zeros((NUM_ITERATIONS + LONGEST_DELAY, num))  # before the run all are neutral
-    zs = np.empty((NUM_ITERATIONS, num))
+    zs, ws = np.empty((2, NUM_ITERATIONS, num))
     for t in range(NUM_ITERATIONS):
         rows = t + LONGEST_DELAY - plants.delay[t].astype(int)
         effect = plants.lag * effect + (1 - plants.lag) * commands[rows, columns]
@@ -199,12 +212,18 @@ def simulate(plants: Plants, law: Stepper) -> tuple[Array, Array]:
         level = np.clip(level, -LARGEST_Z, LARGEST_Z)
         zs[t] = level + plants.gain[t] * effect if plants.instant else level
         w = np.clip(law(t, zs[t] + plants.noise[t], w), plants.low, 1.0)
-        commands[t + LONGEST_DELAY] = w
-    return zs, commands[LONGEST_DELAY:]
+        ws[t] = w
+        commands[t + LONGEST_DELAY] = np.log1p(4 * w) / np.log(5.0) if plants.bent else w
+    return zs, ws
 
 
 def oracle(plants: Plants) -> tuple[Array, Array]:
-    """The PI by SIMC that knows gain, dead time and holding command, with the best of eight time constants."""
+    """The PI by SIMC that knows gain, dead time and holding command, with the best of eight time constants.
+
+    It knows the bend of a temperature too, and so commands its logarithm.
+    """
+    if plants.bent:
+        plants = replace(plants, bent=False, low=np.full(plants.num, -1.0))
     best_z, best_w = simulate(plants, _known_pi(plants, ORACLES[0]))
     for ratio in ORACLES[1:]:
         z, w = simulate(plants, _known_pi(plants, ratio))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from controllers.base import State, Trace
-from controllers.loop import FeedbackLoop
+from controllers.base import Complaint, State, Trace
+from controllers.loop import FeedbackLoop, LoopState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,14 @@ class Bank:
             loop_state, traces[name] = self.loops[name].step(loop_state, telemetry, t)
             states.append(loop_state)
         return tuple(states), traces
+
+    def complaints(self, state: State) -> dict[str, Complaint]:
+        """What keeps loops from holding their references, by the name of the loop."""
+        told = {
+            name: self.loops[name].law.complaint(LoopState(*own).law)
+            for name, own in zip(sorted(self.loops), state, strict=True)
+        }
+        return {name: complaint for name, complaint in told.items() if complaint is not None}
 
     def commands(self, traces: Mapping[str, Trace]) -> dict[str, float]:
         """The command of each actuator."""

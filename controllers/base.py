@@ -65,6 +65,8 @@ class Sample:
     """Highest one."""
     neutral: float = 0.0
     """The command that does nothing, in the law's unit."""
+    noise: float | None = None
+    """Standard error of ``y``, as its batch tells it [nats/token]; None where it does not."""
     telemetry: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """All readings of the iteration, for a law that ``reads`` more than the measurement."""
 
@@ -77,6 +79,16 @@ class Sample:
     def seen(self) -> float:
         """Iterations that the error of the last control instant stands for: ``dt`` without what was lost."""
         return self.dt - self.lost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """What keeps a law from holding its reference."""
+
+    kind: str
+    """One word: the same for all complaints of a kind."""
+    sentence: str
+    """What it is, with figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +172,10 @@ class Law(Reads, ABC):
     def estimates(self, state: State) -> dict[str, float]:
         """What a law in this state has learnt of its plant, by name; nothing unless it learns."""
         return {}
+
+    def complaint(self, state: State) -> Complaint | None:
+        """What keeps a law in this state from holding its reference, as far as it can tell; None while nothing does."""
+        return None
 
 
 class Feedforward(Reads, ABC):

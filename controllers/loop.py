@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from controllers.base import Dither, Feedforward, Filter, Law, Reference, Sample, State, Terms, Trace
 from controllers.parts.filters import Hold
 
+STANDARD_ERROR = "standard_error"
+"""After a sensor's name and a slash, the name of the reading that is its standard error, where there is one."""
+
 HOLD_COMMANDS = 10
 """Commands whose mean a hold keeps: the last one alone has the noise of one reading in it."""
 
@@ -174,6 +177,7 @@ class FeedbackLoop:
             low=self._in_units(self.low),
             high=self._in_units(self.high),
             neutral=self._in_units(self.neutral),
+            noise=self._noise(telemetry),
             telemetry=telemetry,
         )
         law_state, terms = self._law_step(last.law, sample)
@@ -208,6 +212,11 @@ class FeedbackLoop:
             held=False,
             estimates=self.law.estimates(law_state),
         )
+
+    def _noise(self, telemetry: Mapping[str, float]) -> float | None:
+        """Standard error of the measurement, if it is told and no filter has changed it."""
+        error = telemetry.get(f"{self.sensor}/{STANDARD_ERROR}", nan)
+        return float(error) if isinstance(self.filter, Hold) and isfinite(error) and error > 0 else None
 
     def _in_units(self, command: float) -> float:
         return (command - self.origin) / self.unit

@@ -13,42 +13,43 @@ from math import exp, log, sqrt
 
 from controllers.base import Sample, State
 
-SHIFT_STD = 0.5
-"""Standard deviation of c before anything is known [ln nats]."""
-
-MOST_CC = SHIFT_STD**2
-"""Its variance."""
-
 START_VARIANCE, START_CHANGES = 0.04, 8.0
 """Variance of an unpredicted change before any was seen, and how many changes that counts as."""
 
 JUMP = 16.0
 """Square of an innovation, in variances, from which the level has jumped."""
 
-FORGETTING = 0.98
+FORGETTING = 0.99
 """Weight that a filter's likelihood keeps from reading to reading."""
 
 LONGEST_GAP = 100
 """Iterations of a gap that are predicted; after these nothing is known of the level anyway."""
 
+LIVELY, CALM = 0.05, 0.4
+"""Least share that R has of the variance of an unpredicted change, if entropy wanders and if it hardly does."""
+
+CALM_LEVEL = 0.01
+"""Q of a calm level, as a share of R."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What one filter takes for granted: how slow the command's effect is, and how noisy the readings."""
+    """What one filter takes for granted: how the command acts, how lively entropy is, what drifts."""
 
     kept: float
     """λ: weight kept from iteration to iteration in the filtered command."""
     ahead: float
     """h: iterations that the law looks ahead."""
-    least_reading: float
-    """R is at least this share of the variance of an unpredicted change."""
+    calm: bool
+    """The level hardly wanders, so that nearly all of an unpredicted change is noise of the reading."""
+    drift: float
+    """Mean of d before anything is known [ln nats per iteration]: training spends entropy."""
     drift_std: float
-    """Standard deviation of d before anything is known [ln nats per iteration]."""
-
-    @property
-    def push_std(self) -> float:
-        """Standard deviation of b before anything is known [ln nats per iteration]."""
-        return 0.6 * (1 - self.kept)
+    """Its standard deviation."""
+    push_std: float
+    """Standard deviation of b before anything is known [ln nats per iteration]; 0: the command pushes nothing."""
+    shift_std: float
+    """Standard deviation of c before anything is known [ln nats]."""
 
     @property
     def from_shift(self) -> float:
@@ -61,17 +62,34 @@ class View:
         return self.ahead - self.kept * self.from_shift / (1 - self.kept)
 
 
-VIEWS = tuple(
-    View(kept=kept, ahead=ahead, least_reading=reading, drift_std=drift)
-    for kept, ahead in ((0.5, 4.0), (0.8, 12.5))
-    for reading, drift in ((0.05, 0.08), (0.49, 0.02))
+def _pushing(kept: float, ahead: float, *, calm: bool, drift: float) -> View:
+    return View(
+        kept=kept,
+        ahead=ahead,
+        calm=calm,
+        drift=-drift / 2,
+        drift_std=drift,
+        push_std=0.6 * (1 - kept),
+        shift_std=0.5,
+    )
+
+
+VIEWS = (
+    _pushing(0.5, 5.0, calm=False, drift=0.08),
+    _pushing(0.5, 5.0, calm=True, drift=0.02),
+    _pushing(0.8, 12.5, calm=False, drift=0.08),
+    _pushing(0.8, 12.5, calm=True, drift=0.02),
+    View(kept=0.4, ahead=3.0, calm=True, drift=0.0, drift_std=0.01, push_std=0.0, shift_std=2.0),
 )
-"""Fast and slow effects, each with lively and with calm entropy."""
+"""Fast and slow effects, each with lively and with calm entropy; and a command that acts at once and pushes nothing.
+
+A temperature moves ln entropy by several units, so little is taken for granted of the last one's effect.
+"""
 NUMBERS = tuple(
-    (v.kept, v.ahead, v.least_reading, v.from_push, v.from_shift, v.drift_std**2, v.push_std**2)
+    (v.kept, v.ahead, v.calm, v.from_push, v.from_shift, v.drift_std**2, v.push_std**2, v.shift_std**2)
     for v in VIEWS
 )
-"""The numbers of each view as a step takes them: λ, h, least share of R, g_b, g_c, prior variances of d and b."""
+"""Of each view λ, h, whether it is calm, g_b, g_c, prior variances of d, b and c, as a step takes them."""
 
 
 # A belief is a tuple of 23 floats, since a name for each would double the time of a step:
@@ -81,7 +99,7 @@ NUMBERS = tuple(
 #    2 b    push of the full command on x [ln nats per iteration]
 #    3 c    direct effect of the full command [ln nats]
 #    4-13   their covariance, upper triangle: xx xd xb xc dd db dc bb bc cc
-#   14 f    filtered command, whole, as a share of U
+#   14 f    filtered command, whole, in units of U
 #   15      the law's part of it
 #   16      ln of the last reading that was believed
 #   17 c0   variance of a change that was not predicted
@@ -92,24 +110,32 @@ NUMBERS = tuple(
 #   22      ln likelihood of the readings, old ones forgotten
 
 
-def first_beliefs(z: float) -> tuple[State, ...]:
-    """The beliefs of all views at the first reading, ``z`` being ln of it."""
+def first_beliefs(z: float, known: float = 0.0) -> tuple[State, ...]:
+    """The beliefs of all views at the first reading, ``z`` being ln of it and ``known`` its variance, as in `noise`."""
     return tuple(
         (
-            *(z, 0.0, 0.0, 0.0),
-            *(_noise(START_VARIANCE, -START_VARIANCE / 2, view.least_reading)[0], 0.0, 0.0, 0.0),
+            *(z, view.drift, 0.0, 0.0),
+            *(noise(START_VARIANCE, -START_VARIANCE / 2, view.calm, known)[0], 0.0, 0.0, 0.0),
             *(view.drift_std**2, -0.5 * view.drift_std * view.push_std, 0.0),
-            *(view.push_std**2, 0.0, SHIFT_STD**2),
+            *(view.push_std**2, 0.0, view.shift_std**2),
             *(0.0, 0.0, z, START_VARIANCE, -START_VARIANCE / 2, 0.0, START_CHANGES, 0.0, 0.0),
         )
         for view in VIEWS
     )
 
 
-def _noise(variance: float, covariance: float, least: float) -> tuple[float, float]:
-    """R of the reading and Q of the level."""
-    reading = min(max(-covariance, least * variance), 0.5 * variance)
-    return reading, max(variance - 2 * reading, 1e-3 * variance)
+def noise(variance: float, covariance: float, calm: float, known: float) -> tuple[float, float]:
+    """R of the reading and Q of the level.
+
+    R is ``known``, or −c1 where that is 0: where the batch does not tell it.  It is limited to shares of c0, the
+    variance of an unpredicted change: to 5 % and more if the level is lively, 40 % and more if it is calm,
+    and to 100 % or, if estimated, half.  So a batch that tells half or twice the noise spoils little.
+    """
+    if known:
+        reading = min(max(known, (CALM if calm else LIVELY) * variance), variance)
+    else:
+        reading = min(max(-covariance, (CALM if calm else LIVELY) * variance), 0.5 * variance)
+    return reading, CALM_LEVEL * reading if calm else max(variance - 2 * reading, LIVELY * variance)
 
 
 def weights(beliefs: Sequence[State]) -> list[float]:
@@ -130,11 +156,11 @@ def effect(belief: State, numbers: tuple[float, ...]) -> tuple[float, float]:
 
 
 def updated(
-    beliefs: tuple[State, ...], sample: Sample, neutral: float, unit: float, z: float
+    beliefs: tuple[State, ...], sample: Sample, neutral: float, unit: float, z: float, known: float = 0.0
 ) -> tuple[State, ...]:
     """The beliefs carried over the sample's ``dt`` iterations, then corrected by its reading, ln of it ``z``.
 
-    ``neutral`` and ``unit`` are the command that counts as 0 and the range that counts as 1.
+    ``neutral`` and ``unit`` are the command that counts as 0 and the range that counts as 1; ``known`` as in `noise`.
     """
     whole = ((sample.u if sample.applied is None else sample.applied) - neutral) / unit
     # a hold keeps the mean of the whole command, from which no share can be told
@@ -142,7 +168,7 @@ def updated(
     steps = min(max(round(sample.dt), 1), LONGEST_GAP)
     seen = max(sample.seen, 1.0)
     return tuple(
-        _one(belief, numbers, whole, own, steps, seen, sample.lost, z)
+        _one(belief, numbers, whole, own, steps, seen, sample.lost, z, known)
         for belief, numbers in zip(beliefs, NUMBERS, strict=True)
     )
 
@@ -156,13 +182,14 @@ def _one(
     seen: float,
     lost: float,
     z: float,
+    known: float,
 ) -> State:
     """One filter carried over ``steps`` iterations under a command, then corrected by the reading ``z``."""
     x, d, b, c, xx, xd, xb, xc, dd, db, dc, bb, bc, cc, f, share, before, c0, c1, last, num, suspect, fit = (
         belief
     )
-    kept, _, least, _, _, most_dd, most_bb = numbers
-    reading, level = _noise(c0, c1, least)
+    kept, _, calm, _, _, most_dd, most_bb, most_cc = numbers
+    reading, level = noise(c0, c1, calm, known)
     level /= seen
     taken = 1 - kept
     expected = before - c * f
@@ -181,8 +208,8 @@ def _one(
             dd = min(dd + 2.5e-5 * max(d * d, push * push), most_dd)
         if bb < most_bb:
             bb = min(bb + 1e-4 * b * b, most_bb)
-        if cc < MOST_CC:
-            cc = min(cc + 1e-4 * c * c, MOST_CC)
+        if cc < most_cc:
+            cc = min(cc + 1e-4 * c * c, most_cc)
     there = x + c * f
     innovation, surprise = z - there, z - expected - c * f
     px, pd, pb, pc = xx + f * xc, xd + f * dc, xb + f * bc, xc + f * cc

@@ -4,52 +4,89 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, inf, log, sqrt
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
-from controllers.base import Law, Sample, State, Terms
-from controllers.identification.effect_filters import NUMBERS, effect, first_beliefs, updated, weights
+from controllers.base import Complaint, Law, Sample, State, Terms
+from controllers.identification.effect_filters import NUMBERS, effect, first_beliefs, noise, updated, weights
 from controllers.parts.coordinates import FLOOR_NATS
 
-SPREAD = 1.5
+SPREAD = 1.2
 """Standard deviations by which the effect of the command is taken to be larger than its estimate."""
 
-NOISE_SHARE = 1.0
-"""Share of the range that the law may spend on one standard deviation of an unpredicted change."""
+CAREFUL = 10.0
+"""Readings over which the correction that lowers entropy grows to all of itself."""
 
 BACKWARDS = 20.0
 """Readings in a row for which the effect, two deviations up, is below zero before it is taken so."""
 
 OFF = log(1.1)
-"""Distance from the reference, predicted at a limit, from which the limit does not hold it."""
+"""Distance from the reference, predicted at a limit, from which the limit does not hold it; and what noise may cost."""
+
+UNABLE = 10.0
+"""Readings in a row for which a limit does not hold the reference before the law says so."""
+
+ENOUGH = 20.0
+"""Readings before the law says that they are too noisy."""
+
+MEMORY = 0.05
+"""Least weight of a new batch in the mean variance of a reading."""
+
+
+class AutoState(NamedTuple):
+    """What `Auto` remembers."""
+
+    neutral: float
+    """The neutral command of the first sample, which stays [the law's unit]."""
+    unit: float
+    """U: the smaller side of the range of the first sample, which stays [the law's unit]."""
+    num: float
+    """Readings so far."""
+    backwards: float
+    """Readings in a row for which the command looked as if it acted backwards."""
+    ahead: float
+    """ln of where the reading goes under the command of late."""
+    unable: float
+    """Readings in a row for which the limit did not hold the reference."""
+    known: float
+    """Mean variance of ln y, as the batches tell it; 0 where none did."""
+    told: float
+    """How many of them did."""
+    shares: State
+    """p: how likely each view is."""
+    beliefs: tuple[State, ...]
+    """What each view believes, see `controllers.identification.effect_filters`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Auto(Law):
-    """v = neutral + U Σ p (f + K (ln r − ẑ)),   K = min(1 / (max(G, 0) + 1.5 σ_G), 1 / √c0)
+    """v = neutral + U Σ p (f + K (ln r − ẑ)),   K = 1 / (max(G, 0) + 1.2 σ_G)
 
-    Four Kalman filters each estimate, together with its own doubt, what the full command does:
+    Five Kalman filters each estimate, together with its own doubt, what the full command does:
 
         x_t = x_{t−1} + d + b f_t + ε(Q),   ln y_t = x_t + c f_t + ν(R),   f_t = λ f_{t−1} + (1 − λ) w_t
 
-    w is the whole command really applied, as a share of the range U; b is a push that accumulates (an
+    w is the whole command really applied, in units of the range U; b is a push that accumulates (an
     update's), c an effect at once (a temperature's), d the drift.  ẑ = x + h (d + b f) + c f is where ln y
-    would be in h iterations under the command of late.  G = max(0, g_b b + g_c c) is the effect of the full
-    command within h and σ_G its standard deviation: the law divides by an upper bound of the effect.  If a
-    command does nothing the bound falls, so the gain grows until something happens.  The second bound on K
-    spends no more than the range on noise of one standard deviation.
+    would be in h iterations under the command of late.  G = g_b b + g_c c is the effect of the full command
+    within h and σ_G its standard deviation: the law divides by an upper bound of the effect.  If a command does
+    nothing the bound falls, so the gain grows until something happens.
 
-    The filters differ in λ and h (0.5 and 4, or 0.8 and 12.5 iterations) and in how much of an unpredicted
-    change they take for noise of the reading (at least 5 %, or 49 %); p is their likelihood, forgotten by 2 % a
-    reading.  c0 and c1 are variance and autocovariance of unpredicted changes; R = clip(−c1, share c0, c0 / 2),
-    Q = c0 − 2R.  Before anything is known b and d are correlated by −½: what collapses fast can be pushed fast.
-    b and c walk by 1 % of themselves an iteration, d by 0.5 % of what moves x.
+    Four filters differ in λ and h (0.5 and 5, or 0.8 and 12.5 iterations) and in how lively entropy is (Q what
+    an unpredicted change has beyond twice R, or 0.01 R); the fifth takes the command to act at once and to push
+    nothing.  p is their likelihood, forgotten by 1 % a reading.  R is the mean variance that the batches tell
+    (``Sample.noise``), or, where they tell none, what the autocovariance of unpredicted changes says.  Before
+    anything is known b and d are correlated by −½: what collapses fast can be pushed fast; and the drift is
+    thought to be downward, as training spends entropy.  For the same reason the correction that lowers entropy grows
+    to all of itself over the first 10 readings.  b and c walk by 1 % of themselves an iteration, d by 0.5 % of
+    what moves x.
 
     No offset: v stays only where ẑ = ln r.  No windup: f is of applied commands.  A gap is predictions
     without an update.  A reading four standard deviations off is not believed until the next one is as far
     off; then the level takes it, and b does not.
 
     Fails where the command acts backwards (then it goes neutral), where the limit does not hold the
-    reference, and where the dead time is far beyond 12 iterations; ``estimates`` and ``complaint`` tell the first two.
+    reference, where readings are too noisy, and where the dead time is far beyond 12 iterations; ``estimates`` and
+    ``complaint`` tell the first three.
 
     Source: ours.  Dividing by a bound of an uncertain gain is cautious control (Åström and Wittenmark, Adaptive
     Control, 1995, chapter 7); several filters weighed by likelihood are Magill's (IEEE TAC 10:434, 1965).
@@ -57,78 +94,120 @@ class Auto(Law):
 
     kind: ClassVar[str] = "auto"
 
-    def init(self) -> State:
-        """Nothing before the first sample; then its neutral command and range, which stay, how many readings in a
-        row looked backwards, ln of where the reading goes, whether it is unable, and the beliefs."""
-        return ()
+    def init(self) -> AutoState:
+        """Without shares and beliefs, which come with the first sample."""
+        return AutoState(0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (), ())
 
     def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
         z, target = log(max(sample.y, FLOOR_NATS)), log(max(sample.r, FLOOR_NATS))
-        if state:
-            neutral, unit, backwards, _, _, beliefs = state
-            beliefs = updated(beliefs, sample, neutral, unit, z)
+        neutral, unit, num, backwards, _, unable, known, told, _, beliefs = state
+        known, told = _variance(known, told, sample)
+        if beliefs:
+            beliefs = updated(beliefs, sample, neutral, unit, z, known)
         else:
-            neutral, unit, backwards, beliefs = sample.neutral, _range(sample), 0.0, first_beliefs(z)
+            neutral, unit, beliefs = sample.neutral, _range(sample), first_beliefs(z, known)
+        num += 1.0
+        shares = weights(beliefs)
         kept = correction = ahead = bound = 0.0
-        for weight, belief, numbers in zip(weights(beliefs), beliefs, NUMBERS, strict=True):
+        for weight, belief, numbers in zip(shares, beliefs, NUMBERS, strict=True):
             moved, doubt = effect(belief, numbers)
             there = belief[0] + numbers[1] * (belief[1] + belief[2] * belief[14]) + belief[3] * belief[14]
-            gain = 1.0 / max(max(moved, 0.0) + SPREAD * doubt, 1e-9)
-            gain = min(gain, NOISE_SHARE / sqrt(belief[17]))
             kept += weight * belief[15]
-            correction += weight * gain * (target - there)
+            correction += weight * (target - there) / max(max(moved, 0.0) + SPREAD * doubt, 1e-9)
             ahead += weight * there
             bound += weight * (moved + 2 * doubt)
+        if correction < 0 and num < CAREFUL:
+            correction *= num / CAREFUL
         backwards = backwards + 1.0 if bound < 0 else 0.0
         terms = {"neutral": neutral, "kept": unit * kept, "correction": unit * correction}
         if backwards >= BACKWARDS:
             terms = {"neutral": sample.neutral, "kept": 0.0, "correction": 0.0}
         v = sum(terms.values())
-        unable = (v > sample.high and target - ahead > OFF) or (v < sample.low and ahead - target > OFF)
-        return (neutral, unit, backwards, ahead, float(unable), beliefs), terms
+        short = target - ahead if v > sample.high else ahead - target if v < sample.low else 0.0
+        unable = unable + 1.0 if short > OFF else 0.0
+        now = AutoState(neutral, unit, num, backwards, ahead, unable, known, told, tuple(shares), beliefs)
+        return now, terms
 
     def estimates(self, state: State) -> dict[str, float]:
         """Push, shift and drift of the full command with their standard deviations, and what the guards see.
 
         ``push`` and ``drift`` are b and d [ln nats per iteration], ``shift`` is c [ln nats], ``noise`` the
-        standard deviation of an unpredicted change [ln nats].  ``ahead_nats`` is where the reading goes under the
-        command of late [nats/token]: what the limit can hold, while ``unable`` is 1.  ``backwards`` is 1 while
-        the command is kept neutral since it acts backwards.  Nothing before the first reading.
+        standard deviation of an unpredicted change [ln nats].  ``more_tokens`` is how many times as many tokens an
+        iteration it takes until noise of the reading alone moves the entropy held by 10 %: Σ p R / (h ln² 1.1),
+        since a correction within h iterations averages h readings, and R goes by one over the tokens.
+        ``ahead_nats`` is where the reading goes under the command of late [nats/token]: what the limit can
+        hold, while ``unable`` is 1.  ``backwards`` is 1 while the command is kept neutral since it acts backwards.
+        Nothing before the first reading.
         """
-        if not state:
+        now = AutoState(*state)
+        if not now.beliefs:
             return {}
-        _, _, backwards, ahead, unable, beliefs = state
-        shares = weights(beliefs)
-        found = {}
-        for name, at, variance_at in (("push", 2, 11), ("shift", 3, 13), ("drift", 1, 8)):
-            mean = square = 0.0
-            for weight, belief in zip(shares, beliefs, strict=True):
-                mean += weight * belief[at]
-                square += weight * (belief[variance_at] + belief[at] * belief[at])
-            found[name], found[f"{name}_std"] = mean, sqrt(max(square - mean * mean, 0.0))
-        variance = sum(weight * belief[17] for weight, belief in zip(shares, beliefs, strict=True))
+        push = shift = drift = push_2 = shift_2 = drift_2 = variance = more = 0.0
+        for p, belief, numbers in zip(now.shares, now.beliefs, NUMBERS, strict=True):
+            d, b, c = belief[1:4]
+            drift, push, shift = drift + p * d, push + p * b, shift + p * c
+            drift_2 += p * (belief[8] + d * d)
+            push_2 += p * (belief[11] + b * b)
+            shift_2 += p * (belief[13] + c * c)
+            variance += p * belief[17]
+            more += p * noise(belief[17], belief[18], numbers[2], now.known)[0] / numbers[1]
         return {
-            **found,
+            "push": push,
+            "push_std": sqrt(max(push_2 - push * push, 0.0)),
+            "shift": shift,
+            "shift_std": sqrt(max(shift_2 - shift * shift, 0.0)),
+            "drift": drift,
+            "drift_std": sqrt(max(drift_2 - drift * drift, 0.0)),
             "noise": sqrt(variance),
-            "ahead_nats": exp(min(max(ahead, -30.0), 30.0)),
-            "unable": unable,
-            "backwards": float(backwards >= BACKWARDS),
+            "more_tokens": more / (OFF * OFF),
+            "ahead_nats": exp(min(max(now.ahead, -30.0), 30.0)),
+            "unable": float(now.unable >= UNABLE),
+            "backwards": float(now.backwards >= BACKWARDS),
         }
 
-    def complaint(self, state: State) -> str | None:
-        """What keeps the law from holding its reference, in a sentence; None while nothing does."""
+    def complaint(self, state: State) -> Complaint | None:
+        """``backwards``, ``authority`` after 10 readings in a row, or ``noise`` after 20 in all."""
         now = self.estimates(state)
-        if now.get("backwards"):
-            return (
-                f"the command acts backwards: all of it moves ln entropy by {now['push']:.2g} an iteration and "
-                f"{now['shift']:.2g} at once; it is kept neutral, which leads to {now['ahead_nats']:.3g} nats"
+        if not now:
+            return None
+        if now["backwards"]:
+            return Complaint(
+                kind="backwards",
+                sentence=f"the command acts backwards: all of it moves ln entropy by {now['push']:.2g} an iteration "
+                f"and {now['shift']:.2g} at once; it is kept neutral, which leads to {now['ahead_nats']:.3g} nats",
             )
-        if now.get("unable"):
-            return f"no authority: the command is at its limit, which leads to {now['ahead_nats']:.3g} nats"
+        last = AutoState(*state)
+        if last.unable >= UNABLE:
+            return Complaint(
+                kind="authority",
+                sentence="no authority: the command is at its limit, which leads to "
+                f"{now['ahead_nats']:.3g} nats",
+            )
+        if now["more_tokens"] > 1 and last.num >= ENOUGH:
+            return Complaint(
+                kind="noise",
+                sentence=f"readings are too noisy: about {max(now['more_tokens'], 1.1):.2g} times as many tokens an "
+                "iteration are needed",
+            )
         return None
 
 
+def _variance(known: float, told: float, sample: Sample) -> tuple[float, float]:
+    """Mean variance of ln y with that of a sample, and how many told it; ln y has the relative error of y.
+
+    A reading that is not larger than its error tells nothing.
+    """
+    if not sample.noise or sample.noise >= sample.y:
+        return known, told
+    new = max(1 / (told + 1), MEMORY)
+    return known + new * ((sample.noise / sample.y) ** 2 - known), told + 1
+
+
 def _range(sample: Sample) -> float:
-    """U: the larger finite distance from neutral to a limit; 1 where there is none."""
+    """U: the smaller finite distance from neutral to a limit, but at least a tenth of the larger; 1 where there is none.
+
+    The larger one of a temperature, 4 of 0.2 to 5, moves entropy by orders of magnitude.
+    """
     widths = (sample.high - sample.neutral, sample.neutral - sample.low)
-    return max((width for width in widths if 0 < width < inf), default=1.0)
+    finite = [width for width in widths if 0 < width < inf]
+    return max(min(finite), 0.1 * max(finite)) if finite else 1.0

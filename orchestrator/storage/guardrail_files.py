@@ -22,10 +22,11 @@ GOES_BACK_FOR = ("rollback", "stop")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A line of `guardrails.jsonl`: a detector tripped."""
+    """A line of `guardrails.jsonl`: a detector tripped, or a loop's law said what keeps it from its setpoint."""
 
     iteration: int
     detector: str
+    """Its name, or the kind of a law's complaint."""
     subject: str = ""
     """The loop that was looked at; "" is the whole run."""
     value: float = 0.0

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.callbacks import Callback
 
 from controllers.bank import Bank
-from controllers.base import Trace
+from controllers.base import Complaint, Trace
 from controllers.loop import FeedbackLoop, restore
 from orchestrator.configuration.models import LoopConfig
 from policies.actuators.base import Actuator
@@ -63,6 +63,11 @@ class EntropyControl(Callback):
         self._state, traces = self._bank.step(self._state, {} if self.holding else telemetry, t)
         self._commands = self._bank.commands(traces)
         return traces
+
+    @property
+    def complaints(self) -> Mapping[str, Complaint]:
+        """What keeps loops from holding their setpoints, by their names; nothing of a law that does not tell."""
+        return self._bank.complaints(self._state)
 
     def state_dict(self) -> dict[str, Any]:
         # plain tuples: a checkpoint is read without running code, so it must name no class of ours

@@ -35,7 +35,7 @@ class RollbackDue(Exception):  # noqa: N818 - as above
 
 
 class Guardrails(Callback):
-    """Watches what every iteration measured, and acts on it.
+    """Watches what every iteration measured, and acts on it; passes on what a loop's law says of itself.
 
     ``hold`` is in force from the next iteration on, since the command of this one is given when its responses
     are not judged yet.  ``rollback`` and ``stop`` are raised after the iteration and before
@@ -50,6 +50,7 @@ class Guardrails(Callback):
         self._state = dict(zip(self._keys, self._watch.init(), strict=True))
         self._tripped: set[str] = set()
         self._beyond: set[str] = set()
+        self._said: set[str] = set()  # complaints of laws; each is an event once
         self._control = control
         self._folder = folder
         self._attempt = attempt
@@ -86,6 +87,7 @@ class Guardrails(Callback):
         for post, reading in readings:
             if reading.tripped and _key(post) not in before:
                 self._fire(_event(iteration, post, reading, self._attempt))
+        self._pass_on_complaints(iteration)
         found: dict[str, float] = {}
         for post, reading in readings:
             name = f"guard/{post.detector.name}"
@@ -103,7 +105,12 @@ class Guardrails(Callback):
         states = {
             key: restore(state) for key, state in self._state.items()
         }  # plain: a checkpoint has no classes
-        return {"states": states, "tripped": sorted(self._tripped), "beyond": sorted(self._beyond)}
+        return {
+            "states": states,
+            "tripped": sorted(self._tripped),
+            "beyond": sorted(self._beyond),
+            "said": sorted(self._said),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         # A detector that only warns may have come or gone since.
@@ -111,7 +118,24 @@ class Guardrails(Callback):
         self._state |= known
         self._tripped = set(state_dict["tripped"]) & self._state.keys()
         self._beyond = set(state_dict["beyond"]) & self._state.keys()
+        self._said = set(state_dict.get("said", ()))
         self._set_hold()
+
+    def _pass_on_complaints(self, iteration: int) -> None:
+        """Make an event of what a law says of itself, once a run for each loop and kind of complaint."""
+        for name, complaint in self._control.complaints.items():
+            key = f"{complaint.kind}@{name}"
+            if key not in self._said:
+                self._said.add(key)
+                self._fire(
+                    Event(
+                        iteration=iteration,
+                        detector=complaint.kind,
+                        subject=name,
+                        reason=f"{complaint.kind}: the loop {name!r} says: {complaint.sentence}",
+                        attempt=self._attempt,
+                    )
+                )
 
     def _set_hold(self) -> None:
         self._control.holding = any(

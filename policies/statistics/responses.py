@@ -6,6 +6,8 @@ of responses, those without tokens included.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -47,3 +49,25 @@ def top_means(values: Tensor, response: Tensor, num_responses: int, share: float
     """[N] mean of the ``top_tokens`` of each response; nan without tokens."""
     chosen = top_tokens(values, response, num_responses, share)
     return response_means(values[chosen], response[chosen], num_responses)
+
+
+def standard_error(values: Tensor, response: Tensor, group: Tensor) -> float:
+    """How far the mean of ``values`` over all tokens is off, if the prompts are drawn at random; nan for fewer than two.
+
+    With S_p and T_p the sum and the number of tokens of prompt p, of P that have any, and m = Σ S / Σ T,
+
+        se² = P / (P − 1) · Σ_p (S_p − m T_p)² / (Σ_p T_p)²,
+
+    which lets tokens of a response and responses to a prompt resemble each other.  ``group`` [N] has the prompt of
+    each response.  Source: the ratio estimate from clusters, Cochran, Sampling Techniques (1977), chapter 6.
+    """
+    if len(response) == 0:
+        return math.nan
+    prompt = group[response]
+    num = int(group.max()) + 1
+    S, T = response_sums(values, prompt, num), torch.bincount(prompt, minlength=num)
+    P = int((T > 0).sum())
+    if P < 2:
+        return math.nan
+    squares = (S - values.mean() * T).square().sum().item()
+    return math.sqrt(P / (P - 1) * squares) / len(response)

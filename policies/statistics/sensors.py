@@ -2,7 +2,7 @@
 
     sums             totals and counts of one rank; they add up over ranks
     readings         the ratios of those sums, and what follows from them
-    order_statistics quantiles, largest values, whole groups; over ranks these need the batch gathered
+    order_statistics quantiles, largest values, whole prompts and groups; these need all ranks' tokens gathered
     measure          all of it for a batch that is whole
 
 Every mean is a sum over a sum, in float64, over all loss tokens alike; the aggregation weights of the
@@ -25,7 +25,7 @@ from policies.advantages import uniform_share
 from policies.statistics.batch import TokenBatch
 from policies.statistics.coverage import COVERAGE_DOMAIN, SLOPES, coverage_readings, coverage_sums, scores
 from policies.statistics.entropy_dynamics import bonus_effect, discriminator, predicted_change
-from policies.statistics.responses import response_means, top_means
+from policies.statistics.responses import response_means, standard_error, top_means
 
 Sums = dict[str, tuple[float, float]]
 """Name to (total, count)."""
@@ -63,6 +63,9 @@ def _signal(unit: str, description: str) -> Signal:
 SIGNALS: dict[str, Signal] = {
     "entropy": _signal("nats/token", "full-vocabulary entropy, mean over loss tokens"),
     "entropy/std": _signal("nats/token", "its standard deviation over tokens"),
+    "entropy/standard_error": _signal(
+        "nats/token", "how far `entropy` is off, if the prompts are drawn at random; nan for one prompt"
+    ),
     "entropy/p90": _signal("nats/token", "entropy that nine tokens in ten do not exceed"),
     "entropy/correct": _signal("nats/token", "mean over tokens of correct responses"),
     "entropy/wrong": _signal("nats/token", "mean over tokens of wrong responses"),
@@ -226,16 +229,17 @@ def readings(sums: Sums) -> dict[str, float]:
 
 
 def order_statistics(batch: TokenBatch) -> dict[str, float]:
-    """``entropy/p90`` (nearest rank), ``covariance/top``, and what whole groups alone have."""
+    """``entropy/p90`` (nearest rank), ``covariance/top``, and what whole prompts and groups alone have."""
     T = len(batch.response)
     starved = uniform_share(batch.rewards, batch.group)
     groups = {"starvation": starved, "teaching_groups": 1.0 - starved}
     if T == 0:
-        return {"entropy/p90": math.nan, "covariance/top": math.nan} | groups
+        return dict.fromkeys(("entropy/p90", "entropy/standard_error", "covariance/top"), math.nan) | groups
     entropy, x, y = _values(batch.entropy), _values(batch.logprobs), _values(batch.advantages)
     terms = (x - x.mean()) * (y - y.mean())
     return {
         "entropy/p90": entropy.kthvalue((9 * T + 9) // 10).values.item(),
+        "entropy/standard_error": standard_error(entropy, batch.response.cpu(), batch.group.cpu()),
         "covariance/top": terms.topk(max(1, int(TOP_FRACTION * T))).values.mean().item(),
     } | groups
 

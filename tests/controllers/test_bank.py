@@ -1,8 +1,9 @@
 import json
+from dataclasses import replace
 
 import pytest
 
-from controllers import PID, Bank, Constant, FeedbackLoop, replay, restore
+from controllers import PID, Auto, Bank, Constant, FeedbackLoop, replay, restore
 
 
 def loop(sensor, actuator, target=0.5, neutral=0.0):
@@ -70,3 +71,13 @@ def test_an_actuator_has_one_owner():
     with pytest.raises(ValueError) as refusal:
         Bank(loops={"a": loop("x", "bonus"), "b": loop("y", "bonus")})
     assert str(refusal.value) == "loops must each own their actuator, got 'bonus' in both 'a' and 'b'"
+
+
+def test_complaints_are_those_of_its_laws_by_loop():
+    bank = Bank(loops={"maths": BANK.loops["maths"], "code": replace(BANK.loops["code"], law=Auto())})
+    assert bank.complaints(bank.init()) == {}
+    # entropy stays at half the setpoint whatever the command: its limit does not hold it
+    state, _ = run(bank, [{"entropy/maths": 0.1, "entropy/code": 0.1}] * 60)
+    complaints = bank.complaints(restore(json.loads(json.dumps(state))))
+    assert {name: each.kind for name, each in complaints.items()} == {"code": "authority"}
+    assert "leads to 0.1 nats" in complaints["code"].sentence

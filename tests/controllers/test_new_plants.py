@@ -7,14 +7,24 @@ import pytest
 
 from benchmarks import new_plants
 from benchmarks.auto_of_many import AutoOfMany
-from benchmarks.plant_families import FAMILIES, NUM_ITERATIONS, chosen, integrators, oracle, simulate
+from benchmarks.plant_families import (
+    FAMILIES,
+    NUM_ITERATIONS,
+    chosen,
+    integrators,
+    oracle,
+    simulate,
+    temperatures,
+)
 from controllers import Auto, Constant, FeedbackLoop
 
 
-@pytest.mark.parametrize("family", ["integrators", "instant", "bad readings"])
-def test_auto_on_many_plants_is_the_law(family):
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("family", ["integrators", "instant", "bad readings", "temperatures"])
+def test_auto_on_many_plants_is_the_law(family, told):
     plants = FAMILIES[family](np.random.default_rng(5), 5)
-    many, seen = AutoOfMany(plants.low), []
+    variance = np.random.default_rng(6).uniform(0.001, 0.1, plants.noise.shape)
+    many, seen = AutoOfMany(plants.low, variance if told else None), []
 
     def law(t, readings, last):
         commands = many(t, readings, last)
@@ -36,7 +46,8 @@ def test_auto_on_many_plants_is_the_law(family):
         state = loop.init()
         for t, (readings, commands) in enumerate(seen):
             y = 0.3 * exp(readings[k]) if isfinite(readings[k]) else nan
-            state, trace = loop.step(state, {"entropy": y}, t)
+            error = {"entropy/standard_error": y * variance[t, k] ** 0.5} if told else {}
+            state, trace = loop.step(state, {"entropy": y} | error, t)
             assert trace.u == pytest.approx(commands[k], abs=1e-9)
 
 
@@ -53,6 +64,17 @@ def test_a_plant_moves_as_its_equation_says():
         level = min(max(level, -6.0), 6.0)
         assert z[t, 0] == pytest.approx(level)
     assert (w == plants.holding).all()
+
+
+def test_a_temperature_acts_by_its_logarithm_and_the_oracle_knows():
+    plants = temperatures(np.random.default_rng(3), 20)
+    plants.delay[:], plants.lag[:], plants.change[:], plants.drift[:] = 1, 0.0, 0.0, 0.0
+    z, w = simulate(plants, lambda t, readings, last: np.full(20, 0.1 * t - 0.2))
+    assert (w[:13, 0] == np.clip(0.1 * np.arange(13) - 0.2, -0.2, 1.0)).all()
+    # one iteration after w = 0.1 the temperature is 1.4: gain · ln 1.4 / ln 5
+    assert z[4] == pytest.approx(plants.start + plants.gain[0] * log(1.4) / log(5.0))
+    plants.noise[:] = 0.0
+    assert np.abs(oracle(plants)[0][-50:]).max() < 1e-6
 
 
 def test_the_oracle_holds_what_it_knows():

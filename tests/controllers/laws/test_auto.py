@@ -6,8 +6,10 @@ import pytest
 
 from controllers import PRBS, Auto, Constant, FeedbackLoop, Feedforward, replay, restore
 from controllers.base import Law, Sample
-from controllers.identification.effect_filters import NUMBERS, VIEWS, first_beliefs, updated
+from controllers.identification.effect_filters import NUMBERS, VIEWS, effect, first_beliefs, updated
+from controllers.laws.auto import AutoState
 from controllers.laws.pid import PID
+from controllers.parts.filters import EMA
 
 R = 0.3
 
@@ -59,17 +61,19 @@ def test_the_horizon_is_a_sum_over_the_iterations_within_it():
         assert numbers[4] == pytest.approx(1 - view.kept**view.ahead)
 
 
-def test_the_filters_are_kalmans():
-    beliefs = first_beliefs(log(0.4))
+@pytest.mark.parametrize("known", [0.0, 0.001, 0.03, 1.0])
+def test_the_filters_are_kalmans(known):
+    beliefs = first_beliefs(log(0.4), known)
     for u, y in ((0.5, 0.41), (-0.2, 0.43), (0.8, 0.39)):
         before = beliefs
-        beliefs = updated(before, Sample(t=0, dt=1.0, y=y, r=R, u=u), 0.0, 1.0, log(y))
+        beliefs = updated(before, Sample(t=0, dt=1.0, y=y, r=R, u=u), 0.0, 1.0, log(y), known)
         for view, old, new in zip(VIEWS, before, beliefs, strict=True):
             mean, cov = belief_of(old)
             f = view.kept * old[14] + (1 - view.kept) * u
             c0, c1 = old[17], old[18]
-            reading = np.clip(-c1, view.least_reading * c0, 0.5 * c0)
-            level = max(c0 - 2 * reading, 1e-3 * c0)
+            least = 0.4 if view.calm else 0.05
+            reading = np.clip(known or -c1, least * c0, c0 if known else 0.5 * c0)
+            level = 0.01 * reading if view.calm else max(c0 - 2 * reading, 0.05 * c0)
             move, row = np.eye(4), np.array([1.0, 0.0, 0.0, f])
             move[0, 1:3] = 1.0, f
             mean, cov = move @ mean, move @ cov @ move.T + np.diag([level, 0, 0, 0])
@@ -79,7 +83,7 @@ def test_the_filters_are_kalmans():
                 (0.01 * mean[3]) ** 2,
             ]
             for k, (step, most) in enumerate(
-                zip(walk, (view.drift_std**2, view.push_std**2, 0.25), strict=True)
+                zip(walk, (view.drift_std**2, view.push_std**2, view.shift_std**2), strict=True)
             ):
                 if cov[k + 1, k + 1] < most:
                     cov[k + 1, k + 1] = min(cov[k + 1, k + 1] + step, most)
@@ -168,7 +172,9 @@ def test_a_command_that_acts_backwards_goes_neutral_and_says_so():
     told = [t for t, trace in enumerate(traces) if trace.estimates["backwards"]]
     assert told
     assert traces[told[0]].u == 0.0
-    assert "acts backwards" in loop.law.complaint(states[told[0]].law)
+    complaint = loop.law.complaint(states[told[0]].law)
+    assert complaint.kind == "backwards"
+    assert "acts backwards" in complaint.sentence
     _, fine, _ = run(loop, 120)
     assert loop.law.complaint(fine[-1].law) is None
 
@@ -179,9 +185,12 @@ def test_a_limit_that_cannot_hold_the_reference_says_what_it_leads_to():
     assert traces[-1].u == 0.5
     assert traces[-1].estimates["unable"] == 1.0
     assert traces[-1].estimates["ahead_nats"] == pytest.approx(R * exp(-0.8), rel=0.15)
-    assert loop.law.complaint(states[-1].law).startswith(
-        "no authority: the command is at its limit, which leads to 0.1"
-    )
+    complaint = loop.law.complaint(states[-1].law)
+    assert complaint.kind == "authority"
+    assert complaint.sentence.startswith("no authority: the command is at its limit, which leads to 0.1")
+    # after ten readings in a row, not at the first
+    first = next(t for t, state in enumerate(states) if loop.law.complaint(state.law))
+    assert [state.law.unable for state in states[first - 9 : first + 1]] == [*range(1, 11)]
     assert loop.law.complaint(loop.law.init()) is None
 
 
@@ -231,3 +240,154 @@ def test_the_loop_tells_a_law_its_limits_in_the_laws_unit():
     loop = loop_of(law=Listening(), low=0.5, high=3.0, neutral=1.0, unit=0.5, origin=1.0)
     loop.step(loop.init(), {"entropy": 0.4}, 0)
     assert told == [(-1.0, 4.0, 0.0)]
+
+
+def told(y, relative):
+    return {"entropy": y, "entropy/standard_error": relative * y}
+
+
+def test_the_noise_that_batches_tell_is_averaged():
+    loop = loop_of()
+    state = loop.init()
+    for t, relative in enumerate((0.1, 0.3, nan, 0.2)):
+        state, _ = loop.step(state, told(0.3, relative), t)
+    assert state.law.known == pytest.approx((0.01 + 0.09 + 0.04) / 3)
+    assert state.law.told == 3
+    for t in range(4, 64):
+        state, _ = loop.step(state, told(0.3, 0.2), t)
+    told_so_far = state.law.known, state.law.told
+    state, _ = loop.step(state, {"entropy": 0.0, "entropy/standard_error": 0.06}, 64)
+    assert (state.law.known, state.law.told) == told_so_far
+    # 17 with a weight of 1/4 to 1/20, 43 of 1/20: of the first three, a share of 3/20 · 0.95^43
+    assert state.law.known == pytest.approx(0.04 + 0.15 * 0.95**43 * (0.14 / 3 - 0.04))
+
+
+def test_a_law_is_told_the_noise_of_an_unfiltered_reading_that_has_one():
+    seen = []
+
+    class Listening(Auto):
+        kind = "listening"
+
+        def step(self, state, sample):
+            seen.append(sample.noise)
+            return Auto.step(self, state, sample)
+
+    for settings in ({}, {"filter": EMA(decay=0.5)}, {"sensor": "entropy/domain/add"}):
+        loop = loop_of(law=Listening(), **settings)
+        readings = told(0.4, 0.25) | {"entropy/domain/add": 0.2}
+        loop.step(loop.init(), readings, 0)
+        loop.step(loop.init(), readings | {"entropy/standard_error": nan}, 0)
+    assert seen == [0.1, None, None, None, None, None]
+
+
+def test_knowing_the_noise_calms_the_command():
+    """With 30 % noise and a plant that hardly moves by itself the told law moves its command less."""
+    moved = {}
+    for known in (True, False):
+        loop, changes = loop_of(), []
+        for seed in range(4):
+            rng, state, level, last = np.random.default_rng(seed), loop.init(), 0.0, 0.0
+            for t in range(60):
+                y = R * exp(level + 0.3 * rng.standard_normal())
+                state, trace = loop.step(state, told(y, 0.3) if known else {"entropy": y}, t)
+                level += 0.03 * trace.u - 0.003
+                changes.append(abs(trace.u - last))
+                last = trace.u
+        moved[known] = np.mean(changes)
+    assert moved[True] < 0.9 * moved[False]
+
+
+def belief_with(c0):
+    """A belief whose unpredicted changes have the variance ``c0`` and no memory."""
+    return (*first_beliefs(0.0)[0][:17], c0, 0.0, *first_beliefs(0.0)[0][19:])
+
+
+def test_how_many_more_tokens_it_takes():
+    state = AutoState(
+        neutral=0.0,
+        unit=1.0,
+        num=20.0,
+        backwards=0.0,
+        ahead=0.0,
+        unable=0.0,
+        known=0.09,
+        told=20.0,
+        shares=(0.5, 0.0, 0.5, 0.0, 0.0),
+        beliefs=(belief_with(0.2),) * 5,
+    )
+    # R = 0.09 within h of 5 and of 12.5 iterations: (0.5 · 0.018 + 0.5 · 0.0072) / ln² 1.1 = 0.0126 / 0.009084
+    assert Auto().estimates(state)["more_tokens"] == pytest.approx(1.387, abs=1e-3)
+    assert Auto().complaint(state).kind == "noise"
+    assert "about 1.4 times as many tokens" in Auto().complaint(state).sentence
+    assert Auto().complaint(state._replace(num=19.0)) is None
+    assert Auto().complaint(state._replace(known=0.06)) is None  # 0.92
+    # untold: R = clip(0, 0.05 · 0.2, 0.1) = 0.01 where entropy is lively
+    untold = Auto().estimates(state._replace(known=0.0))["more_tokens"]
+    assert untold == pytest.approx((0.5 * 0.002 + 0.5 * 0.0008) / log(1.1) ** 2)
+
+
+@pytest.mark.parametrize(("noise", "complains"), [(0.1, False), (0.45, True)])
+def test_readings_too_noisy_to_hold_ten_percent_are_said(noise, complains):
+    loop, off, said = loop_of(), [], 0
+    for seed in range(4):
+        rng, state, level = np.random.default_rng(seed), loop.init(), 0.0
+        for t in range(120):
+            state, trace = loop.step(state, told(R * exp(level + noise * rng.standard_normal()), noise), t)
+            level += 0.03 * trace.u - 0.01
+            off.append(level)
+        complaint = loop.law.complaint(state.law)
+        said += complaint is not None and complaint.kind == "noise"
+    assert (np.sqrt(np.mean(np.square(off))) > 0.1) == complains
+    assert said == (4 if complains else 0)
+
+
+def test_the_correction_downwards_grows_over_ten_readings():
+    low, high = (
+        Auto().step(Auto().init(), Sample(t=0, dt=1.0, y=y, r=R, u=0.0))[1]["correction"]
+        for y in (R / 2, 2 * R)
+    )
+    assert low > 0 > high
+    # the level is as far off either way; the expected drift, downward, is what the rest of the difference is from
+    grown, state = [], Auto().init()
+    for t in range(12):
+        state, terms = Auto().step(state, Sample(t=t, dt=1.0, y=2 * R, r=R, u=0.0))
+        full = sum(
+            p * (b[0] - log(R) + n[1] * (b[1] + b[2] * b[14]) + b[3] * b[14]) / (max(m, 0.0) + 1.2 * s)
+            for p, b, n in zip(state.shares, state.beliefs, NUMBERS, strict=True)
+            for m, s in [effect(b, n)]
+        )
+        grown.append(-terms["correction"] / full)
+    assert grown == pytest.approx([min((t + 1) / 10, 1.0) for t in range(12)])
+
+
+@pytest.mark.parametrize("steepness", [0.5, 2.0, 4.0])
+def test_it_holds_a_temperature_whose_range_moves_entropy_by_orders_of_magnitude(steepness):
+    """ln H goes by ln T: nearly all of the range from 0.2 to 5 leads far beyond the setpoint."""
+    for seed in range(4):
+        loop = loop_of(low=0.2, high=5.0, neutral=1.0)
+        rng, state, u, zs = np.random.default_rng(seed), loop.init(), 1.0, []
+        for t in range(100):
+            z = 0.5 - 0.8 * min(t / 80, 1.0) + min(steepness * log(u), 2.0)
+            state, trace = loop.step(state, told(R * exp(z + 0.03 * rng.standard_normal()), 0.03), t)
+            u = trace.u
+            zs.append(z)
+        assert np.sqrt(np.mean(np.square(zs[50:]))) < 0.1
+        assert max(zs[5:]) < log(2)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "neutral", "unit"),
+    [
+        (-1.0, 1.0, 0.0, 1.0),
+        (0.2, 5.0, 1.0, 0.8),
+        (0.0, 0.3, 0.0, 0.3),
+        (-0.01, 1.0, 0.0, 0.1),
+        (-float("inf"), 2.0, 0.0, 2.0),
+        (-float("inf"), float("inf"), 0.0, 1.0),
+    ],
+)
+def test_the_unit_is_the_smaller_side_but_a_tenth_of_the_larger(low, high, neutral, unit):
+    state, _ = Auto().step(
+        Auto().init(), Sample(t=0, dt=1.0, y=R, r=R, u=neutral, low=low, high=high, neutral=neutral)
+    )
+    assert state.unit == pytest.approx(unit)

@@ -94,3 +94,20 @@ def test_the_terminal_says_it(make_campaign):
         "guardrail: aer seed 0: explosion: <entropy> was above 0.7 (iteration 30); rolled back"
         in out.getvalue()
     )
+
+
+def test_what_a_law_says_of_itself_is_a_row_and_a_line(make_campaign):
+    folder = make_campaign(seeds=(0,), arms=("aer",))
+    sentence = "the loop 'entropy' says: readings are too noisy: about 3 times as many tokens an iteration are needed"
+    append_event(
+        folder.run("aer", 0).events_path,
+        Event(iteration=19, detector="noise", subject="entropy", reason=f"noise: {sentence}"),
+    )
+    campaign = load_campaign(folder)
+    section = guardrail_section(campaign)
+    assert "<td>noise</td>" in section
+    assert "about 3 times as many tokens an iteration are needed</td>" in section
+    assert guardrail_lines(campaign) == [f"aer seed 0: noise: {sentence} (iteration 19); a warning"]
+    console = Console(file=io.StringIO(), width=200)
+    print_table(campaign, console)
+    assert "about 3 times as many tokens" in console.file.getvalue()

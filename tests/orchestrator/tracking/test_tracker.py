@@ -195,6 +195,18 @@ def test_what_a_guardrail_may_take_back_waits_and_what_it_found_is_a_tag(uri, ca
     assert mlflow_runs(uri)["quickstart"].info.status == "FINISHED"
 
 
+def test_what_a_law_says_of_itself_is_a_tag_of_the_run_while_it_trains(uri, campaign):
+    run = add_run(campaign)
+    train(run, range(20))
+    append_event(
+        run.events_path,
+        Event(iteration=19, detector="noise", subject="entropy", reason="noise: 3 times as many"),
+    )
+    assert Tracker(campaign, uri).forward()
+    (child,) = [found for name, found in mlflow_runs(uri).items() if name == "grpo seed-0"]
+    assert child.data.tags["entrostat.guardrails"] == "iteration 19: noise: 3 times as many (warn)"
+
+
 class Outage:
     """A client whose `log_batch` fails on chosen calls, before or after the server has stored it."""
 

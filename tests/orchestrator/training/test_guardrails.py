@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import time
@@ -99,6 +100,42 @@ def test_a_warning_is_a_metric_and_an_event_and_nothing_else(folder):
     assert event.reason == (
         "truncation: share of truncated responses was above 0.5 for 2 iterations, last 0.8"
     )
+
+
+def noisy(entropy):
+    """A reading with the error of a few tokens, and the setpoint that its loop would have recorded."""
+    return {"entropy": entropy, "entropy/standard_error": 0.5 * entropy, "loop/entropy/r": 0.4}
+
+
+def test_what_a_law_says_of_itself_is_an_event_once_a_run(folder):
+    loops = {"entropy": {**PI, "law": {"kind": "auto"}, "limits": [-1.0, 1.0]}}
+    guardrails, control = guardrails_of(config_of(loops), folder)
+    generator = random.Random(0)
+    for t in range(40):
+        reading = noisy(0.4 * generator.lognormvariate(0.0, 0.5))
+        control.act(reading, t)
+        guardrails.watch(t, reading)
+        if t == 18:
+            assert read_events(folder.events_path) == []
+    end_of_iteration(guardrails)  # a warning ends nothing
+    (event,) = read_events(folder.events_path)
+    assert (event.iteration, event.detector, event.subject, event.action) == (19, "noise", "entropy", "warn")
+    assert event.reason.startswith("noise: the loop 'entropy' says: readings are too noisy: about ")
+
+    # a resumed run does not say it again, and one from before it does
+    for state, events in ((guardrails.state_dict(), 1), (guardrails.state_dict() | {"said": []}, 2)):
+        resumed = Guardrails(config_of(loops), control, folder, attempt=0)
+        resumed.load_state_dict(through_torch(state))
+        resumed.watch(40, noisy(0.4))
+        assert len(read_events(folder.events_path)) == events
+
+
+def test_laws_that_say_nothing_of_themselves_are_no_event(folder):
+    guardrails, control = guardrails_of(config_of({"entropy": PI}), folder)
+    for t in range(40):
+        control.act(noisy(0.2 if t % 2 else 0.6), t)
+        guardrails.watch(t, noisy(0.4))
+    assert read_events(folder.events_path) == []
 
 
 def test_entropy_is_held_against_the_setpoint_of_each_loop_or_its_start(folder):

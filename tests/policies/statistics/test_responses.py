@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from policies.statistics.responses import response_means, response_sums, top_means, top_tokens
+from policies.statistics.responses import response_means, response_sums, standard_error, top_means, top_tokens
 
 LENGTHS = [3, 0, 1, 11, 4]
 RESPONSE = torch.repeat_interleave(torch.tensor(LENGTHS))
@@ -67,3 +68,33 @@ def test_no_tokens():
     empty = torch.zeros(0)
     assert top_tokens(empty, empty.long(), 2).shape == (0,)
     assert top_means(empty, empty.long(), 2).isnan().all()
+
+
+def test_the_standard_error_by_hand():
+    # prompts of tokens (1, 2) and (4), mean 7/3: off by 3 − 2 · 7/3 = −5/3 and 4 − 7/3 = 5/3
+    x, response = torch.tensor([1.0, 2.0, 4.0]).double(), torch.tensor([0, 1, 2])
+    by_hand = math.sqrt(2 / 1 * 2 * (5 / 3) ** 2) / 3
+    assert standard_error(x, response, torch.tensor([0, 0, 1])) == pytest.approx(by_hand)
+    assert standard_error(x, response, torch.tensor([0, 0, 2])) == pytest.approx(
+        by_hand
+    )  # prompt 1 said nothing
+    assert math.isnan(standard_error(x, response, torch.zeros(3, dtype=torch.int64)))
+    assert math.isnan(standard_error(x[:0], response[:0], torch.tensor([0, 0, 1])))
+
+
+def test_the_standard_error_is_how_far_means_of_new_prompts_are_apart():
+    """Responses to a prompt resemble each other: taken for independent, they would tell a third of it."""
+    rng = np.random.default_rng(0)
+    means, told = [], []
+    for _ in range(400):
+        group = torch.arange(16).repeat_interleave(8)
+        response = torch.repeat_interleave(torch.as_tensor(rng.integers(1, 9, 128)))
+        of_prompt, of_response = rng.normal(1.0, 0.3, 16), rng.normal(0.0, 0.1, 128)
+        x = (
+            of_prompt[group[response].numpy()]
+            + of_response[response.numpy()]
+            + rng.normal(0, 0.1, len(response))
+        )
+        means.append(x.mean())
+        told.append(standard_error(torch.as_tensor(x), response, group))
+    assert np.mean(told) == pytest.approx(np.std(means), rel=0.08)

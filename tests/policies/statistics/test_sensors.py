@@ -123,15 +123,18 @@ def test_p90_is_the_entropy_that_nine_tokens_in_ten_do_not_exceed(num_tokens, ra
 
 
 def test_readings_equal_numpy_on_a_ragged_batch():
-    batch = random_batch()
+    batch = replace(random_batch(), group=torch.arange(40) // 4)
     measured = measure(batch, vocabulary_size=64)
     H, x, y = (t.double().numpy() for t in (batch.entropy, batch.logprobs, batch.advantages))
     terms = (x - x.mean()) * (y - y.mean())
     right = (batch.rewards.numpy() > 0.5)[batch.response.numpy()]
     responses = [H[batch.response.numpy() == i] for i in batch.response.unique().numpy()]
+    prompt = batch.response.numpy() // 4
+    off = [(H[prompt == p] - H.mean()).sum() for p in range(10)]
     expected = {
         "entropy": H.mean(),
         "entropy/std": H.std(),
+        "entropy/standard_error": np.sqrt(10) * np.std(off, ddof=1) / len(H),
         "entropy/p90": np.quantile(H, 0.9, method="inverted_cdf"),
         "entropy/correct": H[right].mean(),
         "entropy/wrong": H[~right].mean(),
