@@ -147,23 +147,27 @@ def test_readings_equal_numpy_on_a_ragged_batch():
         "surprisal": -x.mean(),
         "pass_rate": batch.rewards.mean().item(),
         "reward": batch.rewards.mean().item(),
-        "starvation": 0.0,
-        "teaching_groups": 1.0,
         "covariance": np.cov(x, y, bias=True)[0, 1],
         "covariance/positive": terms[y > 0].sum() / len(x),
         "covariance/negative": terms[y < 0].sum() / len(x),
         "covariance/top": np.sort(terms)[-int(0.002 * len(x)) :].mean(),
     }
-    score = np.array([-(x + H)[batch.response.numpy() == i].sum() for i in range(batch.num_responses)])
-    rewards = batch.rewards.numpy()
-    assert rewards.sum() > 1  # several are right, none alone, so pass@40 needs no single one
-    others = (rewards.sum() - rewards) / 39
+    score = np.array([-(x + H)[batch.response.numpy() == i].sum() for i in range(40)]).reshape(10, 4)
+    rewards = batch.rewards.numpy().reshape(10, 4)
+    others = rewards.sum(axis=1, keepdims=True) - rewards
+    alone = (rewards * (others == 0) * score).sum(axis=1)
+    at_1 = ((rewards - others / 3) / 4 * score).sum(axis=1)
+    assert (alone != 0).any(), "some group has a single right response"
+    uniform = np.mean(np.ptp(rewards, axis=1) == 0)
+    assert 0 < uniform < 1
     expected |= {
-        "coverage/psi": 0.0,
-        "coverage/psi_error": math.nan,
-        "coverage/psi_at_1": ((rewards - others) / 40 * score).sum(),
-        "coverage/psi_at_1_error": math.nan,
-        "coverage/reward_per_nat": 0.0,
+        "starvation": uniform,
+        "teaching_groups": 1 - uniform,
+        "coverage/psi": alone.mean(),
+        "coverage/psi_error": alone.std(ddof=1) / np.sqrt(10),
+        "coverage/psi_at_1": at_1.mean(),
+        "coverage/psi_at_1_error": at_1.std(ddof=1) / np.sqrt(10),
+        "coverage/reward_per_nat": alone.mean() / (score**2).mean(),
     }
     assert len(x) > 1000  # so that the top 0.2 % are more than one token
     assert measured == pytest.approx(expected, abs=1e-6, nan_ok=True)
