@@ -1,4 +1,4 @@
-"""What a study says on the terminal while it goes on and when it is over."""
+"""The lines that a study prints on the terminal while it goes on and when it has ended."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.tuning.candidates import front, is_feasible, ranked_trials
-from orchestrator.tuning.foretold import agreement, sentences
-from orchestrator.tuning.marks import (
+from orchestrator.tuning.attempts import (
     CONFIRMS,
     DUPLICATE,
     OUTCOME,
@@ -19,7 +17,9 @@ from orchestrator.tuning.marks import (
     UNTRAINED,
     trial_name,
 )
+from orchestrator.tuning.ranking import front, is_feasible, ranked_trials
 from orchestrator.tuning.space import labels
+from orchestrator.tuning.stage_agreement import agreement, sentences
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.winner import Standing, headline, standing
 
@@ -37,7 +37,7 @@ class Finished:
         self._known = {trial.number for trial in self._ended()}
 
     def print_new(self) -> None:
-        """What is new since the last call."""
+        """Print what is new since the last call."""
         for trial in self._ended():
             if trial.number in self._known:
                 continue
@@ -45,9 +45,8 @@ class Finished:
             if trial.user_attrs.get(OUTCOME) in (DUPLICATE, SURPLUS, UNTRAINED):
                 continue
             reason = trial.user_attrs.get(REASON, "")
-            state = (
-                "taken up again" if trial.user_attrs.get(OUTCOME) == REPLACED else trial.state.name.lower()
-            )
+            is_replaced = trial.user_attrs.get(OUTCOME) == REPLACED
+            state = "continues as another attempt" if is_replaced else trial.state.name.lower()
             line = [
                 trial_name(trial.number, trial.user_attrs.get(CONFIRMS)),
                 state,
@@ -64,18 +63,18 @@ class Finished:
 
 
 def print_simulation(study: Study, simulated: Any, seconds: float | None, console: Console) -> None:
-    """How stage one went."""
+    """Print how stage one went."""
     trials = simulated.get_trials(deepcopy=False)
-    ranked = ranked_trials(simulated, study.simulated_objectives)
+    ranked = ranked_trials(simulated, study.simulated_criteria)
     took = "from before" if seconds is None else f"in {seconds:.1f} s"
     feasible = sum(is_feasible(trial) for trial in ranked)
     settings = study.config.simulation
     assert settings is not None
     line = f"stage one: {len(trials)} candidates × {settings.seeds} seeds on the plant {took}, {feasible} of them feasible"
-    if ranked and len(study.simulated_objectives) > 1:
-        line += f", {len(front(simulated, study.simulated_objectives))} of those on the front"
+    if ranked and len(study.simulated_criteria) > 1:
+        line += f", {len(front(simulated, study.simulated_criteria))} of those on the front"
     elif ranked:
-        named = zip(study.config.simulated_objectives, ranked[0].values, strict=True)
+        named = zip(study.config.simulated_criteria, ranked[0].values, strict=True)
         values = ", ".join(f"{name} {value:.4g}" for name, value in named)
         line += f"; best: {values}  {_params(study, ranked[0])}"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -84,16 +83,16 @@ def print_simulation(study: Study, simulated: Any, seconds: float | None, consol
 def print_summary(
     study: Study, found: Any, simulated: Any, console: Console, confirmations: Any = None
 ) -> None:
-    """The best of the last stage there was, what they came to on fresh seeds, and what stage one had foretold."""
+    """Print the best of the last stage, their values on fresh seeds, and how well stage one predicted them."""
     now = standing(study, found, None if study.config.budget.trials else simulated, confirmations)
     if not now.ranked:
         console.print("no trial has finished")
         return
-    several = len(now.objectives) > 1
+    several = len(now.criteria) > 1
     table = Table(box=None, pad_edge=False)
     for column in (
         "trial",
-        *(each.name for each in now.objectives),
+        *(each.name for each in now.criteria),
         *(["front"] if several else []),
         "feasible",
     ):
@@ -117,12 +116,12 @@ def print_summary(
 
 
 def _confirmed(now: Standing) -> Table:
-    """What the best were found to be, and what they came to on fresh seeds."""
+    """The best with their values as found and on fresh seeds."""
     assert now.confirmation is not None
     table = Table(box=None, pad_edge=False)
     for column in (
         "trial",
-        *(f"{each.name} {what}" for each in now.objectives for what in ("found", "confirmed")),
+        *(f"{each.name} {what}" for each in now.criteria for what in ("found", "confirmed")),
     ):
         table.add_column(column, justify="right")
     table.add_column(f"confirmed over {now.confirmation.fresh}")
@@ -136,7 +135,7 @@ def _confirmed(now: Standing) -> Table:
 def _values(study: Study, trial: Any) -> str:
     if trial.state.name != "COMPLETE":
         return ""
-    named = zip(study.config.objectives, trial.values, strict=True)
+    named = zip(study.config.criteria, trial.values, strict=True)
     return ", ".join(f"{name} {value:.4g}" for name, value in named)
 
 
