@@ -18,15 +18,14 @@ from orchestrator.masking import mask
 from orchestrator.provenance import git_commit, versions
 from orchestrator.report.html_parts import json_for_script, sort_head
 from orchestrator.storage.files import replace_file
-from orchestrator.tuning.attempts import OUTCOME, PREDICTED, REASON, UNTRAINED, stands_for_none
+from orchestrator.tuning.attempts import OUTCOME, REASON, UNTRAINED, stands_for_none
 from orchestrator.tuning.preset import preset_text
-from orchestrator.tuning.ranking import is_feasible
 from orchestrator.tuning.records import url_of
 from orchestrator.tuning.space import labels
 from orchestrator.tuning.stage_agreement import Agreement, agreement, sentences
 from orchestrator.tuning.storage import dashboard_hint
 from orchestrator.tuning.study import Study
-from orchestrator.tuning.terminal import short
+from orchestrator.tuning.terminal import best_columns, confirmed_columns, short
 from orchestrator.tuning.winner import Standing, headline, standing, winner
 
 ROWS = 25
@@ -122,26 +121,8 @@ def _facts(study: Study, found: Any, simulated: Any) -> list[str]:
 def _table(study: Study, now: Standing) -> str:
     if not now.ranked:
         return _note("No trial has finished.", "missing")
-    ranked, several = now.ranked[:ROWS], len(now.criteria) > 1
-    on_front = {trial.number for trial in now.front}
-    is_predicted = any(PREDICTED in trial.user_attrs for trial in ranked)
-    heads = [
-        *(each.name for each in now.criteria),
-        *(["predicted"] if is_predicted else []),
-        *(["front"] if several else []),
-        "feasible",
-    ]
-
-    def cells(trial: Any) -> list[str]:
-        predicted = (trial.user_attrs.get(PREDICTED) or [None])[0]
-        return [
-            *(f"{value:.4g}" for value in trial.values),
-            *([short(predicted) if predicted is not None else "–"] if is_predicted else []),
-            *(["yes" if trial.number in on_front else "no"] if several else []),
-            "yes" if is_feasible(trial) else "no",
-        ]
-
-    return _trials(study, ranked, heads, cells)
+    heads, cells = best_columns(now)
+    return _trials(study, now.ranked[:ROWS], heads, cells)
 
 
 def _confirmed(study: Study, now: Standing) -> str:
@@ -153,18 +134,10 @@ def _confirmed(study: Study, now: Standing) -> str:
         if not now.front:
             return _note("There is no feasible trial to confirm.", "missing")
         return _note("The plant has no noise, so the values are as the study found them.", "missing")
-    rows = {row.trial.number: row for row in known.rows}
-    pairs = [f"{each.name} {what}" for each in now.criteria for what in ("found", "confirmed")]
-
-    def cells(trial: Any) -> list[str]:
-        row = rows[trial.number]
-        values = (value for pair in zip(trial.values, row.values, strict=True) for value in pair)
-        shown = (short(value) if value == value else "–" for value in values)
-        return [*shown, row.said or ("yes" if row.holds else "infeasible")]
-
-    table = _trials(study, [row.trial for row in known.rows], [*pairs, "confirmed"], cells)
+    heads, cells = confirmed_columns(now, known)
     left = f"; it goes on: {known.missing}" if known.missing else ""
-    return table + _note(f"Confirmed over {known.fresh}, which the study has not used{left}.")
+    note = _note(f"Confirmed over {known.fresh}, which the study has not used{left}.")
+    return _trials(study, [row.trial for row in known.rows], heads, cells) + note
 
 
 def _ended(study: Study, found: Any) -> str:

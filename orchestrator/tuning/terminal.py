@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -11,12 +12,14 @@ from orchestrator.tuning.attempts import (
     CONFIRMS,
     DUPLICATE,
     OUTCOME,
+    PREDICTED,
     REASON,
     REPLACED,
     SURPLUS,
     UNTRAINED,
     trial_name,
 )
+from orchestrator.tuning.confirmation import Confirmation
 from orchestrator.tuning.ranking import front, is_feasible, ranked_trials
 from orchestrator.tuning.space import labels
 from orchestrator.tuning.stage_agreement import agreement, sentences
@@ -25,6 +28,7 @@ from orchestrator.tuning.winner import Standing, headline, standing
 
 SHOWN = 8
 """Rows of the table of the best."""
+Cells = Callable[[Any], list[str]]
 
 
 class Finished:
@@ -88,24 +92,14 @@ def print_summary(
     if not now.ranked:
         console.print("no trial has finished")
         return
-    several = len(now.criteria) > 1
-    table = Table(box=None, pad_edge=False)
-    for column in (
-        "trial",
-        *(each.name for each in now.criteria),
-        *(["front"] if several else []),
-        "feasible",
-    ):
-        table.add_column(column, justify="right")
-    table.add_column("parameters")
-    on_front = {trial.number for trial in now.front}
-    for trial in now.ranked[:SHOWN]:
-        yes = [trial.number in on_front] if several else []
-        cells = ("yes" if each else "no" for each in (*yes, is_feasible(trial)))
-        table.add_row(str(trial.number), *map(short, trial.values), *cells, _params(study, trial))
-    console.print(table)
-    if now.confirmation is not None:
-        console.print(_confirmed(now))
+    heads, cells = best_columns(now)
+    rows = [(*cells(trial), _params(study, trial)) for trial in now.ranked[:SHOWN]]
+    console.print(_table([*heads, "parameters"], now.ranked, rows))
+    if (known := now.confirmation) is not None:
+        heads, cells = confirmed_columns(now, known)
+        trials = [row.trial for row in known.rows]
+        heads = [*heads[:-1], f"confirmed over {known.fresh}"]
+        console.print(_table(heads, trials, [cells(trial) for trial in trials]))
     console.print(headline(now), highlight=False, soft_wrap=True, markup=False)
     outcomes = [trial.user_attrs.get(OUTCOME) for trial in found.get_trials(deepcopy=False)]
     if untrained := outcomes.count(UNTRAINED):
@@ -115,20 +109,44 @@ def print_summary(
             console.print(sentence, highlight=False, soft_wrap=True)
 
 
-def _confirmed(now: Standing) -> Table:
-    """The best with their values as found and on fresh seeds."""
-    assert now.confirmation is not None
+def best_columns(now: Standing) -> tuple[list[str], Cells]:
+    """Heads of the table of the best trials, and the cells of one of them."""
+    several, on_front = len(now.criteria) > 1, {trial.number for trial in now.front}
+    is_predicted = any(PREDICTED in trial.user_attrs for trial in now.ranked)
+
+    def cells(trial: Any) -> list[str]:
+        predicted = (trial.user_attrs.get(PREDICTED) or [None])[0]
+        return [
+            *map(short, trial.values),
+            *([short(predicted) if predicted is not None else "–"] if is_predicted else []),
+            *(["yes" if trial.number in on_front else "no"] if several else []),
+            "yes" if is_feasible(trial) else "no",
+        ]
+
+    heads = [each.name for each in now.criteria]
+    return [*heads, *["predicted"] * is_predicted, *["front"] * several, "feasible"], cells
+
+
+def confirmed_columns(now: Standing, known: Confirmation) -> tuple[list[str], Cells]:
+    """Heads of the table of the best on fresh seeds, and the cells of one of them."""
+    rows = {row.trial.number: row for row in known.rows}
+
+    def cells(trial: Any) -> list[str]:
+        row = rows[trial.number]
+        values = (value for pair in zip(trial.values, row.values, strict=True) for value in pair)
+        shown = (short(value) if value == value else "–" for value in values)
+        return [*shown, row.said or ("yes" if row.holds else "infeasible")]
+
+    pairs = [f"{each.name} {what}" for each in now.criteria for what in ("found", "confirmed")]
+    return [*pairs, "confirmed"], cells
+
+
+def _table(heads: Sequence[str], trials: Sequence[Any], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in (
-        "trial",
-        *(f"{each.name} {what}" for each in now.criteria for what in ("found", "confirmed")),
-    ):
-        table.add_column(column, justify="right")
-    table.add_column(f"confirmed over {now.confirmation.fresh}")
-    for row in now.confirmation.rows:
-        pairs = zip(row.trial.values, row.values, strict=True)
-        values = (short(value) if value == value else "–" for pair in pairs for value in pair)
-        table.add_row(str(row.trial.number), *values, row.said or ("yes" if row.holds else "infeasible"))
+    for head in ("trial", *heads):
+        table.add_column(head, justify="left" if head == heads[-1] else "right")
+    for trial, row in zip(trials, rows, strict=False):
+        table.add_row(str(trial.number), *row)
     return table
 
 

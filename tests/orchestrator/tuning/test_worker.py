@@ -9,13 +9,16 @@ import sys
 import threading
 import time
 from math import nan
+from typing import ClassVar
 
 import optuna
 import pytest
+from sqlalchemy import event
 
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
 from orchestrator.tracking.groups import read_group
 from orchestrator.tuning import worker as workers
+from orchestrator.tuning.addressed_sampling import place_of
 from orchestrator.tuning.attempts import (
     FAILED,
     FOLDER,
@@ -312,6 +315,81 @@ def test_a_worker_that_lost_its_trial_does_not_say_how_it_ended(opened, monkeypa
     group = read_group(study.folder / "trial-0000")
     assert (group.state, group.tags["entrostat.trial_state"]) == ("failed", "failed")
     assert group.tags["entrostat.reason"] == "4 workers died at it"
+
+
+class Killed(BaseException):
+    """A worker is gone between two statements."""
+
+
+class KilledAt:
+    """Kills the main thread before its n-th transaction."""
+
+    def __init__(self, storage, number):
+        self.count, self._number = 0, number
+        event.listen(storage.engine, "begin", self._begin)
+
+    def _begin(self, connection):
+        if threading.current_thread() is threading.main_thread():
+            self.count += 1
+            if self.count == self._number:
+                raise Killed
+
+
+class Trivial:
+    """A training that is a sum and takes no time; notes where it trained."""
+
+    trained: ClassVar[list[str]] = []
+
+    def __init__(self, study, trial, params, name, *, crew, interrupted):
+        self.path, self._params = study.folder / name, params
+
+    def run(self):
+        self.trained.append(self.path.name)
+        return TrialEnding(state="complete", score=Score(values=(sum(self._params.values()),), violations={}))
+
+
+@pytest.mark.slow
+def test_a_worker_can_be_killed_before_any_transaction(opened, make_study, monkeypatch):
+    """A second worker then finds all heartbeats stale; trials, places and values are those of a study in peace."""
+    monkeypatch.setattr(workers, "TrainedTrial", Trivial)
+    settings = {"budget": {"trials": 2}, "seeds": [0], "sampler": {"kind": "random"}}
+
+    def values(found):
+        complete = [trial for trial in found.trials if trial.state.name == "COMPLETE"]
+        return {place_of(found, trial): (trial.params, trial.values) for trial in complete}
+
+    def folders(found):
+        return [trial.user_attrs[FOLDER] for trial in found.trials if trial.state.name == "COMPLETE"]
+
+    def working(name):
+        _, found, worker = opened(**settings, name=name)
+        return found, worker, worker._storage
+
+    found, worker, storage = working("peace")
+    peaceful = KilledAt(storage, 0)
+    assert worker.run() == 0
+    expected = values(found)
+    assert list(expected) == [0, 1]
+    assert peaceful.count > 30
+    for number in range(1, peaceful.count - 2):  # at its end it may look once more or less
+        found, worker, storage = working(f"killed-{number}")
+        KilledAt(storage, number)
+        with pytest.raises(Killed):
+            worker.run()
+        found, worker, storage = working(f"killed-{number}")
+        before = folders(found)
+        Trivial.trained.clear()
+        stale_trials = storage.stale_trials
+
+        def stale(study, storage=storage, stale_trials=stale_trials):
+            stale_trials(study)
+            age(storage, 6)
+            return stale_trials(study)
+
+        storage.stale_trials = stale
+        assert worker.run() == 0
+        assert values(found) == expected, number
+        assert sorted([*before, *Trivial.trained]) == sorted(folders(found)), number
 
 
 PROGRAM = """
