@@ -65,7 +65,7 @@ def _tune(study: Study, overrides: Sequence[str], console: Console, accept: bool
     simulated = _stage_one(study, storage, console)
     if study.config.budget.trials:
         enqueue(study, found, simulated)
-        training = Training(study, found, folder, uri, url, overrides, console)
+        training = Training(study, found, folder, uri, overrides, console)
         status = training.run(
             then=partial(begin_confirmation, study, storage, found),
             before_end=lambda: write_page(study, found, simulated, report, confirmations()),

@@ -55,11 +55,11 @@ class AddressedSampler(BaseSampler):  # type: ignore[misc]
         return inner.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Any, trial: Any) -> None:
-        """What the sampler does before a trial."""
+        """Let the sampler prepare for a trial."""
         self._at(study, trial).before_trial(study, trial)
 
     def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
-        """What the sampler does after a trial."""
+        """Let the sampler learn from a trial."""
         self._at(study, trial).after_trial(study, trial, state, values)
 
     def _at(self, study: Any, trial: Any, *names: str) -> BaseSampler:

@@ -1,4 +1,4 @@
-"""What is noted at an Optuna trial, and how a trial that its worker left goes on in another attempt.
+"""Notes at an Optuna trial, its heartbeat, and the next attempt at a trial that its worker left.
 
 A worker signs for its trial with Optuna's heartbeat.  A trial whose worker died, or let go of it, is put into the
 queue again under a new number, as Optuna's own retry does, and then told as failed.  Both can happen twice when two
@@ -23,7 +23,7 @@ RANK = "entrostat.rank"
 CONFIRMS = "entrostat.confirms"
 """Number of the trial that a confirmation trains again on fresh seeds."""
 PREDICTED = "entrostat.predicted"
-"""What stage one predicts of a training trial's parameters, one value a criterion."""
+"""Stage one's prediction for a training trial, one value a criterion."""
 FOLDER = "entrostat.folder"
 """Name of the folder of a trial's runs."""
 OUTCOME, REASON = "entrostat.outcome", "entrostat.reason"
@@ -35,7 +35,7 @@ UNTRAINED_PER_TRIAL = 20
 RETRY_OF, HISTORY, FIXED = "failed_trial", "retry_history", "fixed_params"
 """Optuna's own names: the attempt before, the attempts at which a worker died, and parameters from the queue."""
 ONCE = (RANK, CONFIRMS)
-"""What marks a trial of the queue that is trained once: a candidate by its rank, a confirmation by its trial."""
+"""Marks of a trial in the queue that is trained once: a candidate's rank, the trial that is confirmed."""
 DIED, LET_GO = "its worker died", "its worker let go of it"
 
 
@@ -168,9 +168,9 @@ def counted(trials: Sequence[Any], before: int | None = None) -> int:
     return used + untrained // UNTRAINED_PER_TRIAL
 
 
-def are_open(trials: Sequence[Any]) -> bool:
-    """Whether a trial runs, or waits for the worker that continues it."""
-    return any(
+def num_open(trials: Sequence[Any]) -> int:
+    """Trials that run, or that wait for the worker that continues them."""
+    return sum(
         trial.state.name == "RUNNING" or (trial.state.name == "WAITING" and is_attempt(trial))
         for trial in trials
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.tuning.attempts import CONFIRMS, REASON, are_open, counted, stands_for_none
+from orchestrator.tuning.attempts import CONFIRMS, REASON, counted, num_open, stands_for_none
 from orchestrator.tuning.criteria import Criterion
 from orchestrator.tuning.judging import judge
 from orchestrator.tuning.models import BudgetConfig, NoPruner, SamplerConfig
@@ -54,7 +54,7 @@ class Confirmation:
     seeds: tuple[int, ...]
     was_trained: bool
     missing: str
-    """What is still to be done before there is a winner; "" where nothing is left."""
+    """The part that is missing before there is a winner; "" where nothing is."""
 
     @property
     def fresh(self) -> str:
@@ -108,7 +108,7 @@ def begin_confirmation(study: Study, storage: Any, found: Any) -> tuple[Study, A
             confirmations.enqueue_trial(trial.params, user_attrs={CONFIRMS: trial.number})
     trials = confirmations.get_trials(deepcopy=False)
     num = len(_confirmed_numbers(confirmations))
-    if counted(trials) >= num and not are_open(trials):
+    if counted(trials) >= num and not num_open(trials):
         return None
     return confirming(study, num), confirmations
 
@@ -150,7 +150,7 @@ def confirmation(study: Study, found: Any, confirmations: Any) -> Confirmation:
     missing = ""
     if chosen and not _has_ended(study, found):
         trained = found.get_trials(deepcopy=False)
-        missing = f"{counted(trained)} of {study.config.budget.trials} trials are there"
+        missing = f"{counted(trained) - num_open(trained)} of {study.config.budget.trials} trials are done"
     elif num < len(chosen):
         missing = (
             f"{num} of the best {len(chosen)} are trained again on {len(fresh_seeds(study))} fresh seeds"
@@ -186,7 +186,7 @@ def listed(seeds: Sequence[int]) -> str:
 
 def _has_ended(study: Study, found: Any) -> bool:
     trials = found.get_trials(deepcopy=False)
-    return counted(trials) >= study.config.budget.trials and not are_open(trials)
+    return counted(trials) >= study.config.budget.trials and not num_open(trials)
 
 
 def _confirmed_numbers(confirmations: Any) -> set[int]:

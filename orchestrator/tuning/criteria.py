@@ -1,4 +1,4 @@
-"""What a trial is judged by: pure functions from the record of one seed to a number.
+"""Criteria that trials are judged by: pure functions from the record of one seed to a number.
 
 The record may be that of a run that still trains.  Then the number is of what there is so far, and comparable to that
 of another run of the same length.
@@ -27,7 +27,7 @@ _PASS_AT = re.compile(r"pass_at_(\d+)(_area)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedRecord:
-    """What one run, trained or simulated, has recorded; the first four have one entry an iteration."""
+    """The record of one run, trained or simulated; the first three have one entry an iteration."""
 
     reading: Array
     """The loop's sensor before its filter [nats/token]: a filter must not flatter the tracking error."""

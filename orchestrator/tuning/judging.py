@@ -1,4 +1,4 @@
-"""What a candidate is worth: the score of its records, trained or simulated, and the search on a plant.
+"""The score of a candidate from its records, trained or simulated, and the search on a plant.
 
 A violation is positive where a bound is exceeded, as Optuna has it.  Collapse and explosion are those of the
 guardrails (`controllers.guardrails`), with the bounds of the study.

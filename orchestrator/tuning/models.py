@@ -110,7 +110,7 @@ class LevelBound(Strict):
 
 
 class ConstraintsConfig(Strict):
-    """What a trial must not do, whatever it is judged by."""
+    """Limits that a trial must keep, whatever it is judged by."""
 
     collapse: LevelBound | None = None
     """Entropy must stay above this; a training run that falls below it is stopped."""

@@ -20,7 +20,7 @@ FILE = "tuned.yaml"
 HEADER = "A method preset, written by `entrostat tune --best`: {}."
 USE = f"Saved as {FILE} beside a campaign, it is the method of an arm there:"
 OF_THE_ARM = ("task", "phases")
-"""What an arm can say and a method cannot."""
+"""Settings that an arm can have and a method cannot."""
 
 
 def preset_text(study: Study, chosen: Winner) -> str:

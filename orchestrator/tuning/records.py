@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from orchestrator.campaign import differences
@@ -21,46 +21,22 @@ INPUTS = "entrostat.inputs"
 """The inputs of trials when the study began, and which of them changed later and were accepted."""
 
 
-def simulated_name(name: str) -> str:
-    """Name of the Optuna study that stage one is kept in."""
-    return f"{name}.simulated"
-
-
-def confirmed_name(name: str, num_seeds: int) -> str:
-    """Name of the Optuna study of the confirmations on so many seeds."""
-    return f"{name}.confirmed_on_{num_seeds}"
-
-
 def url_of(study: Study) -> str:
-    """The URL of the study's storage.
-
-    Raises:
-        ConfigError: see `storage_url`.
-    """
-    try:
+    """The URL of the study's storage, see `storage_url`."""
+    with _naming(study):
         return storage_url(study.config.storage, study.folder)
-    except ConfigError as error:
-        raise ConfigError(f"{study.path}: {error}") from error
 
 
 def open_for(study: Study, url: str, tracking_uri: str) -> StudyStorage:
-    """The storage of a study, made where there is none.
-
-    Raises:
-        ConfigError: it cannot be used, see `open_storage`.
-    """
-    try:
+    """The storage of a study, made where there is none, see `open_storage`."""
+    with _naming(study):
         return open_storage(url, tracking_uri, study.config.stale_seconds)
-    except ConfigError as error:
-        raise ConfigError(f"{study.path}: {error}") from error
 
 
 def find_for(study: Study, url: str, tracking_uri: str) -> StudyStorage | None:
-    """The same to be read only; None where there is none yet."""
-    try:
+    """The storage of a study to be read only; None where there is none yet, see `find_storage`."""
+    with _naming(study):
         return find_storage(url, tracking_uri)
-    except ConfigError as error:
-        raise ConfigError(f"{study.path}: {error}") from error
 
 
 def open_study(study: Study, storage: Any) -> Any:
@@ -78,7 +54,7 @@ def open_study(study: Study, storage: Any) -> Any:
 
 
 def find_study(study: Study, storage: Any) -> Any:
-    """The same to look at, without making or changing anything; None where there is none.
+    """The Optuna study of the training trials to look at; None where there is none.
 
     Raises:
         ConfigError: as `open_study`.
@@ -102,15 +78,15 @@ def open_confirmations(study: Study, storage: Any, seeds: Sequence[int]) -> Any:
     """The Optuna study of the trials that confirm others on these seeds, made where there is none."""
     import optuna
 
-    name = confirmed_name(study.config.name, len(seeds))
-    # A trial in the queue has all of its parameters.
-    settings = {"sampler": optuna.samplers.RandomSampler()}
-    return _open(study, storage, name, study.definition() | {"seeds": list(seeds)}, settings)
+    settings = {"sampler": optuna.samplers.RandomSampler()}  # a trial in the queue has all of its parameters
+    return _open(
+        study, storage, _confirmed_name(study, seeds), study.definition() | {"seeds": list(seeds)}, settings
+    )
 
 
 def find_confirmations(study: Study, storage: Any, seeds: Sequence[int]) -> Any:
-    """The same to look at, without making or changing anything; None where there is none."""
-    return _find(study, storage, confirmed_name(study.config.name, len(seeds)))
+    """The Optuna study of the confirmations to look at; None where there is none."""
+    return _find(study, storage, _confirmed_name(study, seeds))
 
 
 def stored_simulation(study: Study, storage: Any) -> Any:
@@ -119,7 +95,7 @@ def stored_simulation(study: Study, storage: Any) -> Any:
     Raises:
         ConfigError: stage one of this name was of another space, plant or objective.
     """
-    name = simulated_name(study.config.name)
+    name = f"{study.config.name}.simulated"
     found = _find(study, storage, name)
     if found is None:
         return None
@@ -129,10 +105,10 @@ def stored_simulation(study: Study, storage: Any) -> Any:
 
 
 def store_simulation(study: Study, storage: StudyStorage, found: Any) -> Any:
-    """Write stage one for good; where another machine was faster, give what that one has written."""
+    """Write stage one for good; where another machine was faster, give its stage one."""
     import optuna
 
-    name = simulated_name(study.config.name)
+    name = f"{study.config.name}.simulated"
     with answering(study.path), suppress(optuna.exceptions.DuplicatedStudyError), storage.one_transaction():
         stored = optuna.create_study(study_name=name, storage=storage, directions=found.directions)
         _claim(study, stored, study.simulated_definition(), name)
@@ -144,7 +120,7 @@ def store_simulation(study: Study, storage: StudyStorage, found: Any) -> Any:
 def keep_inputs(
     study: Study, found: Any, *, accept: bool = False, tell: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Write down what the trials of a study read, which stays the same but for accepted changes.
+    """Record the inputs of a study's trials, which stay the same but for accepted changes.
 
     Raises:
         ConfigError: an input has changed since the study began.
@@ -174,6 +150,19 @@ def changed_inputs(study: Study, found: Any) -> list[dict[str, Any]]:
     """The inputs that differ from those that a study began with or has accepted."""
     stored = found.user_attrs.get(INPUTS)
     return changes(now(stored["began"], stored["accepted"]), study.inputs()) if stored else []
+
+
+def _confirmed_name(study: Study, seeds: Sequence[int]) -> str:
+    return f"{study.config.name}.confirmed_on_{len(seeds)}"
+
+
+@contextmanager
+def _naming(study: Study) -> Iterator[None]:
+    """Name the study's file in a refusal."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{study.path}: {error}") from error
 
 
 def _open(
@@ -213,7 +202,7 @@ def _name_values(found: Any, names: Sequence[str]) -> None:
 
 
 def _claim(study: Study, found: Any, definition: Mapping[str, Any], name: str) -> None:
-    """Write down what the study is, or refuse it where it is another."""
+    """Record the definition of the study, or refuse it where it is another's."""
     _refuse_another(study, found, definition, name)
     if DEFINITION not in found.user_attrs:
         found.set_user_attr(DEFINITION, dict(definition))

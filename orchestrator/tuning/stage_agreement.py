@@ -34,8 +34,8 @@ class Agreement:
     enqueued: RankCorrelation
     """Over those that stage one had chosen: alike by choice, which makes a rank correlation small."""
     unpruned: RankCorrelation
-    """Over all that trained until the first was pruned, by their values there: what is left after pruning is alike
-    too.  It has no pairs where nothing was pruned."""
+    """Over all that trained until the first was pruned, by their values there: trials that are left after pruning are
+    alike too.  It has no pairs where nothing was pruned."""
     first_pruned_at: int
     """Step at which the first was pruned: trained iterations, or seeds for a Wilcoxon test; −1 where none was."""
 
@@ -74,7 +74,7 @@ def agreement(study: Study, found: Any) -> Agreement:
 
 
 def sentences(result: Agreement) -> list[str]:
-    """What the page and the terminal say about it."""
+    """The sentences of the page and the terminal."""
     stages = f"Stage one ({result.predicted.name} on the plant) against stage two ({result.found.name} in training)"
     lines = [f"{stages}: {_figures(result.every)} that trained to their end."]
     if result.enqueued.num not in (0, result.every.num):

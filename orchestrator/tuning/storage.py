@@ -148,7 +148,7 @@ def open_storage(url: str, tracking_uri: str, stale_seconds: int = STALE_SECONDS
 
 
 def find_storage(url: str, tracking_uri: str) -> StudyStorage | None:
-    """The same to be read only; None where there is none yet.
+    """An Optuna storage to be read only; None where there is none yet.
 
     Raises:
         ConfigError: as `open_storage`.
@@ -173,7 +173,7 @@ def storage_failures() -> tuple[type[Exception], ...]:
 
 
 def why(error: BaseException) -> str:
-    """The cause of a storage's failure on one line: what the driver said rather than what wraps it."""
+    """The cause of a storage's failure on one line: the driver's words rather than those around them."""
     by_driver = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None)
     return one_line(by_driver or error)
 

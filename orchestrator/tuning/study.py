@@ -117,11 +117,11 @@ class Study:
 
     @property
     def telemetry(self) -> dict[str, float]:
-        """What a simulated loop can read besides its sensor."""
+        """Readings that a simulated loop has besides its sensor."""
         return {"learning_rate": self.arm.config.learner.learning_rate}
 
     def inputs(self) -> Inputs:
-        """What its trials read besides their settings, anywhere in the space.
+        """The inputs of its trials besides their settings, anywhere in the space.
 
         Raises:
             ConfigError: something of it cannot be read.
@@ -133,7 +133,7 @@ class Study:
         return {label: state for arm in arms for label, state in inputs_of(arm.config).items()}
 
     def definition(self) -> dict[str, Any]:
-        """All that has to be the same for two trials to belong to one study."""
+        """Everything that two trials of one study have in common."""
         return {
             "space": {path: each.model_dump(mode="json") for path, each in self.config.space.items()},
             "objective": list(self.config.criteria),
@@ -144,7 +144,7 @@ class Study:
         }
 
     def simulated_definition(self) -> dict[str, Any]:
-        """The same for stage one."""
+        """Everything that two candidates of stage one have in common."""
         assert self.config.simulation is not None
         assert self.start is not None
         return self.definition() | {

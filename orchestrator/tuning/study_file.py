@@ -21,7 +21,7 @@ from orchestrator.tuning.space import corners, in_order
 from orchestrator.tuning.study import Start, Study
 
 MEASURES = ("task", "evaluation", "phases", "learner.iterations")
-"""What decides how a trial is measured: trials that differ there cannot be ranked."""
+"""Settings that decide how a trial is measured: trials that differ in them cannot be ranked."""
 
 
 def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
@@ -67,7 +67,7 @@ def refuse(study: Study, problems: Iterable[str]) -> None:
 
 
 def wasted_training(study: Study) -> Iterator[str]:
-    """What training could not tell or make use of, one ``key: rule, value; remedy`` each.
+    """Settings under which training would be wasted, one ``key: rule, value; remedy`` each.
 
     A command asks this when a study begins and never again: what a study is cannot be corrected once it has trials.
     """
@@ -145,7 +145,7 @@ def _start(path: Path, config: StudyConfig, arm: Arm, loop_name: str) -> Start |
 
 
 def _study_problems(study: Study) -> Iterator[str]:
-    """What does not fit together, one ``key: rule, value; remedy`` each."""
+    """Settings that do not fit together, one ``key: rule, value; remedy`` each."""
     config, loop = study.config, study.arm.config.loops.get(study.loop)
     yield from _paths(study)
     if config.simulation is None and config.budget.trials == 0:

@@ -41,7 +41,7 @@ class Finished:
         self._known = {trial.number for trial in self._ended()}
 
     def print_new(self) -> None:
-        """Print what is new since the last call."""
+        """Print the trials that have ended since the last call."""
         for trial in self._ended():
             if trial.number in self._known:
                 continue

@@ -20,7 +20,7 @@ from orchestrator.collected_signals import collected_signals
 from orchestrator.execution.runs import STOP_SECONDS
 from orchestrator.storage.files import read_json
 from orchestrator.storage.run_folder import CampaignFolder, RunState
-from orchestrator.tuning.attempts import are_open, counted
+from orchestrator.tuning.attempts import counted, num_open
 from orchestrator.tuning.storage import storage_failures, why
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.terminal import Finished
@@ -44,7 +44,6 @@ class Training:
         found: Any,
         folder: CampaignFolder,
         uri: str,
-        url: str,
         overrides: Sequence[str],
         console: Console,
     ) -> None:
@@ -52,7 +51,6 @@ class Training:
         self._found = found
         self._folder = folder
         self._uri = uri
-        self._url = url
         self._overrides = overrides
         self._console = console
         seconds = study.config.budget.seconds
@@ -120,7 +118,7 @@ class Training:
         return self._status(study, found, workers)
 
     def _look(self, finished: Finished) -> None:
-        """Print what has ended; a storage that does not answer keeps this command from nothing else."""
+        """Print the trials that have ended; the command goes on when the storage does not answer."""
         try:
             finished.print_new()
             self._is_silent = False
@@ -135,7 +133,7 @@ class Training:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
             self._warn(f"worker {index} {how}; see {self._log(index)}")
         trials = found.get_trials(deepcopy=False)
-        if dead and (are_open(trials) or counted(trials) < study.config.budget.trials):
+        if dead and (num_open(trials) or counted(trials) < study.config.budget.trials):
             self._warn("not all trials are done; the same command again continues")
             return EXIT_FAILED
         return EXIT_DONE

@@ -65,7 +65,7 @@ class LiveRecord:
         return self._train[-1].step + 1 if self._train else 0
 
     def update(self) -> None:
-        """Read what is new; a run that goes back to its checkpoint writes some steps again."""
+        """Read the new records; a run that goes back to its checkpoint writes some steps again."""
         for record in self._tail.read():
             records = self._train if record.kind == "train" else self._evaluations
             while records and records[-1].step >= record.step:
@@ -73,7 +73,7 @@ class LiveRecord:
             records.append(record)
 
     def record(self, num_iterations: int | None = None) -> SeedRecord:
-        """What there is, or what there was after so many iterations and before the evaluation that followed them."""
+        """The record so far, or the record after so many iterations and before the evaluation that followed them."""
         train, evaluations = self._train, self._evaluations
         if num_iterations is not None:
             train = [record for record in train if record.step < num_iterations]
@@ -171,7 +171,7 @@ class TrainedTrial:
         return LiveRecord(folder, self._study.loop, sensor, self._study.dead_time)
 
     def _train(self, seed: int, live: LiveRecord) -> None:
-        """One seed, in a process of its own; what is done already is not done again."""
+        """Train one seed in a process of its own; a seed that is done is not trained again."""
         folder = self._prepared(seed)
         looks = list(self._study.looks)
         if folder.read_status().status == "done":
@@ -239,7 +239,7 @@ class TrainedTrial:
         raise _Stopped(state, f"{folder.path.name}: {reason}")
 
     def _look(self, live: LiveRecord, looks: list[int]) -> None:
-        """Stop a run that collapsed or exploded, and report what there is to the pruner."""
+        """Stop a run that collapsed or exploded, and report the values so far to the pruner."""
         constraints = self._study.config.constraints
         for name, violation in violations(live.record(), constraints).items():
             if violation > 0:

@@ -32,7 +32,7 @@ class DeliversGroups(Protocol):
 
 
 class TrialRuns:
-    """Writes what a trial is beside its runs, for the tracker, and tells Optuna the id of its MLflow run."""
+    """Writes a trial's description beside its runs, for the tracker, and tells Optuna the id of its MLflow run."""
 
     def __init__(self, tracker: DeliversGroups, storage_url: str) -> None:
         self._tracker = tracker

@@ -18,6 +18,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from optuna.exceptions import UpdateFinishedTrialError
+
 from orchestrator.errors import ConfigError
 from orchestrator.execution.base import Crew, Ending, ExecutorError
 from orchestrator.execution.credentials import ANY_ARM, lent
@@ -120,6 +122,8 @@ class TrialWorker:
                 if self._go_on(crew):
                     return EXIT_FAILED if self._has_failed else EXIT_DONE
                 self._failing_since = None
+            except UpdateFinishedTrialError:  # while it was silent another worker has taken its trial over
+                self._held = None
             except storage_failures() as error:
                 if not self._stop.is_set() and not self._outlasts(error):
                     return EXIT_FAILED

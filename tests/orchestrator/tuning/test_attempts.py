@@ -21,11 +21,11 @@ from orchestrator.tuning.attempts import (
     SURPLUS,
     UNTRAINED,
     Heartbeat,
-    are_open,
     ask,
     close,
     counted,
     is_redundant,
+    num_open,
     root,
     take_over,
 )
@@ -252,9 +252,9 @@ def test_a_trial_counts_once_for_all_of_its_attempts():
         trial(3, "WAITING", of=0),
     ]
     assert counted(trials) == 2  # the one that waits in the queue for its first worker has not begun
-    assert are_open(trials)
+    assert num_open(trials) == 2
     assert counted([*trials[:3], trial(3, of=0), trial(4, "FAIL", "duplicate", of=0)]) == 2
-    assert not are_open([trial(0), trial(1, "WAITING"), trial(2, "FAIL", "failed")])
+    assert not num_open([trial(0), trial(1, "WAITING"), trial(2, "FAIL", "failed")])
 
 
 def test_a_trial_that_goes_on_is_never_one_too_many():

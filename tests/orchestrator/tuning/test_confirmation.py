@@ -101,7 +101,7 @@ def test_before_it_is_confirmed_nothing_wins_and_one_line_says_so(told):
     with pytest.raises(ConfigError) as caught:
         winner(study, found, None)
     assert "\n" not in str(caught.value)
-    assert "is not confirmed yet (2 of 3 trials are there); run `entrostat tune " in str(caught.value)
+    assert "is not confirmed yet (2 of 3 trials are done); run `entrostat tune " in str(caught.value)
     assert "take trial 1, the best found, as it is with --trial 1" in str(caught.value)
     assert winner(study, found, None, number=1).said == "trial 1, iae 1 as found and not confirmed"
     _tell(study, found, 2.0)

@@ -25,7 +25,7 @@ class Fails:
 def test_a_storage_that_does_not_answer_is_said_once_and_stops_nothing(make_study):
     study, told = make_study(), io.StringIO()
     console = Console(file=told, width=200)
-    training = Training(study, None, CampaignFolder(study.folder), "", "", (), console)
+    training = Training(study, None, CampaignFolder(study.folder), "", (), console)
     finished = Fails()
     for _ in range(5):
         training._look(finished)

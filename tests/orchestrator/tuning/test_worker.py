@@ -317,6 +317,41 @@ def test_a_worker_that_lost_its_trial_does_not_say_how_it_ended(opened, monkeypa
     assert group.tags["entrostat.reason"] == "4 workers died at it"
 
 
+class Trivial:
+    """A training that is a sum and takes no time; notes where it trained."""
+
+    trained: ClassVar[list[str]] = []
+
+    def __init__(self, study, trial, params, name, *, crew, interrupted):
+        self.path, self._params = study.folder / name, params
+
+    def run(self):
+        self.trained.append(self.path.name)
+        return TrialEnding(state="complete", score=Score(values=(sum(self._params.values()),), violations={}))
+
+
+def test_a_worker_that_wakes_up_after_its_trial_was_taken_over_goes_on_with_others(opened, monkeypatch):
+    """A machine was suspended: the first that the worker notices is that it cannot report any more."""
+    _, found, worker = opened(seeds=[0], budget={"trials": 2})
+
+    class Suspended(Trivial):
+        def __init__(self, study, trial, *arguments, **settings):
+            super().__init__(study, trial, *arguments, **settings)
+            self._trial = trial
+
+        def run(self):
+            if self._trial.number == 0:
+                take_over(found, found.trials[0], retries=3)
+                self._trial.report(1.0, 1)
+            return super().run()
+
+    monkeypatch.setattr(workers, "TrainedTrial", Suspended)
+    assert worker.run() == 0
+    assert states(found) == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert [trial.user_attrs[FOLDER] for trial in found.trials[1:]] == ["trial-0000", "trial-0002"]
+    assert found.trials[1].params == found.trials[0].params
+
+
 class Killed(BaseException):
     """A worker is gone between two statements."""
 
@@ -333,19 +368,6 @@ class KilledAt:
             self.count += 1
             if self.count == self._number:
                 raise Killed
-
-
-class Trivial:
-    """A training that is a sum and takes no time; notes where it trained."""
-
-    trained: ClassVar[list[str]] = []
-
-    def __init__(self, study, trial, params, name, *, crew, interrupted):
-        self.path, self._params = study.folder / name, params
-
-    def run(self):
-        self.trained.append(self.path.name)
-        return TrialEnding(state="complete", score=Score(values=(sum(self._params.values()),), violations={}))
 
 
 @pytest.mark.slow
