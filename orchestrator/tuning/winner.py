@@ -28,6 +28,11 @@ class Standing:
     confirmation: Confirmation | None
     """None where no confirmation is asked for, or nothing is random."""
 
+    @property
+    def seeds(self) -> str:
+        """The number of seeds, for a sentence."""
+        return f"{self.num_seeds} seed{'s' if self.num_seeds > 1 else ''}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Winner:
@@ -55,23 +60,15 @@ def standing(study: Study, found: Any, simulated: Any, confirmations: Any = None
             if was_trained
             else simulated_confirmation(study, simulated)
         )
+    simulation = study.config.simulation
     return Standing(
         ranked=ranked,
         front=front(stage, criteria),
         criteria=criteria,
         was_trained=was_trained,
-        num_seeds=_num_seeds(study, was_trained=was_trained),
+        num_seeds=len(study.seeds) if was_trained or simulation is None else simulation.seeds,
         confirmation=known if known is not None and known.rows else None,
     )
-
-
-def _seeds(now: Standing) -> str:
-    return f"{now.num_seeds} seed{'s' if now.num_seeds > 1 else ''}"
-
-
-def _num_seeds(study: Study, *, was_trained: bool) -> int:
-    simulation = study.config.simulation
-    return len(study.seeds) if was_trained or simulation is None else simulation.seeds
 
 
 def winner(
@@ -100,7 +97,11 @@ def winner(
     if by is not None and by not in names:
         raise ConfigError(f"--by {by}: is no objective of {study.path}; {did_you_mean(by, names)}")
     if number is not None:
-        return _named(now, number)
+        for trial in now.ranked:
+            if trial.number == number:
+                return _chosen(now, trial)
+        numbers = listed_briefly([trial.number for trial in now.ranked])
+        raise ConfigError(f"--trial {number}: has not finished, or is not there; the best are {numbers}")
     if not now.front:
         violated = [name for name, value in now.ranked[0].constraints.items() if value > 0]
         raise ConfigError(
@@ -108,7 +109,12 @@ def winner(
             f"{', '.join(violated)}; let the study go on, relax it, or name a trial with --trial"
         )
     if len(names) > 1 and len(now.front) > 1 and by is None:
-        raise ConfigError(f"{study.path}: objective: {on_the_front(now)}; {_how_to_choose(now)}")
+        numbers = listed_briefly([trial.number for trial in now.front])
+        choices = " or ".join(f"--by {name}" for name in names)
+        raise ConfigError(
+            f"{study.path}: objective: {on_the_front(now)}; choose one of them with --best --trial N (N is {numbers}), "
+            f"or the best by one objective with --best {choices}"
+        )
     place = names.index(by) if by is not None else 0
     best = _best(now, now.front, [trial.values for trial in now.front], place)
     if now.confirmation is None:
@@ -120,9 +126,9 @@ def winner(
             f"the best found, as it is with --trial {best.number}"
         )
     # With several criteria only the front's: a dominated trial may have been on it when it was confirmed.
-    numbers = {trial.number for trial in now.front}
+    on_front = {trial.number for trial in now.front}
     rows = [row for row in now.confirmation.rows if row.holds]
-    rows = rows if len(names) == 1 else [row for row in rows if row.trial.number in numbers]
+    rows = rows if len(names) == 1 else [row for row in rows if row.trial.number in on_front]
     if not rows:
         ended = "; ".join(
             f"trial {row.trial.number}: {row.said or 'infeasible'}" for row in now.confirmation.rows
@@ -147,14 +153,14 @@ def headline(now: Standing) -> str:
     if known is None:
         return f"{found}."
     if known.missing:
-        return f"{found}, over {_seeds(now)} and not confirmed yet."
+        return f"{found}, over {now.seeds} and not confirmed yet."
     if not known.rows[0].holds:
         return f"{found}, and none of the best {len(known.rows)} held on {known.fresh}."
     first = known.rows[0]
     return (
         f"Trial {first.trial.number} is the best of {sum(row.holds for row in known.rows)} confirmed: "
         f"{figures(now.criteria, first.values)} over {known.fresh}; as found, among {num} {stage}: "
-        f"{figures(now.criteria, first.trial.values)} over {_seeds(now)}."
+        f"{figures(now.criteria, first.trial.values)} over {now.seeds}."
     )
 
 
@@ -173,23 +179,9 @@ def figures(criteria: Sequence[Criterion], values: Sequence[float]) -> str:
     return ", ".join(f"{each.name} {value:.4g}" for each, value in zip(criteria, values, strict=True))
 
 
-def _how_to_choose(now: Standing) -> str:
-    numbers = listed_briefly([trial.number for trial in now.front])
-    by = " or ".join(f"--by {each.name}" for each in now.criteria)
-    return f"choose one of them with --best --trial N (N is {numbers}), or the best by one objective with --best {by}"
-
-
 def listed_briefly(numbers: Sequence[int], most: int = 20) -> str:
     """The first numbers, with a sign that there are more."""
     return ", ".join(map(str, numbers[:most])) + (", …" if len(numbers) > most else "")
-
-
-def _named(now: Standing, number: int) -> Winner:
-    for trial in now.ranked:
-        if trial.number == number:
-            return _chosen(now, trial)
-    numbers = listed_briefly([trial.number for trial in now.ranked])
-    raise ConfigError(f"--trial {number}: has not finished, or is not there; the best are {numbers}")
 
 
 def _best(now: Standing, trials: Sequence[Any], values: Sequence[Sequence[float]], place: int) -> Any:

@@ -130,6 +130,22 @@ def test_runs_of_trials_that_the_storage_does_not_know_are_refused(write_study, 
     assert files(tmp_path) == before
 
 
+@pytest.mark.parametrize("arguments", [(), ("--best",)])
+def test_a_study_of_an_earlier_version_is_refused_in_a_line_and_stays_as_it_is(
+    write_study, tmp_path, arguments
+):
+    journal = tmp_path / "runs" / "gains" / "journal.log"
+    journal.parent.mkdir(parents=True)
+    journal.write_text('{"op_code": 0}\n')
+    path = write_study(**STAGE_ONE)
+    before = files(tmp_path)
+    code, output, stdout = call(path, *arguments)
+    assert (code, stdout, output.count("\n")) == (2, "", 1)
+    assert f"error: {path}: storage: {journal} has the trials of an earlier version" in output
+    assert "finish the study with that version, or give it another name and begin it again" in output
+    assert files(tmp_path) == before
+
+
 @STORAGES
 def test_the_best_of_what_is_not_there_makes_nothing(write_study, tmp_path, storage):
     path = write_study(**STAGE_ONE, storage=storage)
