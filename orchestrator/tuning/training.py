@@ -99,6 +99,7 @@ class Training:
 
     def _work(self, study: Study, found: Any, *how: str) -> int:
         finished = Finished(study, found, self._console)
+        self._announce_running(found)
         workers = {index: self._start(index, *how) for index in range(self._study.config.workers)}
         next_look = 0.0
         with collected_signals() as received:
@@ -116,6 +117,16 @@ class Training:
             self._warn(f"stopped by {name}; trials are saved and the same command again continues")
             return EXIT_INTERRUPTED
         return self._status(study, found, workers)
+
+    def _announce_running(self, found: Any) -> None:
+        """Say why trials that a killed command has left do not go on at once."""
+        trials = found.get_trials(deepcopy=False)
+        if running := sum(trial.state.name == "RUNNING" for trial in trials):
+            count = "1 trial runs" if running == 1 else f"{running} trials run"
+            self._warn(
+                f"{count} in other workers; a trial without a heartbeat for {self._study.config.stale_seconds} s goes "
+                "on here"
+            )
 
     def _look(self, finished: Finished) -> None:
         """Print the trials that have ended; the command goes on when the storage does not answer."""
