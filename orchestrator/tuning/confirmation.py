@@ -168,10 +168,10 @@ def simulated_confirmation(study: Study, simulated: Any) -> Confirmation:
     num = study.config.confirm.seeds or SIMULATED_SEEDS
     seeds = tuple(range(settings.seeds, settings.seeds + num))
     chosen = to_confirm(study, simulated, study.simulated_criteria) if start.plant.noise_std else []
-    verdicts = judge(study, [trial.params for trial in chosen], seeds) if chosen else []
+    scores = judge(study, [trial.params for trial in chosen], seeds) if chosen else []
     rows = [
         Confirmed(trial=trial, values=each.values, is_feasible=each.is_feasible, said="")
-        for trial, each in zip(chosen, verdicts, strict=True)
+        for trial, each in zip(chosen, scores, strict=True)
     ]
     order = _in_order(rows, study.simulated_criteria)
     return Confirmation(rows=order, seeds=seeds, was_trained=False, missing="")
