@@ -87,7 +87,7 @@ STUDY = {
     "confirm": {"trials": 1, "seeds": 2},
     "sampler": {"kind": "random"},
     "workers": 2,
-    "lease_seconds": 5.0,
+    "stale_seconds": 5,
     "retries": 100,
 }
 
@@ -290,12 +290,11 @@ def _drawn(folder: Path) -> Iterator[str]:
     """Each trial was drawn at its own place, once, and the budget was used up and not exceeded."""
     import optuna
 
-    from orchestrator.tuning.addressed_sampling import place_of
+    from orchestrator.tuning.addressed_sampling import place_of, sampler
     from orchestrator.tuning.models import SamplerConfig
-    from orchestrator.tuning.search import sampler
     from orchestrator.tuning.storage import find_storage
 
-    storage = find_storage(str(folder / "runs" / "small" / "journal.log"), "sqlite:////nowhere/mlflow.db")
+    storage = find_storage(f"sqlite:///{folder}/runs/small/study.db", "sqlite:////nowhere/mlflow.db")
     study = optuna.load_study(study_name="small", storage=storage)
     complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     if len(complete) != STUDY["budget"]["trials"]:

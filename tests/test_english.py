@@ -29,10 +29,10 @@ NOT_THE_FIELDS = re.compile(
     r"|takes? (?:it )?up|in vain|held against|(?:is|are) over(?! (?:a|the|all|one|its)\b))\b"
 )
 
-MESSAGES_TO_DO = ("orchestrator/tuning",)
+MESSAGES_TO_DO: tuple[str, ...] = ()
 """Folders whose messages and module docstrings are not converted yet.  This list can only shrink."""
 
-DOCSTRINGS_TO_DO = ("orchestrator/tuning",)
+DOCSTRINGS_TO_DO: tuple[str, ...] = ()
 """Folders and files whose docstrings of classes and functions are not converted yet.  This list can only shrink."""
 
 

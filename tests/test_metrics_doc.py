@@ -16,10 +16,10 @@ from orchestrator.commands.catalogue import describe
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.tracking.groups import read_group
 from orchestrator.training import run as worker
-from orchestrator.tuning.links import RUN_ID, Links
-from orchestrator.tuning.objectives import objective
+from orchestrator.tuning.criteria import criterion
+from orchestrator.tuning.judging import Score
 from orchestrator.tuning.trial import State, TrialEnding
-from orchestrator.tuning.verdict import Verdict
+from orchestrator.tuning.trial_mlflow import RUN_ID, TrialRuns
 
 DOC = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
 
@@ -99,19 +99,19 @@ class Trial:
 
 
 def test_everything_that_a_trial_has_in_mlflow_is_there(tmp_path):
-    """Of whatever ending, and of one that nobody takes up again."""
-    links = Links(NoTracker(), "study.log")
+    """A trial that ended, and one whose workers died."""
+    runs = TrialRuns(NoTracker(), "study.db")
     names = ("collapse", "explosion", "sensitivity")
     ending = TrialEnding(
-        state="pruned", reason="why", verdict=Verdict(values=(1.0,), violations=dict.fromkeys(names, 1.0))
+        state="pruned", reason="why", score=Score(values=(1.0,), violations=dict.fromkeys(names, 1.0))
     )
     tags: set[str] = set()
     metrics: set[str] = set()
-    links.begin(tmp_path, Trial(), {"a.b": 1}, rank=1, confirms=2)
-    links.end(tmp_path, ending, SimpleNamespace(objectives=(objective("iae"),)))
+    runs.begin(tmp_path, Trial(), {"a.b": 1}, rank=1, confirms=2)
+    runs.end(tmp_path, ending, SimpleNamespace(criteria=(criterion("iae"),)))
     for give_up in (False, True):
         if give_up:
-            links.give_up(tmp_path, "why")
+            runs.give_up(tmp_path, "why")
         group = read_group(tmp_path)
         tags |= group.tags.keys()
         metrics |= group.metrics.keys()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from orchestrator.tuning.objectives import described, objective
+from orchestrator.tuning.criteria import criterion, described
 
 DOC = (Path(__file__).parents[1] / "docs" / "studies.md").read_text()
 
@@ -35,5 +35,5 @@ def test_the_table_is_what_the_code_knows():
 
 def test_what_is_described_is_what_a_study_gets():
     for name, each in described().items():
-        found = objective(name.replace("<k>", "2"))
+        found = criterion(name.replace("<k>", "2"))
         assert (found.unit, found.direction, found.meaning) == (each.unit, each.direction, each.meaning)

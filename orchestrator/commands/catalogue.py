@@ -72,7 +72,7 @@ def _sensors() -> Iterator[tuple[str, str]]:
 
 
 def _study_objectives() -> Iterator[tuple[str, str]]:
-    from orchestrator.tuning.objectives import described  # studies are read with the parts of this package
+    from orchestrator.tuning.criteria import described  # studies are read with the parts of this package
 
     for name, each in described().items():
         yield name, f"[{each.unit}] {each.direction}: {each.meaning}"

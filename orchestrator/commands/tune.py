@@ -17,15 +17,12 @@ from orchestrator.provenance import git_commit, versions
 from orchestrator.storage.files import write_json
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tracking.store import ui_hint
-from orchestrator.tuning.candidates import enqueue
-from orchestrator.tuning.checks import refuse
 from orchestrator.tuning.confirmation import begin_confirmation, fresh_seeds
-from orchestrator.tuning.in_vain import in_vain
+from orchestrator.tuning.judging import search
 from orchestrator.tuning.page import write_page
 from orchestrator.tuning.preset import preset_text
-from orchestrator.tuning.reading import read_study
+from orchestrator.tuning.ranking import enqueue
 from orchestrator.tuning.records import (
-    answering,
     find_confirmations,
     find_for,
     find_study,
@@ -35,10 +32,11 @@ from orchestrator.tuning.records import (
     store_simulation,
     stored_simulation,
     study_names,
+    url_of,
 )
-from orchestrator.tuning.simulated import search
-from orchestrator.tuning.storage import dashboard_hint, storage_url
+from orchestrator.tuning.storage import answering, dashboard_hint
 from orchestrator.tuning.study import Study
+from orchestrator.tuning.study_file import read_study, refuse, wasted_training
 from orchestrator.tuning.terminal import print_simulation, print_summary
 from orchestrator.tuning.training import EXIT_DONE, TRACKING_KEY, Training
 from orchestrator.tuning.winner import winner
@@ -47,15 +45,15 @@ from orchestrator.tuning.winner import winner
 def tune_study(path: Path, overrides: Sequence[str], *, accept: bool = False) -> int:
     """Search, train, report; give the exit status.  ``accept`` takes files that have changed since the study began."""
     study = read_study(path, overrides)
-    with answering(study):
+    with answering(study.path):
         return _tune(study, overrides, Console(), accept)
 
 
 def _tune(study: Study, overrides: Sequence[str], console: Console, accept: bool) -> int:
-    uri, url = study.campaign.tracking_uri, storage_url(study.config.storage, study.folder)
+    uri, url = study.campaign.tracking_uri, url_of(study)
     check_tracking(study.campaign)
     _refuse_other_folders(study, uri, url)
-    _refuse_to_begin_in_vain(study, uri, url)
+    _refuse_wasted_training(study, uri, url)
     storage = open_for(study, url, uri)
     found = open_study(study, storage)
     if study.config.budget.trials:
@@ -67,7 +65,7 @@ def _tune(study: Study, overrides: Sequence[str], console: Console, accept: bool
     simulated = _stage_one(study, storage, console)
     if study.config.budget.trials:
         enqueue(study, found, simulated)
-        training = Training(study, found, folder, uri, url, overrides, console)
+        training = Training(study, found, folder, uri, overrides, console)
         status = training.run(
             then=partial(begin_confirmation, study, storage, found),
             before_end=lambda: write_page(study, found, simulated, report, confirmations()),
@@ -89,8 +87,8 @@ def best_preset(path: Path, overrides: Sequence[str], number: int | None, by: st
         ConfigError: there is no such study, or no winner in it, see `winner`.
     """
     study = read_study(path, overrides)
-    url = storage_url(study.config.storage, study.folder)
-    with answering(study):
+    url = url_of(study)
+    with answering(study.path):
         storage = find_for(study, url, study.campaign.tracking_uri)
         if storage is None:
             raise ConfigError(
@@ -121,8 +119,8 @@ def _refuse_other_folders(study: Study, uri: str, url: str) -> None:
         )
 
 
-def _refuse_to_begin_in_vain(study: Study, uri: str, url: str) -> None:
-    problems = list(in_vain(study))
+def _refuse_wasted_training(study: Study, uri: str, url: str) -> None:
+    problems = list(wasted_training(study))
     if problems and not _has_trials(study, uri, url):
         refuse(study, problems)
 

@@ -16,7 +16,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$", max_length
 
 _BESIDE_RUNS = re.compile(r"mlflow\.db.*|mlartifacts|mlruns|comparison\.html")
 _BESIDE_ARMS = re.compile(
-    r"campaign\.json|lock|tracking\.json|report|slurm|ray\.txt|journal\.log.*|trial-[0-9]+"
+    r"campaign\.json|lock|tracking\.json|report|slurm|ray\.txt|journal\.log.*|study\.db.*|trial-[0-9]+"
 )
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?")
 """What Windows takes for a device, whatever ending it has."""

@@ -1,21 +1,24 @@
-"""Samplers whose every draw has an address: the study's seed, the trial's place, the parameter's name.
+"""Optuna's samplers and pruners from a study's settings; every draw has an address.
 
-Optuna's samplers hold a stream of random numbers that starts again with each process.  A study that is continued
-then draws what it has drawn already, and two workers with one seed draw the same.  Here a sampler is made for each
-draw, with a seed from the draw's address, and learns what else it knows from the storage.  So it does not matter
-which process draws, or how many came before it.
+The address of a draw is the study's seed, the trial's place and the parameter's name.  Optuna's samplers hold a stream
+of random numbers that starts again with each process: a study that is continued then draws what it has drawn already,
+and two workers with one seed draw the same.  Here a sampler is made for each draw, with a seed from the address, and
+learns what else it knows from the storage.  So it does not matter which process draws, or how many came before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler
 
 from orchestrator.training.seeds import derive_seed
-from orchestrator.tuning.marks import ROOT
-from orchestrator.tuning.retries import RETRY_OF
+from orchestrator.tuning.attempts import is_attempt, root
+from orchestrator.tuning.models import Halving, PrunerConfig, SamplerConfig, Wilcoxon
 
 SamplerOf = Callable[[int, int], BaseSampler]
 """A sampler of a seed, for the draws of the trial of a place."""
@@ -24,8 +27,8 @@ SamplerOf = Callable[[int, int], BaseSampler]
 class AddressedSampler(BaseSampler):  # type: ignore[misc]
     """Draws by address with the samplers that ``make`` makes.
 
-    A retry draws as the trial that it continues: what was drawn for that one is fixed, and what was not yet is drawn
-    as it would have been.
+    Another attempt at a trial draws as the first: what was drawn for that one is fixed, and the rest is drawn as it
+    would have been.
 
     Args:
         seed: of the study.
@@ -52,11 +55,11 @@ class AddressedSampler(BaseSampler):  # type: ignore[misc]
         return inner.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Any, trial: Any) -> None:
-        """What the sampler does before a trial."""
+        """Let the sampler prepare for a trial."""
         self._at(study, trial).before_trial(study, trial)
 
     def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
-        """What the sampler does after a trial."""
+        """Let the sampler learn from a trial."""
         self._at(study, trial).after_trial(study, trial, state, values)
 
     def _at(self, study: Any, trial: Any, *names: str) -> BaseSampler:
@@ -65,18 +68,13 @@ class AddressedSampler(BaseSampler):  # type: ignore[misc]
 
 
 def place_of(study: Any, trial: Any) -> int:
-    """How many trials the storage has before this one, without retries; of a retry, that of the trial it continues.
+    """How many trials the storage has before the first attempt at this one, each counted once.
 
-    It is the same at any time: trials get their numbers in turn, and one that is a retry is so from its beginning.
+    It is the same at any time: trials get their numbers in turn, and another attempt is so from its beginning.
     """
-    number = _continued(trial)
+    number = root(trial)
     before = (other for other in study.get_trials(deepcopy=False) if other.number < number)
-    return sum(RETRY_OF not in other.system_attrs for other in before)
-
-
-def _continued(trial: Any) -> int:
-    """Number of the first of the trials that are attempts at the same."""
-    return int(trial.user_attrs.get(ROOT, trial.system_attrs.get(RETRY_OF, trial.number)))
+    return sum(not is_attempt(other) for other in before)
 
 
 class PlacedQMCSampler(QMCSampler):  # type: ignore[misc]
@@ -107,3 +105,78 @@ class OrderedNSGAIISampler(NSGAIISampler):  # type: ignore[misc]
     def get_parent_population(self, study: Any, generation: int) -> list[Any]:
         """The trials that a generation is bred from."""
         return sorted(super().get_parent_population(study, generation), key=lambda trial: trial.number)
+
+
+def sampler(settings: SamplerConfig, *, conditional: bool) -> Any:
+    """The sampler of training trials, the same in every worker."""
+    make = partial(_training_sampler, settings, conditional)
+    return AddressedSampler(derive_seed(settings.seed, "training"), make)
+
+
+def _training_sampler(settings: SamplerConfig, conditional: bool, seed: int, place: int) -> Any:
+    """Optuna's sampler for the trial of a place, with a seed of its own."""
+    from optuna import samplers
+
+    startup = settings.startup_trials
+    with without_experimental_warnings():
+        if settings.kind == "tpe":
+            # With conditions there are groups of parameters that are searched together, each a model.
+            grouped = {"multivariate": True, "group": True} if conditional else {}
+            return samplers.TPESampler(seed=seed, n_startup_trials=startup, **grouped)
+        if settings.kind == "gp":
+            return samplers.GPSampler(seed=seed, n_startup_trials=startup)
+        if settings.kind == "nsga2":
+            return OrderedNSGAIISampler(seed=seed)
+        if settings.kind == "qmc":
+            sequence = derive_seed(settings.seed, "sequence") % 2**32
+            return PlacedQMCSampler(sequence, place, independent_seed=seed)
+        return RandomSampler(seed=seed)
+
+
+def simulation_sampler(kind: str, seed: int) -> Any:
+    """The sampler of stage one: Sobol points fill the space evenly and cost nothing."""
+    from optuna import samplers
+
+    with without_experimental_warnings():
+        if kind == "qmc":
+            return QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+        return (
+            RandomSampler(seed=seed)
+            if kind == "random"
+            else samplers.TPESampler(seed=seed, n_startup_trials=64)
+        )
+
+
+def pruner(settings: PrunerConfig, num_iterations: int) -> Any:
+    """The pruner of training trials; steps are trained iterations, of a Wilcoxon test seeds."""
+    from optuna import pruners
+
+    with without_experimental_warnings():
+        if isinstance(settings, Halving):
+            first = first_rung(settings, num_iterations)
+            return pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=settings.factor)
+        if isinstance(settings, Wilcoxon):
+            return pruners.WilcoxonPruner(p_threshold=settings.p_threshold)
+        return pruners.NopPruner()
+
+
+def first_rung(settings: Halving, num_iterations: int) -> int:
+    """Trained iterations before which nothing is pruned."""
+    return settings.first or max(1, num_iterations // 3)
+
+
+def quiet() -> None:
+    """Let Optuna report errors only: Entrostat itself says what a study does."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+@contextmanager
+def without_experimental_warnings() -> Iterator[None]:
+    """The parts that Optuna calls experimental are used on purpose, and pinned by tests."""
+    from optuna.exceptions import ExperimentalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=ExperimentalWarning)
+        yield

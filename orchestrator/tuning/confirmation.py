@@ -1,8 +1,8 @@
 """The best few trials once more, on seeds that the study has not used.
 
-The best of many noisy values is chosen by its noise too, so what a study has found flatters its winner.  A trained
-trial is trained again; its confirmations are an Optuna study of their own beside that of the trials, worked off by the
-same workers.  A simulated one is simulated again, which is done in a moment and stored nowhere.
+The best of many noisy values is chosen by its noise too, so the value that a study has found flatters its winner.  A
+trained trial is trained again: the confirmations are an Optuna study of their own beside that of the trials, and the
+same workers train them.  A simulated trial is simulated again, which takes a moment and is stored nowhere.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.tuning.candidates import front, is_feasible, ranked_trials
-from orchestrator.tuning.marks import CONFIRMS, REASON, counted
+from orchestrator.tuning.attempts import CONFIRMS, REASON, counted, num_open, stands_for_none
+from orchestrator.tuning.criteria import Criterion
+from orchestrator.tuning.judging import judge
 from orchestrator.tuning.models import BudgetConfig, NoPruner, SamplerConfig
-from orchestrator.tuning.objectives import Objective
-from orchestrator.tuning.ranking import as_costs, best_first
+from orchestrator.tuning.ranking import as_costs, best_first, front, is_feasible, ranked_trials
 from orchestrator.tuning.records import INPUTS, open_confirmations
-from orchestrator.tuning.simulated import judge
 from orchestrator.tuning.study import Study
 
 SIMULATED_SEEDS = 64
@@ -30,12 +29,12 @@ SIMULATED_SEEDS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmed:
-    """A trial and what it came to on fresh seeds."""
+    """A trial with its values on fresh seeds."""
 
     trial: Any
     """As the study found it."""
     values: tuple[float, ...]
-    """One an objective, the mean over the fresh seeds; nan where there is none."""
+    """One a criterion, the mean over the fresh seeds; nan where there is none."""
     is_feasible: bool
     said: str
     """Why there are no values; "" where there are."""
@@ -55,11 +54,11 @@ class Confirmation:
     seeds: tuple[int, ...]
     was_trained: bool
     missing: str
-    """What is still to be done before there is a winner; "" where nothing is."""
+    """The part that is missing before there is a winner; "" where nothing is."""
 
     @property
     def fresh(self) -> str:
-        """What the seeds are, for a sentence."""
+        """The seeds, for a sentence."""
         what = "fresh seed" if self.was_trained else "fresh noise"
         return f"{len(self.seeds)} {what}{'s' if len(self.seeds) > 1 else ''} ({listed(self.seeds)})"
 
@@ -79,7 +78,7 @@ def fresh_seeds(study: Study) -> tuple[int, ...]:
 
 
 def confirming(study: Study, num: int) -> Study:
-    """The same study as ``num`` confirmations need it: on fresh seeds, nothing pruned, nothing foretold."""
+    """The same study as ``num`` confirmations need it: on fresh seeds, nothing pruned, nothing predicted."""
     config = study.config.model_copy(
         update={
             "seeds": fresh_seeds(study),
@@ -93,11 +92,11 @@ def confirming(study: Study, num: int) -> Study:
 
 
 def begin_confirmation(study: Study, storage: Any, found: Any) -> tuple[Study, Any] | None:
-    """Put the best trials of a study that is over into the queue of its confirmations.
+    """Put the best trials of a study that has ended into the queue of its confirmations.
 
-    Gives what workers need for them; None where nothing is to be confirmed, or not yet.
+    Gives the study and the Optuna study that workers need; None where nothing is to be confirmed, or not yet.
     """
-    chosen = to_confirm(study, found, study.objectives) if _is_over(study, found) else []
+    chosen = to_confirm(study, found, study.criteria) if _has_ended(study, found) else []
     if not chosen:
         return None
     confirmations = open_confirmations(study, storage, fresh_seeds(study))
@@ -109,26 +108,26 @@ def begin_confirmation(study: Study, storage: Any, found: Any) -> tuple[Study, A
             confirmations.enqueue_trial(trial.params, user_attrs={CONFIRMS: trial.number})
     trials = confirmations.get_trials(deepcopy=False)
     num = len(_confirmed_numbers(confirmations))
-    if counted(trials) >= num and not any(trial.state.name == "RUNNING" for trial in trials):
+    if counted(trials) >= num and not num_open(trials):
         return None
     return confirming(study, num), confirmations
 
 
 def continue_confirmation(study: Study, storage: Any) -> tuple[Study, Any]:
-    """What a worker needs for the confirmations that are in the queue."""
+    """The study and the Optuna study that a worker needs for the confirmations in the queue."""
     confirmations = open_confirmations(study, storage, fresh_seeds(study))
     return confirming(study, len(_confirmed_numbers(confirmations))), confirmations
 
 
-def to_confirm(study: Study, found: Any, objectives: Sequence[Objective]) -> list[Any]:
-    """The best few feasible trials; of several objectives the front's best by each and others along it."""
+def to_confirm(study: Study, found: Any, criteria: Sequence[Criterion]) -> list[Any]:
+    """The best few feasible trials; with several criteria the front's best by each and others along it."""
     num = study.config.confirm.trials
-    if len(objectives) == 1:
-        return [trial for trial in ranked_trials(found, objectives) if is_feasible(trial)][:num]
-    on_front = front(found, objectives)
+    if len(criteria) == 1:
+        return [trial for trial in ranked_trials(found, criteria) if is_feasible(trial)][:num]
+    on_front = front(found, criteria)
     if not on_front:
         return []
-    costs = as_costs([trial.values for trial in on_front], [each.direction for each in objectives])
+    costs = as_costs([trial.values for trial in on_front], [each.direction for each in criteria])
     ends = costs.argmin(axis=0)
     along = np.linspace(0, len(on_front) - 1, max(num, 1)).round().astype(int)
     places = dict.fromkeys([*ends, *along, *range(len(on_front))])
@@ -141,23 +140,23 @@ def confirmation(study: Study, found: Any, confirmations: Any) -> Confirmation:
     ended = {
         trial.user_attrs[CONFIRMS]: trial
         for trial in trials
-        if CONFIRMS in trial.user_attrs and _says_something(trial)
+        if CONFIRMS in trial.user_attrs and trial.state.is_finished() and not stands_for_none(trial)
     }
-    known = {trial.number: trial for trial in ranked_trials(found, study.objectives)}
-    chosen = {trial.number: trial for trial in to_confirm(study, found, study.objectives)}
+    known = {trial.number: trial for trial in ranked_trials(found, study.criteria)}
+    chosen = {trial.number: trial for trial in to_confirm(study, found, study.criteria)}
     every = chosen | {number: known[number] for number in ended if number in known}
-    rows = [_trained(trial, ended.get(number), study.objectives) for number, trial in every.items()]
+    rows = [_trained(trial, ended.get(number), study.criteria) for number, trial in every.items()]
     num = sum(number in ended for number in chosen)
     missing = ""
-    if chosen and not _is_over(study, found):
+    if chosen and not _has_ended(study, found):
         trained = found.get_trials(deepcopy=False)
-        missing = f"{counted(trained)} of {study.config.budget.trials} trials are there"
+        missing = f"{counted(trained) - num_open(trained)} of {study.config.budget.trials} trials are done"
     elif num < len(chosen):
         missing = (
             f"{num} of the best {len(chosen)} are trained again on {len(fresh_seeds(study))} fresh seeds"
         )
     return Confirmation(
-        rows=_in_order(rows, study.objectives), seeds=fresh_seeds(study), was_trained=True, missing=missing
+        rows=_in_order(rows, study.criteria), seeds=fresh_seeds(study), was_trained=True, missing=missing
     )
 
 
@@ -168,27 +167,26 @@ def simulated_confirmation(study: Study, simulated: Any) -> Confirmation:
     assert start is not None
     num = study.config.confirm.seeds or SIMULATED_SEEDS
     seeds = tuple(range(settings.seeds, settings.seeds + num))
-    chosen = to_confirm(study, simulated, study.simulated_objectives) if start.plant.noise_std else []
-    verdicts = judge(study, [trial.params for trial in chosen], seeds) if chosen else []
+    chosen = to_confirm(study, simulated, study.simulated_criteria) if start.plant.noise_std else []
+    scores = judge(study, [trial.params for trial in chosen], seeds) if chosen else []
     rows = [
         Confirmed(trial=trial, values=each.values, is_feasible=each.is_feasible, said="")
-        for trial, each in zip(chosen, verdicts, strict=True)
+        for trial, each in zip(chosen, scores, strict=True)
     ]
-    order = _in_order(rows, study.simulated_objectives)
+    order = _in_order(rows, study.simulated_criteria)
     return Confirmation(rows=order, seeds=seeds, was_trained=False, missing="")
 
 
 def listed(seeds: Sequence[int]) -> str:
-    """``0, 1, 5``, or ``4 to 67`` of many that follow each other."""
+    """``0, 1, 5``, or ``4 to 67`` for many that follow each other."""
     if len(seeds) > 3 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]} to {seeds[-1]}"
     return ", ".join(map(str, seeds))
 
 
-def _is_over(study: Study, found: Any) -> bool:
+def _has_ended(study: Study, found: Any) -> bool:
     trials = found.get_trials(deepcopy=False)
-    is_running = any(trial.state.name == "RUNNING" for trial in trials)
-    return counted(trials) >= study.config.budget.trials and not is_running
+    return counted(trials) >= study.config.budget.trials and not num_open(trials)
 
 
 def _confirmed_numbers(confirmations: Any) -> set[int]:
@@ -199,13 +197,8 @@ def _confirmed_numbers(confirmations: Any) -> set[int]:
     }
 
 
-def _says_something(trial: Any) -> bool:
-    """Whether it has ended by itself: neither twice in the queue nor taken up again."""
-    return trial.state.is_finished() and counted([trial]) == 1
-
-
-def _trained(trial: Any, confirming: Any, objectives: Sequence[Objective]) -> Confirmed:
-    none = (nan,) * len(objectives)
+def _trained(trial: Any, confirming: Any, criteria: Sequence[Criterion]) -> Confirmed:
+    none = (nan,) * len(criteria)
     if confirming is None:
         return Confirmed(trial=trial, values=none, is_feasible=True, said="not yet")
     if confirming.state.name != "COMPLETE":
@@ -216,9 +209,9 @@ def _trained(trial: Any, confirming: Any, objectives: Sequence[Objective]) -> Co
     )
 
 
-def _in_order(rows: Sequence[Confirmed], objectives: Sequence[Objective]) -> tuple[Confirmed, ...]:
+def _in_order(rows: Sequence[Confirmed], criteria: Sequence[Criterion]) -> tuple[Confirmed, ...]:
     holding = [row for row in rows if row.holds]
     if holding:
-        order = best_first([row.values for row in holding], [each.direction for each in objectives])
+        order = best_first([row.values for row in holding], [each.direction for each in criteria])
         holding = [holding[index] for index in order]
     return (*holding, *(row for row in rows if not row.holds))

@@ -11,7 +11,7 @@ from controllers.guardrails.explosion import Explosion
 from orchestrator.configuration.names import FolderName
 from orchestrator.configuration.part_schema import Strict
 from orchestrator.masking import masked
-from orchestrator.tuning.objectives import objective
+from orchestrator.tuning.criteria import criterion
 
 Level = TypeVar("Level", Collapse, Explosion)
 Choice = bool | int | float | str | None
@@ -110,7 +110,7 @@ class LevelBound(Strict):
 
 
 class ConstraintsConfig(Strict):
-    """What a trial must not do, whatever its objective."""
+    """Limits that a trial must keep, whatever it is judged by."""
 
     collapse: LevelBound | None = None
     """Entropy must stay above this; a training run that falls below it is stopped."""
@@ -147,7 +147,7 @@ class SimulationConfig(Strict):
     initial_nats: PositiveFloat | None = None
     """Entropy at the start; null is the plant's level."""
     objective: str | Names | None = None
-    """What stage one ranks by; null is the study's own, which then has to be one that a plant can tell."""
+    """Criterion that stage one ranks by; null is the study's own, which then has to be one that a plant can tell."""
     enqueue: Annotated[int, Field(ge=0)] = 8
     """Best candidates that training begins with."""
     spread: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -177,10 +177,10 @@ class NoPruner(Strict):
 class Halving(Strict):
     """Successive halving on the trained iterations, one seed after the other.
 
-    The rungs are at ``first``, ``first · factor``, ``first · factor²``, … trained iterations; at each the
-    best 1 / ``factor`` of the trials that came so far go on.  All trials train the same seeds in the same
-    order, so at a rung they are compared on the same seeds.  (Optuna's median pruner is not here: it
-    compares the best value of a trial's whole course, and a sum of errors is smallest at its start.)
+    The rungs are at ``first``, ``first · factor``, ``first · factor²``, … trained iterations.  At each, the best
+    1 / ``factor`` of the trials that came so far go on.  All trials train the same seeds in the same order, so a rung
+    compares them on the same seeds.  (Optuna's median pruner is not here: it compares the best value that a trial
+    ever had, and a sum of errors is smallest at its start.)
     """
 
     kind: Literal["halving"]
@@ -216,10 +216,10 @@ class ConfirmConfig(Strict):
     """The best trials once more, before one of them wins: the best of many is chosen by its luck too."""
 
     trials: Annotated[int, Field(ge=0)] = 3
-    """The best so many; 0 leaves their values as they were found."""
+    """Number of the best trials; 0 leaves their values as they were found."""
     seeds: PositiveInt | None = None
-    """Seeds that the study has not used, from 1000 on; null is as many as the study's, at least 3, and 64 realisations
-    of a plant's noise where nothing was trained."""
+    """Number of seeds that the study has not used, from 1000 on; null is as many as the study's, at least 3, and 64
+    realisations of a plant's noise where nothing was trained."""
 
 
 class StudyConfig(Strict):
@@ -242,9 +242,9 @@ class StudyConfig(Strict):
     space: dict[str, Dimension]
     """Dotted paths of the arm's configuration, such as ``loops.entropy.law.kp``."""
     objective: str | Names = "iae"
-    """One name, or several for a Pareto front."""
+    """Criterion that trials are judged by: one name, or several for a Pareto front."""
     constraints: ConstraintsConfig = ConstraintsConfig()
-    """Limits that a trial must keep, whatever its objective."""
+    """Limits that a trial must keep, whatever it is judged by."""
     simulation: SimulationConfig | None = None
     """Stage one; without it training begins at once."""
     budget: BudgetConfig = BudgetConfig()
@@ -259,12 +259,20 @@ class StudyConfig(Strict):
     """Iterations between two looks at a running trial; null is a tenth of a run."""
     workers: PositiveInt = 1
     """Trials at the same time on this machine, each a process of its own."""
-    lease_seconds: PositiveFloat = 60.0
-    """Seconds without a sign of life after which another worker continues a trial."""
+    stale_seconds: Annotated[int, Field(ge=4)] = 60
+    """Seconds without a heartbeat after which another worker continues a trial; there are four heartbeats in them."""
     retries: Annotated[int, Field(ge=0)] = 3
     """Times that a trial whose worker died is continued before it counts as failed."""
     storage: str | None = None
-    """Optuna storage: a journal file, ``sqlite:///…`` or a database URL; null is a journal in the folder."""
+    """Optuna storage: a SQLite file, ``sqlite:///…``, or the URL of a database server; null is a SQLite file in the
+    study's folder."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_old_key(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "lease_seconds" in content:
+            raise ValueError("lease_seconds is now stale_seconds, a whole number of at least 4; rename it")
+        return content
 
     @field_validator("objective")
     @classmethod
@@ -273,7 +281,7 @@ class StudyConfig(Strict):
         if not names or len(set(names)) < len(names):
             raise ValueError(f"must be one name or several that differ, got {list(names)}")
         for name in names:
-            objective(name)
+            criterion(name)
         return value
 
     @field_validator("space")
@@ -286,24 +294,19 @@ class StudyConfig(Strict):
         return value
 
     @property
-    def objectives(self) -> Names:
-        """Names of the objectives."""
+    def criteria(self) -> Names:
+        """Names of the criteria, which the YAML calls objectives."""
         return as_names(self.objective)
 
     @property
-    def simulated_objectives(self) -> Names:
-        """Names of what stage one ranks by."""
+    def simulated_criteria(self) -> Names:
+        """Names of the criteria that stage one ranks by."""
         own = self.simulation.objective if self.simulation else None
-        return self.objectives if own is None else as_names(own)
-
-    @property
-    def search_space(self) -> dict[str, Any]:
-        """The space as YAML can hold it."""
-        return {path: dimension.model_dump(mode="json") for path, dimension in self.space.items()}
+        return self.criteria if own is None else as_names(own)
 
     @model_validator(mode="after")
     def _several_are_not_pruned(self) -> StudyConfig:
-        if len(self.objectives) > 1 and self.pruner.kind != "none":
+        if len(self.criteria) > 1 and self.pruner.kind != "none":
             raise ValueError(
                 f"pruner.kind must be 'none' with several objectives (no order says which trial is worse), "
                 f"got {self.pruner.kind!r}; collapse and explosion still stop a trial"

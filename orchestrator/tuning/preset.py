@@ -16,11 +16,11 @@ from orchestrator.tuning.study import Study
 from orchestrator.tuning.winner import Winner, figures
 
 FILE = "tuned.yaml"
-"""The name under which the documentation has users save it: nobody can know what the output is directed to."""
+"""The name that the documentation gives the file: a program cannot know where its output goes."""
 HEADER = "A method preset, written by `entrostat tune --best`: {}."
 USE = f"Saved as {FILE} beside a campaign, it is the method of an arm there:"
 OF_THE_ARM = ("task", "phases")
-"""What an arm can say and a method cannot."""
+"""Settings that an arm can have and a method cannot."""
 
 
 def preset_text(study: Study, chosen: Winner) -> str:
@@ -33,7 +33,7 @@ def preset_text(study: Study, chosen: Winner) -> str:
 
 
 def _own(study: Study) -> dict[str, Any]:
-    """What the arm says in its campaign that no preset can carry, so that it has to be said again."""
+    """The settings of the arm that no preset can carry, so that an arm has to give them again."""
     arm = next(each for each in study.campaign.config.arms if each.name == study.arm.name)
     said = {name: getattr(arm, name) for name in OF_THE_ARM}
     plain: dict[str, Any] = to_plain({name: value for name, value in said.items() if value is not None})
@@ -41,18 +41,18 @@ def _own(study: Study) -> dict[str, Any]:
 
 
 def preset(study: Study, chosen: Winner) -> dict[str, Any]:
-    """The preset as a mapping: the loops in full, of the other sections what the campaign does not say itself."""
+    """The preset as a mapping: the loops in full, and what the other sections add to the campaign."""
     trial = chosen.trial
     plain = masked(study.candidate(trial.params).plain)
     base = _without_method(study)
     sections = {name: _changed(base[name], plain[name]) for name in OF_METHODS}
-    objectives = study.objectives if chosen.was_trained else study.simulated_objectives
+    criteria = study.criteria if chosen.was_trained else study.simulated_criteria
     judged = (
         f"over seeds {', '.join(map(str, study.seeds))} of training"
         if chosen.was_trained
         else "simulated on the plant, not trained"
     )
-    value = f"{figures(objectives, trial.values)} {judged}"
+    value = f"{figures(criteria, trial.values)} {judged}"
     too_good = (
         "The best of several trials looks better than it is: judge it on seeds that the study has not seen."
     )
@@ -77,7 +77,7 @@ def preset(study: Study, chosen: Winner) -> dict[str, Any]:
 
 
 def _without_method(study: Study) -> dict[str, Any]:
-    """What the campaign's own sections come to, without the arm."""
+    """The campaign's own sections with all defaults, without the arm."""
     config = study.campaign.config
     sections = {name: getattr(config, name) for name in (*OF_METHODS, "task", "evaluation")}
     plain: dict[str, Any] = to_plain(parse(RunConfig, sections, str(study.campaign.path)))
@@ -85,7 +85,7 @@ def _without_method(study: Study) -> dict[str, Any]:
 
 
 def _said(loop: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the keys that are null, which is what they are anyway."""
+    """A loop without the keys that are null, which is their default."""
     return {key: value for key, value in loop.items() if value is not None}
 
 

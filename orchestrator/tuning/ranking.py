@@ -1,16 +1,19 @@
-"""Which candidates are best, and whether one ranking foretold another: numbers in, numbers out."""
+"""Rankings: trials from best to worst, which of stage one's are worth training, and how well two rankings agree."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from orchestrator.tuning.objectives import Direction
+from orchestrator.tuning.attempts import OUTCOME, RANK, SURPLUS
+from orchestrator.tuning.criteria import Criterion, Direction
+from orchestrator.tuning.space import distance
+from orchestrator.tuning.study import Study
 
 Item = TypeVar("Item")
 
@@ -20,7 +23,7 @@ FEWEST = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankCorrelation:
-    """How well one ranking foretold another: 1 entirely, 0 not at all, −1 the wrong way round."""
+    """How well one ranking predicts another: 1 entirely, 0 not at all, −1 the wrong way round."""
 
     spearman: float
     kendall: float
@@ -34,9 +37,9 @@ def best_first(
 ) -> NDArray[np.int64]:
     """Indices from best to worst.
 
-    Feasible ones first, the least violation first among the others; the feasible ones by fronts (those
-    that nothing dominates, then those that only the first front dominates, …), within a front by the
-    first objective.
+    Feasible ones come first, and the least violation comes first among the others.  Feasible ones are ordered by
+    fronts (those that nothing dominates, then those that only the first front dominates, …), within a front by the
+    first criterion.
 
     Args:
         values: [N, M], finite.
@@ -83,7 +86,7 @@ def spread_out(
 
 
 def rank_correlation(predicted: ArrayLike, found: ArrayLike) -> RankCorrelation:
-    """Spearman's ρ and Kendall's τ-b over the pairs of which both are finite.
+    """Spearman's ρ and Kendall's τ-b over the pairs that are finite.
 
     nan with fewer than ``FEWEST`` pairs, or where one side is all the same.
     """
@@ -101,3 +104,56 @@ def rank_correlation(predicted: ArrayLike, found: ArrayLike) -> RankCorrelation:
         p_value=float(tau.pvalue),
         num=int(x.size),
     )
+
+
+def enqueue(study: Study, found: Any, simulated: Any) -> None:
+    """Hand stage one's best to training, each once and no more than the budget has room for."""
+    if simulated is None:
+        return
+    trials = found.get_trials(deepcopy=False)
+    queued = {trial.user_attrs.get(RANK) for trial in trials if trial.user_attrs.get(OUTCOME) != SURPLUS}
+    chosen = best_of_simulation(study, simulated)[: study.config.budget.trials]
+    for rank, trial in enumerate(chosen, 1):
+        if rank not in queued:
+            found.enqueue_trial(trial.params, user_attrs={RANK: rank})
+
+
+def best_of_simulation(study: Study, simulated: Any) -> list[Any]:
+    """The best simulated candidates that differ from each other, best first; feasible ones where there are any."""
+    settings = study.config.simulation
+    assert settings is not None
+    every = ranked_trials(simulated, study.simulated_criteria)
+    ranked = [trial for trial in every if is_feasible(trial)] or every
+    space = study.config.space
+    return spread_out(
+        ranked,
+        settings.enqueue,
+        settings.spread,
+        lambda one, other: distance(one.params, other.params, space),
+    )
+
+
+def is_feasible(trial: Any) -> bool:
+    """Whether nothing is violated."""
+    return all(value <= 0 for value in trial.constraints.values())
+
+
+def ranked_trials(found: Any, criteria: Sequence[Criterion]) -> list[Any]:
+    """Complete trials of an Optuna study from best to worst."""
+    from optuna.trial import TrialState
+
+    trials = found.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not trials:
+        return []
+    violated = [sum(max(0.0, value) for value in trial.constraints.values()) for trial in trials]
+    order = best_first([trial.values for trial in trials], [each.direction for each in criteria], violated)
+    return [trials[index] for index in order]
+
+
+def front(found: Any, criteria: Sequence[Criterion]) -> list[Any]:
+    """The feasible trials that no other is better than, by the first criterion; with one criterion the best."""
+    feasible = [trial for trial in ranked_trials(found, criteria) if is_feasible(trial)]
+    if not feasible:
+        return []
+    costs = as_costs([trial.values for trial in feasible], [each.direction for each in criteria])
+    return [trial for trial, is_worse in zip(feasible, dominated(costs), strict=True) if not is_worse]

@@ -16,7 +16,7 @@ Params = dict[str, Any]
 
 
 class Suggests(Protocol):
-    """What is needed of an Optuna trial."""
+    """The part of an Optuna trial that is needed."""
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = ..., log: bool = ...
@@ -28,7 +28,7 @@ class Suggests(Protocol):
 
 
 def in_order(space: Mapping[str, Dimension]) -> dict[str, Dimension]:
-    """The same with every parameter after those that its conditions name.
+    """The space with every parameter after those that its conditions name.
 
     Raises:
         ValueError: a condition names something that is not searched, a value that cannot be, or itself.
@@ -111,7 +111,7 @@ def _laid(over: Any, below: Any) -> Any:
 
 
 def corners(space: Mapping[str, Dimension]) -> Iterator[tuple[str, Params]]:
-    """What has to be valid if all of the space is to be: every choice, and both ends of every interval.
+    """Candidates that have to be valid if all of the space is to be: every choice, and both ends of every interval.
 
     Choices that conditions name are combined with each other; everything else is varied one at a time
     about the middle.  Yields the parameter that is varied, and the whole candidate.

@@ -1,16 +1,22 @@
-"""The Optuna storage of a study: opened after it has been checked, and never MLflow's database."""
+"""The Optuna storage of a study: a database, opened after it has been checked, and never MLflow's."""
 
 from __future__ import annotations
 
 import os
 import socket
 import sqlite3
-from contextlib import closing, suppress
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
+
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage
 
 from orchestrator.errors import ConfigError, one_line
 from orchestrator.masking import mask_uri, scrub
@@ -30,115 +36,182 @@ from orchestrator.tracking.store import CONNECT_SECONDS
 from policies.model.sources import user_path
 
 LOCK_SECONDS = 60.0
-"""How long a write waits for other workers at a SQLite file."""
+"""How long a transaction waits for other workers at a SQLite file."""
+STALE_SECONDS = 60
+"""Without a heartbeat, after which a running trial is stale, where the study does not say."""
+BEATS = 4
+"""Heartbeats within that time, so that a few late ones give no trial up."""
+ATTEMPTS = 5
+"""At opening a database in which another process makes the same tables at this moment."""
 
-JOURNAL = "journal.log"
-USE_JOURNAL = "leave `storage` out for a journal file beside the runs"
+FILE, JOURNAL = "study.db", "journal.log"
+USE_DEFAULT = "leave `storage` out for a SQLite file beside the runs"
+FINISH = "finish the study with that version, or give it another name and begin it again"
 OURS, MLFLOWS = "studies", "experiments"
 """A table that every database of Optuna's has, and one that every database of MLflow's has."""
+WITHOUT_HEARTBEAT = (
+    "SELECT trial_id FROM trials WHERE study_id = :study AND state = 'RUNNING' "
+    "AND trial_id NOT IN (SELECT trial_id FROM trial_heartbeats)"
+)
+
+
+class StudyStorage(RDBStorage):  # type: ignore[misc]
+    """Optuna's database with its heartbeat, for workers that ask for trials themselves.
+
+    Args:
+        url: of the database.
+        make: whether it is written to; else it has to be there, and is only read.
+        stale_seconds: without a heartbeat, after which a running trial is stale, by the clock of the database.
+    """
+
+    scoped_session: Any
+
+    def __init__(self, url: str, *, make: bool = True, stale_seconds: int = STALE_SECONDS) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            super().__init__(
+                url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it
+                {"connect_args": {"timeout": LOCK_SECONDS}} if is_sqlite(url) else {},
+                heartbeat_interval=max(1, stale_seconds // BEATS),
+                grace_period=stale_seconds,
+                skip_table_creation=not make,
+            )
+        if make and is_sqlite(url):
+            from sqlalchemy import event
+
+            # SQLite locks at the first write only: two workers could read one waiting trial and both take it.
+            event.listen(self.engine, "begin", lambda it: it.exec_driver_sql("BEGIN IMMEDIATE"))
+
+    @contextmanager
+    def one_transaction(self) -> Iterator[None]:
+        """Everything that is written inside is there at once, or not at all."""
+        from sqlalchemy.orm import scoped_session, sessionmaker
+
+        own = self.scoped_session
+        with self.engine.begin() as connection:
+            self.scoped_session = scoped_session(
+                sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
+            )
+            try:
+                yield
+            finally:
+                self.scoped_session = own
+
+    def stale_trials(self, study: Any) -> list[int]:
+        """Ids of the running trials of an Optuna study whose worker gives no sign of life.
+
+        Optuna leaves out a trial whose worker died before its first heartbeat.  It gets one here, and is stale when
+        that is as old as any other has to be.
+        """
+        from sqlalchemy import text
+
+        with self.engine.connect() as connection:
+            silent = connection.execute(text(WITHOUT_HEARTBEAT), {"study": study._study_id}).scalars().all()
+        for trial_id in silent:
+            self.record_heartbeat(trial_id)
+        return list(self._get_stale_trial_ids(study._study_id))
 
 
 def storage_url(configured: str | None, folder: Path) -> str:
-    """What Optuna's tools take: a database URL, or the absolute path of a journal file."""
+    """The database URL of a study; a path is a SQLite file, and None that in the study's folder.
+
+    Raises:
+        ConfigError: it is a journal, which earlier versions kept, or no path.
+    """
     if configured is None:
-        return str(folder / JOURNAL)
+        if (folder / JOURNAL).exists() and not (folder / FILE).exists():
+            raise ConfigError(
+                f"storage: {folder / JOURNAL} has the trials of an earlier version, which this one cannot continue; {FINISH}"
+            )
+        return f"{SQLITE}{folder / FILE}"
     if "://" not in configured:
         try:
-            return str(user_path(configured).resolve())
+            path = user_path(configured).resolve()
         except ValueError as error:
             raise ConfigError(f"storage: {error}") from error
+        return f"{SQLITE}{path}"
     if configured.startswith(SQLITE) and not _names_no_file(configured):
         at_home = configured.replace(f"{SQLITE}~/", f"{SQLITE}{Path.home()}/", 1)
         return with_path(at_home, sqlite_path(at_home))
     return configured
 
 
-def open_storage(url: str, tracking_uri: str) -> Any:
+def open_storage(url: str, tracking_uri: str, stale_seconds: int = STALE_SECONDS) -> StudyStorage:
     """An Optuna storage, made where there is none.
 
     Raises:
         ConfigError: it is MLflow's, of an unknown kind, unreachable, locked, or not Optuna's.
     """
     _refuse_tracking_database(url, tracking_uri)
-    if "://" not in url:
-        return _open_journal(Path(url))
-    _check_database(url)
-    return _open_database(url)
+    _check_database(url, make=True)
+    return _open(url, make=True, stale_seconds=stale_seconds)
 
 
-def find_storage(url: str, tracking_uri: str) -> Any:
-    """The same without making anything; None where there is none yet.
+def find_storage(url: str, tracking_uri: str) -> StudyStorage | None:
+    """An Optuna storage to be read only; None where there is none yet.
 
     Raises:
         ConfigError: as `open_storage`.
     """
     _refuse_tracking_database(url, tracking_uri)
-    if "://" not in url:
-        path = Path(url)
-        is_there = path.is_dir() or (path.exists() and path.stat().st_size)
-        return _open_journal(path, make=False) if is_there else None
     if is_sqlite(url) and not _names_no_file(url) and not sqlite_path(url).exists():
         return None
-    return _open_database(url, make=False) if OURS in _check_database(url) else None
+    return _open(url, make=False) if OURS in _check_database(url, make=False) else None
 
 
 def dashboard_hint(url: str) -> str:
-    """What a user types to look at the study."""
+    """The command that shows the study in a browser, with what has to be installed first."""
     first = "" if find_spec("optuna_dashboard") else "pip install optuna-dashboard && "
     return f"{first}optuna-dashboard {quote(mask_uri(url))} --host 127.0.0.1"
 
 
+def storage_failures() -> tuple[type[Exception], ...]:
+    """The errors of a database that does not answer."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return StorageInternalError, SQLAlchemyError
+
+
+def why(error: BaseException) -> str:
+    """The cause of a storage's failure on one line: the driver's words rather than those around them."""
+    by_driver = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None)
+    return one_line(by_driver or error)
+
+
+@contextmanager
+def answering(path: Path) -> Iterator[None]:
+    """A storage that fails while the study of that file uses it gives a sentence instead of a traceback."""
+    try:
+        yield
+    except storage_failures() as error:
+        raise ConfigError(
+            f"{path}: storage: {why(error)}; check it, and the same command again continues"
+        ) from error
+
+
 def _refuse_tracking_database(url: str, tracking_uri: str) -> None:
-    if "://" in url:
-        try:
-            server(url)
-        except ValueError as error:
-            raise _refused(url, f"{error}; correct it, or {USE_JOURNAL}") from error
+    try:
+        server(url)
+    except ValueError as error:
+        raise _refused(url, f"{error}; correct it, or {USE_DEFAULT}") from error
     try:
         is_same = is_same_database(url, tracking_uri)
-    except ValueError:  # the tracking URI is of no database that could hold both
+    except ValueError:  # the tracking URI names no database that could hold both
         is_same = False
     if is_same:
         raise _refused(
             url,
             "is the database of MLflow (tracking.uri); the two overwrite each other's schema version, "
-            f"so name another, or {USE_JOURNAL}",
+            f"so name another, or {USE_DEFAULT}",
         )
 
 
-def _open_journal(path: Path, *, make: bool = True) -> Any:
-    from optuna.exceptions import StorageInternalError
-
-    from orchestrator.tuning.journal import open_journal
-
-    if path.is_dir():
-        raise _refused(str(path), "is a folder; name a file")
-    try:
-        if make:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab"):
-                pass
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        use = "written" if make else "read"
-        raise _refused(str(path), f"cannot be {use}: {error.strerror}; name another file") from error
-    if head and not head.startswith(b'{"'):
-        raise _refused(str(path), f"is not a journal of Optuna's; name another file, or {USE_JOURNAL}")
-    try:
-        return open_journal(path, mend=make)
-    except (ValueError, KeyError, AssertionError, StorageInternalError) as error:
-        raise _refused(
-            str(path), f"is not a journal of Optuna's ({one_line(error)}); name another file"
-        ) from error
-
-
-def _check_database(url: str) -> set[str]:
-    """Make sure that it can be used; give the names of its tables."""
-    tables = _check_sqlite(url) if is_sqlite(url) else _check_server(url)
+def _check_database(url: str, *, make: bool) -> set[str]:
+    """The names of the tables of a database that can be used."""
+    tables = _check_sqlite(url, make=make) if is_sqlite(url) else _check_server(url)
     if MLFLOWS in tables:
         raise _refused(
-            url, f"is a database of MLflow (it has a table {MLFLOWS!r}); name another, or {USE_JOURNAL}"
+            url, f"is a database of MLflow (it has a table {MLFLOWS!r}); name another, or {USE_DEFAULT}"
         )
     return tables
 
@@ -147,32 +220,55 @@ def _names_no_file(url: str) -> bool:
     return url.rstrip("/") in ("sqlite:", "sqlite") or ":memory:" in url or url.startswith(f"{SQLITE}file:")
 
 
-def _check_sqlite(url: str) -> set[str]:
+def _check_sqlite(url: str, *, make: bool) -> set[str]:
     if not url.startswith(SQLITE) or _names_no_file(url):
         raise _refused(url, "names no file; use `sqlite:////absolute/path/study.db`")
     path = sqlite_path(url)
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise _refused(url, f"{path.parent} is not a folder that can be written to; name another")
+    if make:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+            raise _refused(url, f"{path.parent} is not a folder that can be written to; name another")
     if not path.exists():
         return set()
+    if path.is_dir():
+        raise _refused(url, "is a folder; name a file")
+    _refuse_journal(url, path)
+    address = f"{path.as_uri()}?mode=rw"  # a file that is gone by now is not made
     try:
-        with closing(sqlite3.connect(path, timeout=CONNECT_SECONDS, isolation_level=None)) as database:
-            database.execute("BEGIN IMMEDIATE")  # fails where the file is locked or cannot be written
+        with closing(
+            sqlite3.connect(address, uri=True, timeout=CONNECT_SECONDS, isolation_level=None)
+        ) as database:
+            # The first fails where the file is locked or cannot be written; to look at it neither matters.
+            database.execute("BEGIN IMMEDIATE" if make else "BEGIN")
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
             database.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         remedy = "end the process that holds it" if "locked" in str(error) else "make it writable"
-        raise _refused(url, f"{error}; {remedy}, or {USE_JOURNAL}") from error
+        raise _refused(url, f"{error}; {remedy}, or {USE_DEFAULT}") from error
     except sqlite3.Error as error:
-        raise _refused(url, f"{error}; name another file, or {USE_JOURNAL}") from error
+        raise _refused(url, f"{error}; name another file, or {USE_DEFAULT}") from error
     if tables and not tables & {OURS, MLFLOWS}:
-        raise _refused(url, f"is a database of another program; name another file, or {USE_JOURNAL}")
+        raise _refused(url, f"is a database of another program; name another file, or {USE_DEFAULT}")
     return tables
 
 
+def _refuse_journal(url: str, path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            is_journal = file.read(2) == b'{"'
+    except OSError as error:
+        raise _refused(url, f"cannot be read: {error.strerror}; name another file") from error
+    if is_journal:
+        raise _refused(
+            url,
+            f"is the journal of an earlier version, which this one cannot continue; {FINISH}, in another file",
+        )
+
+
 def _check_server(url: str) -> set[str]:
+    import sqlalchemy
+
     scheme = dialect(url)
     ports = {name: port for name, port in DEFAULT_PORTS.items() if not name.startswith("http")}
     if scheme not in ports:
@@ -186,15 +282,8 @@ def _check_server(url: str) -> set[str]:
         socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
     except OSError as error:
         raise _refused(
-            url, f"{host}:{port} does not answer ({error}); start the server, or {USE_JOURNAL}"
+            url, f"{host}:{port} does not answer ({error}); start the server, or {USE_DEFAULT}"
         ) from error
-    return _tables(url)
-
-
-def _tables(url: str) -> set[str]:
-    """Names of a server's tables, before anything of Optuna's is among them."""
-    import sqlalchemy
-
     try:
         engine = sqlalchemy.create_engine(url)
         try:
@@ -205,24 +294,26 @@ def _tables(url: str) -> set[str]:
         raise _unusable(url, error) from error
 
 
-def _open_database(url: str, *, make: bool = True) -> Any:
-    from optuna.storages import RDBStorage
-
-    engine: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}} if is_sqlite(url) else {}
-    try:
-        return RDBStorage(url, engine_kwargs=engine, skip_table_creation=not make)
-    except Exception as error:
-        raise _unusable(url, error) from error
+def _open(url: str, **settings: Any) -> StudyStorage:
+    """The storage; two commands that make the same tables at once are tried again until both find them."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return StudyStorage(url, **settings)
+        except Exception as error:
+            if attempt == ATTEMPTS or "already exists" not in str(error):
+                raise _unusable(url, error) from error
+            time.sleep(0.2 * attempt)
+    raise AssertionError
 
 
 def _unusable(url: str, error: Exception) -> ConfigError:
-    """Whatever sqlalchemy, alembic or Optuna raise of a database means the same, but for a missing driver."""
+    """The refusal for whatever sqlalchemy, alembic or Optuna raise, with the name of a missing driver."""
     if not isinstance(error, ImportError):
-        return _refused(url, f"{one_line(error)}; correct it, or {USE_JOURNAL}")
+        return _refused(url, f"{one_line(error)}; correct it, or {USE_DEFAULT}")
     cause = error.__cause__ or error.__context__ or error
     driver = getattr(cause, "name", None) or getattr(error, "name", None) or urlsplit(url).scheme
     return _refused(url, f"needs the database driver {driver!r}; install it with pip")
 
 
-def _refused(url: str, why: str) -> ConfigError:
-    return ConfigError(f"storage: {mask_uri(url)!r}: {scrub(why, url)}")
+def _refused(url: str, reason: str) -> ConfigError:
+    return ConfigError(f"storage: {mask_uri(url)!r}: {scrub(reason, url)}")

@@ -17,8 +17,8 @@ from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import Arm, Campaign, parse
 from orchestrator.configuration.yaml_files import merge
 from orchestrator.storage.inputs import Inputs
+from orchestrator.tuning.criteria import Criterion, criterion
 from orchestrator.tuning.models import StudyConfig
-from orchestrator.tuning.objectives import Objective, objective
 from orchestrator.tuning.space import corners, overlay
 
 
@@ -55,14 +55,14 @@ class Study:
         return plant.dead_time if plant else 1
 
     @property
-    def objectives(self) -> tuple[Objective, ...]:
-        """What trained trials are judged by."""
-        return tuple(objective(name) for name in self.config.objectives)
+    def criteria(self) -> tuple[Criterion, ...]:
+        """The criteria of trained trials."""
+        return tuple(criterion(name) for name in self.config.criteria)
 
     @property
-    def simulated_objectives(self) -> tuple[Objective, ...]:
-        """What simulated candidates are judged by."""
-        return tuple(objective(name) for name in self.config.simulated_objectives)
+    def simulated_criteria(self) -> tuple[Criterion, ...]:
+        """The criteria of simulated candidates."""
+        return tuple(criterion(name) for name in self.config.simulated_criteria)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -71,7 +71,7 @@ class Study:
 
     @property
     def num_iterations(self) -> int:
-        """Of each of a trial's runs."""
+        """Iterations of each of a trial's runs."""
         return self.arm.config.learner.iterations
 
     @property
@@ -82,13 +82,13 @@ class Study:
 
     @property
     def last_judged_iteration(self) -> int:
-        """Of all of a trial's, the last after which it can still be pruned; 0 where there is none."""
+        """The last of all iterations of a trial after which it can still be pruned; 0 where there is none."""
         before = (len(self.seeds) - 1) * self.num_iterations
         return before + (self.looks[-2] if len(self.looks) > 1 else 0)
 
     @property
     def folder(self) -> Path:
-        """Where the study is kept: beside the runs of campaigns, and in the same format."""
+        """The study's folder, beside the runs of campaigns and in the same format."""
         return Path(self.campaign.config.tracking.folder).resolve() / self.config.name
 
     def candidate(self, params: Mapping[str, Any], name: str = "candidate") -> Arm:
@@ -117,11 +117,11 @@ class Study:
 
     @property
     def telemetry(self) -> dict[str, float]:
-        """What a simulated loop can read besides its sensor."""
+        """Readings that a simulated loop has besides its sensor."""
         return {"learning_rate": self.arm.config.learner.learning_rate}
 
     def inputs(self) -> Inputs:
-        """What its trials read besides their settings, wherever in the space they are.
+        """The inputs of its trials besides their settings, anywhere in the space.
 
         Raises:
             ConfigError: something of it cannot be read.
@@ -133,10 +133,10 @@ class Study:
         return {label: state for arm in arms for label, state in inputs_of(arm.config).items()}
 
     def definition(self) -> dict[str, Any]:
-        """All that has to be the same for two trials to belong to one study."""
+        """Everything that two trials of one study have in common."""
         return {
-            "space": self.config.search_space,
-            "objective": list(self.config.objectives),
+            "space": {path: each.model_dump(mode="json") for path, each in self.config.space.items()},
+            "objective": list(self.config.criteria),
             "constraints": self.config.constraints.model_dump(mode="json"),
             "seeds": list(self.seeds),
             "loop": self.loop,
@@ -144,7 +144,7 @@ class Study:
         }
 
     def simulated_definition(self) -> dict[str, Any]:
-        """The same for stage one."""
+        """Everything that two candidates of stage one have in common."""
         assert self.config.simulation is not None
         assert self.start is not None
         return self.definition() | {

@@ -1,30 +1,34 @@
-"""What a study says on the terminal while it goes on and when it is over."""
+"""The lines that a study prints on the terminal while it goes on and when it has ended."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.tuning.candidates import front, is_feasible, ranked_trials
-from orchestrator.tuning.foretold import agreement, sentences
-from orchestrator.tuning.marks import (
+from orchestrator.tuning.attempts import (
     CONFIRMS,
     DUPLICATE,
     OUTCOME,
+    PREDICTED,
     REASON,
     REPLACED,
     SURPLUS,
     UNTRAINED,
     trial_name,
 )
+from orchestrator.tuning.confirmation import Confirmation
+from orchestrator.tuning.ranking import front, is_feasible, ranked_trials
 from orchestrator.tuning.space import labels
+from orchestrator.tuning.stage_agreement import agreement, sentences
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.winner import Standing, headline, standing
 
 SHOWN = 8
 """Rows of the table of the best."""
+Cells = Callable[[Any], list[str]]
 
 
 class Finished:
@@ -37,7 +41,7 @@ class Finished:
         self._known = {trial.number for trial in self._ended()}
 
     def print_new(self) -> None:
-        """What is new since the last call."""
+        """Print the trials that have ended since the last call."""
         for trial in self._ended():
             if trial.number in self._known:
                 continue
@@ -45,9 +49,8 @@ class Finished:
             if trial.user_attrs.get(OUTCOME) in (DUPLICATE, SURPLUS, UNTRAINED):
                 continue
             reason = trial.user_attrs.get(REASON, "")
-            state = (
-                "taken up again" if trial.user_attrs.get(OUTCOME) == REPLACED else trial.state.name.lower()
-            )
+            is_replaced = trial.user_attrs.get(OUTCOME) == REPLACED
+            state = "continues as another attempt" if is_replaced else trial.state.name.lower()
             line = [
                 trial_name(trial.number, trial.user_attrs.get(CONFIRMS)),
                 state,
@@ -64,18 +67,18 @@ class Finished:
 
 
 def print_simulation(study: Study, simulated: Any, seconds: float | None, console: Console) -> None:
-    """How stage one went."""
+    """Print how stage one went."""
     trials = simulated.get_trials(deepcopy=False)
-    ranked = ranked_trials(simulated, study.simulated_objectives)
+    ranked = ranked_trials(simulated, study.simulated_criteria)
     took = "from before" if seconds is None else f"in {seconds:.1f} s"
     feasible = sum(is_feasible(trial) for trial in ranked)
     settings = study.config.simulation
     assert settings is not None
     line = f"stage one: {len(trials)} candidates × {settings.seeds} seeds on the plant {took}, {feasible} of them feasible"
-    if ranked and len(study.simulated_objectives) > 1:
-        line += f", {len(front(simulated, study.simulated_objectives))} of those on the front"
+    if ranked and len(study.simulated_criteria) > 1:
+        line += f", {len(front(simulated, study.simulated_criteria))} of those on the front"
     elif ranked:
-        named = zip(study.config.simulated_objectives, ranked[0].values, strict=True)
+        named = zip(study.config.simulated_criteria, ranked[0].values, strict=True)
         values = ", ".join(f"{name} {value:.4g}" for name, value in named)
         line += f"; best: {values}  {_params(study, ranked[0])}"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -84,29 +87,19 @@ def print_simulation(study: Study, simulated: Any, seconds: float | None, consol
 def print_summary(
     study: Study, found: Any, simulated: Any, console: Console, confirmations: Any = None
 ) -> None:
-    """The best of the last stage there was, what they came to on fresh seeds, and what stage one had foretold."""
+    """Print the best of the last stage, their values on fresh seeds, and how well stage one predicted them."""
     now = standing(study, found, None if study.config.budget.trials else simulated, confirmations)
     if not now.ranked:
         console.print("no trial has finished")
         return
-    several = len(now.objectives) > 1
-    table = Table(box=None, pad_edge=False)
-    for column in (
-        "trial",
-        *(each.name for each in now.objectives),
-        *(["front"] if several else []),
-        "feasible",
-    ):
-        table.add_column(column, justify="right")
-    table.add_column("parameters")
-    on_front = {trial.number for trial in now.front}
-    for trial in now.ranked[:SHOWN]:
-        yes = [trial.number in on_front] if several else []
-        cells = ("yes" if each else "no" for each in (*yes, is_feasible(trial)))
-        table.add_row(str(trial.number), *map(short, trial.values), *cells, _params(study, trial))
-    console.print(table)
-    if now.confirmation is not None:
-        console.print(_confirmed(now))
+    heads, cells = best_columns(now)
+    rows = [(*cells(trial), _params(study, trial)) for trial in now.ranked[:SHOWN]]
+    console.print(_table([*heads, "parameters"], now.ranked, rows))
+    if (known := now.confirmation) is not None:
+        heads, cells = confirmed_columns(now, known)
+        trials = [row.trial for row in known.rows]
+        heads = [*heads[:-1], f"confirmed over {known.fresh}"]
+        console.print(_table(heads, trials, [cells(trial) for trial in trials]))
     console.print(headline(now), highlight=False, soft_wrap=True, markup=False)
     outcomes = [trial.user_attrs.get(OUTCOME) for trial in found.get_trials(deepcopy=False)]
     if untrained := outcomes.count(UNTRAINED):
@@ -116,27 +109,51 @@ def print_summary(
             console.print(sentence, highlight=False, soft_wrap=True)
 
 
-def _confirmed(now: Standing) -> Table:
-    """What the best were found to be, and what they came to on fresh seeds."""
-    assert now.confirmation is not None
+def best_columns(now: Standing) -> tuple[list[str], Cells]:
+    """Heads of the table of the best trials, and the cells of one of them."""
+    several, on_front = len(now.criteria) > 1, {trial.number for trial in now.front}
+    is_predicted = any(PREDICTED in trial.user_attrs for trial in now.ranked)
+
+    def cells(trial: Any) -> list[str]:
+        predicted = (trial.user_attrs.get(PREDICTED) or [None])[0]
+        return [
+            *map(short, trial.values),
+            *([short(predicted) if predicted is not None else "–"] if is_predicted else []),
+            *(["yes" if trial.number in on_front else "no"] if several else []),
+            "yes" if is_feasible(trial) else "no",
+        ]
+
+    heads = [each.name for each in now.criteria]
+    return [*heads, *["predicted"] * is_predicted, *["front"] * several, "feasible"], cells
+
+
+def confirmed_columns(now: Standing, known: Confirmation) -> tuple[list[str], Cells]:
+    """Heads of the table of the best on fresh seeds, and the cells of one of them."""
+    rows = {row.trial.number: row for row in known.rows}
+
+    def cells(trial: Any) -> list[str]:
+        row = rows[trial.number]
+        values = (value for pair in zip(trial.values, row.values, strict=True) for value in pair)
+        shown = (short(value) if value == value else "–" for value in values)
+        return [*shown, row.said or ("yes" if row.holds else "infeasible")]
+
+    pairs = [f"{each.name} {what}" for each in now.criteria for what in ("found", "confirmed")]
+    return [*pairs, "confirmed"], cells
+
+
+def _table(heads: Sequence[str], trials: Sequence[Any], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in (
-        "trial",
-        *(f"{each.name} {what}" for each in now.objectives for what in ("found", "confirmed")),
-    ):
-        table.add_column(column, justify="right")
-    table.add_column(f"confirmed over {now.confirmation.fresh}")
-    for row in now.confirmation.rows:
-        pairs = zip(row.trial.values, row.values, strict=True)
-        values = (short(value) if value == value else "–" for pair in pairs for value in pair)
-        table.add_row(str(row.trial.number), *values, row.said or ("yes" if row.holds else "infeasible"))
+    for head in ("trial", *heads):
+        table.add_column(head, justify="left" if head == heads[-1] else "right")
+    for trial, row in zip(trials, rows, strict=False):
+        table.add_row(str(trial.number), *row)
     return table
 
 
 def _values(study: Study, trial: Any) -> str:
     if trial.state.name != "COMPLETE":
         return ""
-    named = zip(study.config.objectives, trial.values, strict=True)
+    named = zip(study.config.criteria, trial.values, strict=True)
     return ", ".join(f"{name} {value:.4g}" for name, value in named)
 
 

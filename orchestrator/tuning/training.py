@@ -1,4 +1,4 @@
-"""Stage two on this machine: worker processes, watched, while what they record goes to MLflow."""
+"""Stage two on this machine: worker processes are watched while their records go to MLflow."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from orchestrator.collected_signals import collected_signals
 from orchestrator.execution.runs import STOP_SECONDS
 from orchestrator.storage.files import read_json
 from orchestrator.storage.run_folder import CampaignFolder, RunState
-from orchestrator.tuning.marks import counted
-from orchestrator.tuning.records import storage_failures, why
+from orchestrator.tuning.attempts import counted, num_open
+from orchestrator.tuning.storage import storage_failures, why
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.terminal import Finished
 
@@ -29,9 +29,9 @@ EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 TRACKING_KEY = "entrostat.tracking_key"
 WORKER = ("-P", "-m", "orchestrator.tuning.worker")
 OVERRIDES = "ENTROSTAT_OVERRIDES"
-"""Variable of the environment with what the command laid over the study."""
+"""Environment variable with the command's overrides of the study."""
 GRACE_SECONDS = 10.0
-"""Beyond what a worker gives its own run to save, before it is killed itself."""
+"""Added to the time that a worker gives its own run to save, before the worker is killed."""
 LOOK_SECONDS = 1.0
 
 
@@ -44,7 +44,6 @@ class Training:
         found: Any,
         folder: CampaignFolder,
         uri: str,
-        url: str,
         overrides: Sequence[str],
         console: Console,
     ) -> None:
@@ -52,7 +51,6 @@ class Training:
         self._found = found
         self._folder = folder
         self._uri = uri
-        self._url = url
         self._overrides = overrides
         self._console = console
         seconds = study.config.budget.seconds
@@ -62,8 +60,9 @@ class Training:
     def run(self, then: Callable[[], tuple[Study, Any] | None], before_end: Callable[[], None]) -> int:
         """Work until the budget is used up and the best are confirmed; give the exit status.
 
-        ``then`` is called when the trials are over and gives the study of what they are confirmed by, or None;
-        ``before_end`` when those are over too, before what is on disk is handed to MLflow.
+        Args:
+            then: is called when the trials have ended; gives the study of their confirmations, or None.
+            before_end: is called when those have ended too, before MLflow gets what is on disk.
         """
         from orchestrator.tracking.tracker import Tracker
 
@@ -100,6 +99,7 @@ class Training:
 
     def _work(self, study: Study, found: Any, *how: str) -> int:
         finished = Finished(study, found, self._console)
+        self._announce_running(found)
         workers = {index: self._start(index, *how) for index in range(self._study.config.workers)}
         next_look = 0.0
         with collected_signals() as received:
@@ -116,10 +116,20 @@ class Training:
             name = signal.Signals(received[0]).name
             self._warn(f"stopped by {name}; trials are saved and the same command again continues")
             return EXIT_INTERRUPTED
-        return self._verdict(study, found, workers)
+        return self._status(study, found, workers)
+
+    def _announce_running(self, found: Any) -> None:
+        """Say why trials that a killed command has left do not go on at once."""
+        trials = found.get_trials(deepcopy=False)
+        if running := sum(trial.state.name == "RUNNING" for trial in trials):
+            count = "1 trial runs" if running == 1 else f"{running} trials run"
+            self._warn(
+                f"{count} in other workers; a trial without a heartbeat for {self._study.config.stale_seconds} s goes "
+                "on here"
+            )
 
     def _look(self, finished: Finished) -> None:
-        """Print what has ended; a storage that does not answer keeps this command from nothing else."""
+        """Print the trials that have ended; the command goes on when the storage does not answer."""
         try:
             finished.print_new()
             self._is_silent = False
@@ -128,15 +138,13 @@ class Training:
                 self._warn(f"storage: {why(error)}; the workers try again")
             self._is_silent = True
 
-    def _verdict(self, study: Study, found: Any, workers: dict[int, subprocess.Popen[bytes]]) -> int:
+    def _status(self, study: Study, found: Any, workers: dict[int, subprocess.Popen[bytes]]) -> int:
         dead = {index: each.returncode for index, each in workers.items() if each.returncode != 0}
         for index, code in dead.items():
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
             self._warn(f"worker {index} {how}; see {self._log(index)}")
         trials = found.get_trials(deepcopy=False)
-        left = any(trial.state.name == "RUNNING" for trial in trials)
-        short = counted(trials) < study.config.budget.trials
-        if dead and (left or short):
+        if dead and (num_open(trials) or counted(trials) < study.config.budget.trials):
             self._warn("not all trials are done; the same command again continues")
             return EXIT_FAILED
         return EXIT_DONE
@@ -147,11 +155,11 @@ class Training:
         with self._log(index).open("ab") as log:
             return subprocess.Popen(  # nosec B603  # a list of our own, no shell
                 command,
-                # The worker lives as long as this pipe: it saves, lets go and ends when this process is gone.
+                # When this process is gone the pipe closes: the worker saves, lets go of its trial and ends.
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # On its command line anybody on this machine could read the credentials that overrides may have.
+                # Every user of this machine can read a command line, and overrides may have credentials.
                 env=os.environ | {"OMP_NUM_THREADS": "1", OVERRIDES: json.dumps(list(self._overrides))},
                 # A Ctrl-C reaches this process only, which tells the workers in its own time.
                 start_new_session=True,
@@ -161,7 +169,7 @@ class Training:
         return self._folder.path / f"worker-{index}.txt"
 
     def _share_tracking_key(self) -> None:
-        """So that other machines put their trials below the same MLflow run."""
+        """Let other machines put their trials below the same MLflow run."""
         path = self._folder.path / "tracking.json"
         if path.exists() and TRACKING_KEY not in self._found.user_attrs:
             self._found.set_user_attr(TRACKING_KEY, read_json(path)["key"])

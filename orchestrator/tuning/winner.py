@@ -1,4 +1,4 @@
-"""Which trial of a study wins, and how that is said: by its confirmed value, and never one of a front in silence."""
+"""The winner of a study: the best trial by its confirmed value, and never one of a front in silence."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import ConfigError, did_you_mean
-from orchestrator.tuning.candidates import front, ranked_trials
 from orchestrator.tuning.confirmation import Confirmation, Confirmed, confirmation, simulated_confirmation
-from orchestrator.tuning.objectives import Objective
-from orchestrator.tuning.ranking import as_costs
+from orchestrator.tuning.criteria import Criterion
+from orchestrator.tuning.ranking import as_costs, front, ranked_trials
 from orchestrator.tuning.study import Study
 
 
@@ -22,12 +21,17 @@ class Standing:
     """Finished trials, the best first."""
     front: list[Any]
     """The feasible ones that nothing is better than."""
-    objectives: tuple[Objective, ...]
+    criteria: tuple[Criterion, ...]
     was_trained: bool
     num_seeds: int
-    """Over which the values were found."""
+    """Seeds that the values were found over."""
     confirmation: Confirmation | None
     """None where no confirmation is asked for, or nothing is random."""
+
+    @property
+    def seeds(self) -> str:
+        """The number of seeds, for a sentence."""
+        return f"{self.num_seeds} seed{'s' if self.num_seeds > 1 else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,18 +41,18 @@ class Winner:
     trial: Any
     was_trained: bool
     confirmed: Confirmed | None
-    """What it came to on fresh seeds; None where it was not confirmed."""
+    """Its values on fresh seeds; None where it was not confirmed."""
     said: str
     """One clause: which trial it is, with its values as confirmed and as found."""
 
 
 def standing(study: Study, found: Any, simulated: Any, confirmations: Any = None) -> Standing:
-    """Of training where a trained trial has finished, else of the simulation."""
-    trained = ranked_trials(found, study.objectives)
+    """How training stands where a trained trial has finished, else how the simulation stands."""
+    trained = ranked_trials(found, study.criteria)
     stage = found if trained or simulated is None else simulated
     was_trained = stage is found
-    objectives = study.objectives if was_trained else study.simulated_objectives
-    ranked = trained if was_trained else ranked_trials(simulated, objectives)
+    criteria = study.criteria if was_trained else study.simulated_criteria
+    ranked = trained if was_trained else ranked_trials(simulated, criteria)
     known: Confirmation | None = None
     if study.config.confirm.trials and ranked:
         known = (
@@ -56,23 +60,15 @@ def standing(study: Study, found: Any, simulated: Any, confirmations: Any = None
             if was_trained
             else simulated_confirmation(study, simulated)
         )
+    simulation = study.config.simulation
     return Standing(
         ranked=ranked,
-        front=front(stage, objectives),
-        objectives=objectives,
+        front=front(stage, criteria),
+        criteria=criteria,
         was_trained=was_trained,
-        num_seeds=_num_seeds(study, was_trained=was_trained),
+        num_seeds=len(study.seeds) if was_trained or simulation is None else simulation.seeds,
         confirmation=known if known is not None and known.rows else None,
     )
-
-
-def _seeds(now: Standing) -> str:
-    return f"{now.num_seeds} seed{'s' if now.num_seeds > 1 else ''}"
-
-
-def _num_seeds(study: Study, *, was_trained: bool) -> int:
-    simulation = study.config.simulation
-    return len(study.seeds) if was_trained or simulation is None else simulation.seeds
 
 
 def winner(
@@ -86,22 +82,26 @@ def winner(
 ) -> Winner:
     """The feasible trial with the best confirmed value; with ``number`` that trial, confirmed or not.
 
-    Of several objectives ``by`` names the one that decides.
+    With several criteria ``by`` names the one that decides.
 
     Raises:
-        ConfigError: nothing has finished, nothing is feasible, the confirmation is not over or nothing stood it,
-            several trials are on the front and nothing says which, or there is no such trial or objective.
+        ConfigError: nothing has finished, nothing is feasible, the confirmation goes on or no trial held,
+            several trials are on the front and nothing says which, or there is no such trial or criterion.
     """
     now = standing(study, found, simulated, confirmations)
     if not now.ranked:
         raise ConfigError(
             f"{study.path}: no trial of {study.config.name!r} has finished; let the study go on"
         )
-    names = [each.name for each in now.objectives]
+    names = [each.name for each in now.criteria]
     if by is not None and by not in names:
         raise ConfigError(f"--by {by}: is no objective of {study.path}; {did_you_mean(by, names)}")
     if number is not None:
-        return _named(now, number)
+        for trial in now.ranked:
+            if trial.number == number:
+                return _chosen(now, trial)
+        numbers = listed_briefly([trial.number for trial in now.ranked])
+        raise ConfigError(f"--trial {number}: has not finished, or is not there; the best are {numbers}")
     if not now.front:
         violated = [name for name, value in now.ranked[0].constraints.items() if value > 0]
         raise ConfigError(
@@ -109,7 +109,12 @@ def winner(
             f"{', '.join(violated)}; let the study go on, relax it, or name a trial with --trial"
         )
     if len(names) > 1 and len(now.front) > 1 and by is None:
-        raise ConfigError(f"{study.path}: objective: {on_the_front(now)}; {_how_to_choose(now)}")
+        numbers = listed_briefly([trial.number for trial in now.front])
+        choices = " or ".join(f"--by {name}" for name in names)
+        raise ConfigError(
+            f"{study.path}: objective: {on_the_front(now)}; choose one of them with --best --trial N (N is {numbers}), "
+            f"or the best by one objective with --best {choices}"
+        )
     place = names.index(by) if by is not None else 0
     best = _best(now, now.front, [trial.values for trial in now.front], place)
     if now.confirmation is None:
@@ -120,94 +125,80 @@ def winner(
             f"({now.confirmation.missing}); run `entrostat tune {study.path}` to go on, or take trial {best.number}, "
             f"the best found, as it is with --trial {best.number}"
         )
-    # Of several objectives the front's alone: what is dominated may have been on it when it was confirmed.
-    numbers = {trial.number for trial in now.front}
+    # With several criteria only the front's: a dominated trial may have been on it when it was confirmed.
+    on_front = {trial.number for trial in now.front}
     rows = [row for row in now.confirmation.rows if row.holds]
-    rows = rows if len(names) == 1 else [row for row in rows if row.trial.number in numbers]
+    rows = rows if len(names) == 1 else [row for row in rows if row.trial.number in on_front]
     if not rows:
         ended = "; ".join(
             f"trial {row.trial.number}: {row.said or 'infeasible'}" for row in now.confirmation.rows
         )
         raise ConfigError(
             f"{study.path}: confirm: none of the best {len(now.confirmation.rows)} trials of {study.config.name!r} "
-            f"stood {now.confirmation.fresh} ({ended}); raise confirm.trials, or name a trial with --trial"
+            f"held on {now.confirmation.fresh} ({ended}); raise confirm.trials, or name a trial with --trial"
         )
     return _chosen(now, _best(now, [row.trial for row in rows], [row.values for row in rows], place))
 
 
 def headline(now: Standing) -> str:
-    """What a study has come to, in one sentence."""
+    """The result of a study in one sentence."""
     if not now.ranked:
         return "No trial has finished yet."
     stage = "trained" if now.was_trained else "simulated"
     num, known = len(now.ranked), now.confirmation
-    if len(now.objectives) > 1:
+    if len(now.criteria) > 1:
         return f"{on_the_front(now)}."
     best = now.ranked[0]
-    found = f"Trial {best.number} is the best of {num} {stage}: {figures(now.objectives, best.values)}"
+    found = f"Trial {best.number} is the best of {num} {stage}: {figures(now.criteria, best.values)}"
     if known is None:
         return f"{found}."
     if known.missing:
-        return f"{found}, over {_seeds(now)} and not confirmed yet."
+        return f"{found}, over {now.seeds} and not confirmed yet."
     if not known.rows[0].holds:
-        return f"{found}, and none of the best {len(known.rows)} stood {known.fresh}."
+        return f"{found}, and none of the best {len(known.rows)} held on {known.fresh}."
     first = known.rows[0]
     return (
         f"Trial {first.trial.number} is the best of {sum(row.holds for row in known.rows)} confirmed: "
-        f"{figures(now.objectives, first.values)} over {known.fresh}; as found, among {num} {stage}: "
-        f"{figures(now.objectives, first.trial.values)} over {_seeds(now)}."
+        f"{figures(now.criteria, first.values)} over {known.fresh}; as found, among {num} {stage}: "
+        f"{figures(now.criteria, first.trial.values)} over {now.seeds}."
     )
 
 
 def on_the_front(now: Standing) -> str:
-    """How many trials nothing is better than, for several objectives."""
+    """How many trials nothing is better than, for several criteria."""
     stage = "trained" if now.was_trained else "simulated"
-    names = " and ".join(each.name for each in now.objectives)
+    names = " and ".join(each.name for each in now.criteria)
     if not now.front:
         return f"None of {len(now.ranked)} {stage} trials is feasible"
     verb = "is" if len(now.front) == 1 else "are"
     return f"{len(now.front)} of {len(now.ranked)} {stage} trials {verb} on the front of {names}"
 
 
-def figures(objectives: Sequence[Objective], values: Sequence[float]) -> str:
+def figures(criteria: Sequence[Criterion], values: Sequence[float]) -> str:
     """``iae 2.31, pass_at_8 0.42``."""
-    return ", ".join(f"{each.name} {value:.4g}" for each, value in zip(objectives, values, strict=True))
-
-
-def _how_to_choose(now: Standing) -> str:
-    numbers = listed_briefly([trial.number for trial in now.front])
-    by = " or ".join(f"--by {each.name}" for each in now.objectives)
-    return f"choose one of them with --best --trial N (N is {numbers}), or the best by one objective with --best {by}"
+    return ", ".join(f"{each.name} {value:.4g}" for each, value in zip(criteria, values, strict=True))
 
 
 def listed_briefly(numbers: Sequence[int], most: int = 20) -> str:
-    """The first of them, and that there are more."""
+    """The first numbers, with a sign that there are more."""
     return ", ".join(map(str, numbers[:most])) + (", …" if len(numbers) > most else "")
 
 
-def _named(now: Standing, number: int) -> Winner:
-    for trial in now.ranked:
-        if trial.number == number:
-            return _chosen(now, trial)
-    numbers = listed_briefly([trial.number for trial in now.ranked])
-    raise ConfigError(f"--trial {number}: has not finished, or is not there; the best are {numbers}")
-
-
 def _best(now: Standing, trials: Sequence[Any], values: Sequence[Sequence[float]], place: int) -> Any:
-    costs = as_costs(values, [each.direction for each in now.objectives])[:, place]
+    costs = as_costs(values, [each.direction for each in now.criteria])[:, place]
     return trials[int(costs.argmin())]
 
 
 def _chosen(now: Standing, trial: Any) -> Winner:
     known = now.confirmation
     row = known.of(trial) if known is not None else None
-    found = figures(now.objectives, trial.values)
+    found = figures(now.criteria, trial.values)
     if row is None or known is None:
         said = f"trial {trial.number}, {found} as found and not confirmed"
     else:
         num = sum(each.holds for each in known.rows)
         said = (
-            f"trial {trial.number} of {num} confirmed, {figures(now.objectives, row.values)} over {known.fresh}, "
+            f"trial {trial.number} of {num} confirmed, {figures(now.criteria, row.values)} over {known.fresh}, "
             f"{found} as found"
         )
     return Winner(trial=trial, was_trained=now.was_trained, confirmed=row, said=said)

@@ -124,6 +124,7 @@ VALUES += [
         "slurm",
         "ray.txt",
         "journal.log",
+        "study.db",
         "trial-1",
     )
 ]

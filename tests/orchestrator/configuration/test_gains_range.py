@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from controllers import PID, Constant, FeedbackLoop, replay
 from orchestrator.configuration.models import LoopConfig
-from orchestrator.tuning.sensitivity import sensitivity
+from orchestrator.tuning.judging import sensitivity
 
 METHODS = Path(__file__).parents[3] / "configs/methods"
 WITHOUT_GAINS = ("open_loop", "log_ratio", "auto")  # a command, a step in the temperature itself, none to set

@@ -11,9 +11,8 @@ import yaml
 
 from orchestrator.execution import process
 from orchestrator.tuning import trial as trials
-from orchestrator.tuning.leases import LEASE
-from orchestrator.tuning.reading import read_study
 from orchestrator.tuning.storage import open_storage
+from orchestrator.tuning.study_file import read_study
 
 ROOT = Path(__file__).parents[3]
 FAKE_TRAINING = str(Path(__file__).with_name("fake_training.py"))
@@ -37,8 +36,7 @@ PLANT = {
     },
     "origin": {"campaign": "made up"},
 }
-AWAY = {"machine": "another", "pid": 1, "began": "1"}
-"""A worker of whom nobody here can tell whether it lives."""
+TRACKING = "sqlite:////nowhere/mlflow.db"
 STUDY = {
     "name": "gains",
     "campaign": "campaign.yaml",
@@ -50,7 +48,7 @@ STUDY = {
     },
     "objective": "iae",
     "budget": {"trials": 4},
-    "lease_seconds": 5.0,
+    "stale_seconds": 5,
 }
 ARM = {
     "name": "held",
@@ -101,15 +99,21 @@ def fake_training(monkeypatch):
 
 
 @pytest.fixture
-def optuna_study(tmp_path):
+def storage(tmp_path):
+    """An empty storage whose trials are stale after four seconds."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = open_storage(str(tmp_path / "study.log"), "sqlite:////nowhere/mlflow.db")
+    return open_storage(f"sqlite:///{tmp_path}/study.db", TRACKING, stale_seconds=4)
+
+
+@pytest.fixture
+def optuna_study(storage):
+    """An Optuna study in it."""
     return optuna.create_study(study_name="a", storage=storage, sampler=optuna.samplers.RandomSampler(seed=0))
 
 
-def begin(study, lease=AWAY):
-    trial = study.ask()
-    trial.suggest_float("x", 0, 1)
-    if lease is not None:
-        trial.set_user_attr(LEASE, lease)
-    return trial
+def age(storage, seconds, trial=None):
+    """Make heartbeats older, all of them or that of one trial: as if so much time had passed since."""
+    where = "" if trial is None else f" WHERE trial_id = {trial._trial_id}"
+    statement = f"UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-{seconds} seconds'){where}"
+    with storage.engine.begin() as connection:
+        connection.exec_driver_sql(statement)

@@ -27,7 +27,7 @@ from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tuning.storage import open_storage
 from tests.elsewhere import python_path
-from tests.orchestrator.tuning.conftest import FAKE_TRAINING, KI, KP, ROOT, SIMULATION
+from tests.orchestrator.tuning.conftest import FAKE_TRAINING, KI, KP, ROOT, SIMULATION, TRACKING
 
 STAGE_ONE = {"simulation": SIMULATION, "budget": {"trials": 0}}
 
@@ -37,8 +37,8 @@ def call(*arguments):
     return result.exit_code, result.output, result.stdout
 
 
-def journal(tmp_path, name="gains"):
-    storage = open_storage(str(tmp_path / "runs" / "gains" / "journal.log"), "sqlite:////nowhere/mlflow.db")
+def stored(tmp_path, name="gains"):
+    storage = open_storage(f"sqlite:///{tmp_path}/runs/gains/study.db", TRACKING)
     return optuna.load_study(study_name=name, storage=storage)
 
 
@@ -50,7 +50,7 @@ def test_stage_one_alone_and_its_winner(write_study, tmp_path):
     assert "tracking" not in output
     assert not (tmp_path / "runs" / "mlflow.db").exists()
     assert (tmp_path / "runs" / "gains" / "report" / "study.html").exists()
-    best = journal(tmp_path, "gains.simulated").best_trial
+    best = stored(tmp_path, "gains.simulated").best_trial
     code, _, preset = call(path, "--best", "--set", "confirm.trials=0")
     assert code == 0
     content = yaml.safe_load(preset)
@@ -60,18 +60,18 @@ def test_stage_one_alone_and_its_winner(write_study, tmp_path):
     other = yaml.safe_load(call(path, "--trial", number)[2])
     assert (
         other["loops"]["entropy"]["law"]["kp"]
-        == journal(tmp_path, "gains.simulated").trials[number].params[KP]
+        == stored(tmp_path, "gains.simulated").trials[number].params[KP]
     )
 
 
 def test_the_same_command_again_simulates_nothing_twice(write_study, tmp_path):
     path = write_study(**STAGE_ONE)
     call(path)
-    before = journal(tmp_path, "gains.simulated").trials
+    before = stored(tmp_path, "gains.simulated").trials
     code, output, _ = call(path)
     assert code == 0
     assert "on the plant from before" in output
-    assert journal(tmp_path, "gains.simulated").trials == before
+    assert stored(tmp_path, "gains.simulated").trials == before
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def files(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-STORAGES = pytest.mark.parametrize("storage", [None, "shared.log", "sqlite:///shared.db"])
+STORAGES = pytest.mark.parametrize("storage", [None, "shared.db"])
 
 
 @STORAGES
@@ -130,6 +130,22 @@ def test_runs_of_trials_that_the_storage_does_not_know_are_refused(write_study, 
     assert files(tmp_path) == before
 
 
+@pytest.mark.parametrize("arguments", [(), ("--best",)])
+def test_a_study_of_an_earlier_version_is_refused_in_a_line_and_stays_as_it_is(
+    write_study, tmp_path, arguments
+):
+    journal = tmp_path / "runs" / "gains" / "journal.log"
+    journal.parent.mkdir(parents=True)
+    journal.write_text('{"op_code": 0}\n')
+    path = write_study(**STAGE_ONE)
+    before = files(tmp_path)
+    code, output, stdout = call(path, *arguments)
+    assert (code, stdout, output.count("\n")) == (2, "", 1)
+    assert f"error: {path}: storage: {journal} has the trials of an earlier version" in output
+    assert "finish the study with that version, or give it another name and begin it again" in output
+    assert files(tmp_path) == before
+
+
 @STORAGES
 def test_the_best_of_what_is_not_there_makes_nothing(write_study, tmp_path, storage):
     path = write_study(**STAGE_ONE, storage=storage)
@@ -141,10 +157,9 @@ def test_the_best_of_what_is_not_there_makes_nothing(write_study, tmp_path, stor
     assert files(tmp_path) == before
 
 
-@pytest.mark.parametrize("storage", ["shared.log", "sqlite:///shared.db"])
-def test_a_mistyped_name_is_told_from_those_in_the_storage_and_makes_no_study(write_study, tmp_path, storage):
-    call(write_study(**STAGE_ONE, storage=storage))
-    path = write_study(**STAGE_ONE, storage=storage, name="gians")
+def test_a_mistyped_name_gets_those_in_the_storage_and_makes_no_study(write_study, tmp_path):
+    call(write_study(**STAGE_ONE, storage="shared.db"))
+    path = write_study(**STAGE_ONE, storage="shared.db", name="gians")
     before = files(tmp_path)
     code, output, stdout = call(path, "--best")
     assert (code, stdout) == (2, "")
@@ -155,12 +170,11 @@ def test_a_mistyped_name_is_told_from_those_in_the_storage_and_makes_no_study(wr
 
 @pytest.mark.parametrize("then", ["enqueue", "write_page", "print_summary"])
 def test_a_storage_that_fails_in_mid_study_is_a_line(write_study, tmp_path, monkeypatch, then):
-    """The journal is there when the study opens it, and gone when it comes to this step."""
-    real, file = getattr(command, then), tmp_path / "runs" / "gains" / "journal.log"
+    """The database is there when the study opens it, and damaged when it comes to this step."""
+    real, file = getattr(command, then), tmp_path / "runs" / "gains" / "study.db"
 
     def without_storage(*arguments):
-        file.unlink()
-        file.mkdir()
+        file.write_bytes(b"no database" * 1000)
         return real(*arguments)
 
     monkeypatch.setattr(command, then, without_storage)
@@ -168,7 +182,7 @@ def test_a_storage_that_fails_in_mid_study_is_a_line(write_study, tmp_path, monk
     path = write_study(simulation=SIMULATION)
     code, output, _ = call(path)
     assert code == 2
-    assert f"error: {path}: storage: {file}: Is a directory; check it" in " ".join(output.split())
+    assert f"error: {path}: storage: file is not a database; check it" in " ".join(output.split())
     assert "the same command again continues" in " ".join(output.split())
 
 
@@ -235,11 +249,11 @@ def test_two_stages_two_workers_links_both_ways_and_the_dashboard(write_study, t
     output, _ = (process := tune(path)).communicate(timeout=280)
     assert process.returncode == 0, output
     assert "Spearman ρ" in output
-    trials = [t for t in journal(tmp_path).trials if t.state.name == "COMPLETE"]
+    trials = [t for t in stored(tmp_path).trials if t.state.name == "COMPLETE"]
     assert len(trials) == 5
-    stage_one = journal(tmp_path, "gains.simulated")
+    stage_one = stored(tmp_path, "gains.simulated")
     ranked = sorted(stage_one.trials, key=lambda t: (t.constraints["sensitivity"] > 0, t.value))
-    assert journal(tmp_path).trials[0].params == ranked[0].params  # warm start
+    assert stored(tmp_path).trials[0].params == ranked[0].params  # warm start
     assert {t.user_attrs.get("entrostat.rank") for t in trials} == {1, 2, None}
     _check_links(tmp_path, trials)
     runs = load_campaign(CampaignFolder(tmp_path / "runs" / "gains")).runs
@@ -269,7 +283,7 @@ def saved_where_the_documentation_says(preset, folder):
 @pytest.mark.slow
 def test_killed_while_it_confirms_it_goes_on(write_study, tune, tmp_path):
     """The command and its workers are gone at once; the same command again loses and repeats nothing."""
-    path = write_study(budget={"trials": 1}, seeds=[0], confirm={"trials": 1, "seeds": 2}, lease_seconds=1.0)
+    path = write_study(budget={"trials": 1}, seeds=[0], confirm={"trials": 1, "seeds": 2}, stale_seconds=4)
     process = tune(path, pause="0.2")
     metrics = tmp_path / "runs" / "gains" / "confirm-0000" / "seed-1000" / "metrics.jsonl"
     deadline = time.monotonic() + 240
@@ -285,7 +299,7 @@ def test_killed_while_it_confirms_it_goes_on(write_study, tune, tmp_path):
     output, _ = (process := tune(path)).communicate(timeout=280)
     assert process.returncode == 0, output
     assert "confirmation of trial 0  complete" in output
-    assert len(journal(tmp_path).trials) == 1
+    assert len(stored(tmp_path).trials) == 1
     runs = load_campaign(CampaignFolder(tmp_path / "runs" / "gains")).runs
     assert len(runs) == 3
     for run in CampaignFolder(tmp_path / "runs" / "gains").path.glob("*/seed-*"):
@@ -319,7 +333,7 @@ def test_one_of_a_front_is_never_taken_in_silence(write_study, tmp_path):
     path = write_study(**TWO)
     code, output, _ = call(path)
     assert code == 0, output
-    trials = journal(tmp_path, "gains.simulated").trials
+    trials = stored(tmp_path, "gains.simulated").trials
     pairs = {trial.number: trial.values for trial in trials}
     on_front = {
         number
@@ -382,7 +396,7 @@ def _check_dashboard(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     program = "import sys; from optuna_dashboard._cli import main; main()"
-    command = [sys.executable, "-c", program, str(tmp_path / "runs" / "gains" / "journal.log")]
+    command = [sys.executable, "-c", program, f"sqlite:///{tmp_path}/runs/gains/study.db"]
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port)],
         stdout=subprocess.PIPE,
@@ -426,15 +440,15 @@ def test_stopped_and_continued(write_study, tune, tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=280)
-    assert process.returncode == 143, output
-    assert "stopped by SIGTERM; trials are saved and the same command again continues" in output
+    first, _ = process.communicate(timeout=280)
+    assert process.returncode == 143, first
+    assert "stopped by SIGTERM; trials are saved and the same command again continues" in first
     output, _ = (process := tune(path)).communicate(timeout=280)
     assert process.returncode == 0, output
-    found = journal(tmp_path)
+    found = stored(tmp_path)
     assert sum(trial.state.name == "COMPLETE" for trial in found.trials) == 3
     assert found.trials[0].state.name == "FAIL"
-    assert re.search(r"trial 0  taken up again.*its worker let go of it", output), output
+    assert re.search(r"trial 0  continues as another attempt.*its worker let go of it", first), output
     best = call(path, "--best")[2]
     assert yaml.safe_load(best)["loops"]["entropy"]["law"]["ki"] == found.best_trial.params[KI]
 
@@ -461,7 +475,7 @@ def test_two_stages_in_real_training(write_study, tmp_path):
         timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = journal(tmp_path)
+    found = stored(tmp_path)
     assert [trial.state.name for trial in found.trials] == ["COMPLETE", "COMPLETE"]
     assert all(trial.values[0] > 0 and 0 <= trial.values[1] <= 1 for trial in found.trials)
     preset = call(path, "--best", "--by", "iae")[2]

@@ -16,6 +16,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tracking.groups import read_group
 from orchestrator.tuning import worker as workers
+from orchestrator.tuning.attempts import CONFIRMS, FOLDER, OUTCOME, REASON, ask
 from orchestrator.tuning.confirmation import (
     begin_confirmation,
     continue_confirmation,
@@ -23,18 +24,17 @@ from orchestrator.tuning.confirmation import (
     simulated_confirmation,
     to_confirm,
 )
-from orchestrator.tuning.links import Links
-from orchestrator.tuning.marks import CONFIRMS, OUTCOME, REASON
+from orchestrator.tuning.judging import search
 from orchestrator.tuning.page import render
 from orchestrator.tuning.preset import preset_text
 from orchestrator.tuning.records import find_confirmations, open_confirmations, open_study
-from orchestrator.tuning.simulated import search
 from orchestrator.tuning.storage import open_storage, storage_url
 from orchestrator.tuning.terminal import print_summary
+from orchestrator.tuning.trial_mlflow import TrialRuns
 from orchestrator.tuning.winner import winner
-from orchestrator.tuning.worker import TRIAL_FOLDER, TrialWorker
-from tests.orchestrator.tuning.conftest import KI, KP, PLANT, SIMULATION
-from tests.orchestrator.tuning.test_worker import TRACKING, NoTracker
+from orchestrator.tuning.worker import TrialWorker
+from tests.orchestrator.tuning.conftest import KI, KP, PLANT, SIMULATION, TRACKING
+from tests.orchestrator.tuning.test_worker import NoTracker
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def told(make_study):
 
 
 def _tell(study, found, values, violation=0.0):
-    trial = found.ask()
+    trial = ask(found)
     for path, dimension in study.config.space.items():
         trial.suggest_float(path, dimension.low, dimension.high, log=dimension.log)
     trial.set_constraint("collapse", violation)
@@ -101,7 +101,7 @@ def test_before_it_is_confirmed_nothing_wins_and_one_line_says_so(told):
     with pytest.raises(ConfigError) as caught:
         winner(study, found, None)
     assert "\n" not in str(caught.value)
-    assert "is not confirmed yet (2 of 3 trials are there); run `entrostat tune " in str(caught.value)
+    assert "is not confirmed yet (2 of 3 trials are done); run `entrostat tune " in str(caught.value)
     assert "take trial 1, the best found, as it is with --trial 1" in str(caught.value)
     assert winner(study, found, None, number=1).said == "trial 1, iae 1 as found and not confirmed"
     _tell(study, found, 2.0)
@@ -117,7 +117,7 @@ def test_before_it_is_confirmed_nothing_wins_and_one_line_says_so(told):
 def test_what_collapses_on_fresh_seeds_does_not_win(told):
     study, found, storage = told((1.5, 0.0), (1.0, 0.0), confirm={"trials": 2})
     _, confirmations = begin_confirmation(study, storage, found)
-    first = confirmations.ask()
+    first = ask(confirmations)
     first.set_user_attr(REASON, "collapse: entropy is low")
     confirmations.tell(first, state=optuna.trial.TrialState.PRUNED)
     _tell(study, confirmations, 1.7)
@@ -130,9 +130,9 @@ def test_where_nothing_stands_fresh_seeds_nothing_wins(told):
     study, found, storage = told((1.5, 0.0), confirm={"trials": 1})
     _, confirmations = begin_confirmation(study, storage, found)
     _tell(study, confirmations, 1.7, violation=0.2)
-    with pytest.raises(ConfigError, match=r"none of the best 1 trials of 'gains' stood 3 fresh seeds"):
+    with pytest.raises(ConfigError, match=r"none of the best 1 trials of 'gains' held on 3 fresh seeds"):
         winner(study, found, None, confirmations=confirmations)
-    assert "none of the best 1 stood 3 fresh seeds" in said(study, found, confirmations)
+    assert "none of the best 1 held on 3 fresh seeds" in said(study, found, confirmations)
 
 
 def test_fresh_seeds_are_none_of_the_studys_and_more_begin_with_the_same(make_study):
@@ -167,7 +167,7 @@ def test_a_study_is_the_same_whatever_its_confirmation(make_study):
 def test_of_a_front_the_best_by_each_objective_are_confirmed_first(told):
     values = [(1.0, 9.0), (2.0, 8.0), (3.0, 7.0), (4.0, 6.0), (9.0, 1.0), (9.5, 5.0)]
     study, found, _ = told(*((each, 0.0) for each in values), objective=["iae", "effort"])
-    assert [trial.number for trial in to_confirm(study, found, study.objectives)] == [0, 4, 2]
+    assert [trial.number for trial in to_confirm(study, found, study.criteria)] == [0, 4, 2]
 
 
 @pytest.fixture
@@ -179,8 +179,8 @@ def opened(make_study, fake_training, monkeypatch):
         study = make_study(**{"budget": {"trials": 3}, "seeds": [0], **changes})
         url = storage_url(study.config.storage, study.folder)
         storage = open_storage(url, TRACKING)
-        links = Links(NoTracker(), url)
-        return study, open_study(study, storage), storage, lambda *at: TrialWorker(*at, links)
+        runs = TrialRuns(NoTracker(), url)
+        return study, open_study(study, storage), storage, lambda *at: TrialWorker(*at, storage, runs)
 
     return make
 
@@ -197,7 +197,7 @@ def test_confirmations_train_in_folders_of_their_own_on_fresh_seeds(opened):
         off = abs(np.log10(best.params[KP])) / 10
         assert trial.value == pytest.approx(20 * (off + (1.000 + 1.001) / 2))
         folder = study.folder / f"confirm-{best.number:04d}"
-        assert trial.user_attrs[TRIAL_FOLDER] == folder.name
+        assert trial.user_attrs[FOLDER] == folder.name
         assert sorted(path.name for path in folder.glob("seed-*")) == ["seed-1000", "seed-1001"]
         group = read_group(folder)
         assert group.name == f"confirmation of trial {best.number}"
@@ -240,8 +240,8 @@ def test_a_confirmation_that_is_let_go_of_goes_on_where_it_was(opened, monkeypat
     first, second = confirmations.trials
     assert first.user_attrs[CONFIRMS] == second.user_attrs[CONFIRMS]
     assert first.params == second.params
-    assert first.user_attrs[TRIAL_FOLDER] == second.user_attrs[TRIAL_FOLDER]
-    run = CampaignFolder(study.folder).run(second.user_attrs[TRIAL_FOLDER], 1000)
+    assert first.user_attrs[FOLDER] == second.user_attrs[FOLDER]
+    run = CampaignFolder(study.folder).run(second.user_attrs[FOLDER], 1000)
     assert [each.step for each in run.records() if each.kind == "train"] == list(range(20))
 
 
@@ -264,8 +264,8 @@ def test_what_comes_from_no_queue_is_not_trained(opened):
     study, found, storage, work = opened(confirm={"trials": 1, "seeds": 1})
     work(study, found).run()
     confirming, confirmations = begin_confirmation(study, storage, found)
-    confirmations.ask()
-    trial = confirmations.ask()  # the queue was empty: a suggestion of the sampler
+    ask(confirmations)
+    trial = ask(confirmations)  # the queue was empty: a suggestion of the sampler
     work(confirming, confirmations)._work(trial, crew=None)
     assert confirmations.trials[1].user_attrs[OUTCOME] == "surplus"
 

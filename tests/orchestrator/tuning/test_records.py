@@ -6,22 +6,16 @@ import optuna
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.tuning import records
+from orchestrator.tuning.attempts import ask
+from orchestrator.tuning.judging import search
 from orchestrator.tuning.records import open_study, store_simulation, stored_simulation
-from orchestrator.tuning.simulated import search
-from orchestrator.tuning.storage import open_storage
 from tests.orchestrator.tuning.conftest import KI, KP, SIMULATION
 
 
-@pytest.fixture
-def journal(tmp_path):
-    return open_storage(str(tmp_path / "study.log"), "sqlite:////nowhere/mlflow.db")
-
-
-def test_the_same_study_is_found_again(make_study, journal):
-    first = open_study(make_study(), journal)
-    first.tell(first.ask(), 1.0)
-    again = open_study(make_study(budget={"trials": 50}, pruner={"kind": "halving"}, workers=3), journal)
+def test_the_same_study_is_found_again(make_study, storage):
+    first = open_study(make_study(), storage)
+    first.tell(ask(first), 1.0)
+    again = open_study(make_study(budget={"trials": 50}, pruner={"kind": "halving"}, workers=3), storage)
     assert len(again.trials) == 1
     assert again.metric_names == ["iae"]
     assert again.user_attrs["entrostat.fingerprint"] == first.user_attrs["entrostat.fingerprint"]
@@ -46,45 +40,50 @@ def test_the_same_study_is_found_again(make_study, journal):
         ({"in_campaign": {"arms.0.loops.entropy.reference.value_nats": 0.3}}, "arm: stored"),
     ],
 )
-def test_another_study_of_the_name_is_refused_with_what_differs(make_study, journal, changes, names):
-    open_study(make_study(), journal)
+def test_another_study_of_the_name_is_refused_with_what_differs(make_study, storage, changes, names):
+    open_study(make_study(), storage)
     with pytest.raises(ConfigError) as caught:
-        open_study(make_study(**changes), journal)
+        open_study(make_study(**changes), storage)
     assert names in str(caught.value)
     assert "give this study another name" in str(caught.value)
 
 
-def test_a_study_that_others_made_is_left_alone(make_study, journal):
-    theirs = optuna.create_study(study_name="gains", storage=journal)
-    theirs.tell(theirs.ask(), 1.0)
+def test_a_study_that_others_made_is_left_alone(make_study, storage):
+    theirs = optuna.create_study(study_name="gains", storage=storage)
+    theirs.tell(ask(theirs), 1.0)
     with pytest.raises(ConfigError, match="that Entrostat did not make"):
-        open_study(make_study(), journal)
+        open_study(make_study(), storage)
 
 
-def test_stage_one_is_stored_once_and_found_complete(make_study, journal):
+def test_stage_one_is_stored_once_and_found_complete(make_study, storage):
     study = make_study(simulation=SIMULATION)
-    assert stored_simulation(study, journal) is None
+    assert stored_simulation(study, storage) is None
     found = search(study)
-    stored = store_simulation(study, journal, found)
-    again = stored_simulation(study, journal)
+    stored = store_simulation(study, storage, found)
+    again = stored_simulation(study, storage)
     assert [t.values for t in again.trials] == [t.values for t in found.trials]
     assert [t.params for t in stored.trials] == [t.params for t in found.trials]
-    assert store_simulation(study, journal, found)._study_id == stored._study_id  # another machine, as fast
+    assert store_simulation(study, storage, found)._study_id == stored._study_id  # another machine, as fast
     with pytest.raises(ConfigError, match=r"initial_nats: stored 0\.5, now 0\.6"):
-        stored_simulation(make_study(simulation={**SIMULATION, "initial_nats": 0.6}), journal)
+        stored_simulation(make_study(simulation={**SIMULATION, "initial_nats": 0.6}), storage)
 
 
-def test_how_many_are_handed_on_may_change(make_study, journal):
+def test_how_many_are_handed_on_may_change(make_study, storage):
     study = make_study(simulation=SIMULATION)
-    store_simulation(study, journal, search(study))
-    assert stored_simulation(make_study(simulation={**SIMULATION, "enqueue": 1}), journal) is not None
+    store_simulation(study, storage, search(study))
+    assert stored_simulation(make_study(simulation={**SIMULATION, "enqueue": 1}), storage) is not None
 
 
-def test_stage_one_whose_writer_died_half_way_is_written_again(make_study, journal, monkeypatch):
-    monkeypatch.setattr(records, "WAIT_SECONDS", 0.1)
+def test_a_writer_of_stage_one_that_dies_half_way_leaves_nothing(make_study, storage, monkeypatch):
     study = make_study(simulation=SIMULATION)
-    half = optuna.create_study(study_name="gains.simulated", storage=journal)
-    half.set_user_attr(records.DEFINITION, study.simulated_definition())
-    half.add_trials(search(study).trials[:5])
-    assert stored_simulation(study, journal) is None
-    assert len(store_simulation(study, journal, search(study)).trials) == 64
+    found = search(study)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as half_way:
+        half_way.setattr(optuna.Study, "add_trials", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store_simulation(study, storage, found)
+    assert optuna.get_all_study_names(storage) == []
+    assert len(store_simulation(study, storage, found).trials) == 64

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -13,9 +15,16 @@ import sqlalchemy
 
 from orchestrator.errors import ConfigError
 from orchestrator.tuning import storage
-from orchestrator.tuning.storage import dashboard_hint, find_storage, open_storage, storage_url
-
-TRACKING = "sqlite:////nowhere/mlflow.db"
+from orchestrator.tuning.attempts import ask
+from orchestrator.tuning.storage import (
+    dashboard_hint,
+    find_storage,
+    open_storage,
+    storage_failures,
+    storage_url,
+    why,
+)
+from tests.orchestrator.tuning.conftest import TRACKING
 
 
 def refusal(url, tracking=TRACKING):
@@ -26,22 +35,59 @@ def refusal(url, tracking=TRACKING):
     return message
 
 
-def test_the_default_is_a_journal_beside_the_runs(tmp_path, monkeypatch):
+def test_the_default_is_a_sqlite_file_beside_the_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert storage_url(None, tmp_path / "runs" / "gains") == str(tmp_path / "runs" / "gains" / "journal.log")
-    assert storage_url("a.log", tmp_path) == str(tmp_path / "a.log")
+    assert storage_url(None, tmp_path / "runs" / "gains") == f"sqlite:///{tmp_path}/runs/gains/study.db"
+    assert storage_url("a.db", tmp_path) == f"sqlite:///{tmp_path / 'a.db'}"
     assert storage_url("sqlite:///a.db", tmp_path) == f"sqlite:///{tmp_path / 'a.db'}"
     assert storage_url("sqlite:///~/a.db?timeout=5", tmp_path) == f"sqlite:///{Path.home()}/a.db?timeout=5"
     assert storage_url("postgresql://h/d", tmp_path) == "postgresql://h/d"
 
 
-@pytest.mark.parametrize("url", ["study.log", "sqlite:///study.db"])
-def test_what_one_process_writes_another_reads(tmp_path, url):
-    url = url.replace("study", f"{tmp_path}/new/study")
+@pytest.mark.parametrize("name", ["study.db", "study {one}.db"])
+def test_what_one_process_writes_another_reads(tmp_path, name):
+    url = storage_url(f"{tmp_path}/new/{name}", tmp_path)
     study = optuna.create_study(study_name="a", storage=open_storage(url, TRACKING))
-    study.tell(study.ask(), 1.0)
+    study.tell(ask(study), 1.0)
     again = optuna.load_study(study_name="a", storage=open_storage(url, TRACKING))
     assert [trial.value for trial in again.trials] == [1.0]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [name]
+
+
+def test_the_journal_of_an_earlier_version_is_refused_with_what_to_do_and_stays(tmp_path):
+    journal = tmp_path / "journal.log"
+    journal.write_text('{"op_code": 0, "worker_id": "a"}\n')
+    before = journal.read_bytes()
+    cure = "finish the study with that version, or give it another name and begin it again"
+    for configured in (None, str(journal)):
+        with pytest.raises(ConfigError) as caught:
+            open_storage(storage_url(configured, tmp_path), TRACKING)
+        assert "\n" not in str(caught.value)
+        assert str(journal) in str(caught.value)
+        assert "of an earlier version, which this one cannot continue" in str(caught.value)
+        assert cure in str(caught.value)
+    assert journal.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [journal]
+    open_storage(f"sqlite:///{tmp_path}/study.db", TRACKING)
+    assert storage_url(None, tmp_path) == f"sqlite:///{tmp_path}/study.db"  # the study has begun again
+
+
+def test_two_processes_that_make_a_storage_at_once_both_have_it(tmp_path, monkeypatch):
+    """The other process makes the tables between the look at them and their making."""
+    url, attempts = f"sqlite:///{tmp_path}/study.db", []
+    real = storage.StudyStorage
+
+    def make(*arguments, **settings):
+        attempts.append(arguments)
+        if len(attempts) == 1:
+            raise sqlalchemy.exc.OperationalError(
+                "CREATE TABLE", {}, Exception("table studies already exists")
+            )
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(storage, "StudyStorage", make)
+    assert isinstance(open_storage(url, TRACKING), real)
+    assert len(attempts) == 2
 
 
 @pytest.mark.parametrize(
@@ -49,7 +95,6 @@ def test_what_one_process_writes_another_reads(tmp_path, url):
     [
         ("sqlite:///{}/one.db", "sqlite:///{}/one.db"),
         ("sqlite:///{}/sub/../one.db", "sqlite:///{}/one.db"),
-        ("{}/one.db", "sqlite:///{}/one.db"),
         ("sqlite:///{}/one.db?timeout=5", "sqlite:///{}/one.db"),
         ("sqlite:///{}/one.db", "sqlite:///{}/one.db?timeout=5"),
         ("postgresql://localhost/x?sslmode=require", "postgresql+psycopg2://127.0.0.1:5432/x"),
@@ -109,26 +154,48 @@ def test_a_server_on_which_mlflow_is_already_is_refused_before_anything_is_made(
 
 def test_looking_for_a_storage_makes_none(tmp_path):
     (tmp_path / "empty.db").touch()
-    (tmp_path / "empty.log").touch()
-    before = sorted(tmp_path.iterdir())
-    for url in (
-        "sqlite:///{}/a.db",
-        "sqlite:///{}/a.db?timeout=5",
-        "{}/a.log",
-        "sqlite:///{}/empty.db",
-        "{}/empty.log",
-    ):
+    for url in ("sqlite:///{}/a.db", "sqlite:///{}/a.db?timeout=5", "sqlite:///{}/empty.db"):
         assert find_storage(url.format(tmp_path), TRACKING) is None
-    assert sorted(tmp_path.iterdir()) == before
-    assert not any(path.stat().st_size for path in before)
+    assert list(tmp_path.iterdir()) == [tmp_path / "empty.db"]
+    assert not (tmp_path / "empty.db").stat().st_size
 
 
-@pytest.mark.parametrize("url", ["{}/study.log", "sqlite:///{}/study.db?timeout=5"])
-def test_a_storage_that_is_there_is_found(tmp_path, url):
-    url = storage_url(url.format(tmp_path), tmp_path)
+@pytest.mark.parametrize("query", ["", "?timeout=5"])
+def test_a_storage_that_is_there_is_found(tmp_path, query):
+    url = storage_url(f"sqlite:///{tmp_path}/study.db{query}", tmp_path)
     optuna.create_study(study_name="a", storage=open_storage(url, TRACKING))
     assert optuna.load_study(study_name="a", storage=find_storage(url, TRACKING)).trials == []
-    assert {path.name for path in tmp_path.iterdir()} <= {"study.log", "study.db"}
+    assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
+
+
+def test_a_storage_that_another_process_writes_can_be_looked_at(tmp_path, monkeypatch):
+    """A worker holds the lock of a transaction, for longer than a user would wait."""
+    monkeypatch.setattr(storage, "CONNECT_SECONDS", 0.2)
+    url = f"sqlite:///{tmp_path}/study.db"
+    optuna.create_study(study_name="a", storage=open_storage(url, TRACKING))
+    before = (tmp_path / "study.db").read_bytes()
+    with closing(sqlite3.connect(tmp_path / "study.db", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        assert optuna.load_study(study_name="a", storage=find_storage(url, TRACKING)).trials == []
+        assert "database is locked" in refusal(url)
+    assert (tmp_path / "study.db").read_bytes() == before
+
+
+def test_a_process_that_died_in_a_transaction_leaves_what_was_there_before(tmp_path):
+    path = tmp_path / "study.db"
+    study = optuna.create_study(study_name="a", storage=open_storage(f"sqlite:///{path}", TRACKING))
+    study.tell(ask(study), 1.0)
+    program = (
+        "import os, sqlite3, sys; d = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "d.execute('PRAGMA cache_size=1'); d.execute('BEGIN IMMEDIATE');"
+        "d.execute('CREATE TABLE big AS WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n"
+        " WHERE i < 20000) SELECT i, hex(randomblob(50)) FROM n'); d.execute('DELETE FROM trials');"
+        "os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(path)], check=False).returncode == -9
+    assert (tmp_path / "study.db-journal").exists()
+    found = optuna.load_study(study_name="a", storage=find_storage(f"sqlite:///{path}", TRACKING))
+    assert [trial.value for trial in found.trials] == [1.0]
 
 
 def test_a_locked_database_is_refused_and_not_waited_for_forever(tmp_path, monkeypatch):
@@ -158,45 +225,13 @@ def test_a_missing_driver_is_named():
 
 
 def test_other_refusals(tmp_path):
-    (tmp_path / "text").write_text("hello")
-    assert "unknown scheme 'redis'; one of a path, mssql, mysql, postgresql, sqlite" in refusal(
-        "redis://h/0"
-    ).replace("sqlite, mssql, mysql, postgresql", "mssql, mysql, postgresql, sqlite")
-    assert "is a folder; name a file" in refusal(tmp_path)
-    assert "is not a journal of Optuna's" in refusal(tmp_path / "text")
-    assert "cannot be written" in refusal(tmp_path / "text" / "a.log")
+    (tmp_path / "text").write_text("hello" * 200)
+    known = "one of a path, sqlite, mssql, mysql, postgresql"
+    assert f"unknown scheme 'redis'; {known}" in refusal("redis://h/0")
+    assert "is a folder; name a file" in refusal(f"sqlite:///{tmp_path}")
+    assert "file is not a database; name another file" in refusal(f"sqlite:///{tmp_path}/text")
     assert "is not a folder that can be written to" in refusal(f"sqlite:///{tmp_path}/text/a.db")
     assert "names no file" in refusal("sqlite:///:memory:")
-
-
-def test_a_line_that_a_killed_worker_left_unfinished_is_removed(tmp_path):
-    path = tmp_path / "study.log"
-    study = optuna.create_study(study_name="a", storage=open_storage(str(path), TRACKING))
-    study.tell(study.ask(), 1.0)
-    whole = path.read_bytes()
-    path.write_bytes(whole + b'{"op_code":4,"wor')
-    again = optuna.load_study(study_name="a", storage=open_storage(str(path), TRACKING))
-    again.tell(again.ask(), 2.0)
-    last = optuna.load_study(study_name="a", storage=open_storage(str(path), TRACKING))
-    assert [trial.value for trial in last.trials] == [1.0, 2.0]
-
-
-@pytest.mark.parametrize("torn", [b"", b'{"op_code":4,"wor'])
-def test_what_is_only_looked_at_is_not_opened_for_writing(tmp_path, monkeypatch, torn):
-    path = tmp_path / "study.log"
-    optuna.create_study(study_name="a", storage=open_storage(str(path), TRACKING))
-    path.write_bytes(path.read_bytes() + torn)
-    before, real = path.read_bytes(), Path.open
-
-    def read_only(self, mode="r", *arguments, **settings):
-        if mode not in ("r", "rb"):
-            raise PermissionError(13, "Permission denied")
-        return real(self, mode, *arguments, **settings)
-
-    monkeypatch.setattr(Path, "open", read_only)
-    assert optuna.load_study(study_name="a", storage=find_storage(str(path), TRACKING)).trials == []
-    assert path.read_bytes() == before
-    assert "cannot be written: Permission denied" in refusal(path)
 
 
 def test_the_hint_hides_the_password_and_says_how_to_get_the_dashboard(monkeypatch):
@@ -207,10 +242,17 @@ def test_the_hint_hides_the_password_and_says_how_to_get_the_dashboard(monkeypat
     assert dashboard_hint("postgresql://me:secret@db/x") == f"pip install optuna-dashboard && {hint}"
 
 
-def test_a_journal_that_fails_in_mid_study_is_a_storage_error(tmp_path):
-    path = tmp_path / "study.log"
-    study = optuna.create_study(study_name="a", storage=open_storage(str(path), TRACKING))
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(optuna.exceptions.StorageInternalError, match=r"study\.log: Is a directory"):
-        study.ask()
+@pytest.mark.parametrize("fault", ["no space", "damaged"])
+def test_a_file_that_fails_in_mid_study_is_a_storage_error_with_its_reason(tmp_path, fault):
+    path = tmp_path / "study.db"
+    opened = open_storage(f"sqlite:///{path}", TRACKING)
+    study = optuna.create_study(study_name="a", storage=opened)
+    if fault == "damaged":
+        path.write_bytes(b"no database" * 1000)
+    else:  # SQLite's own limit stands in for a full disk
+        with opened.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count = 1")
+    with pytest.raises(storage_failures()) as caught:
+        study.set_user_attr("large", "x" * 1_000_000)
+    reason = "file is not a database" if fault == "damaged" else "database or disk is full"
+    assert why(caught.value) == reason

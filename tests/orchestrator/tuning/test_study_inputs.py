@@ -13,14 +13,15 @@ from orchestrator.cli import app
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tuning import worker as workers
-from orchestrator.tuning.links import Links
-from orchestrator.tuning.reading import read_study
+from orchestrator.tuning.attempts import ask
+from orchestrator.tuning.judging import search
 from orchestrator.tuning.records import INPUTS, keep_inputs, open_study, store_simulation, stored_simulation
-from orchestrator.tuning.simulated import search
 from orchestrator.tuning.storage import open_storage, storage_url
+from orchestrator.tuning.study_file import read_study
+from orchestrator.tuning.trial_mlflow import TrialRuns
 from orchestrator.tuning.worker import TrialWorker
-from tests.orchestrator.tuning.conftest import PLANT, SIMULATION
-from tests.orchestrator.tuning.test_worker import TRACKING, NoTracker, states
+from tests.orchestrator.tuning.conftest import PLANT, SIMULATION, TRACKING
+from tests.orchestrator.tuning.test_worker import NoTracker, states
 
 DATA = {"task": {"kind": "jsonl", "path": "data.jsonl"}, "evaluation.num_problems": 3}
 LABEL = "task.path: data.jsonl"
@@ -40,8 +41,9 @@ def study_of(write_study, fake_training, tmp_path, monkeypatch):
     def make(**changes):
         study = read_study(write_study(in_campaign=DATA, seeds=[0], **changes))
         url = storage_url(study.config.storage, study.folder)
-        found = open_study(study, open_storage(url, TRACKING))
-        return study, found, TrialWorker(study, found, Links(NoTracker(), url))
+        storage = open_storage(url, TRACKING)
+        found = open_study(study, storage)
+        return study, found, TrialWorker(study, found, storage, TrialRuns(NoTracker(), url))
 
     return make
 
@@ -91,7 +93,7 @@ def test_a_trial_that_goes_on_with_what_was_accepted_says_so(study_of, tmp_path)
     study, found, _ = study_of(budget={"trials": 1})
     keep_inputs(study, found)
     folder = CampaignFolder(study.folder).run("trial-0000", 0)
-    trial = found.ask()
+    trial = ask(found)
     trained = workers.TrainedTrial(
         study, trial, workers.suggest(trial, study.config.space), "trial-0000", crew=None
     )

@@ -10,11 +10,11 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from orchestrator.tuning.marks import DUPLICATE, OUTCOME, REASON, REPLACED
+from orchestrator.tuning.attempts import DUPLICATE, OUTCOME, REASON, REPLACED
 from orchestrator.tuning.terminal import Finished, short
 
 KP = "loops.h.law.kp"
-STUDY = SimpleNamespace(config=SimpleNamespace(objectives=["iae", "effort"], space={KP: None}))
+STUDY = SimpleNamespace(config=SimpleNamespace(criteria=["iae", "effort"], space={KP: None}))
 
 
 def add(found, kp, state=TrialState.COMPLETE, values=None, **marks):
@@ -47,7 +47,7 @@ def test_a_trial_is_told_once_with_its_values_where_it_has_any():
     assert [line.split("  ")[1:] for line in lines] == [
         ["complete", "iae 0.1235, effort 20", "kp 1"],
         ["fail", "kp 2", "out of memory"],
-        ["taken up again", "kp 4"],
+        ["continues as another attempt", "kp 4"],
     ]
 
 

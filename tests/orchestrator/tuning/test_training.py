@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import optuna
 from optuna.exceptions import StorageInternalError
 from rich.console import Console
 
@@ -22,10 +23,26 @@ class Fails:
             raise StorageInternalError("study.log: gone")
 
 
+def test_trials_that_a_killed_command_has_left_are_announced(make_study):
+    study, told = make_study(), io.StringIO()
+    training = Training(study, None, CampaignFolder(study.folder), "", (), Console(file=told, width=200))
+    found = optuna.create_study()
+    training._announce_running(found)
+    assert told.getvalue() == ""
+    found.ask()
+    training._announce_running(found)
+    found.ask()
+    training._announce_running(found)
+    assert told.getvalue().splitlines() == [
+        f"{count} in other workers; a trial without a heartbeat for 5 s goes on here"
+        for count in ("1 trial runs", "2 trials run")
+    ]
+
+
 def test_a_storage_that_does_not_answer_is_said_once_and_stops_nothing(make_study):
     study, told = make_study(), io.StringIO()
     console = Console(file=told, width=200)
-    training = Training(study, None, CampaignFolder(study.folder), "", "", (), console)
+    training = Training(study, None, CampaignFolder(study.folder), "", (), console)
     finished = Fails()
     for _ in range(5):
         training._look(finished)

@@ -48,7 +48,7 @@ def status(folder, seed, name="trial-0000"):
 def test_a_trial_is_the_mean_over_its_seeds(train):
     ending, reported, folder = train()
     assert ending.state == "complete"
-    assert ending.verdict.values == (pytest.approx(20 * (0.1 + 0.101) / 2),)
+    assert ending.score.values == (pytest.approx(20 * (0.1 + 0.101) / 2),)
     assert [status(folder, seed).status for seed in (0, 1)] == ["done", "done"]
     assert folder.run("trial-0000", 1).read_info().campaign == "gains"
     assert sorted(reported) == list(range(2, 41, 2))  # trained iterations, seed after seed
@@ -94,8 +94,8 @@ def test_collapse_and_explosion_stop_the_run(train, monkeypatch, bound, ki, beyo
     ending, _, folder = train({KP: 10.0, KI: ki}, constraints=BOUNDS)
     assert ending.state == "pruned"
     assert ending.reason.startswith(f"{bound}: entropy is {beyond:g} nats/token beyond the bound")
-    assert ending.verdict.violations[bound] == pytest.approx(beyond)
-    assert [name for name, value in ending.verdict.violations.items() if value > 0] == [bound]
+    assert ending.score.violations[bound] == pytest.approx(beyond)
+    assert [name for name, value in ending.score.violations.items() if value > 0] == [bound]
     assert folder.run("trial-0000", 0).records()[-1].step < 19
     assert status(folder, 0).reason.startswith(f"pruned: {bound}")
     assert not folder.run("trial-0000", 1).metrics_path.exists()
@@ -105,7 +105,7 @@ def test_collapse_and_explosion_stop_the_run(train, monkeypatch, bound, ki, beyo
 def test_one_bound_does_not_look_to_the_other_side(train, bound, ki):
     ending, _, _ = train({KP: 10.0, KI: ki}, constraints={bound: BOUNDS[bound]})
     assert ending.state == "complete"
-    assert ending.verdict.violations[bound] <= 0
+    assert ending.score.violations[bound] <= 0
 
 
 def test_a_run_that_starts_beyond_a_bound_has_not_exploded(train):
@@ -152,19 +152,19 @@ def test_a_bound_on_sensitivity_is_checked_before_anything_is_trained(train):
     changes = {"simulation": SIMULATION, "constraints": {"sensitivity": 1.8}}
     ending, reported, folder = train({KP: 0.01, KI: 1.0}, **changes)
     assert ending.state == "untrained"
-    assert ending.verdict.violations["sensitivity"] > 0
+    assert ending.score.violations["sensitivity"] > 0
     assert not reported
     assert not (folder.path / "trial-0000").exists()
 
 
 def test_several_objectives_are_not_reported(train):
     ending, reported, _ = train(objective=["iae", "pass_at_1_area", "effort"])
-    assert ending.verdict.values == (pytest.approx(2.01), pytest.approx(0.5), pytest.approx(1.9))
+    assert ending.score.values == (pytest.approx(2.01), pytest.approx(0.5), pytest.approx(1.9))
     assert not reported
 
 
 def test_an_objective_that_the_runs_do_not_tell_fails_the_trial(train, monkeypatch):
-    monkeypatch.setattr("orchestrator.tuning.followed.Followed.record", _without_exams)
+    monkeypatch.setattr("orchestrator.tuning.trial.LiveRecord.record", _without_exams)
     ending, _, _ = train(objective="pass_at_1")
     assert (ending.state, ending.reason) == ("failed", "the runs do not tell pass_at_1")
 
@@ -172,6 +172,6 @@ def test_an_objective_that_the_runs_do_not_tell_fails_the_trial(train, monkeypat
 def _without_exams(self, num_iterations=None):
     import numpy as np
 
-    from orchestrator.tuning.objectives import SeedRecord
+    from orchestrator.tuning.criteria import SeedRecord
 
     return SeedRecord(reading=np.ones(3), r=np.ones(3), u=np.ones(3))

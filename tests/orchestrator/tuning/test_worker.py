@@ -6,27 +6,38 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from math import nan
+from typing import ClassVar
 
 import optuna
 import pytest
+from sqlalchemy import event
 
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
 from orchestrator.tracking.groups import read_group
 from orchestrator.tuning import worker as workers
-from orchestrator.tuning.leases import LEASE, holder
-from orchestrator.tuning.links import RUN_ID, Links
-from orchestrator.tuning.marks import FAILED, OUTCOME, RANK, REASON, close
+from orchestrator.tuning.addressed_sampling import place_of
+from orchestrator.tuning.attempts import (
+    FAILED,
+    FOLDER,
+    OUTCOME,
+    RANK,
+    REASON,
+    ask,
+    close,
+    folder_name,
+    take_over,
+)
+from orchestrator.tuning.judging import Score
 from orchestrator.tuning.records import open_study
 from orchestrator.tuning.space import suggest
 from orchestrator.tuning.storage import open_storage, storage_url
 from orchestrator.tuning.trial import TrialEnding
-from orchestrator.tuning.verdict import Verdict
-from orchestrator.tuning.worker import TRIAL_FOLDER, TrialWorker
-from tests.orchestrator.tuning.conftest import FAKE_TRAINING, KI, KP, ROOT, SIMULATION
-
-TRACKING = "sqlite:////nowhere/mlflow.db"
+from orchestrator.tuning.trial_mlflow import RUN_ID, TrialRuns
+from orchestrator.tuning.worker import TrialWorker
+from tests.orchestrator.tuning.conftest import FAKE_TRAINING, KI, KP, ROOT, SIMULATION, TRACKING, age
 
 
 class NoTracker:
@@ -43,8 +54,9 @@ def opened(make_study, fake_training, monkeypatch):
     def make(until=None, **changes):
         study = make_study(**changes)
         url = storage_url(study.config.storage, study.folder)
-        found = open_study(study, open_storage(url, TRACKING))
-        return study, found, TrialWorker(study, found, Links(NoTracker(), url), until=until)
+        storage = open_storage(url, TRACKING, study.config.stale_seconds)
+        found = open_study(study, storage)
+        return study, found, TrialWorker(study, found, storage, TrialRuns(NoTracker(), url), until=until)
 
     return make
 
@@ -59,7 +71,7 @@ def test_a_worker_uses_up_the_budget_and_no_more(opened):
     assert states(found) == ["COMPLETE"] * 3
     for trial in found.trials:
         assert trial.params.keys() == {KP, KI}
-        assert trial.user_attrs[TRIAL_FOLDER] == f"trial-{trial.number:04d}"
+        assert trial.user_attrs[FOLDER] == f"trial-{trial.number:04d}"
         assert trial.user_attrs[RUN_ID] == f"run of trial-{trial.number:04d}"
         assert (study.folder / f"trial-{trial.number:04d}" / "seed-0" / "metrics.jsonl").exists()
     _, again, worker = opened(budget={"trials": 4}, seeds=[0])
@@ -69,8 +81,8 @@ def test_a_worker_uses_up_the_budget_and_no_more(opened):
 
 def test_two_that_take_the_last_trial_at_once_are_one_too_many(opened):
     study, found, worker = opened(budget={"trials": 1}, seeds=[0])
-    found.ask()
-    worker._work(found.ask(), crew=None)  # nothing is handed over
+    ask(found)
+    worker._work(ask(found), crew=None)  # nothing is handed over
     assert found.trials[1].state.name == "FAIL"
     assert found.trials[1].user_attrs[OUTCOME] == "surplus"
     assert not (study.folder / "trial-0001").exists()
@@ -111,7 +123,7 @@ def test_conditions_reach_the_trials(opened):
         assert (rate in trial.params) == (trial.params[kind] == "dual_ascent")
 
 
-def test_what_a_plant_foretells_is_kept_with_a_trained_trial(opened):
+def test_what_a_plant_predicts_is_kept_with_a_trained_trial(opened):
     _, found, worker = opened(simulation=SIMULATION, budget={"trials": 1}, seeds=[0])
     worker.run()
     assert found.trials[0].user_attrs["entrostat.predicted"][0] > 0
@@ -172,31 +184,52 @@ def test_a_paired_test_stops_what_is_worse_on_every_seed(opened):
     assert "after 4 seeds" in found.trials[1].user_attrs[REASON]  # 2⁻⁴ < 0.1 < 2⁻³
 
 
-def test_told_to_stop_a_worker_lets_go_of_its_trial(opened, monkeypatch):
+def test_told_to_stop_a_worker_puts_its_trial_back_into_the_queue(opened, monkeypatch):
     monkeypatch.setenv("FAKE_PAUSE", "0.05")
-    _, found, worker = opened(seeds=[0], budget={"trials": 1})
-    import threading
-
+    _, found, worker = opened(seeds=[0], budget={"trials": 1}, retries=0)
     threading.Timer(0.6, worker.stop).start()
     assert worker.run() == 143
-    assert found.trials[0].user_attrs[LEASE]["released"]
+    assert states(found) == ["FAIL", "WAITING"]
+    assert found.trials[0].user_attrs[REASON] == "its worker let go of it"
     monkeypatch.setenv("FAKE_PAUSE", "0")
-    _, found, worker = opened(seeds=[0], budget={"trials": 1})
+    _, found, worker = opened(seeds=[0], budget={"trials": 1}, retries=0)
     assert worker.run() == 0
     assert states(found) == ["FAIL", "COMPLETE"]
-    assert found.trials[1].user_attrs[TRIAL_FOLDER] == "trial-0000"
+    assert found.trials[1].user_attrs[FOLDER] == "trial-0000"
     assert found.trials[1].params == found.trials[0].params
+
+
+def test_a_trial_that_waits_for_its_next_worker_is_no_room_for_another(opened):
+    """Its worker died; whoever sees that draws nothing new, and a budget that is full has room for it."""
+    _, found, worker = opened(seeds=[0], budget={"trials": 1})
+    trial = ask(found)
+    worker._storage.record_heartbeat(trial._trial_id)
+    age(worker._storage, 6)
+    assert worker.run() == 0
+    assert states(found) == ["FAIL", "COMPLETE"]
+    assert found.trials[1].user_attrs[FOLDER] == "trial-0000"
+
+
+def test_a_lower_budget_ends_what_was_begun_above_it(opened):
+    study, found, worker = opened(seeds=[0], budget={"trials": 2})
+    for trial in [ask(found), ask(found)]:
+        worker._runs.begin(study.folder / folder_name(trial), trial, {}, None)
+        take_over(found, found.trials[trial.number])
+    study, found, worker = opened(seeds=[0], budget={"trials": 1})
+    assert worker.run() == 0
+    assert [trial.user_attrs.get(OUTCOME) for trial in found.trials[2:]] == [None, "surplus"]
+    assert read_group(study.folder / "trial-0001").tags["entrostat.reason"] == "the budget is used up"
 
 
 def test_a_storage_that_fails_for_a_while_costs_no_more_than_a_trials_second_start(
     opened, monkeypatch, capsys
 ):
-    """The journal cannot be written in the middle of the first trial, and can be a moment later."""
+    """The disk is full in the middle of the first trial, and has room a moment later."""
     monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
-    _, found, worker = opened(seeds=[0], budget={"trials": 2}, retries=0, lease_seconds=1000)
-    outage = optuna.exceptions.StorageInternalError("study.log: no space left on device")
+    _, found, worker = opened(seeds=[0], budget={"trials": 2}, retries=0, stale_seconds=1000)
+    outage = optuna.exceptions.StorageInternalError("database or disk is full")
     real, reports = optuna.trial.Trial.report, []
-    real_attr, releases = optuna.trial.Trial.set_user_attr, []
+    real_take_over, releases = workers.take_over, []
 
     def report(trial, value, step):
         reports.append(step)
@@ -204,55 +237,51 @@ def test_a_storage_that_fails_for_a_while_costs_no_more_than_a_trials_second_sta
             raise outage
         real(trial, value, step)
 
-    def set_user_attr(trial, key, value):
-        if key == LEASE and value.get("released"):
-            releases.append(value)
-            if len(releases) in (1, 2):  # the outage outlasts the first attempts to let go
-                raise outage
-        real_attr(trial, key, value)
+    def failing(*arguments):
+        releases.append(arguments)
+        if len(releases) in (1, 2):  # the outage outlasts the first attempts to let go
+            raise outage
+        return real_take_over(*arguments)
 
     monkeypatch.setattr(optuna.trial.Trial, "report", report)
-    monkeypatch.setattr(optuna.trial.Trial, "set_user_attr", set_user_attr)
+    monkeypatch.setattr(workers, "take_over", failing)
     assert worker.run() == 0
     assert sum(trial.state.name == "COMPLETE" for trial in found.trials) == 2
     assert [trial.user_attrs.get(REASON) for trial in found.trials][:2] == ["its worker let go of it"] * 2
     said = capsys.readouterr().out
-    assert said.count("storage: study.log: no space left on device; trying again") == 1
-    assert len({trial.user_attrs[TRIAL_FOLDER] for trial in found.trials}) == 2
+    assert said.count("storage: database or disk is full; trying again") == 1
+    assert len({trial.user_attrs[FOLDER] for trial in found.trials}) == 2
 
 
 def test_a_storage_that_stays_away_ends_the_worker_with_a_line(opened, monkeypatch, capsys):
     monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
     monkeypatch.setattr(workers, "OUTAGE_SECONDS", 0.1)
     study, _, worker = opened(seeds=[0], budget={"trials": 2})
-    journal = study.folder / "journal.log"
-    journal.unlink()
-    journal.mkdir()
+    (study.folder / "study.db").write_bytes(b"no database" * 1000)
     assert worker.run() == 1
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == f"storage: {journal}: Is a directory; check it, and the same command again continues"
+    assert last == "storage: file is not a database; check it, and the same command again continues"
 
 
 def test_a_worker_that_cannot_open_the_storage_says_so(make_study, tmp_path, capsys):
     study = make_study()
-    (tmp_path / "text").write_text("hello")
-    arguments = [str(study.path), "--index", "0", "--storage", str(tmp_path / "text"), "--tracking", TRACKING]
+    (tmp_path / "text").write_text("hello" * 200)
+    arguments = [str(study.path), "--index", "0", "--set", f"storage={tmp_path}/text"]
     assert workers.main(arguments) == 1
-    assert (
-        f"{study.path}: storage: '{tmp_path}/text': is not a journal of Optuna's" in capsys.readouterr().out
-    )
+    assert f"{study.path}: storage: 'sqlite:///{tmp_path}/text': file is not" in capsys.readouterr().out
 
 
-def test_a_trial_that_used_up_its_retries_is_over_in_mlflow_too(opened):
+def test_a_trial_that_used_up_its_retries_has_ended_in_mlflow_too(opened):
     study, found, worker = opened(seeds=[0], budget={"trials": 1}, retries=0)
-    trial = found.ask()
+    trial = ask(found)
     suggest(trial, study.config.space)
     path = study.folder / "trial-0000"
-    Links(NoTracker(), "").begin(path, trial, trial.params, None)
+    TrialRuns(NoTracker(), "").begin(path, trial, trial.params, None)
     run = CampaignFolder(study.folder).run("trial-0000", 0)
     run.write_info(RunInfo(campaign="gains", arm="trial-0000", seed=0, method="custom"))
     run.write_status(Status(status="running", pid=1))
-    trial.set_user_attr(LEASE, {**holder(), "began": "another time"})
+    worker._storage.record_heartbeat(trial._trial_id)
+    age(worker._storage, 6)
     assert read_group(path).state == "running"
     assert worker.run() == 0
     assert states(found) == ["FAIL"]
@@ -264,10 +293,10 @@ def test_a_trial_that_used_up_its_retries_is_over_in_mlflow_too(opened):
     assert "its worker died" in run.read_status().reason
 
 
-def test_who_has_lost_a_trial_does_not_say_how_it_ended(opened, monkeypatch):
-    study, found, worker = opened(seeds=[0], budget={"trials": 1}, lease_seconds=0.2)
+def test_a_worker_that_lost_its_trial_does_not_say_how_it_ended(opened, monkeypatch):
+    study, found, worker = opened(seeds=[0], budget={"trials": 1}, stale_seconds=4)
 
-    class TakenUp:
+    class TakenOver:
         """A training that is silent for too long: the others give the trial up."""
 
         def __init__(self, study, trial, params, name, *, crew, interrupted):
@@ -275,16 +304,114 @@ def test_who_has_lost_a_trial_does_not_say_how_it_ended(opened, monkeypatch):
 
         def run(self):
             close(found, found.trials[0], FAILED, "4 workers died at it")
-            Links(NoTracker(), "").give_up(self.path, "4 workers died at it")
+            TrialRuns(NoTracker(), "").give_up(self.path, "4 workers died at it")
             while not (reason := self._interrupted()):
                 time.sleep(0.02)
-            return TrialEnding(state="stopped", verdict=Verdict(values=(nan,), violations={}), reason=reason)
+            return TrialEnding(state="stopped", score=Score(values=(nan,), violations={}), reason=reason)
 
-    monkeypatch.setattr(workers, "TrainedTrial", TakenUp)
+    monkeypatch.setattr(workers, "TrainedTrial", TakenOver)
     assert worker.run() == 0
+    assert states(found) == ["FAIL"]
     group = read_group(study.folder / "trial-0000")
     assert (group.state, group.tags["entrostat.trial_state"]) == ("failed", "failed")
     assert group.tags["entrostat.reason"] == "4 workers died at it"
+
+
+class Trivial:
+    """A training that is a sum and takes no time; notes where it trained."""
+
+    trained: ClassVar[list[str]] = []
+
+    def __init__(self, study, trial, params, name, *, crew, interrupted):
+        self.path, self._params = study.folder / name, params
+
+    def run(self):
+        self.trained.append(self.path.name)
+        return TrialEnding(state="complete", score=Score(values=(sum(self._params.values()),), violations={}))
+
+
+def test_a_worker_that_wakes_up_after_its_trial_was_taken_over_goes_on_with_others(opened, monkeypatch):
+    """A machine was suspended: the first that the worker notices is that it cannot report any more."""
+    _, found, worker = opened(seeds=[0], budget={"trials": 2})
+
+    class Suspended(Trivial):
+        def __init__(self, study, trial, *arguments, **settings):
+            super().__init__(study, trial, *arguments, **settings)
+            self._trial = trial
+
+        def run(self):
+            if self._trial.number == 0:
+                take_over(found, found.trials[0], retries=3)
+                self._trial.report(1.0, 1)
+            return super().run()
+
+    monkeypatch.setattr(workers, "TrainedTrial", Suspended)
+    assert worker.run() == 0
+    assert states(found) == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert [trial.user_attrs[FOLDER] for trial in found.trials[1:]] == ["trial-0000", "trial-0002"]
+    assert found.trials[1].params == found.trials[0].params
+
+
+class Killed(BaseException):
+    """A worker is gone between two statements."""
+
+
+class KilledAt:
+    """Kills the main thread before its n-th transaction."""
+
+    def __init__(self, storage, number):
+        self.count, self._number = 0, number
+        event.listen(storage.engine, "begin", self._begin)
+
+    def _begin(self, connection):
+        if threading.current_thread() is threading.main_thread():
+            self.count += 1
+            if self.count == self._number:
+                raise Killed
+
+
+@pytest.mark.slow
+def test_a_worker_can_be_killed_before_any_transaction(opened, make_study, monkeypatch):
+    """A second worker then finds all heartbeats stale; trials, places and values are those of a study in peace."""
+    monkeypatch.setattr(workers, "TrainedTrial", Trivial)
+    settings = {"budget": {"trials": 2}, "seeds": [0], "sampler": {"kind": "random"}}
+
+    def values(found):
+        complete = [trial for trial in found.trials if trial.state.name == "COMPLETE"]
+        return {place_of(found, trial): (trial.params, trial.values) for trial in complete}
+
+    def folders(found):
+        return [trial.user_attrs[FOLDER] for trial in found.trials if trial.state.name == "COMPLETE"]
+
+    def working(name):
+        _, found, worker = opened(**settings, name=name)
+        return found, worker, worker._storage
+
+    found, worker, storage = working("peace")
+    peaceful = KilledAt(storage, 0)
+    assert worker.run() == 0
+    expected = values(found)
+    assert list(expected) == [0, 1]
+    assert peaceful.count > 30
+    for number in range(1, peaceful.count - 2):  # at its end it may look once more or less
+        found, worker, storage = working(f"killed-{number}")
+        KilledAt(storage, number)
+        with pytest.raises(Killed):
+            worker.run()
+        found, worker, storage = working(f"killed-{number}")
+        before = folders(found)
+        Trivial.trained.clear()
+        stale_trials = storage.stale_trials
+
+        def stale(study, storage=storage, stale_trials=stale_trials):
+            stale_trials(study)
+            age(storage, 6)
+            return stale_trials(study)
+
+        storage.stale_trials = stale
+        assert worker.run() == 0
+        assert values(found) == expected, number
+        assert sorted([*before, *Trivial.trained]) == sorted(folders(found)), number
 
 
 PROGRAM = """
@@ -292,17 +419,14 @@ import sys
 import orchestrator.execution.process as process, orchestrator.tuning.trial as trial
 import orchestrator.tuning.worker as worker
 process.WORKER = (sys.argv[2],); trial.POLL_SECONDS = 0.02; worker.WAIT_SECONDS = 0.1
-sys.exit(worker.main([sys.argv[1], "--index", sys.argv[3], "--storage", sys.argv[4], "--tracking", sys.argv[5]]))
+sys.exit(worker.main([sys.argv[1], "--index", sys.argv[3], "--set", sys.argv[4]]))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["journal", "sqlite"])
-def test_a_worker_that_is_killed_loses_nothing_but_its_trial(make_study, tmp_path, kind):
+def test_a_worker_that_is_killed_loses_nothing_but_its_trial(make_study, tmp_path):
     """Two worker processes at one storage; one is killed in the middle of a run."""
-    storage = None if kind == "journal" else f"sqlite:///{tmp_path}/study.db"
-    settings = {"budget": {"trials": 3}, "seeds": [0], "storage": storage}
-    study = make_study(**settings)
+    study = make_study(budget={"trials": 3}, seeds=[0])
     CampaignFolder(study.folder).write_info(CampaignInfo(name="gains", config=study.plain))
     url = storage_url(study.config.storage, study.folder)
     tracking = f"sqlite:///{tmp_path}/mlflow.db"
@@ -310,10 +434,10 @@ def test_a_worker_that_is_killed_loses_nothing_but_its_trial(make_study, tmp_pat
     environment = os.environ | {"PYTHONPATH": str(ROOT), "FAKE_PAUSE": "0.15"}
 
     def start(index):
-        command = [sys.executable, "-c", PROGRAM, str(study.path), FAKE_TRAINING, str(index), url, tracking]
+        command = [sys.executable, "-c", PROGRAM, str(study.path), FAKE_TRAINING, str(index)]
         with (tmp_path / f"log-{index}").open("wb") as log:
             return subprocess.Popen(
-                command,
+                [*command, f"over.tracking.uri={tracking}"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -337,10 +461,10 @@ def test_a_worker_that_is_killed_loses_nothing_but_its_trial(make_study, tmp_pat
     assert found.trials[victim.number].user_attrs[REASON] == "its worker died"
     heir = next(trial for trial in done if trial.user_attrs.get("entrostat.root") == victim.number)
     assert heir.params == found.trials[victim.number].params
-    assert heir.user_attrs[TRIAL_FOLDER] == f"trial-{victim.number:04d}"  # its run went on
+    assert heir.user_attrs[FOLDER] == f"trial-{victim.number:04d}"  # its run went on
     steps = [
         r.step
-        for r in CampaignFolder(study.folder).run(heir.user_attrs[TRIAL_FOLDER], 0).records()
+        for r in CampaignFolder(study.folder).run(heir.user_attrs[FOLDER], 0).records()
         if r.kind == "train"
     ]
     assert steps == list(range(20))

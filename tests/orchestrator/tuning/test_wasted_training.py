@@ -1,4 +1,4 @@
-"""What would be trained in vain is refused when a study begins, and never of one that has begun."""
+"""Training that would be wasted is refused when a study begins, and never of one that has begun."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
-from orchestrator.tuning.in_vain import in_vain
+from orchestrator.tuning.attempts import ask
 from orchestrator.tuning.records import open_study
 from orchestrator.tuning.space import suggest
 from orchestrator.tuning.storage import open_storage, storage_url
+from orchestrator.tuning.study_file import wasted_training
 from orchestrator.tuning.training import Training
 from tests.orchestrator.tuning.conftest import SIMULATION
 
 THRESHOLD = {"guardrails.collapse.threshold": {"low": 0.1, "high": 0.5}}
 ACTION = {"guardrails.collapse.action": {"choices": ["warn", "stop"]}}
 WITHOUT_EFFECT = (
-    "no guardrail that this is of does more than warn in this arm, so that no value of it changes a result; "
-    "give one an action such as rollback or stop, or leave this out"
+    "the guardrail only warns in this arm, so that no value changes a result; give it an action such as rollback or "
+    "stop, or remove this from the space"
 )
-IN_VAIN = [
+WASTED = [
     (
         {"seeds": [0, 1, 0]},
         "seeds: 0 is there twice, and the same run would count twice; give each its own",
@@ -49,7 +50,7 @@ IN_VAIN = [
         f"space.guardrails.max_rollbacks: {WITHOUT_EFFECT}",
     ),
 ]
-each = pytest.mark.parametrize(("changes", "says"), IN_VAIN)
+each = pytest.mark.parametrize(("changes", "says"), WASTED)
 
 
 def call(*arguments):
@@ -59,7 +60,7 @@ def call(*arguments):
 
 @each
 def test_it_is_one_clear_line(make_study, changes, says):
-    assert list(in_vain(make_study(**changes))) == [says]
+    assert list(wasted_training(make_study(**changes))) == [says]
 
 
 @each
@@ -70,12 +71,12 @@ def test_a_study_does_not_begin_so_and_nothing_is_written(write_study, tmp_path,
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("changes", [changes for changes, _ in IN_VAIN])
+@pytest.mark.parametrize("changes", [changes for changes, _ in WASTED])
 def test_a_study_that_has_begun_goes_on_and_has_its_best(make_study, monkeypatch, changes):
     """Such as one from before it was refused: seeds and space are part of what it is."""
     study = make_study(**changes)
     found = open_study(study, open_storage(storage_url(None, study.folder), "sqlite:////nowhere/mlflow.db"))
-    trial = found.ask()
+    trial = ask(found)
     suggest(trial, study.config.space)
     found.tell(trial, 1.0)
     monkeypatch.setattr(Training, "run", lambda self, then, before_end: before_end() or 0)
@@ -86,15 +87,15 @@ def test_a_study_that_has_begun_goes_on_and_has_its_best(make_study, monkeypatch
     assert "method: gains_best" in output
 
 
-def test_where_nothing_is_trained_nothing_is_in_vain(make_study):
+def test_where_nothing_is_trained_nothing_is_wasted(make_study):
     changes = {"pruner": {"kind": "halving", "first": 39}, "seeds": [0, 1, 0], "simulation": SIMULATION}
-    assert list(in_vain(make_study(**changes, budget={"trials": 0}))) == []
+    assert list(wasted_training(make_study(**changes, budget={"trials": 0}))) == []
 
 
 def test_guardrails_that_act_somewhere_in_the_space_can_be_searched(make_study):
     enabled = {"guardrails.enabled": {"choices": [True, False]}}
-    assert list(in_vain(make_study(space=THRESHOLD | ACTION | enabled))) == []
+    assert list(wasted_training(make_study(space=THRESHOLD | ACTION | enabled))) == []
 
 
 def test_the_last_look_that_can_prune_is_accepted(make_study):
-    assert list(in_vain(make_study(pruner={"kind": "halving", "first": 38}))) == []
+    assert list(wasted_training(make_study(pruner={"kind": "halving", "first": 38}))) == []

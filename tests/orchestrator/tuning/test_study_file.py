@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from orchestrator.cli import app
 from orchestrator.commands.schema import json_schema
 from orchestrator.errors import ConfigError
-from orchestrator.tuning.reading import read_study
+from orchestrator.tuning.study_file import read_study
 from tests.orchestrator.tuning.conftest import KI, KP, PLANT, SIMULATION
 
 ROOT = Path(__file__).parents[3]
@@ -121,6 +121,8 @@ def refusal(make_study, **changes):
             "a list whose places are 0 to 1, got '01'; name one of those",
         ),
         ({"worker": 3}, "worker: unknown key; did you mean 'workers'?"),
+        ({"lease_seconds": 30.0}, "study.yaml: lease_seconds is now stale_seconds"),
+        ({"stale_seconds": 3}, "stale_seconds"),
     ],
 )
 def test_bad_input_is_one_clear_line(make_study, tmp_path, changes, says):

@@ -8,12 +8,12 @@ import pytest
 
 from controllers.plants.simulation import simulate
 from controllers.quality.quality import iae_nats
-from orchestrator.tuning.candidates import best_of_simulation, ranked_trials
-from orchestrator.tuning.foretold import agreement, sentences
-from orchestrator.tuning.marks import RANK
+from orchestrator.tuning.attempts import RANK
+from orchestrator.tuning.judging import judge, search
+from orchestrator.tuning.ranking import best_of_simulation, ranked_trials
 from orchestrator.tuning.records import open_study
-from orchestrator.tuning.simulated import judge, search
 from orchestrator.tuning.space import distance, suggest
+from orchestrator.tuning.stage_agreement import agreement, sentences
 from tests.orchestrator.tuning.conftest import KI, KP, SIMULATION
 
 
@@ -44,7 +44,7 @@ def test_the_search_is_the_same_every_time_and_better_than_its_middle(make_study
     assert [t.params for t in one.trials] == [t.params for t in other.trials]
     assert [t.values for t in one.trials] == [t.values for t in other.trials]
     assert len(one.trials) == 64
-    best = ranked_trials(one, study.simulated_objectives)[0]
+    best = ranked_trials(one, study.simulated_criteria)[0]
     assert best.constraints["sensitivity"] <= 0
     assert best.value < judge(study, [{KP: 0.3, KI: 0.03}])[0].values[0]
 

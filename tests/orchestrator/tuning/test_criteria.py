@@ -1,4 +1,4 @@
-"""Objectives, constraints and verdicts, by hand."""
+"""Criteria, constraints and scores, by hand."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from math import inf, isnan, nan, sqrt
 import numpy as np
 import pytest
 
-from orchestrator.tuning.constraints import violations
+from orchestrator.tuning.criteria import SeedRecord, area, criterion
+from orchestrator.tuning.judging import score, violations
 from orchestrator.tuning.models import ConstraintsConfig, LevelBound
-from orchestrator.tuning.objectives import SeedRecord, area, objective
-from orchestrator.tuning.verdict import verdict
 
 
 def record(reading, r=1.0, u=(), reward=(), **exams):
@@ -20,12 +19,12 @@ def record(reading, r=1.0, u=(), reward=(), **exams):
         r=np.full(reading.shape, r),
         u=np.array(u, dtype=float),
         reward=np.array(reward, dtype=float),
-        exams={f"eval/{k}": (np.array(s, float), np.array(v, float)) for k, (s, v) in exams.items()},
+        evaluations={f"eval/{k}": (np.array(s, float), np.array(v, float)) for k, (s, v) in exams.items()},
     )
 
 
 def value(name, of):
-    return objective(name).of(of)
+    return criterion(name).of(of)
 
 
 def test_tracking():
@@ -65,18 +64,18 @@ def test_outcomes():
 
 
 def test_direction_and_what_a_plant_tells():
-    assert objective("iae").direction == "minimize"
-    assert objective("iae").simulable
-    assert objective("pass_at_8").direction == "maximize"
-    assert not objective("pass_at_8").simulable
-    assert objective("pass_at_8").k == 8
-    assert not objective("effort").needs_setpoint
+    assert criterion("iae").direction == "minimize"
+    assert criterion("iae").simulable
+    assert criterion("pass_at_8").direction == "maximize"
+    assert not criterion("pass_at_8").simulable
+    assert criterion("pass_at_8").k == 8
+    assert not criterion("effort").needs_setpoint
 
 
 @pytest.mark.parametrize("name", ["iea", "pass_at_0", "pass_at_", ""])
 def test_an_unknown_objective_is_refused_with_those_there_are(name):
     with pytest.raises(ValueError, match=r"unknown objective .* known: .*iae"):
-        objective(name)
+        criterion(name)
 
 
 def collapse(found, bound):
@@ -107,17 +106,17 @@ def test_a_bound_is_one_or_the_other():
             LevelBound(**settings)
 
 
-def test_verdict_is_the_mean_over_seeds_and_the_worst_violation():
+def test_a_score_is_the_mean_over_seeds_and_the_worst_violation():
     constraints = ConstraintsConfig(collapse=LevelBound(nats=0.5, window=1))
-    found = verdict([record([1.0, 0.8]), record([1.0, 0.4])], [objective("iae")], constraints)
+    found = score([record([1.0, 0.8]), record([1.0, 0.4])], [criterion("iae")], constraints)
     assert found.values == (pytest.approx(0.4),)
     assert found.violations == {"collapse": pytest.approx(0.1)}
     assert not found.is_feasible
     assert found.has_values
 
 
-def test_a_verdict_without_a_value_says_so():
-    found = verdict([record([1.0])], [objective("pass_at_1")], ConstraintsConfig())
+def test_a_score_without_a_value_says_so():
+    found = score([record([1.0])], [criterion("pass_at_1")], ConstraintsConfig())
     assert not found.has_values
     assert found.is_feasible
     assert violations(record([1.0]), ConstraintsConfig()) == {}

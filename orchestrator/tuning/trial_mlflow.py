@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from orchestrator.masking import mask_uri
 from orchestrator.storage.run_folder import RunState
 from orchestrator.tracking.groups import FILE, Group, read_group, write_group
-from orchestrator.tuning.marks import trial_name
+from orchestrator.tuning.attempts import trial_name
 from orchestrator.tuning.space import Params
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.trial import State, TrialEnding
@@ -26,13 +26,13 @@ STATES: dict[State, RunState] = {
 
 
 class DeliversGroups(Protocol):
-    """What is needed of a `Tracker`."""
+    """The part of a `Tracker` that is needed."""
 
     def deliver_group(self, path: Path) -> str | None: ...
 
 
-class Links:
-    """Writes what a trial is beside its runs, for the tracker, and tells Optuna the id of its MLflow run."""
+class TrialRuns:
+    """Writes a trial's description beside its runs, for the tracker, and tells Optuna the id of its MLflow run."""
 
     def __init__(self, tracker: DeliversGroups, storage_url: str) -> None:
         self._tracker = tracker
@@ -41,7 +41,7 @@ class Links:
     def begin(
         self, path: Path, trial: Any, params: Params, rank: int | None, confirms: int | None = None
     ) -> None:
-        """Before the trial trains; ``confirms`` is the number of the trial that it trains again."""
+        """Write before the trial trains; ``confirms`` is the number of the trial that it trains again."""
         name = trial.study.study_name
         tags = {
             "entrostat.kind": "trial" if confirms is None else "confirmation",
@@ -62,29 +62,21 @@ class Links:
             trial.set_user_attr(RUN_ID, run_id)
 
     def end(self, path: Path, ending: TrialEnding, study: Study) -> None:
-        """After the trial has trained, or was stopped."""
-        values = zip((each.name for each in study.objectives), ending.verdict.values, strict=True)
+        """Write after the trial has trained, or was stopped."""
+        values = zip((each.name for each in study.criteria), ending.score.values, strict=True)
         metrics = {f"objective/{name}": value for name, value in values if isfinite(value)}
-        metrics |= {f"constraint/{name}": value for name, value in ending.verdict.violations.items()}
-        group = read_group(path)
-        tags = group.tags | {"entrostat.trial_state": ending.state}
-        if ending.reason:
-            tags["entrostat.reason"] = ending.reason
-        write_group(
-            path,
-            Group(
-                name=group.name,
-                tags=tags,
-                params=group.params,
-                metrics=metrics if ending.state != "stopped" else {},
-                state=STATES[ending.state],
-            ),
-        )
+        metrics |= {f"constraint/{name}": value for name, value in ending.score.violations.items()}
+        self._write(path, ending.state, ending.reason, metrics if ending.state != "stopped" else {})
 
     def give_up(self, path: Path, reason: str) -> None:
-        """Where the trial's workers died and none goes on with it; nothing where no runs had begun."""
-        if not (path / FILE).exists():
-            return
+        """Write that the trial's workers died and none goes on with it; nothing where no runs had begun."""
+        if (path / FILE).exists():
+            self._write(path, "failed", reason, read_group(path).metrics)
+
+    @staticmethod
+    def _write(path: Path, state: State, reason: str, metrics: dict[str, float]) -> None:
         group = read_group(path)
-        tags = group.tags | {"entrostat.trial_state": "failed", "entrostat.reason": reason}
-        write_group(path, replace(group, tags=tags, state="failed"))
+        tags = (
+            group.tags | {"entrostat.trial_state": state} | ({"entrostat.reason": reason} if reason else {})
+        )
+        write_group(path, replace(group, tags=tags, metrics=metrics, state=STATES[state]))

@@ -1,7 +1,7 @@
-"""What a trial is judged by: pure functions from the record of one seed to a number.
+"""Criteria that trials are judged by: pure functions from the record of one seed to a number.
 
-A record may be that of a run that still trains; then the number is of what there is so far, and comparable
-to that of another run of the same length.
+The record may be that of a run that still trains.  Then the number is of what there is so far, and comparable to that
+of another run of the same length.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PASS_AT = re.compile(r"pass_at_(\d+)(_area)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedRecord:
-    """What one run, trained or simulated, has recorded; the first four have one entry an iteration."""
+    """The record of one run, trained or simulated; the first three have one entry an iteration."""
 
     reading: Array
     """The loop's sensor before its filter [nats/token]: a filter must not flatter the tracking error."""
@@ -39,34 +39,30 @@ class SeedRecord:
     """Iterations from a command to its first effect, of the plant that the loop names; 1 without one."""
     reward: Array = field(default_factory=lambda: np.array([]))
     """Mean reward of the training responses; empty for a simulated run."""
-    exams: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
+    evaluations: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
     """Held-out metrics by name, each its iterations and its values; empty for a simulated run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
-    """A figure of merit."""
+class Criterion:
+    """A figure of merit of a run: what the YAML calls an objective."""
 
     name: str
     direction: Direction
     unit: str
     meaning: str
-    """One line for who chooses among them."""
+    """One line, for `entrostat list study_objectives`."""
     of: Callable[[SeedRecord], float]
-    """nan where the record does not tell."""
+    """The figure of a record; nan where the record does not tell."""
     simulable: bool
-    """Whether a plant tells it: it needs nothing but reading, setpoint and command."""
+    """Whether a plant tells it: the figure needs nothing but reading, setpoint and command."""
     needs_setpoint: bool = False
     k: int | None = None
-    """Samples a problem, of pass@k."""
-
-    def worst(self) -> float:
-        """What is worse than every value."""
-        return float("inf") if self.direction == "minimize" else -float("inf")
+    """Samples of each problem, of pass@k."""
 
 
-def objective(name: str) -> Objective:
-    """An objective by its name.
+def criterion(name: str) -> Criterion:
+    """A criterion by its name.
 
     Raises:
         ValueError: there is none of that name.
@@ -80,8 +76,8 @@ def objective(name: str) -> Objective:
     return _pass_at(name, int(match[1]), over_training=bool(match[2]))
 
 
-def described() -> dict[str, Objective]:
-    """Every objective by its name; ``<k>`` in a name stands for a number."""
+def described() -> dict[str, Criterion]:
+    """Every criterion by its name; ``<k>`` in a name stands for a number."""
     return _FIXED | {
         name: _pass_at(name, k, over_training=name.endswith("_area"))
         for k, number in ((1, "1"), (2, "<k>"))
@@ -89,15 +85,15 @@ def described() -> dict[str, Objective]:
     }
 
 
-def _pass_at(name: str, k: int, *, over_training: bool) -> Objective:
+def _pass_at(name: str, k: int, *, over_training: bool) -> Criterion:
     metric, of = f"eval/pass_at_{k}", area if over_training else last
 
     def figure(record: SeedRecord) -> float:
-        return of(*record.exams.get(metric, (np.array([]), np.array([]))))
+        return of(*record.evaluations.get(metric, (np.array([]), np.array([]))))
 
     share = "solved by the greedy response" if k == 1 else "solved by at least one of k samples"
-    when = "mean height of its curve over training" if over_training else "in the last exam"
-    return Objective(
+    when = "mean height of its curve over training" if over_training else "in the last evaluation"
+    return Criterion(
         name=name,
         direction="maximize",
         unit="fraction",
@@ -120,8 +116,8 @@ def area(steps: Array, values: Array) -> float:
     return float(np.trapezoid(values, steps) / (steps[-1] - steps[0]))
 
 
-def _tracking(name: str, unit: str, meaning: str, of: Callable[[SeedRecord], float]) -> Objective:
-    return Objective(
+def _of_error(name: str, unit: str, meaning: str, of: Callable[[SeedRecord], float]) -> Criterion:
+    return Criterion(
         name=name,
         direction="minimize",
         unit=unit,
@@ -132,41 +128,41 @@ def _tracking(name: str, unit: str, meaning: str, of: Callable[[SeedRecord], flo
     )
 
 
-_FIXED: dict[str, Objective] = {
+_FIXED: dict[str, Criterion] = {
     each.name: each
     for each in (
-        _tracking(
+        _of_error(
             "iae",
             "nats/token · iterations",
             "sum of absolute errors: how far from the setpoint for how long",
             lambda record: iae_nats(record.reading, record.r),
         ),
-        _tracking(
+        _of_error(
             "rmse",
             "nats/token",
             "root of the mean squared error: large errors count more than small ones",
             lambda record: rmse_nats(record.reading, record.r),
         ),
-        _tracking(
+        _of_error(
             "relative_rmse",
             "share of the setpoint",
             "rmse of the error over the setpoint, for setpoints that move",
             lambda record: relative_rmse(record.reading, record.r),
         ),
-        _tracking(
+        _of_error(
             "hold_error",
             "share of the setpoint",
             "relative_rmse of the last quarter: how well it holds, however it got there",
             lambda record: hold_error(record.reading, record.r),
         ),
-        _tracking(
+        _of_error(
             "harris_index",
             "–",
             "mean squared error of the last half over the least that noise and the plant's delay allow (delay 1 where "
             "the loop names no plant); 1 is best",
             lambda record: harris_index(record.reading, record.r, record.dead_time),
         ),
-        Objective(
+        Criterion(
             name="effort",
             direction="minimize",
             unit="the actuator's",
@@ -174,7 +170,7 @@ _FIXED: dict[str, Objective] = {
             of=lambda record: effort(record.u),
             simulable=True,
         ),
-        Objective(
+        Criterion(
             name="reward_area",
             direction="maximize",
             unit="reward",
