@@ -250,8 +250,8 @@ def test_a_file_that_fails_in_mid_study_is_a_storage_error_with_its_reason(tmp_p
     if fault == "damaged":
         path.write_bytes(b"no database" * 1000)
     else:  # SQLite's own limit stands in for a full disk
-        with opened.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        limit = "PRAGMA max_page_count = 1"
+        sqlalchemy.event.listen(opened.engine, "begin", lambda connection: connection.exec_driver_sql(limit))
     with pytest.raises(storage_failures()) as caught:
         study.set_user_attr("large", "x" * 1_000_000)
     reason = "file is not a database" if fault == "damaged" else "database or disk is full"
