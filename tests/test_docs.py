@@ -157,3 +157,17 @@ def test_arms_of_the_zoo_share_everything_that_a_method_does_not_set(zoo):
         }
 
     assert all(shared(arm.plain) == shared(zoo.arms[0].plain) for arm in zoo.arms)
+
+
+def test_the_way_from_a_command_to_a_trained_seed_is_a_chain():
+    """Each file is reached from one of those before it, and a newcomer enters at most sixteen."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    way = re.findall(
+        r"^\| \d+ \| `([\w/]+\.py)`", page.partition("<!-- way -->")[2].partition("<!-- /way -->")[0], re.M
+    )
+    assert 10 <= len(way) <= 16
+    for place, file in enumerate(way[1:], start=1):
+        module = file.removesuffix(".py").replace("/", ".")
+        # A process is started by the name of its module, an object's method by what handed it over.
+        before = " ".join((ROOT / each).read_text() for each in way[:place])
+        assert module in before, f"none of the files before it names {module}"
