@@ -25,6 +25,9 @@ OFF = log(1.1)
 UNABLE = 10.0
 """Readings in a row for which a limit does not hold the reference before the law says so."""
 
+AVERAGED = 10.0
+"""Readings that the filter of a calm level averages: 1 / √(Q / R) of `CALM_LEVEL`."""
+
 ENOUGH = 20.0
 """Readings before the law says that they are too noisy."""
 
@@ -133,8 +136,10 @@ class Auto(Law):
 
         ``push`` and ``drift`` are b and d [ln nats per iteration], ``shift`` is c [ln nats], ``noise`` the
         standard deviation of an unpredicted change [ln nats].  ``more_tokens`` is how many times as many tokens an
-        iteration it takes until noise of the reading alone moves the entropy held by 10 %: Σ p R / (h ln² 1.1),
-        since a correction within h iterations averages h readings, and R goes by one over the tokens.
+        iteration it takes until noise alone moves the entropy held by no more than 10 %: Σ p (R / n + Q) / ln² 1.1.
+        A correction averages n readings, h of them, or 10 if the level is calm and that is more; Q, the random change
+        of one iteration, is there before anything can answer it.  Both go by one over the tokens, from whose
+        sampling they are.
         ``ahead_nats`` is where the reading goes under the command of late [nats/token]: what the limit can
         hold, while ``unable`` is 1.  ``backwards`` is 1 while the command is kept neutral since it acts backwards.
         Nothing before the first reading.
@@ -150,7 +155,9 @@ class Auto(Law):
             push_2 += p * (belief[11] + b * b)
             shift_2 += p * (belief[13] + c * c)
             variance += p * belief[17]
-            more += p * noise(belief[17], belief[18], numbers[2], now.known)[0] / numbers[1]
+            reading, level = noise(belief[17], belief[18], numbers[2], now.known)
+            averaged = max(numbers[1], AVERAGED) if numbers[2] else numbers[1]
+            more += p * (reading / averaged + level)
         return {
             "push": push,
             "push_std": sqrt(max(push_2 - push * push, 0.0)),

@@ -196,7 +196,7 @@ def test_a_limit_that_cannot_hold_the_reference_says_what_it_leads_to():
 
 def test_replay_equals_live_and_a_resumed_loop_goes_on_bit_for_bit():
     loop, rng = loop_of(dither=PRBS(amplitude=0.05), period=2), np.random.default_rng(1)
-    telemetries = [{"entropy": float(y)} for y in rng.uniform(0.1, 0.6, 40)]
+    telemetries = [told(float(y), 0.1) for y in rng.uniform(0.1, 0.6, 40)]
     telemetries[20] = {}
     live, states, state = [], [], loop.init()
     for t, telemetry in enumerate(telemetries):
@@ -315,15 +315,21 @@ def test_how_many_more_tokens_it_takes():
         shares=(0.5, 0.0, 0.5, 0.0, 0.0),
         beliefs=(belief_with(0.2),) * 5,
     )
-    # R = 0.09 within h of 5 and of 12.5 iterations: (0.5 · 0.018 + 0.5 · 0.0072) / ln² 1.1 = 0.0126 / 0.009084
-    assert Auto().estimates(state)["more_tokens"] == pytest.approx(1.387, abs=1e-3)
+    # lively, R = 0.09, Q = 0.2 − 0.18 = 0.02: (0.5 (0.09 / 5 + 0.02) + 0.5 (0.09 / 12.5 + 0.02)) / ln² 1.1
+    assert Auto().estimates(state)["more_tokens"] == pytest.approx(0.0326 / 0.0090840, rel=1e-4)
     assert Auto().complaint(state).kind == "noise"
-    assert "about 1.4 times as many tokens" in Auto().complaint(state).sentence
+    assert "about 3.6 times as many tokens" in Auto().complaint(state).sentence
     assert Auto().complaint(state._replace(num=19.0)) is None
-    assert Auto().complaint(state._replace(known=0.06)) is None  # 0.92
-    # untold: R = clip(0, 0.05 · 0.2, 0.1) = 0.01 where entropy is lively
+    # calm and fast: ten readings are averaged, and Q is 0.01 R
+    calm = state._replace(shares=(0.0, 1.0, 0.0, 0.0, 0.0))
+    assert Auto().estimates(calm)["more_tokens"] == pytest.approx((0.009 + 0.0009) / 0.0090840, rel=1e-4)
+    # calm and slow: as many as the law looks ahead
+    slow = state._replace(shares=(0.0, 0.0, 0.0, 1.0, 0.0))
+    assert Auto().estimates(slow)["more_tokens"] == pytest.approx((0.0072 + 0.0009) / 0.0090840, rel=1e-4)
+    assert Auto().complaint(slow) is None
+    # untold: R = clip(0, 0.05 · 0.2, 0.1) = 0.01 where entropy is lively, Q = 0.18
     untold = Auto().estimates(state._replace(known=0.0))["more_tokens"]
-    assert untold == pytest.approx((0.5 * 0.002 + 0.5 * 0.0008) / log(1.1) ** 2)
+    assert untold == pytest.approx((0.5 * 0.002 + 0.5 * 0.0008 + 0.18) / log(1.1) ** 2)
 
 
 @pytest.mark.parametrize(("noise", "complains"), [(0.1, False), (0.45, True)])
