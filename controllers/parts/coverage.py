@@ -69,8 +69,9 @@ class Coverage(Reference):
     low_fraction: float = 0.05
     """Lowest setpoint, as a share of H0."""
 
-    high_fraction: float = 1.2
-    """Highest setpoint, as a share of H0."""
+    high_fraction: float = 3.0
+    """Highest setpoint, as a share of H0.  A guard and no target: at 1.2, the first choice, a policy that began far
+    below the entropy it needed stopped there (docs/log.md, 2026-11-30)."""
 
     num_readings: int = 10
     """Measurements that make H0."""

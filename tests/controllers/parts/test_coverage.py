@@ -72,8 +72,8 @@ def test_it_follows_noise_less_than_without_the_test():
 
 def test_it_stays_within_its_limits_and_nothing_winds_up():
     up = course(FAST, [1.0] * 40 + [-1.0] * 8)
-    assert max(up) == up[39] == pytest.approx(1.2)
-    assert up[-1] < 1.2 * exp(-0.15)  # two moves later it is down again
+    assert max(up) == up[39] == pytest.approx(3.0)
+    assert up[-1] < 3.0 * exp(-0.15)  # two moves later it is down again
     down = course(FAST, [-1.0] * 200)
     assert min(down) == down[-1] == pytest.approx(0.05)
 
@@ -98,7 +98,7 @@ def test_the_last_part_of_a_run_follows_pass_at_1():
 
 def test_a_run_of_unknown_length_follows_pass_at_g():
     rs = course(FAST, [{"coverage/psi": 1.0, "coverage/psi_at_1": -1.0}] * 50)
-    assert rs[-1] == pytest.approx(1.2)
+    assert rs[-1] == pytest.approx(3.0)
     assert (
         Coverage(sharpen_from=1.0, num_iterations=5).of_run(domain=None, num_iterations=9).num_iterations == 5
     )
@@ -173,8 +173,8 @@ def test_a_loop_does_not_wait_for_it():
         ({"low_fraction": 0.0}, "low_fraction must be > 0 and finite, got 0.0"),
         ({"high_fraction": 0.01}, "high_fraction must be >= low_fraction = 0.05 and finite, got 0.01"),
         (
-            {"start_fraction": 1.3},
-            "start_fraction must be in [low_fraction, high_fraction] = [0.05, 1.2], got 1.3",
+            {"start_fraction": 3.5},
+            "start_fraction must be in [low_fraction, high_fraction] = [0.05, 3.0], got 3.5",
         ),
         ({"num_readings": 0}, "num_readings must be >= 1, got 0"),
         ({"period": 2}, "period must be >= 3, got 2"),
