@@ -75,6 +75,7 @@ def assess(
     tolerance_fraction: float = 0.05,
     final_fraction: float = 0.25,
     settling_window: int = 1,
+    settling_lasts: float = 0.0,
     delay: int = 1,
 ) -> Quality:
     """All figures.
@@ -85,10 +86,11 @@ def assess(
         tolerance_fraction: share of r within which the error counts as settled.
         final_fraction: share of the record, at its end, that the offset is taken over.
         settling_window: readings in the moving mean that has to settle; more for noisy readings.
+        settling_lasts: share of the record, at its end, that the error has to be settled for at least.
         delay: iterations from a command to its first effect, for the Harris index.
     """
     y = np.asarray(y, dtype=float)
-    settling = settling_iteration(y, r, tolerance_fraction, settling_window)
+    settling = settling_iteration(y, r, tolerance_fraction, settling_window, settling_lasts)
     settled = np.arange(y.size) >= settling  # none when it is nan
     return Quality(
         settling_iteration=settling,
@@ -106,18 +108,21 @@ def assess(
 
 
 def settling_iteration(
-    y: ArrayLike, r: ArrayLike, tolerance_fraction: float = 0.05, window: int = 1
+    y: ArrayLike, r: ArrayLike, tolerance_fraction: float = 0.05, window: int = 1, lasts: float = 0.0
 ) -> float:
     """First t such that |e| <= tolerance_fraction · |r| at every reading from t on; nan when none.
 
     With a ``window`` above 1 it is the mean of e over the ``window`` readings from t on that has to stay
     within: readings whose own noise exceeds the tolerance never settle, their mean has 1/√window of it.
+    With ``lasts`` above 0 it is nan where t leaves less than that share of the record.
     """
     y, r = _signals(y, r)
     e, level, iterations = _moving_means(y, r, window)
     outside = np.flatnonzero(np.abs(e) > tolerance_fraction * level)
     first = outside[-1] + 1 if outside.size else 0
-    return float(iterations[first]) if first < iterations.size else nan
+    if first >= iterations.size or iterations[first] > (1 - lasts) * y.size:
+        return nan
+    return float(iterations[first])
 
 
 def recovery_iterations(

@@ -112,12 +112,6 @@ def run_identification(
     say(console, tracked)
 
 
-def _title(chosen: Chosen) -> str:
-    return (
-        f"{chosen.campaign}, arm {chosen.arm}: from {chosen.config.actuator.kind} to {chosen.config.sensor}"
-    )
-
-
 def records_of(chosen: Chosen, seen: Sequence[Signals], skipped: int) -> list[Recording]:
     """The records without the transient, and without what comes after a phase has changed the plant."""
     end = first_change(chosen.runs[0].info.config)

@@ -16,6 +16,7 @@ from controllers.plants.simulated_plants import Changed
 from controllers.quality.quality import Quality, assess, settling_iteration
 from orchestrator.commands.outputs import figure, print_rows, say, write_all
 from orchestrator.comparison import SETTLING_TOLERANCE, SETTLING_WINDOW
+from orchestrator.comparison.values import FINAL_FRACTION
 from orchestrator.engineering.pictures import prediction_picture
 from orchestrator.engineering.plant_file import PlantFile, read_plant
 from orchestrator.engineering.prediction import (
@@ -87,6 +88,7 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
                 high=loop.high,
                 tolerance_fraction=SETTLING_TOLERANCE,
                 settling_window=SETTLING_WINDOW,
+                settling_lasts=FINAL_FRACTION,
                 delay=plant.dead_time,
             )
             for y, r, u in zip(predicted.y, predicted.r, predicted.u, strict=True)

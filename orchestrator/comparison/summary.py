@@ -143,9 +143,7 @@ def summarise(arm: ArmRecords) -> Summary:
 
 def settling(run: RunRecords) -> float:
     """Iterations until the mean of five readings stays within 10 % of r; nan where that did not last the last tenth."""
-    iteration = settling_iteration(sensed(run), setpoint(run), SETTLING_TOLERANCE, SETTLING_WINDOW)
-    num_iterations = run.train.steps.size
-    return iteration if iteration <= (1 - FINAL_FRACTION) * num_iterations else nan
+    return settling_iteration(sensed(run), setpoint(run), SETTLING_TOLERANCE, SETTLING_WINDOW, FINAL_FRACTION)
 
 
 def saturation(run: RunRecords) -> float:

@@ -17,8 +17,8 @@ from orchestrator.configuration.resolve import parse, read_campaign
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import hides, mask_uri
 from orchestrator.storage.run_data import ArmRecords, RunRecords
-from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
-from orchestrator.tracking.named_runs import named_runs
+from orchestrator.storage.run_folder import CampaignInfo
+from orchestrator.tracking.named_runs import named_runs, stored_campaign
 from orchestrator.tracking.store import default_uri
 from policies.statistics.sensors import SIGNALS
 
@@ -86,8 +86,7 @@ def tracking_of(folder: Path, campaign: str, uri: str | None) -> str:
     """The tracking URI given, or that of the campaign in the folder, or the folder's own."""
     if uri is not None:
         return uri
-    stored = CampaignFolder(folder / campaign)
-    if campaign and stored.exists():
+    if (stored := stored_campaign(campaign, folder)) is not None:
         info = stored.read_info()
         known = (info.config.get("tracking") or {}).get("uri")
         if known:

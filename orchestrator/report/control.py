@@ -17,6 +17,7 @@ from controllers.parts.references import Constant
 from controllers.plants.plant import Plant
 from controllers.quality.quality import Quality, assess
 from orchestrator.comparison import SETTLING_TOLERANCE, SETTLING_WINDOW, Estimate
+from orchestrator.comparison.values import FINAL_FRACTION
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.renamed import up_to_date
 from orchestrator.configuration.resolve import parse
@@ -95,6 +96,7 @@ def quality(run: RunRecords, loop: str, config: LoopConfig, delay: int) -> Quali
         high=built.high,
         tolerance_fraction=SETTLING_TOLERANCE,
         settling_window=SETTLING_WINDOW,
+        settling_lasts=FINAL_FRACTION,
         delay=delay,
     )
 
@@ -226,6 +228,7 @@ def _predicted_quality(each: Designed) -> list[Quality]:
             high=built.high,
             tolerance_fraction=SETTLING_TOLERANCE,
             settling_window=SETTLING_WINDOW,
+            settling_lasts=FINAL_FRACTION,
             delay=each.plant.dead_time,
         )
         for y, r, u in zip(each.prediction.y, each.prediction.r, each.prediction.u, strict=True)

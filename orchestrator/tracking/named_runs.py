@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,18 +43,26 @@ def named_runs(
     Raises:
         ConfigError: the name stands for no run, or two different runs claim to be the same.
     """
-    paths = (folder / name, Path(name)) if uri is None else ()
-    for stored in map(CampaignFolder, paths):
-        if stored.exists():
-            return _with_runs(load_campaign(stored, keep), stored)
+    stored = stored_campaign(name, folder) if uri is None else None
+    if stored is not None:
+        return _with_runs(load_campaign(stored, keep), stored)
     if RUN_ID.fullmatch(name):
         return from_mlflow(name[:8], uri or default_uri(folder), run_ids=[name], metrics=metrics)
     if uri is not None:
         return from_mlflow(name, uri, campaign=name, metrics=metrics)
-    if sqlite_path(default_uri(folder)).exists():
-        with suppress(ConfigError):
-            return from_mlflow(name, default_uri(folder), campaign=name, metrics=metrics)
-    raise ConfigError(f"no campaign {name!r} in {folder.resolve()}; {did_you_mean(name, stored_in(folder))}")
+    unknown = f"no campaign {name!r} in {folder.resolve()}; {did_you_mean(name, stored_in(folder))}"
+    if not sqlite_path(default_uri(folder)).exists():
+        raise ConfigError(unknown)
+    try:
+        return from_mlflow(name, default_uri(folder), campaign=name, metrics=metrics)
+    except ConfigError as error:
+        raise ConfigError(f"{unknown}; nor from MLflow: {error}") from error
+
+
+def stored_campaign(name: str, folder: Path) -> CampaignFolder | None:
+    """The folder of the campaign or study of that name in ``folder``, or at that path; None without one."""
+    found = (CampaignFolder(path) for path in (folder / name, Path(name)) if name)
+    return next((each for each in found if each.exists()), None)
 
 
 def from_mlflow(title: str, uri: str, **which: Any) -> CampaignRecords:

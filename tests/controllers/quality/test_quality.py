@@ -200,3 +200,12 @@ def test_a_loop_is_asked_in_the_last_quarter_whether_it_holds():
     assert hold_error(y, r) == pytest.approx(((0.1**2 + 0.3**2) / 2) ** 0.5)
     assert hold_error([0.5], 1.0) == pytest.approx(0.5)  # one iteration at least
     assert isnan(hold_error([], []))
+
+
+def test_settling_lasts_the_end_of_the_record():
+    y = [1.0] * 8 + [0.5] * 2  # settled at 8 of 10
+    assert settling_iteration(y, [0.5] * 10, lasts=0.2) == 8
+    assert np.isnan(settling_iteration(y, [0.5] * 10, lasts=0.21))
+    settled = assess(y, 0.5, [0.0] * 10, low=-1.0, high=1.0, settling_lasts=0.2)
+    assert settled.settling_iteration == 8
+    assert np.isnan(assess(y, 0.5, [0.0] * 10, low=-1.0, high=1.0, settling_lasts=0.3).settling_iteration)

@@ -146,3 +146,9 @@ def test_what_is_not_there_is_said(tracked, wanted, message):
     with pytest.raises(ConfigError, match=message) as caught:
         gather(**wanted, folder=tracked[0])
     assert "\n" not in str(caught.value)
+
+
+def test_the_reason_why_mlflow_gives_no_runs_is_told(tmp_path):
+    open_client(f"sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(ConfigError, match=r"no campaign 'gone' in .*; nor from MLflow: .*gone"):
+        gather(["gone"], folder=tmp_path)

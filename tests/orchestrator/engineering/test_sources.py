@@ -63,6 +63,7 @@ def test_a_campaign_in_the_folder_knows_its_uri(make_simulated):
     folder = campaign.path.parent
     assert tracking_of(folder, "unknown", None) == f"sqlite:///{folder}/mlflow.db"
     assert tracking_of(folder, "simulated", None) == UNREACHABLE
+    assert tracking_of(folder / "elsewhere", str(campaign.path), None) == UNREACHABLE  # by its path
     assert tracking_of(folder, "simulated", "sqlite:////x.db") == "sqlite:////x.db"
     info = campaign.read_info()
     campaign.write_info(replace(info, config={**info.config, "tracking": {"uri": "http://host:5000"}}))
