@@ -74,7 +74,7 @@ class Auto(Law):
     within h and σ_G its standard deviation: the law divides by an upper bound of the effect.  If a command does
     nothing the bound falls, so the gain grows until something happens.
 
-    Four filters differ in λ and h (0.5 and 5, or 0.8 and 12.5 iterations) and in how lively entropy is (Q what
+    Four filters differ in λ and h (0.5 and 5, or 0.8 and 12.5 iterations) and in how lively entropy and its drift are (Q what
     an unpredicted change has beyond twice R, or 0.01 R); the fifth takes the command to act at once and to push
     nothing.  p is their likelihood, forgotten by 1 % a reading.  R is the mean variance that the batches tell
     (``Sample.noise``), or, where they tell none, what the autocovariance of unpredicted changes says.  Before

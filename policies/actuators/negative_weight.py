@@ -17,9 +17,10 @@ class NegativeWeight(WeightActuator):
 
     At u = -1 only right responses teach.  The other modulation is ``positive_weight``.  A response is mostly made of
     likely tokens, and penalising those raises entropy (METHODS 1.2); more u lowers it where what is penalised is
-    unlikely.  In expectation over samples of the policy itself both signs have the same gradient, so a weight on one
-    is a larger step and no more; on a batch of few samples one side pulls towards what was sampled, the other pushes
-    away from it.  Denominators stay, so the gradient grows with u.  Paper and code not seen: the form is that of
+    unlikely.  For one prompt and in expectation over samples of the policy itself both signs have the same direction,
+    so a weight on one is a larger step; across prompts it gives weight to those with a high pass rate p, about
+    1 + u·p each.  On a batch of few samples one side pulls towards what was sampled, the other pushes away from it.
+    Denominators stay, so the gradient grows with u.  Paper and code not seen: the form is that of
     ``positive_weight``.
     """
 
