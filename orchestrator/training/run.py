@@ -44,7 +44,7 @@ from orchestrator.training.strategy import environment_of, strategy_of
 from orchestrator.training.telling import (
     interruption,
     tell_failure,
-    tell_nobody,
+    stay_silent,
     tell_state,
 )
 from orchestrator.training.update import TrainingDivergedError
@@ -74,7 +74,7 @@ def main(path: str) -> int:
 
 def _work(folder: RunFolder, ranks: Ranks) -> int:
     info = folder.read_info()
-    tell = partial(tell_state, folder, info) if ranks.is_first else tell_nobody
+    tell = partial(tell_state, folder, info) if ranks.is_first else stay_silent
     if ranks.is_first:
         folder.clear_unfinished()
     tell("running")
