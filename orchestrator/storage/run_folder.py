@@ -92,7 +92,9 @@ class RunInfo:
     config: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     execution: dict[str, Any] = field(default_factory=dict)  # what changes no result
-    inputs: dict[str, dict[str, Any]] | None = None  # what it read when it began; None where that was not recorded
+    inputs: dict[str, dict[str, Any]] | None = (
+        None  # what it read when it began; None where that was not recorded
+    )
     accepted: list[dict[str, Any]] = field(
         default_factory=list
     )  # what of it was another later, and was taken

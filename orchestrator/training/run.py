@@ -43,8 +43,8 @@ from orchestrator.training.stopping import Stopping, stop_on_signals
 from orchestrator.training.strategy import environment_of, strategy_of
 from orchestrator.training.telling import (
     interruption,
-    tell_failure,
     stay_silent,
+    tell_failure,
     tell_state,
 )
 from orchestrator.training.update import TrainingDivergedError
