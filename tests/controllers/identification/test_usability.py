@@ -8,7 +8,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from controllers.identification import Record, identify
+from controllers.identification import Recording, identify
 from controllers.identification.instrumental_variables import InstrumentCheck
 from controllers.identification.usability import pooled, usable_effect, usable_plant
 
@@ -25,7 +25,7 @@ def found():
     z = [0.0]
     for command in u[:-1]:
         z.append(0.95 * z[-1] + 0.1 * command + 0.01 * rng.normal())
-    return identify([Record(name="run", y=np.exp(z), u=u, dither=u)])
+    return identify([Recording(name="run", y=np.exp(z), u=u, dither=u)])
 
 
 def test_a_good_plant_is_usable(found):
