@@ -1,6 +1,6 @@
-"""Responses with known verdicts: kinds of answers (``answer_kinds``) in the layouts of well-known data sets.
+"""Responses with known grades: kinds of answers (``answer_kinds``) in the layouts of well-known data sets.
 
-A verdict follows from how a pair is built.  ``answers.jsonl`` holds what ``corpus()`` makes; a test compares them.
+A grade follows from how a pair is built.  ``answers.jsonl`` holds what ``corpus()`` makes; a test compares them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Grades the stored corpus of responses with known verdicts: ``python -m benchmarks.answers``.
+"""Grades the stored corpus of responses with known grades: ``python -m benchmarks.answers``.
 
-Prints every verdict that is wrong, by rule, and ends with status 1 where one is wrong that is not listed as
+Prints every grade that is wrong, by rule, and ends with status 1 where one is wrong that is not listed as
 known, or where a rule that is listed has none.
 """
 
@@ -16,7 +16,7 @@ from tasks.base import Problem
 from tasks.kinds.math_word import MathWord
 
 
-def wrong_verdicts(pairs: Sequence[Pair]) -> list[Pair]:
+def wrong_grades(pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs that the grader judges otherwise."""
     task = MathWord(path="none.jsonl")
     return [
@@ -30,7 +30,7 @@ def wrong_verdicts(pairs: Sequence[Pair]) -> list[Pair]:
 def main() -> int:
     """The exit status."""
     pairs, start = stored(), process_time()
-    wrong = wrong_verdicts(pairs)
+    wrong = wrong_grades(pairs)
     seconds = process_time() - start
     rules = Counter(pair.rule for pair in pairs)
     print(
@@ -46,7 +46,7 @@ def main() -> int:
     mended = [rule for rule in KNOWN if not any(pair.rule == rule for pair in wrong)]
     for rule in mended:
         print(f"MENDED {rule}: take it off the list")
-    print(f"{len(wrong)} verdicts are wrong, {len(unknown)} of them not known")
+    print(f"{len(wrong)} grades are wrong, {len(unknown)} of them not known")
     return int(bool(unknown or mended))
 
 

@@ -402,7 +402,7 @@ def _until(condition: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"nothing came of it in {seconds:g} s")
+            raise TimeoutError(f"the condition did not hold within {seconds:g} s")
         time.sleep(0.2)
 
 

@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def measure(arm: Arm, run: RunFolder, cost: Cost, *, count: bool) -> None:
-    """One round of an arm.  Where memory and passes are counted, that takes its last iteration."""
+    """One round of an arm.  Counting memory and passes takes its last iteration."""
     for path in (run.metrics_path, run.checkpoint_path, run.start_path):
         path.unlink(missing_ok=True)
     info = replace(run.read_info(), config=_in_force(arm))

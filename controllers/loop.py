@@ -62,7 +62,7 @@ class FeedbackLoop:
     """Name of the reading in the telemetry."""
 
     reference: Reference
-    """Where the measurement should be."""
+    """The setpoint: what the measurement should be."""
 
     law: Law
     """What turns the error into a command."""

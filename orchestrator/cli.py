@@ -235,7 +235,7 @@ def tune(
     ] = None,
     by: Annotated[
         str | None,
-        typer.Option(metavar="OBJECTIVE", help="With --best, of several objectives: the one that decides."),
+        typer.Option(metavar="CRITERION", help="With --best, of several criteria: the one that decides."),
     ] = None,
     overrides: Overrides = None,
     accept_changed_inputs: AcceptChanged = False,

@@ -8,7 +8,7 @@ from torch import Tensor
 MOST_NAMED = 3
 
 CURE = "lower learner.learning_rate or the limits of a loop, or go on from a checkpoint before that"
-"""Of a policy that was finite when it was loaded."""
+"""The cure for a policy that was finite when it was loaded."""
 
 
 def not_finite(model: torch.nn.Module) -> str | None:

@@ -24,7 +24,7 @@ LARGEST_FACTOR = 4.0
 """On the temperature: samples of what is hotter than that are noise, whatever their entropy."""
 
 GROWTH = math.sqrt(2.0)
-"""Of the temperature, from one attempt to the next, until the floor lies between two of them."""
+"""Factor on the temperature from one attempt to the next, until the floor lies between two of them."""
 
 Entropy = Callable[[int, float], float]
 """Entropy [nats/token] of the policy that a seed makes, sampled at a temperature."""

@@ -41,7 +41,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Policies that tests make are shared among them, workers of xdist included, and with nobody else."""
+    """Policies that tests make are shared among them, workers of xdist included, and with no other session."""
     of_session = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         of_session = of_session.parent

@@ -28,7 +28,7 @@ FLOORS = (
     {"commands"},
     {"cli", "options"},
 )
-"""Of `orchestrator`, from the ground up: a floor imports from itself and from those below it."""
+"""Floors of `orchestrator`, from the ground up: a floor imports from itself and from those below it."""
 BANNED = {"controllers": {"torch", "transformers", "lightning", "mlflow"}, "tasks": {"torch", "transformers"}}
 
 

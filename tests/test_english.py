@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +16,16 @@ from orchestrator.commands.schema import FILES, json_schema
 from tests.orchestrator.configuration.test_schema import mappings
 
 ROOT = Path(__file__).parents[1]
+NAMES = ("README", "CONTRIBUTING", "CHANGELOG")
 PAGES = [
     page
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+    for page in (*(ROOT / f"{name}.md" for name in NAMES), *sorted((ROOT / "docs").glob("*.md")))
     if page.name != "log.md"  # a record of its days
 ]
 
 PACKAGES = ("controllers", "policies", "tasks", "orchestrator")
+BESIDE = ("benchmarks", "examples", "docs", "tests")
+"""Folders whose docstrings and comments are read too; their messages may be data of a test."""
 
 BEGINS_BADLY = re.compile(r"(?:^|[.;:?!]\s+)(Of|That|Where|Which)\b")
 NOT_THE_FIELDS = re.compile(
@@ -53,10 +57,10 @@ def fault(text: str) -> str | None:
     return None
 
 
-def source_files(folder: str) -> list[Path]:
-    """The Python files of a folder, or the one file that is named."""
+def source_files(folder: str, pattern: str = "*.py") -> list[Path]:
+    """The files of a folder that are named so, or the one file that is named."""
     path = ROOT / folder
-    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+    return [path] if path.is_file() else sorted(path.rglob(pattern))
 
 
 def texts(file: Path) -> Iterator[tuple[str, int, str]]:
@@ -83,6 +87,35 @@ def texts(file: Path) -> Iterator[tuple[str, int, str]]:
             continue
         if id(node) not in inside and " " in node.value:
             yield sorts.get(id(node), "message"), node.lineno, node.value
+
+
+def comments(file: Path) -> Iterator[tuple[int, str]]:
+    """The comments of a Python or YAML file, each with its first line; lines of comment that follow are one."""
+    block: list[str] = []
+    last = 0
+    for line, text, is_alone in comment_lines(file):
+        if block and not (is_alone and line == last + 1):
+            yield last - len(block) + 1, " ".join(block)
+            block = []
+        block.append(text.lstrip("#").strip())
+        last = line if is_alone else 0
+        if not is_alone:
+            yield line, block.pop()
+    if block:
+        yield last - len(block) + 1, " ".join(block)
+
+
+def comment_lines(file: Path) -> Iterator[tuple[int, str, bool]]:
+    """The line of each comment, its text from the # on, and whether it has the line for itself."""
+    if file.suffix == ".py":
+        with tokenize.open(file) as source:
+            for token in tokenize.generate_tokens(source.readline):
+                if token.type == tokenize.COMMENT:
+                    yield token.start[0], token.string, token.line.lstrip().startswith("#")
+    else:
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            if found := re.search(r"(?:^|\s)(#.*)", line):
+                yield number, found[1], line.lstrip().startswith("#")
 
 
 def faults(folder: str, *sorts: str) -> Iterator[str]:
@@ -133,7 +166,25 @@ def test_messages_and_module_docstrings_are_plain_english():
 
 
 def test_docstrings_are_plain_english():
-    assert not (found := converted(DOCSTRINGS_TO_DO, "docstring")), "\n".join(found)
+    assert not (found := converted(DOCSTRINGS_TO_DO, "docstring", "field")), "\n".join(found)
+
+
+@pytest.mark.parametrize("folder", BESIDE)
+def test_docstrings_beside_the_packages_are_plain_english(folder):
+    assert not (found := list(faults(folder, "module", "docstring", "field"))), "\n".join(found)
+
+
+@pytest.mark.parametrize("folder", [*PACKAGES, *BESIDE, "configs"])
+def test_comments_are_plain_english(folder):
+    files = source_files(folder, "*.yaml" if folder == "configs" else "*.py")
+    found = [
+        f"{file.relative_to(ROOT)}:{line}: comment {said}: {text[:80]!r}"
+        for file in files
+        for line, text in comments(file)
+        if (said := fault(text))
+    ]
+    assert files
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("folder", MESSAGES_TO_DO)
@@ -143,7 +194,9 @@ def test_what_is_converted_leaves_the_list_of_messages(folder):
 
 @pytest.mark.parametrize("folder", DOCSTRINGS_TO_DO)
 def test_what_is_converted_leaves_the_list_of_docstrings(folder):
-    assert list(faults(folder, "docstring")), f"{folder} is converted: remove it from DOCSTRINGS_TO_DO"
+    assert list(faults(folder, "docstring", "field")), (
+        f"{folder} is converted: remove it from DOCSTRINGS_TO_DO"
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,3 +226,16 @@ def test_texts_are_found_with_their_sorts(tmp_path):
         ("message", 6, "a name"),
         ("module", 1, "A module."),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("part.py", 'x = "# a"  # beside\n# Of two\n# lines.\n\n# Alone.\ny = 1\n'),
+        ("part.yaml", 'x: "a#b"  # beside\n# Of two\n# lines.\n\n# Alone.\ny: 1\n'),
+    ],
+)
+def test_comments_are_found_with_their_lines(tmp_path, name, text):
+    file = tmp_path / name
+    file.write_text(text)
+    assert list(comments(file)) == [(1, "beside"), (2, "Of two lines."), (5, "Alone.")]

@@ -85,7 +85,7 @@ def test_every_link_to_the_log_has_its_heading():
 
 
 class NoTracker:
-    """Trials tell nobody."""
+    """Trials are not tracked."""
 
     def deliver_group(self, path: Path) -> None:
         return None

@@ -1,4 +1,4 @@
-"""docs/studies.md has every objective that a study can name, with what the code says of it."""
+"""docs/studies.md has every criterion that a study can name, with what the code says of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DOC = (Path(__file__).parents[1] / "docs" / "studies.md").read_text()
 
 
 def rows() -> dict[str, list[str]]:
-    """The cells behind every objective's name."""
+    """The cells behind every criterion's name."""
     return {name.strip("`"): rest for name, *rest in table()[2:]}
 
 

@@ -30,7 +30,7 @@ POINTS = {"p": (81,), "pi": (31, 33), "pid": (15, 17, 9)}
 """Points of the grid for each gain."""
 
 DECADES = ((-4.0, 1.0), (-7.0, 1.0), (-4.0, 1.0))
-"""Where kp, ki and kd are sought, in powers of ten times 1 / (mean |P| over the faster frequencies)."""
+"""Ranges in which kp, ki and kd are sought, in powers of ten times 1 / (mean |P| over the faster frequencies)."""
 
 ROUNDS = 6
 """Grids, each around the best point of the one before: gains are found to about 0.1 %."""
@@ -69,7 +69,7 @@ class GainSearch:
     """Gains that may differ from 0: ``p``, ``pi`` or ``pid``."""
 
     filter: Filter | None = None
-    """Of the loop's measurement."""
+    """Filter of the loop's measurement."""
 
     def __post_init__(self) -> None:
         if self.structure not in STRUCTURES:

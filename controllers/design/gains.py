@@ -55,10 +55,10 @@ class Design:
     """What was asked for."""
 
     structure: Structure
-    """Which gains were allowed."""
+    """Gains that were allowed to differ from 0."""
 
     margins: Margins
-    """Of the loop of law, filter and plant."""
+    """Margins of the loop of law, filter and plant."""
 
     promise: Promise
     """What to expect of it while the command is inside of its limits."""

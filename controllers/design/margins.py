@@ -28,7 +28,7 @@ class Margins:
     """All closed-loop poles are inside of the unit circle."""
 
     poles: tuple[complex, ...]
-    """Of the closed loop, slowest first."""
+    """Poles of the closed loop, slowest first."""
 
     gain_margin: float
     """Smallest factor above 1 on the gain that makes it unstable; inf when none does."""

@@ -23,10 +23,10 @@ class StabilityMap:
     """
 
     kp: Array
-    """Of the rows [command per unit of z]."""
+    """kp of each row [command per unit of z]."""
 
     ki: Array
-    """Of the columns [command per unit of z per iteration]."""
+    """ki of each column [command per unit of z per iteration]."""
 
     radius: Array
     """Largest |pole| of the closed loop; stable below 1."""

@@ -41,13 +41,13 @@ class Loop:
     """A, of the measurement."""
 
     law_numerator: Array
-    """Of C·F: from measurement to command, without the sign."""
+    """Numerator of C·F: from measurement to command, without the sign."""
 
     law_denominator: Array
-    """Of C·F and of the reference's path."""
+    """Denominator of C·F and of the reference's path."""
 
     reference_numerator: Array
-    """Of C_r: from reference to command."""
+    """Numerator of C_r: from reference to command."""
 
     @property
     def characteristic(self) -> Array:

@@ -21,7 +21,7 @@ Action = Literal["warn", "hold", "rollback", "stop"]
 the last good checkpoint with narrower limits of the commands; ``stop`` ends the run."""
 
 Side = Literal["low", "high", "none"]
-"""Which way entropy is off when a detector trips, and so which limit of a command a rollback moves."""
+"""The way in which entropy is off when a detector trips, and so the limit of a command that a rollback moves."""
 
 ENTROPY, SETPOINT = "entropy", "setpoint"
 """What detectors of entropy read; a `Post` says which readings of a run these are."""
@@ -32,7 +32,7 @@ class Reading:
     """What a detector reads from one iteration."""
 
     value: float
-    """What was held against the limit; nan where there was nothing to read."""
+    """What was compared with the limit; nan where there was nothing to read."""
 
     limit: float
     """What it should not be beyond, in the same unit; nan where there is none yet."""
@@ -64,7 +64,7 @@ class Detector(ABC):
 
     name: ClassVar[str]
     direction: ClassVar[Literal["below", "above"]]
-    """Where of its limit a value is a failure."""
+    """The side of its limit on which a value is a failure."""
 
     measures: ClassVar[tuple[str, str]]
     """What the value is, and its unit, for a sentence about it."""

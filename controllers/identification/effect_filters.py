@@ -89,7 +89,7 @@ NUMBERS = tuple(
     (v.kept, v.ahead, v.calm, v.from_push, v.from_shift, v.drift_std**2, v.push_std**2, v.shift_std**2)
     for v in VIEWS
 )
-"""Of each view λ, h, whether it is calm, g_b, g_c, prior variances of d, b and c, as a step takes them."""
+"""For each view λ, h, whether it is calm, g_b, g_c, prior variances of d, b and c, as a step takes them."""
 
 
 # A belief is a tuple of 23 floats, since a name for each would double the time of a step:

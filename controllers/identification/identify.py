@@ -49,13 +49,13 @@ class Identification:
     """What the fits were measured on."""
 
     one_step_fit: float
-    """Of the next reading."""
+    """Fit of the next reading."""
 
     far_fit: float
-    """Of the reading ten iterations ahead, later commands given."""
+    """Fit of the reading ten iterations ahead, later commands given."""
 
     free_run_fit: float
-    """Of all readings from the commands alone.  A plant that integrates adds all noise up, and in closed
+    """Fit of all readings from the commands alone.  A plant that integrates adds all noise up, and in closed
     loop the commands answer that very noise, so here a good model is often below 0."""
 
     whiteness_p: float

@@ -42,7 +42,7 @@ class InstrumentCheck:
     """The same for the sum of b."""
 
     p_value: float
-    """Of all differences together being chance (Hausman)."""
+    """p-value of all differences together being chance (Hausman)."""
 
     precision: float
     """Standard error of the sum of b by instruments, over that by least squares.  Far above 1 the check

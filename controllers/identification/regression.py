@@ -24,7 +24,7 @@ class Rows:
     """z, shape (rows,)."""
 
     recording: NDArray[np.int64]
-    """Which recording a row is from, shape (rows,)."""
+    """Index of the recording that a row is from, shape (rows,)."""
 
     place: NDArray[np.int64]
     """Entry of that recording that is the target, shape (rows,)."""

@@ -11,7 +11,7 @@ from controllers.identification.identify import DOUBT, Identification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Usability:
     """Yes or no, and why."""
 
     usable: bool
@@ -21,7 +21,7 @@ class Verdict:
         return f"{'yes' if self.usable else 'no'}: {self.why}"
 
 
-def usable_plant(found: Identification, low: float, high: float) -> Verdict:
+def usable_plant(found: Identification, low: float, high: float) -> Usability:
     """Whether a design, or a loop with commands in [low, high], can build on the plant; the first reason if not.
 
     A plant that `identify` refuses has its reason there.  Here it must have an effect that lasts, the dither alone
@@ -31,37 +31,37 @@ def usable_plant(found: Identification, low: float, high: float) -> Verdict:
     push, error = lasting_push(plant)
     described = f"a constant unit of command moves entropy by {push:.3g} ± {error:.2g} an iteration"
     if found.push_p >= DOUBT:
-        return Verdict(
+        return Usability(
             usable=False, why=f"the command has no detectable effect at all (p = {found.push_p:.2g})"
         )
     if sure_sign(push, error) <= 0:
-        return Verdict(
+        return Usability(
             usable=False, why=f"{described}, less than {SIGNIFICANT:g} standard errors above nothing"
         )
     if found.constancy_p < DIFFERENT:
-        return Verdict(
+        return Usability(
             usable=False,
             why=f"the records' second half has another plant than the first (p = {found.constancy_p:.2g})",
         )
     if found.instruments is not None and found.instruments.p_value < DOUBT:
-        return Verdict(
+        return Usability(
             usable=False, why=f"the dither alone gives another plant (p = {found.instruments.p_value:.2g})"
         )
     holding = plant.holding_command(plant.level_nats)
     if isfinite(holding) and not low <= holding <= high:
-        return Verdict(
+        return Usability(
             usable=False,
             why=f"a command of {holding:.3g} would hold {plant.level_nats:.3g} nats/token, and the limits are "
             f"[{low:g}, {high:g}]",
         )
-    return Verdict(
+    return Usability(
         usable=True,
         why=f"{described}, {push / error:.0f} standard errors, and a command of {holding:.3g} holds "
         f"{plant.level_nats:.3g} nats/token",
     )
 
 
-def usable_effect(push: tuple[float, float], shift: tuple[float, float]) -> Verdict:
+def usable_effect(push: tuple[float, float], shift: tuple[float, float]) -> Usability:
     """The same of a full command's push [ln nats an iteration] and shift at once [ln nats], each with its error."""
     said = {
         "pushes entropy by {:.1f} ± {:.1f} % an iteration": push,
@@ -71,11 +71,11 @@ def usable_effect(push: tuple[float, float], shift: tuple[float, float]) -> Verd
     texts = {text: text.format(*(100 * value for value in effect)) for text, effect in said.items()}
     for text, sign in sure.items():
         if sign < 0:
-            return Verdict(usable=False, why=f"the full command {texts[text]}: it acts backwards")
+            return Usability(usable=False, why=f"the full command {texts[text]}: it acts backwards")
     found = [texts[text] for text, sign in sure.items() if sign > 0]
     if found:
-        return Verdict(usable=True, why=f"the full command {' and '.join(found)}")
-    return Verdict(
+        return Usability(usable=True, why=f"the full command {' and '.join(found)}")
+    return Usability(
         usable=False,
         why=f"the full command {' and '.join(texts.values())}: neither is {SIGNIFICANT:g} standard errors above nothing",
     )

@@ -1,7 +1,7 @@
 """The plant: the response of entropy to a command, as a small linear model with its uncertainty.
 
 To first order an update moves entropy by a drift, which the RL gradient makes, and by a push, which the
-actuator makes (shared with `controllers.plants.simulation.IntegratingPlant`, whose numbers are made up).  Here
+actuator makes (shared with `controllers.plants.simulated_plants.IntegratingPlant`, whose numbers are made up).  Here
 the numbers are measured: see `controllers.identification`.  Numpy only.
 """
 

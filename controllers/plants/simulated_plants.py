@@ -47,7 +47,7 @@ class IntegratingPlant:
     """Share of the distance to equilibrium that closes by itself in one iteration; 0 integrates."""
 
     equilibrium_nats: float = 0.0
-    """Where regulation leads without drift or command [nats/token]."""
+    """Entropy to which regulation leads without drift or command [nats/token]."""
 
     noise_std: float = 0.0
     """Standard deviation of the random part of one iteration's change [nats/token]."""

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 EARLY_FRACTION = 0.15
-"""Of a run: what the paper fits before it predicts the rest."""
+"""Share of a run that the paper fits before it predicts the rest."""
 
 LEAST_POINTS = 3
 """Two parameters leave no residual on fewer."""
@@ -35,7 +35,7 @@ LEAST_RELATIVE_RANGE = 0.05
 nearly straight there may be anything elsewhere, however well it fits."""
 
 LARGEST_RELATIVE_ERROR = 0.5
-"""se(a) / |a| from which on the slope is not told from none (t of 2 or less)."""
+"""se(a) / |a| from which on the slope does not differ significantly from 0 (t of 2 or less)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

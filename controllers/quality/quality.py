@@ -17,7 +17,7 @@ from controllers.quality.harris import harris_index
 Signal = NDArray[np.float64]
 
 HOLD_FRACTION = 0.25
-"""Of a record, at its end: where a loop is asked whether it holds its setpoint."""
+"""Share of a record, at its end, in which a loop is asked whether it holds its setpoint."""
 
 SPREAD_ITERATIONS = 100
 """How far back from a disturbance ``recovery_iterations`` looks for what is usual."""

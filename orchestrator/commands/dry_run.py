@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 ASSUMED_PROMPT_TOKENS = 1024
-"""Where nothing says how long a prompt can be."""
+"""Length of a prompt if nothing says how long it can be."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from controllers.identification.checks import SIGNIFICANT
-from controllers.identification.usability import Verdict, pooled, usable_effect
+from controllers.identification.usability import Usability, pooled, usable_effect
 from orchestrator.commands.outputs import print_rows, say
 from orchestrator.engineering.sources import Chosen, Source
 from orchestrator.engineering.tracking import log_run
@@ -96,7 +96,7 @@ def rows(chosen: Chosen, found: Sequence[Learnt]) -> list[tuple[str, str]]:
             "level",
             f"{np.mean([each.level_nats for each in found]):.3g} nats/token, the last {LATE} measurements",
         ),
-        ("usable", str(verdict(together, found))),
+        ("usable", str(usability(together, found))),
         ("full command", f"{full:.3g} {command.unit} from neutral"),
         ("push", f"{_effect(push)} an iteration; of a unit of command {per_unit[0]:.3g} ± {per_unit[1]:.2g}"),
         ("shift at once", _effect(together["shift"])),
@@ -109,13 +109,13 @@ def rows(chosen: Chosen, found: Sequence[Learnt]) -> list[tuple[str, str]]:
     ]
 
 
-def verdict(together: Mapping[str, tuple[float, float]], found: Sequence[Learnt]) -> Verdict:
+def usability(together: Mapping[str, tuple[float, float]], found: Sequence[Learnt]) -> Usability:
     """Whether the actuator can be used; not where its limit does not hold the setpoint, whatever its effect."""
     unable = [each.name for each in found if each.unable]
     said = usable_effect(together["push"], together["shift"])
     if not unable:
         return said
-    return Verdict(
+    return Usability(
         usable=False, why=f"at its limit it did not hold the setpoint in {', '.join(unable)}; {said.why}"
     )
 

@@ -36,7 +36,7 @@ from orchestrator.errors import ConfigError, named, refusing
 from orchestrator.storage.outputs import require_name
 
 ITERATIONS = 150
-MEDIAN_TOLERANCE = 0.05  # of the setpoint; a median over courses has little noise in it
+MEDIAN_TOLERANCE = 0.05  # of the setpoint; a median over simulations has little noise in it
 
 
 def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | None, console: Console) -> None:

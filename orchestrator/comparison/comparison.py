@@ -38,7 +38,7 @@ class Comparison:
     metric: str
     baseline: str
     target: float
-    """Of the metric, for learning efficiency; nan where there is none."""
+    """Value of the metric that learning efficiency counts to; nan where there is none."""
     summaries: tuple[Summary, ...]
     contrasts: tuple[Contrast, ...]
     """Against the baseline."""

@@ -24,9 +24,7 @@ from orchestrator.comparison.differences import ROUNDING, smallest_p
 Array = NDArray[np.float64]
 
 POWER = 0.8  # the usual one (Cohen 1988): four of five true effects of that size are found
-USUAL_EFFECT = (
-    1.0  # d_z that plans are made for where nobody says another: the mean is one standard deviation
-)
+USUAL_EFFECT = 1.0  # d_z that plans are made for unless another is named: the mean is one standard deviation
 MOST_SIMULATED = 10  # pairs
 NUM_EXPERIMENTS = 4000
 PRECISION = 1e-3  # of a d_z

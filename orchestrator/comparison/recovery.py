@@ -13,7 +13,7 @@ from orchestrator.comparison.summary import SETTLING_TOLERANCE, Estimate
 from orchestrator.storage.run_data import ArmRecords, Array, RunRecords, loop_names
 
 WINDOW = 5  # readings in the moving mean that has to come back
-NEAR = 20  # iterations before a change that say what is usual, and at the end of its phase that say what came of it
+NEAR = 20  # iterations before a change that say what is usual, and at the end of its phase that say what it led to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

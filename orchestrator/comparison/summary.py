@@ -76,7 +76,7 @@ class Summary:
     num_done: int
     num_stopped: int  # by a guardrail
     num_runs: int
-    seeds: tuple[int, ...]  # of the runs that are over, in the order of every estimate's values
+    seeds: tuple[int, ...]  # of the runs that have ended, in the order of every estimate's values
     pass_at_1: Estimate  # greedy, held out, final
     pass_at_k: Estimate  # sampled, held out, final
     k: int  # of pass_at_k; 0 where there is none

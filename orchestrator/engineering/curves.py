@@ -84,10 +84,10 @@ class StepResponses:
     """Answers over iterations."""
 
     reference: Array
-    """Of the measurement to a step of the reference, as a share of the step."""
+    """Answer of the measurement to a step of the reference, as a share of the step."""
 
     disturbance_percent: Array
-    """Of the measurement to a pull of 1 % of its level at every iteration, in % of the level."""
+    """Answer of the measurement to a pull of 1 % of its level at every iteration, in % of the level."""
 
 
 def frequencies(analysis: Analysis) -> Frequencies:

@@ -70,9 +70,9 @@ def identification_picture(title: str, panels: list[tuple[str, Array, Array, Arr
         figure, axes = pyplot.subplots(
             len(panels), 1, sharex=True, squeeze=False, figsize=(8, height), layout="constrained"
         )
-        for axis, (name, iterations, measured, foretold) in zip(axes[:, 0], panels, strict=True):
+        for axis, (name, iterations, measured, predicted) in zip(axes[:, 0], panels, strict=True):
             axis.plot(iterations, measured, color="0.6", linewidth=1, label="measured")
-            axis.plot(iterations, foretold, color="C0", label="plant, ten iterations ahead")
+            axis.plot(iterations, predicted, color="C0", label="plant, ten iterations ahead")
             axis.set_ylabel(f"{name}\n[nats/token]")
         axes[0, 0].legend()
         axes[-1, 0].set_xlabel("iteration")

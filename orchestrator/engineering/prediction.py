@@ -54,8 +54,8 @@ class Agreement:
     """Root mean square of readings minus predicted median [nats/token]."""
 
     normalised_rmse: float
-    """The same over the standard deviation of the readings: 1 − the fit of system identification.  Where
-    a loop holds and only noise is left, no prediction is better than 1."""
+    """The same over the standard deviation of the readings: 1 − the fit of system identification.  No
+    prediction is better than 1 where a loop holds and only noise is left."""
 
     expected_normalised_rmse: float
     """What it would be if the prediction were right: its median over the prediction's own draws."""

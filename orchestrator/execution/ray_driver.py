@@ -71,7 +71,7 @@ class Tasks:
         memory_gib = self._settings["memory_gib"]
         task = ray.remote(attend).options(
             name=path,
-            max_retries=0,  # lost runs are taken up by the campaign, which knows when to give up
+            max_retries=0,  # lost runs are continued by the campaign, which knows when to give up
             num_cpus=self._settings["num_cpus"],
             num_gpus=self._settings["num_gpus"],
             memory=None if memory_gib is None else memory_gib * 2**30,

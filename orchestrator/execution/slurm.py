@@ -119,7 +119,7 @@ class _Queue(Crew):
             job = self._executor.submit(
                 attend, str(folder.path), process.WORKER, self._threads, self._stop_signal
             )
-        except Exception as error:  # submitit's own are not told apart from those of sbatch
+        except Exception as error:  # submitit does not separate its own errors from those of sbatch
             raise ExecutorError(
                 f"execution.executor: SLURM did not take the job: {_one_line(error)}"
             ) from error

@@ -32,7 +32,7 @@ READINGS = ("entropy", "reward", "learning_rate")
 """What of TRL's log a loop can read."""
 
 KEY = "entrostat"
-"""Of the loop's state in the trainer's, and so in ``trainer_state.json`` of each checkpoint."""
+"""Key of the loop's state in the trainer's, and so in ``trainer_state.json`` of each checkpoint."""
 
 _CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo", "cispo")
 Knob = Callable[[float], None]

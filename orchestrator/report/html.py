@@ -116,9 +116,9 @@ def _control(campaign: CampaignRecords) -> tuple[str, list[Figure]]:
     from orchestrator.report.html_control import control_section
 
     designed = control.designed_loops(campaign)
-    foretold = control_figures.predictions(campaign, designed)
+    predicted = control_figures.predictions(campaign, designed)
     linear = control_figures.linear(campaign, designed)
-    return control_section(campaign, designed, foretold, linear), [*foretold, *linear]
+    return control_section(campaign, designed, predicted, linear), [*predicted, *linear]
 
 
 def _plotly_js() -> str:

@@ -25,7 +25,7 @@ MEASURED = (
 def control_section(
     campaign: CampaignRecords,
     designed: Sequence[control.Designed],
-    foretold: Sequence[Figure],
+    predicted: Sequence[Figure],
     linear: Sequence[Figure],
 ) -> str:
     """The section of the loops that know their plant; nothing where there is none."""
@@ -39,7 +39,7 @@ def control_section(
     table = f'<table class="settings"><thead><tr><th></th>{heads}</tr></thead><tbody>{body}</tbody></table>'
     return (
         '<section class="wide"><h2>Control engineering</h2>'
-        f'{plots(foretold, campaign, "")}<p class="note">{escape(PREDICTED)}</p>'
+        f'{plots(predicted, campaign, "")}<p class="note">{escape(PREDICTED)}</p>'
         f'<div class="scroll">{table}</div><p class="note">{escape(MEASURED)}</p>'
         f"{plots(linear, campaign, 'Linear theory knows none of these loops.')}</section>"
     )

@@ -17,7 +17,7 @@ from orchestrator.storage.metrics_log import RESTORE
 from orchestrator.storage.sealed import chained, first_broken, without_seal
 
 GOES_BACK_FOR = ("rollback", "stop")
-"""Actions after which a run may go back to its last good checkpoint: at once, or when it is taken up again."""
+"""Actions after which a run may go back to its last good checkpoint: at once, or when it continues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Event:
     reason: str = ""
     """A sentence."""
     attempt: int = 0
-    """Rollbacks before it: iterations are counted anew after each."""
+    """Rollbacks before it: iterations are counted from their checkpoint again after each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Rollback:
     limits: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Lowest and highest command of the loops whose limits changed, by name."""
     requested: bool = False
-    """By whoever took the run up again after it had been stopped, not by a guardrail."""
+    """The user asked for it by continuing a run that had been stopped; no guardrail did."""
 
     @property
     def redraws(self) -> bool:

@@ -24,7 +24,7 @@ def require_writable(path: Path, option: str) -> None:
         folder = path.absolute().parent
         if not folder.is_dir():
             raise ConfigError(f"{option} {named(path)}: there is no folder {named(folder)}; make it first")
-        if path.exists() and not path.is_file():  # a device too would be replaced, by whoever may
+        if path.exists() and not path.is_file():  # a device too would be replaced, if permissions allow
             what = "a folder" if path.is_dir() else "no file"
             raise ConfigError(f"{option} {named(path)} is {what}; name a file")
         require_name(path, option)

@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 RunState = Literal["pending", "running", "done", "failed", "interrupted", "stopped"]
-"""``stopped``: by a guardrail, as its campaign says; it is over as one that is done."""
+"""``stopped``: by a guardrail, as its campaign says; such a run has ended as one that is done has."""
 
 OVER: tuple[RunState, ...] = ("done", "stopped")
 """States that the same command again leaves as they are."""
@@ -92,7 +92,9 @@ class RunInfo:
     config: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     execution: dict[str, Any] = field(default_factory=dict)  # what changes no result
-    inputs: dict[str, dict[str, Any]] | None = None  # what it read when it began; None where nobody looked
+    inputs: dict[str, dict[str, Any]] | None = (
+        None  # what it read when it began; None where that was not recorded
+    )
     accepted: list[dict[str, Any]] = field(
         default_factory=list
     )  # what of it was another later, and was taken

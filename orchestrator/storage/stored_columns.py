@@ -23,7 +23,7 @@ from orchestrator.storage.files import replace_file
 from orchestrator.storage.metrics_log import Tail
 
 END_BYTES = 4096
-"""Of a log that are compared: the last record with its time, or a good part of it."""
+"""Bytes at the end of a log that are compared: the last record with its time, or a good part of it."""
 
 _BROKEN = (
     OSError,

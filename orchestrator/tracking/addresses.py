@@ -86,7 +86,7 @@ def host_and_port(uri: str, default_port: int) -> tuple[str, int]:
             parts = _parsed(uri)
             host, port = parts.host or "", parts.port
     except ValueError as error:
-        # Which piece of an address is wrong may be said with a piece of its password.
+        # The error that says which piece of an address is wrong may contain a piece of its password.
         raise ValueError("is no address of a server" if credentials(uri) else str(error)) from error
     return host, port or default_port
 

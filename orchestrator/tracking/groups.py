@@ -35,7 +35,7 @@ class Group:
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
-    """Of the group as a whole, such as a trial's objective."""
+    """Metrics of the group as a whole, such as a trial's criterion."""
     state: RunState = "pending"
 
 
@@ -90,7 +90,7 @@ class GroupDelivery:
         ]
         if params or tags or metrics:
             client.log_batch(run.info.run_id, metrics=metrics, params=params, tags=tags)
-        if run.info.run_name != group.name:  # a trial that was taken up has another number
+        if run.info.run_name != group.name:  # a trial that was continued has another number
             client.update_run(run.info.run_id, name=group.name)
         status = MLFLOW_STATUS[group.state]
         if status == run.info.status:

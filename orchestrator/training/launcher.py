@@ -97,8 +97,8 @@ def _environments(size: int) -> Iterator[dict[str, str]]:
 
 
 def _start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    # In the process group of this one, so that whoever kills the group leaves nobody behind; and each
-    # lives as long as its pipe, for when this one alone is killed.
+    # In the process group of this one, so that killing the group leaves no rank behind; and each lives as
+    # long as its pipe, for when this one alone is killed.
     return subprocess.Popen([sys.executable, *command], stdin=subprocess.PIPE, env=environment)  # nosec B603  # a list of our own, no shell
 
 

@@ -44,8 +44,8 @@ from orchestrator.training.stopping import Stopping, stop_on_signals
 from orchestrator.training.strategy import environment_of, strategy_of
 from orchestrator.training.telling import (
     interruption,
+    stay_silent,
     tell_failure,
-    tell_nobody,
     tell_state,
 )
 from orchestrator.training.update import TrainingDivergedError
@@ -75,7 +75,7 @@ def main(path: str) -> int:
 
 def _work(folder: RunFolder, ranks: Ranks) -> int:
     info = folder.read_info()
-    tell = partial(tell_state, folder, info) if ranks.is_first else tell_nobody
+    tell = partial(tell_state, folder, info) if ranks.is_first else stay_silent
     if ranks.is_first:
         folder.clear_unfinished()
     tell("running")

@@ -33,8 +33,8 @@ def tell_failure(folder: RunFolder, info: RunInfo, ranks: Ranks, reason: str) ->
         tell_state(folder, info, "failed", f"rank {ranks.rank} of {ranks.size}: {reason}")
 
 
-def tell_nobody(_: RunState, __: str | None = None) -> None:
-    """The first rank tells."""
+def stay_silent(_: RunState, __: str | None = None) -> None:
+    """Write nothing, as every rank does but the first."""
 
 
 def tell_state(folder: RunFolder, info: RunInfo, state: RunState, reason: str | None = None) -> None:

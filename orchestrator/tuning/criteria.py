@@ -45,7 +45,7 @@ class SeedRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """A figure of merit of a run: what the YAML calls an objective."""
+    """A figure of merit of a run, named by the YAML key ``objective`` of a study."""
 
     name: str
     direction: Direction
@@ -72,7 +72,7 @@ def criterion(name: str) -> Criterion:
     match = _PASS_AT.fullmatch(name)
     if match is None or int(match[1]) < 1:
         known = [*_FIXED, "pass_at_1", "pass_at_1_area", "pass_at_<k>", "pass_at_<k>_area"]
-        raise ValueError(f"unknown objective {name!r}; {did_you_mean(name, known)}")
+        raise ValueError(f"unknown criterion {name!r}; {did_you_mean(name, known)}")
     return _pass_at(name, int(match[1]), over_training=bool(match[2]))
 
 

@@ -160,7 +160,7 @@ class SamplerConfig(Strict):
     """How training's parameters are suggested."""
 
     kind: Literal["tpe", "gp", "nsga2", "qmc", "random"] = "tpe"
-    """Optuna sampler: ``tpe``, ``gp``, ``nsga2`` (for several objectives), ``qmc`` or ``random``."""
+    """Optuna sampler: ``tpe``, ``gp``, ``nsga2`` (for several criteria), ``qmc`` or ``random``."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of every draw of the study."""
     startup_trials: Annotated[int, Field(ge=0)] = 10
@@ -295,7 +295,7 @@ class StudyConfig(Strict):
 
     @property
     def criteria(self) -> Names:
-        """Names of the criteria, which the YAML calls objectives."""
+        """Names of the criteria, from the key ``objective``."""
         return as_names(self.objective)
 
     @property
@@ -308,7 +308,7 @@ class StudyConfig(Strict):
     def _several_are_not_pruned(self) -> StudyConfig:
         if len(self.criteria) > 1 and self.pruner.kind != "none":
             raise ValueError(
-                f"pruner.kind must be 'none' with several objectives (no order says which trial is worse), "
+                f"pruner.kind must be 'none' with several criteria (no order says which trial is worse), "
                 f"got {self.pruner.kind!r}; collapse and explosion still stop a trial"
             )
         return self

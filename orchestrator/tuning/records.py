@@ -43,7 +43,7 @@ def open_study(study: Study, storage: Any) -> Any:
     """The Optuna study of the training trials, made where there is none.
 
     Raises:
-        ConfigError: the storage has a study of this name with another space, objective, seeds or arm.
+        ConfigError: the storage has a study of this name with another space, criterion, seeds or arm.
     """
     conditional = any(dimension.when for dimension in study.config.space.values())
     settings = {
@@ -93,7 +93,7 @@ def stored_simulation(study: Study, storage: Any) -> Any:
     """Stage one as it was stored; None where it is still to be done.
 
     Raises:
-        ConfigError: stage one of this name was of another space, plant or objective.
+        ConfigError: stage one of this name was of another space, plant or criterion.
     """
     name = f"{study.config.name}.simulated"
     found = _find(study, storage, name)

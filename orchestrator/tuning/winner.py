@@ -95,7 +95,7 @@ def winner(
         )
     names = [each.name for each in now.criteria]
     if by is not None and by not in names:
-        raise ConfigError(f"--by {by}: is no objective of {study.path}; {did_you_mean(by, names)}")
+        raise ConfigError(f"--by {by}: is no criterion of {study.path}; {did_you_mean(by, names)}")
     if number is not None:
         for trial in now.ranked:
             if trial.number == number:
@@ -113,7 +113,7 @@ def winner(
         choices = " or ".join(f"--by {name}" for name in names)
         raise ConfigError(
             f"{study.path}: objective: {on_the_front(now)}; choose one of them with --best --trial N (N is {numbers}), "
-            f"or the best by one objective with --best {choices}"
+            f"or the best by one criterion with --best {choices}"
         )
     place = names.index(by) if by is not None else 0
     best = _best(now, now.front, [trial.values for trial in now.front], place)

@@ -63,7 +63,7 @@ class TrainingSetup:
     rows: int
     """Responses in one forward and backward pass on a device."""
     length: int
-    """Prompt and response together [tokens].  That rows may share a prompt (`hidden_states.py`) is left out."""
+    """Prompt and response together [tokens].  Rows are counted as if they shared no prompt (`hidden_states.py`)."""
     shards: int = 1
     """Devices that share weights, gradients and optimiser state (FSDP2); 1 has all of them on each."""
     replicas: int = 1

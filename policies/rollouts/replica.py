@@ -21,7 +21,7 @@ MAX_WAIT_SECONDS = 30.0
 PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 """What a server that is starting, overloaded or dying answers; other refusals are mistakes and stay so."""
 
-# Of a server that cannot be reached, hangs, or dies while it answers.
+# Errors of a server that cannot be reached, hangs, or dies while it answers.
 _DISTURBANCES = (urllib.error.URLError, http.client.HTTPException, OSError, json.JSONDecodeError)
 
 
@@ -34,7 +34,7 @@ class Replica:
     """A server and how patient one is with it."""
 
     address: str
-    """Where it listens, with the user, password and query that it may ask for."""
+    """The address at which it listens, with the user, password and query that it may ask for."""
     timeout_seconds: float
     retries: int
     backoff_seconds: float

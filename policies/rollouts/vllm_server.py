@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GENERATE = "/inference/v1/generate"
-MAX_ROUNDS = 8  # of asking whoever is left for what is missing
+MAX_ROUNDS = 8  # of asking the servers that are left for what is missing
 
 
 class VllmServerEngine(PushedEngine):

@@ -73,7 +73,7 @@ class PushedEngine(RolloutEngine):
                 )
 
     def _take(self) -> None:
-        self._version = None  # while this goes on, and if it fails, they are nobody's
+        self._version = None  # while this goes on, and if it fails, the weights are no version's
         self._load(self._policy_version)
         self._version = self._policy_version
 

@@ -63,7 +63,7 @@ def _after_prompts(model: PreTrainedModel, sequences: Sequences) -> Tensor:
         use_cache=True,
     ).last_hidden_state
 
-    # Nothing comes after the last token of a row, so nobody looks at what the decoder makes of it.
+    # Nothing comes after the last token of a row, so what the decoder makes of it is not used.
     longest = max(int((sequences.lengths - lengths).max()) - 1, 1)
     place = lengths[:, None] + torch.arange(longest)
     mask = torch.cat([prompt_mask[owner], (place < sequences.lengths[:, None]).long()], dim=1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 DOUBLINGS = 3
-"""Of the length of what is looked for: 2³ = 8 tokens.  Shorter ones recur by chance where the vocabulary is of
+"""Doublings of the length of what is looked for: 2³ = 8 tokens.  Shorter ones recur by chance if the vocabulary is of
 characters."""
 
 Numbers = NDArray[np.uint64]

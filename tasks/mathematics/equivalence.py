@@ -32,7 +32,7 @@ _TAKEN_BACK = re.compile(
 def equivalent(gold: str, answer: str) -> bool:
     """Whether an answer is the right one, ``gold``, by the rules of ``docs/answers.md``.
 
-    Two plain numbers (``1,000``, ``-0.50``, ``3/4``) are compared exactly: 0.333 is not 1/3.  Every verdict
+    Two plain numbers (``1,000``, ``-0.50``, ``3/4``) are compared exactly: 0.333 is not 1/3.  Every result
     is kept, by its arguments: the responses of a group repeat each other.
     """
     if len(answer) > MAX_LENGTH or len(gold) > MAX_LENGTH:

@@ -1,7 +1,7 @@
 """Limits on the size of an answer that is read, and of a value that is computed.
 
 Nothing is multiplied out, solved or simplified: an expression is evaluated at points, one step per symbol of its
-text.  The work of a verdict is therefore bounded by the length of the text and by the size of one step, and both
+text.  The work of grading is therefore bounded by the length of the text and by the size of one step, and both
 limits stand here.
 """
 

@@ -16,9 +16,9 @@ class Term:
     function's name."""
     parts: tuple[Term, ...] = ()
     value: Fraction = Fraction(0)
-    """Of a number."""
+    """Value of a number."""
     name: str = ""
-    """Of a symbol or a constant."""
+    """Name of a symbol or a constant."""
 
     def walk(self) -> Iterator[Term]:
         """The term and all that it is made of."""

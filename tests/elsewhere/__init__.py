@@ -10,6 +10,6 @@ STARTUP = str(Path(__file__).parent)
 
 
 def python_path() -> str:
-    """Where processes that a test starts in another folder find the packages, and whatever this one was given."""
+    """PYTHONPATH of processes that a test starts in another folder: our packages, and what this one was given."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return os.pathsep.join(dict.fromkeys([str(ROOT), *filter(None, given)]))

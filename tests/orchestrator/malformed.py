@@ -25,7 +25,7 @@ from orchestrator.cli import app
 from orchestrator.commands.clear_errors import EXIT_BAD_INPUT
 
 PROCESSOR_SECONDS = 60
-"""Of this process: a busy machine makes it no shorter, and no file is worth more."""
+"""Processor time of this process: a busy machine makes it no shorter, and no file is worth more."""
 
 MORE_MEMORY_BYTES = 6 << 30
 

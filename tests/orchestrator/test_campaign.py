@@ -164,7 +164,7 @@ def test_same_again_runs_only_what_is_not_done(campaign_of, fake, started):
     folder = prepare(campaign)
     assert states(folder) == {"bad/seed-0": "pending", "dies/seed-0": "pending", "good/seed-0": "done"}
     execute(folder, campaign, on_poll=ignore)
-    assert sorted(started) == ["bad/seed-0", *["dies/seed-0"] * 3]  # lost twice, and taken up each time
+    assert sorted(started) == ["bad/seed-0", *["dies/seed-0"] * 3]  # lost twice, and continued each time
 
 
 def test_new_arms_and_seeds_join_what_is_done(campaign_of, fake, started):

@@ -16,7 +16,7 @@ from tests.orchestrator.malformed import mutants, verdict
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml"))
 FAST, SLOW = 4, 40
-"""Of each file."""
+"""Mutants of each file, in the fast test and in the slow one."""
 
 PLANT = "control/bonus_plant.yaml"
 SHORT = ["--seeds", "2", "--iterations", "5"]

@@ -56,7 +56,7 @@ class FakeServer:
         self.server.server_close()
 
     def forget(self) -> None:
-        """Be started anew, with the weights that it had at first."""
+        """Start again, with the weights that it had at first."""
         self.version = "default"
 
     def answer(self, path: str, body: dict[str, Any]) -> Any:

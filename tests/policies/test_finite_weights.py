@@ -1,4 +1,4 @@
-"""Weights that are not finite are called that, whoever comes upon them first."""
+"""Weights that are not finite are called that, by each part that can meet them first."""
 
 from __future__ import annotations
 

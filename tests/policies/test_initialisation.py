@@ -165,7 +165,7 @@ def test_entropy_of_rollouts_is_that_of_the_distribution_sampled_from(policy):
 
 
 def test_replies_in_an_episode_are_not_the_policys_entropy(policy):
-    """Of the tokens 1 2 | + = | 3, the middle two are the task's; the mean is over the other three."""
+    """Among the tokens 1 2 | + = | 3, the middle two are the task's; the mean is over the other three."""
     prompt, tokens = policy.encode("7="), policy.encode("12+=3")
     episode = Completion(
         tokens=tokens, logprobs=torch.zeros(3), finished=True, turn=torch.tensor([1, 1, 0, 0, 2])

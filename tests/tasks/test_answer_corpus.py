@@ -1,4 +1,4 @@
-"""Thousands of responses with known verdicts, made by rules: none is judged wrongly that is not listed as known."""
+"""Thousands of responses with known grades, made by rules: none is judged wrongly that is not listed as known."""
 
 import re
 from collections import Counter
@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.answer_corpus import KNOWN, KNOWN_PAIRS, Pair, corpus, stored
 from benchmarks.answer_kinds import KINDS
-from benchmarks.answers import main, wrong_verdicts
+from benchmarks.answers import main, wrong_grades
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,23 +22,23 @@ def test_the_corpus_is_large_and_even():
     assert len(set(pairs)) == len(pairs) >= 2000
     assert 0.4 < sum(pair.right for pair in pairs) / len(pairs) < 0.6
     assert {pair.rule.split(",")[0] for pair in pairs} >= {kind.__name__ for kind in KINDS}
-    verdicts = Counter((pair.gold, pair.response) for pair in pairs)
-    assert max(verdicts.values()) == 1, "no pair has two verdicts"
+    grades = Counter((pair.gold, pair.response) for pair in pairs)
+    assert max(grades.values()) == 1, "no pair has two grades"
 
 
 def test_a_sample_is_judged_rightly():
-    assert [pair for pair in wrong_verdicts(stored()[::7]) if pair.rule not in KNOWN] == []
+    assert [pair for pair in wrong_grades(stored()[::7]) if pair.rule not in KNOWN] == []
 
 
 @pytest.mark.slow
 def test_the_command_finds_none_in_the_whole_corpus_that_is_not_known(capsys):
     assert main() == 0
     said = capsys.readouterr().out
-    assert re.search(r"^\d+ verdicts are wrong, 0 of them not known$", said, re.MULTILINE)
+    assert re.search(r"^\d+ grades are wrong, 0 of them not known$", said, re.MULTILINE)
     assert all(f"{rule}: " in said for rule in KNOWN)
 
 
-def test_a_verdict_that_is_wrong_ends_the_command_with_status_1(capsys, monkeypatch):
+def test_a_grade_that_is_wrong_ends_the_command_with_status_1(capsys, monkeypatch):
     pairs = [
         Pair("made up", "5", r"\boxed{5}", right=False),
         *(pair for pair in stored() if pair.rule in KNOWN),

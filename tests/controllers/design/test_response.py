@@ -35,7 +35,7 @@ def test_variance_of_first_order_processes():
 
 @settings(max_examples=50, deadline=None)
 @given(
-    # Of five equal poles at 0.95 the two ways of computing keep three digits in common, at 0.85 seven.
+    # For five equal poles at 0.95 the two ways of computing keep three digits in common, at 0.85 seven.
     st.lists(st.floats(-0.85, 0.85), min_size=1, max_size=5),
     st.lists(st.floats(-2, 2), min_size=1, max_size=4),
 )

@@ -8,7 +8,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from controllers.identification import Record, identify
+from controllers.identification import Recording, identify
 from controllers.identification.instrumental_variables import InstrumentCheck
 from controllers.identification.usability import pooled, usable_effect, usable_plant
 
@@ -25,14 +25,14 @@ def found():
     z = [0.0]
     for command in u[:-1]:
         z.append(0.95 * z[-1] + 0.1 * command + 0.01 * rng.normal())
-    return identify([Record(name="run", y=np.exp(z), u=u, dither=u)])
+    return identify([Recording(name="run", y=np.exp(z), u=u, dither=u)])
 
 
 def test_a_good_plant_is_usable(found):
-    verdict = usable_plant(found, -1.0, 1.0)
-    assert verdict.usable
-    assert str(verdict).startswith("yes: a constant unit of command moves entropy by ")
-    assert "standard errors, and a command of " in verdict.why
+    usability = usable_plant(found, -1.0, 1.0)
+    assert usability.usable
+    assert str(usability).startswith("yes: a constant unit of command moves entropy by ")
+    assert "standard errors, and a command of " in usability.why
 
 
 @pytest.mark.parametrize(
@@ -54,15 +54,15 @@ def test_an_effect_that_fades_is_no_use(found):
     na, nb = len(found.plant.a), len(found.plant.b)
     weak = replace(found.plant, b=(1e-6,) * nb)
     assert na == 1
-    verdict = usable_plant(replace(found, plant=weak), -1.0, 1.0)
-    assert not verdict.usable
-    assert verdict.why.endswith("less than 3 standard errors above nothing")
+    usability = usable_plant(replace(found, plant=weak), -1.0, 1.0)
+    assert not usability.usable
+    assert usability.why.endswith("less than 3 standard errors above nothing")
 
 
 def test_a_command_that_is_beyond_a_limit_is_no_use(found):
-    verdict = usable_plant(found, 5.0, 6.0)
-    assert not verdict.usable
-    assert verdict.why.endswith("nats/token, and the limits are [5, 6]")
+    usability = usable_plant(found, 5.0, 6.0)
+    assert not usability.usable
+    assert usability.why.endswith("nats/token, and the limits are [5, 6]")
 
 
 @pytest.mark.parametrize(

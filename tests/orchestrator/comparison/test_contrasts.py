@@ -127,6 +127,6 @@ def test_a_metric_is_looked_for_in_runs_that_are_not_finished_too(make_arm, make
     with pytest.raises(ConfigError, match="runs of b lack the metric 'eval/pass_at_1'"):
         require_metric([running, other], PASS)
     waiting = ArmRecords(name="c", method="m", runs=(make_run("c", status="pending"),))
-    require_metric([running, waiting], PASS)  # nobody knows yet
+    require_metric([running, waiting], PASS)  # not known yet
     with pytest.raises(ConfigError, match="no run has the metric 'eval/pass_at_1'; known: none"):
         require_metric([waiting], PASS)

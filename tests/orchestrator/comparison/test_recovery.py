@@ -1,4 +1,4 @@
-"""Recovery from a phase: hand-made courses whose answers can be read off."""
+"""Recovery from a phase: hand-made curves whose answers can be read off."""
 
 import numpy as np
 import pytest

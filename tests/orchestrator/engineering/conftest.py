@@ -14,7 +14,7 @@ from orchestrator.training.entropy_control import trace_metrics
 
 UNREACHABLE = "http://127.0.0.1:9"
 
-# Of the size that a tiny policy's entropy bonus has; the command that holds ln 0.2 = −1.609 is 0.064.
+# As large as the plant of a tiny policy's entropy bonus; the command that holds ln 0.2 = −1.609 is 0.064.
 PLANT = Plant(
     coordinates="log",
     a=(0.95,),

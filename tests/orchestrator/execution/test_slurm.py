@@ -201,7 +201,7 @@ def test_settings_are_checked():
 
 
 def test_stop_signals():
-    """Of which the run itself must be deaf to the first."""
+    """The run itself must be deaf to the first of them."""
     from orchestrator.execution.slurm import _Queue
 
     assert _Queue(None, 1, "slurm")._stop_signal == signal.SIGUSR2

@@ -24,7 +24,7 @@ def make_run(arm, seed, train, config=None, passed=None, **parts):
 
 
 def campaign_of(*runs):
-    """Of runs, an arm for each name."""
+    """A campaign of these runs, with an arm for each name."""
     arms = dict.fromkeys(run.info.arm for run in runs)
     own = {name: tuple(run for run in runs if run.info.arm == name) for name in arms}
     return CampaignRecords(

@@ -1,4 +1,4 @@
-"""Which arms a page shows before anybody has chosen."""
+"""A page shows some arms before a reader has chosen any."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the sentences about an arm change, by hand."""
+"""Sentences about an arm change at values computed by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.orchestrator.report.small_campaigns import campaign_of, make_run
 
 
 def sentence(**train):
-    """Of one run; its figures are of the first three, the last tenth and the last quarter of 40 iterations."""
+    """The sentence of one run; its figures are of the first three, the last tenth and the last quarter of 40 iterations."""
     (arm,) = campaign_of(make_run("a", 0, train)).arms
     return entropy_findings([summarise(arm)])[0]
 

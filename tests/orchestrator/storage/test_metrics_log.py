@@ -1,4 +1,4 @@
-"""Which lines of a log are records, and what is wrong with a log that lacks some."""
+"""Some lines of a log are records; a log that lacks some says what is wrong with it."""
 
 from __future__ import annotations
 

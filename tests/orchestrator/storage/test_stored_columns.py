@@ -1,4 +1,4 @@
-"""The columns of a run that is over are its log to the last bit, and are used only while they are."""
+"""The columns of a run that has ended are its log to the last bit, and are used only while they are."""
 
 import math
 

@@ -60,7 +60,7 @@ def same(one, other):
 def test_two_domains_have_a_setpoint_and_a_command_each_and_may_come_and_go(run):
     """Three prompts an iteration: now and then one of the domains is not among them.
 
-    One is to have nearly as much entropy as there is, the other nearly none: either is far away on any course.
+    One is to have nearly as much entropy as there is, the other nearly none: either is far away whatever is drawn.
     """
     high, low = ({"reference": {"kind": "constant", "value_nats": nats}} for nats in (2.8, 1e-6))
     loops = {"plus": pi_on("add1") | high, "minus": pi_on("sub1") | low}

@@ -133,7 +133,7 @@ def test_a_restored_auto_goes_on_exactly(carry, cut):
 
 
 def test_a_setpoint_that_goes_by_the_length_of_the_run_is_told_it():
-    """Of 20 iterations pass@1 counts from the twelfth; its slope is the other way."""
+    """In a run of 20 iterations pass@1 counts from the twelfth; its slope is the other way."""
     loop = {"reference": {"kind": "coverage", "period": 3}, "actuator": {"kind": "bonus"}}
     telemetry = {"entropy": 0.4, "coverage/psi": 1.0, "coverage/psi_at_1": -1.0}
 

@@ -1,6 +1,6 @@
 """Two processes train as one does, and a checkpoint of either is one of the other.
 
-Where the order of a sum differs, so does its last bit; everything else is the same.  Over these four iterations of
+A sum whose order differs has another last bit; everything else is the same.  Over these four iterations of
 two optimiser steps readings, commands and losses agree to 1e-4 of themselves, weights to 1e-5; measured were
 2e-5 (the gap of the engine, itself rounding) and 1e-7.
 """

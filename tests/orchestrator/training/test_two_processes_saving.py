@@ -1,4 +1,4 @@
-"""Of several ranks one writes: what it could not write, what another finds not finite, and damage, all of them know."""
+"""One of several ranks writes: what it could not write, what another finds not finite, and damage, all of them know."""
 
 from __future__ import annotations
 

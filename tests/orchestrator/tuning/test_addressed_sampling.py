@@ -69,7 +69,7 @@ def work(study, number, space=SPACE):
 
 
 def die(study, num_drawn, space=SPACE):
-    """Be killed in a trial that has drawn so many of its parameters; the next process takes it up."""
+    """Be killed in a trial that has drawn so many of its parameters; the next process continues it."""
     trial = ask(study)
     suggest(trial, dict(list(space.items())[:num_drawn]))
     take_over(study, study.trials[trial.number], retries=3)

@@ -78,7 +78,7 @@ def test_the_same_command_again_simulates_nothing_twice(write_study, tmp_path):
     ("changes", "says"),
     [
         ({"space": {}}, "space: "),
-        ({"objective": "iea"}, "unknown objective 'iea'"),
+        ({"objective": "iea"}, "unknown criterion 'iea'"),
         ({"storage": "postgresql://me@127.0.0.1:9/db"}, "127.0.0.1:9 does not answer"),
         ({"storage": "sqlite:///runs/mlflow.db"}, "is the database of MLflow"),
         ({"in_campaign": {"tracking": {"uri": "http://127.0.0.1:9"}}}, "tracking.uri"),
@@ -350,7 +350,7 @@ def test_one_of_a_front_is_never_taken_in_silence(write_study, tmp_path):
     code, output, stdout = call(path, "--best")
     assert (code, stdout, output.count("\n")) == (2, "", 1)
     assert f"{sentence}; choose one of them with --best --trial N (N is " in output
-    assert "or the best by one objective with --best --by iae or --by effort" in output
+    assert "or the best by one criterion with --best --by iae or --by effort" in output
     number = max(on_front)
     assert yaml.safe_load(call(path, "--best", "--trial", number)[2])["summary"].startswith(
         f"Tuned: trial {number} "
@@ -362,7 +362,7 @@ def test_one_of_a_front_is_never_taken_in_silence(write_study, tmp_path):
         assert "fresh noises" in call(path, "--best", "--by", name)[2].splitlines()[0]
     code, output, _ = call(path, "--best", "--by", "iea")
     assert code == 2
-    assert "--by iea: is no objective of" in output
+    assert "--by iea: is no criterion of" in output
     assert "did you mean 'iae'?" in output
 
 

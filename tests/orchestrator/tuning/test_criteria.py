@@ -74,7 +74,7 @@ def test_direction_and_what_a_plant_tells():
 
 @pytest.mark.parametrize("name", ["iea", "pass_at_0", "pass_at_", ""])
 def test_an_unknown_objective_is_refused_with_those_there_are(name):
-    with pytest.raises(ValueError, match=r"unknown objective .* known: .*iae"):
+    with pytest.raises(ValueError, match=r"unknown criterion .* known: .*iae"):
         criterion(name)
 
 

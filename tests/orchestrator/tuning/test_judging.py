@@ -113,7 +113,7 @@ def test_too_few_trials_say_so(make_study):
 
 
 def test_what_was_pruned_counts_by_what_it_had_come_to_where_the_first_was(make_study):
-    """Six trials in the order that was foretold at step 20; at step 40 the two that are left changed places."""
+    """Six trials in the order that was predicted at step 20; at step 40 the two that are left changed places."""
     study = make_study(simulation=SIMULATION)
     ended = [
         Trained(0, 1.0, 9.0, reported={20: 1.0, 40: 9.0}),

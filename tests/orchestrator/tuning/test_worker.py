@@ -200,7 +200,7 @@ def test_told_to_stop_a_worker_puts_its_trial_back_into_the_queue(opened, monkey
 
 
 def test_a_trial_that_waits_for_its_next_worker_is_no_room_for_another(opened):
-    """Its worker died; whoever sees that draws nothing new, and a budget that is full has room for it."""
+    """Its worker died; a worker that sees that draws nothing new, and a budget that is full has room for it."""
     _, found, worker = opened(seeds=[0], budget={"trials": 1})
     trial = ask(found)
     worker._storage.record_heartbeat(trial._trial_id)

@@ -1,4 +1,4 @@
-"""Memory estimates, held against what autograd really keeps, and activations that are made again."""
+"""Memory estimates, compared with what autograd really keeps, and activations that are made again."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_loss_is_that_of_the_response_tokens_and_their_end():
 
 
 def test_a_reply_is_read_and_not_learned():
-    """Of prompt, turn, reply, turn the loss is that of the turns and their ends, each after all before it."""
+    """The loss of prompt, turn, reply, turn is that of the turns and their ends, each after all before it."""
     model = fresh_model().double()
     pieces = [TOKENIZER(text)["input_ids"] for text in ("1+2=", "3", "+1", "4")]
     end = TOKENIZER.eos_token_id

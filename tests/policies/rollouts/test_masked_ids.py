@@ -29,7 +29,7 @@ ARCHITECTURE = TinyModel(hidden_size=32, intermediate_size=64, num_layers=1, num
 LETTERS = "0123456789+="
 HOLE, NUM_LOGITS = 9, 24
 MASKED = (HOLE, 17, 18, 19, 20, 21, 22, 23)
-"""Of 24 logits 16 have a token: four special ones and twelve letters, with a hole among them."""
+"""Logits without a token; 16 of 24 have one: four special ones and twelve letters, with a hole among them."""
 
 
 def tokenizer_with_a_hole():
@@ -206,7 +206,7 @@ def test_a_server_is_told_with_the_weights(policy, prompts, server, tmp_path):
     assert not torch.isin(tokens_of(groups), torch.tensor(MASKED)).any()
     logprobs = torch.cat([completion.logprobs for group in groups for completion in group])
     torch.testing.assert_close(logprobs, learners(policy, prompts, groups).logprobs, atol=1e-4, rtol=0)
-    server.forget()  # started anew, it is told again
+    server.forget()  # started again, it is told again
     server.masked_ids = []
     engine.generate(prompts, 2, sampling())
     assert server.masked_ids == list(MASKED)
@@ -243,7 +243,7 @@ def test_a_vllm_model_is_masked_where_its_logits_leave_it():
         assert torch.equal(model.compute_logits(hidden), whole)
 
 
-# Where every id has a token ---------------------------------------------------------------------------
+# Every id has a token ---------------------------------------------------------------------------
 
 
 def test_a_policy_whose_ids_all_have_tokens_is_as_it_was(make_policy, monkeypatch):

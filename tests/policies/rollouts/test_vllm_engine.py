@@ -210,7 +210,7 @@ def test_sleep_gives_the_memory_back_between_rollouts(make_policy):
 
 
 def test_ids_without_a_token_are_never_sampled(tied):
-    """Of a padded vocabulary, whose padding would be the likeliest: masked for sampling and for log-probs, push after push."""
+    """Ids of a padded vocabulary, whose padding would be the likeliest: masked for sampling and for log-probs, push after push."""
     config = Qwen3Config(
         vocab_size=len(tied.tokenizer) + 6, hidden_size=32, intermediate_size=64, num_hidden_layers=1, head_dim=32,
         num_attention_heads=1, num_key_value_heads=1, max_position_embeddings=64, tie_word_embeddings=False,

@@ -16,7 +16,7 @@ from policies.statistics.sensors import measure, signal
 
 G = 3
 LOGITS = np.array([[0.3, -0.9, 0.1], [1.2, 0.0, -0.5], [-0.4, 0.6, 0.2], [0.9, -0.2, -1.1]])
-"""Of a policy over three tokens: at the first token, then after each of the three."""
+"""Logits of a policy over three tokens: at the first token, then after each of the three."""
 RIGHT_OR_WRONG = np.array([0, 0, 1, 0, 0, 0, 0, 1, 0], dtype=float)
 GRADED = np.array([0.1, 0.0, 0.9, 0.3, 0.3, 0.7, 0.2, 1.0, 0.4])
 
@@ -96,7 +96,7 @@ def test_reward_per_nat_is_the_slope_over_the_variance_of_the_score():
 
 
 def test_the_error_is_that_of_the_mean_over_groups():
-    """Of 200 batches the readings scatter as each says, and around the truth."""
+    """The readings of 200 batches scatter as each says, and around the truth."""
     rng = np.random.default_rng(1)
     draws = [rng.choice(9, size=(50, G), p=probabilities(1.0)) for _ in range(200)]
     seen = [measure(batch_of(draw, RIGHT_OR_WRONG), vocabulary_size=3) for draw in draws]
@@ -144,7 +144,7 @@ def test_weights_by_hand(rewards, alone, mean):
 
 
 def test_a_group_of_one_teaches_nothing_and_alone_there_is_nothing_to_read():
-    """ψ of the group of two: (1 − 0) · 2; the third response has nobody beside it."""
+    """ψ of the group of two: (1 − 0) · 2; the third response has none beside it."""
     measured = measure(by_hand([[1.0, 0.0], [1.0]], scores=[2.0, 1.0, 9.0]), vocabulary_size=10**9)
     assert measured["coverage/psi"] == 2.0
     assert measured["coverage/psi_at_1"] == pytest.approx(0.5 * 2.0 - 0.5 * 1.0)

@@ -55,7 +55,7 @@ def test_turns_are_read_apart_and_absent_where_there_is_one():
     batch = replace(small(), turn=torch.tensor([1, 1, 3, 1]))
     measured = measure(batch, vocabulary_size=64)
     assert measured["entropy/turn/1"] == pytest.approx(4 / 3)  # (0 + 1 + 3) / 3
-    assert math.isnan(measured["entropy/turn/2"])  # nobody spoke
+    assert math.isnan(measured["entropy/turn/2"])  # there was no second turn
     assert measured["entropy/turn/3"] == 2.0
     assert measured["entropy"] == 1.5
     assert not [name for name in measure(small(), vocabulary_size=64) if name.startswith("entropy/turn")]
@@ -96,8 +96,8 @@ def test_readings_by_hand():
     assert math.isnan(measured["coverage/psi_error"])  # of one group
 
 
-def test_the_sign_of_the_advantage_is_not_the_verdict():
-    """Of a quantile's baseline a right response can have an advantage of 0: it is of neither side."""
+def test_the_sign_of_the_advantage_is_not_the_grade():
+    """A right response can have an advantage of 0 with a quantile's baseline: it is of neither side."""
     measured = measure(
         make_batch([1, 1, 1], [1.0, 2.0, 3.0], [-1.0] * 3, [0.0, 0.5, 0.0], [1.0, 1.0, 0.0]),
         vocabulary_size=64,

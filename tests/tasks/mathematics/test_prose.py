@@ -1,4 +1,4 @@
-"""Where a response states its answer, with and without a box: neighbours of every layout, right and wrong."""
+"""Places where a response states its answer, with and without a box: neighbours of every layout, right and wrong."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Nothing is multiplied out, so the work of a verdict is bounded; counted here in function calls, never timed."""
+"""Nothing is multiplied out, so the work of grading is bounded; counted here in function calls, never timed."""
 
 import sys
 
