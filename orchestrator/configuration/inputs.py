@@ -8,6 +8,7 @@ from orchestrator.configuration.models import RunConfig
 from orchestrator.errors import ConfigError
 from orchestrator.storage.inputs import Inputs, read_inputs
 from policies.model import sources
+from tasks import own_code
 
 
 def inputs_of(config: RunConfig) -> Inputs:
@@ -38,6 +39,10 @@ def _files(config: RunConfig) -> dict[str, Path | str]:
         for name, source in task.reads().items():
             if source not in found.values():
                 found[f"{where}.{name}"] = source
+        for key, reward in task.rewards().items():
+            for file in own_code.files_of(reward.function):
+                if file not in found.values():
+                    found[f"{where}.{key} ({file.name})"] = file
     return found
 
 

@@ -132,7 +132,7 @@ class MadeFrom:
 def one_of(
     registry: Mapping[str, type],
     *,
-    nested: Mapping[type, MadeFrom] | None = None,
+    nested: Mapping[Any, MadeFrom] | None = None,
     by_name: bool = False,
     aliases: Mapping[str, str] | None = None,
 ) -> MadeFrom:
@@ -152,9 +152,16 @@ def one_of(
     )
 
 
-def section(part: type, *, nested: Mapping[type, MadeFrom] | None = None) -> MadeFrom:
+def section(part: type, *, nested: Mapping[Any, MadeFrom] | None = None) -> MadeFrom:
     """A mapping that is one known dataclass, and so needs no ``kind``; ``nested`` as in ``one_of``."""
     return MadeFrom(_model(None, part, nested or {}))
+
+
+def one_or_several(part: type, *, by: str) -> MadeFrom:
+    """A list of one known dataclass, or one of them alone; a text is one with that setting ``by``."""
+    text: Any = Annotated[part, section(part), BeforeValidator(lambda each: _set(by, each)), _OrText()]
+    several: Any = tuple[text, ...]
+    return MadeFrom(Annotated[several, BeforeValidator(_listed), _OrOne()])
 
 
 def known_keys(annotation: Any, location: Sequence[Any]) -> list[str]:
@@ -177,6 +184,33 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
     return value
+
+
+def _set(by: str, value: Any) -> Any:
+    return {by: value} if isinstance(value, str) else value
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str | dict) else value
+
+
+class _OrText:
+    """In the JSON Schema, a text as well."""
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler(core)]}
+
+
+class _OrOne:
+    """In the JSON Schema, one item alone as well."""
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core)
+        return {"anyOf": [*schema["items"]["anyOf"], schema]}
 
 
 class _PartModel(Strict):
@@ -221,7 +255,7 @@ def _build(model: Any) -> Any:
         raise ValueError(f"cannot be used: {one_line(error)}; change it") from error
 
 
-def _model(kind: str | None, part: type, nested: Mapping[type, Any]) -> type[_PartModel]:
+def _model(kind: str | None, part: type, nested: Mapping[Any, Any]) -> type[_PartModel]:
     hints = get_type_hints(part)
     settings: dict[str, Any] = {} if kind is None else {"kind": (Literal[kind], ...)}
     for setting in fields(part):
@@ -240,13 +274,15 @@ def _model(kind: str | None, part: type, nested: Mapping[type, Any]) -> type[_Pa
     return model
 
 
-def _with_nested(hint: Any, nested: Mapping[type, Any]) -> Any:
+def _with_nested(hint: Any, nested: Mapping[Any, Any]) -> Any:
     """A hint for a part of a family, for a tuple of them, or for one or null, as pydantic reads it."""
+    if hint in nested:
+        return Annotated[hint, nested[hint]]
     if get_origin(hint) in (Union, UnionType):
         return reduce(or_, (_with_nested(option, nested) for option in get_args(hint)))
     if get_origin(hint) is tuple:
         return tuple[tuple(_with_nested(item, nested) for item in get_args(hint))]  # type: ignore[misc]
-    return Annotated[hint, nested[hint]] if hint in nested else hint
+    return hint
 
 
 def _child(annotation: Any, key: Any) -> Any:
