@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks import own_code
 
-KEYS = ("kind", "reward", "function")
+KEYS = ("kind", "reward", "function", "sensor")
 """The keys below which code is named."""
 FAMILIES = ("law", "filter", "reference", "actuator", "feedforward", "dither", "objective", "advantage")
 """Parts that can be given by their kind alone."""

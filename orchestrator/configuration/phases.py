@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat
 
-from orchestrator.configuration.part_schema import MadeFrom, Strict, one_of, one_or_several, section
+from orchestrator.configuration.one_or_several import one_or_several
+from orchestrator.configuration.own_families import OWN
+from orchestrator.configuration.part_schema import MadeFrom, Strict, one_of, section
 from tasks import TASKS, Task
 from tasks.kinds.mixture import Member, Mixture
 from tasks.misconceptions import Misconception
@@ -17,9 +19,13 @@ _within: dict[Any, MadeFrom] = {
     Misconception: section(Misconception),
     tuple[Reward, ...]: one_or_several(Reward, by="function"),
 }
-_plain_task = one_of({kind: task for kind, task in TASKS.items() if task is not Mixture}, nested=_within)
+_plain_task = one_of(
+    {kind: task for kind, task in TASKS.items() if task is not Mixture},
+    nested=_within,
+    own=OWN[Task],
+)
 _member: dict[Any, MadeFrom] = {Member: section(Member, nested={Task: _plain_task})}
-AnyTask = Annotated[Task, one_of(TASKS, nested=_within | _member)]
+AnyTask = Annotated[Task, one_of(TASKS, nested=_within | _member, own=OWN[Task])]
 
 
 class PhaseConfig(Strict):

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from controllers.parts.references import AUTO
+from orchestrator.configuration.known_keys import known_keys
 from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.configuration.models import ArmConfig, CampaignConfig, RunConfig
 from orchestrator.configuration.own_paths import located, without_folders
-from orchestrator.configuration.part_schema import known_keys, to_plain
+from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.renamed import KINDS, RETIRED, new_key
 from orchestrator.configuration.yaml_files import merge, read_yaml
 from orchestrator.errors import (

@@ -135,7 +135,7 @@ def space_problems(study: Study) -> Iterator[str]:
 
 def _unreadable(study: Study, arm: Arm) -> Iterator[str]:
     loop = arm.config.loops[study.loop]
-    missing = sorted(set(loop.build().reads) - {loop.sensor} - set(study.telemetry))
+    missing = sorted(set(loop.build().reads) - {loop.reading} - set(study.telemetry))
     if missing:
         yield (
             f"simulation: the loop {study.loop!r} reads {', '.join(missing)}, which a plant cannot tell; "
