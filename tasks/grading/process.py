@@ -73,10 +73,10 @@ class GradingProcess:
         timeout_seconds: float,
         wall_limit_seconds: float,
         memory_limit_megabytes: int | None,
-        own_code: Mapping[str, bytes],
+        own_code: Mapping[str, bytes] | None = None,
     ) -> None:
         self._pickled_task = pickled_task
-        self._own_code = own_code
+        self._own_code = dict(own_code or {})
         self._scratch = scratch
         self._timeout_seconds = timeout_seconds
         self._wall_limit_seconds = wall_limit_seconds
