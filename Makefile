@@ -75,7 +75,7 @@ check: $(READY)  ## Lint, formatting, types, unsafe code, known vulnerabilities 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/bandit -q -c pyproject.toml -r controllers tasks policies orchestrator
+	$(BIN)/bandit -q -c pyproject.toml -r controllers tasks policies orchestrator entrostat
 	$(BIN)/python .ci/audit.py constraints.txt
 
 format: $(READY)  ## Format the code

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 FLOORS = ROOT / "tests" / "test_architecture.py"
-PACKAGES = ("controllers", "policies", "tasks", "orchestrator", "benchmarks", "examples", "docs")
+PACKAGES = ("controllers", "policies", "tasks", "orchestrator", "entrostat", "benchmarks", "examples", "docs")
 WIDTH, LONGEST = 34, 112
 OTHERS = {
     "configs/quickstart.yaml": "The campaign that `make run` runs.",

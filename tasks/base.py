@@ -9,6 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, Literal, get_args
 
+from tasks.rewards import Reward, Score, combined
+
 Split = Literal["train", "held_out"]
 
 GradingNeed = Literal["network", "processes", "writing"]
@@ -38,6 +40,7 @@ class Problem:
         return f"{self.system}\n\n{self.prompt}" if self.system else self.prompt
 
 
+@dataclass(frozen=True, kw_only=True)
 class Task(ABC):
     """A source of problems and the judge of their responses.
 
@@ -51,6 +54,10 @@ class Task(ABC):
     """
 
     kind: ClassVar[str]
+
+    reward: tuple[Reward, ...] = ()
+    """Functions of your own that reward responses, in the place of the task's grader: ``rewards.py:partial_credit``, or
+    a list, each ``{function: ..., weight: 2}``.  Evaluation counts a response as right where its reward is 1."""
 
     def reads(self) -> Mapping[str, Path | str]:
         """What it reads besides its settings, by the setting that names it.
@@ -88,6 +95,27 @@ class Task(ABC):
 
         May raise or hang: graders run in workers.
         """
+
+    def score(self, problem: Problem, response: str) -> Score:
+        """The reward of a response: of the functions of ``reward``, or of ``grade`` where there are none.
+
+        May raise or hang, as ``grade``.
+        """
+        if not self.reward:
+            return Score(float(self.grade(problem, response)), {})
+        return combined(
+            self.reward,
+            {
+                "prompt": problem.prompt,
+                "response": response,
+                "answer": problem.answer,
+                "facts": dict(problem.facts),
+            },
+        )
+
+    def rewards(self) -> Mapping[str, Reward]:
+        """Every function that may reward a response, by its key below the task."""
+        return {f"reward.{place}": each for place, each in enumerate(self.reward)}
 
     @abstractmethod
     def demonstrate(self, problem: Problem, rng: Random, error_rate: float) -> str:

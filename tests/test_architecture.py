@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = ("controllers", "tasks", "policies", "orchestrator")
+OURS = ("controllers", "tasks", "policies", "orchestrator", "entrostat")
 ALLOWED = {
     "controllers": {"controllers"},
     "tasks": {"tasks"},
     "policies": {"policies"},
-    "orchestrator": set(OURS),
+    "orchestrator": set(OURS) - {"entrostat"},
+    "entrostat": set(OURS),
 }
 FLOORS = (
     {"errors", "masking"},

@@ -6,20 +6,25 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
+from controllers.base import Filter, Law, Reference
 from controllers.guardrails import DETECTORS
+from controllers.guardrails.base import Detector
 from controllers.laws import LAWS
 from controllers.parts.filters import FILTERS
 from controllers.parts.references import AUTO, REFERENCES
 from orchestrator.configuration.method_file import ConstantSource, MethodConfig, is_number
+from orchestrator.configuration.own_families import OWN
+from orchestrator.configuration.own_kinds import OwnKinds
 from orchestrator.configuration.resolve import method_names, read_method
 from orchestrator.configuration.signals import ALL_SIGNALS
 from orchestrator.execution import EXECUTORS
 from policies.actuators import ACTUATORS
-from policies.advantages import ADVANTAGES
+from policies.actuators.base import Actuator
+from policies.advantages import ADVANTAGES, Advantage
 from policies.importance import IMPORTANCES
-from policies.objectives import OBJECTIVES
+from policies.objectives import OBJECTIVES, Objective
 from policies.rollouts.settings import ENGINES
-from tasks import TASKS
+from tasks import TASKS, Task
 
 
 def describe(family: str) -> Iterator[tuple[str, str]]:
@@ -78,12 +83,19 @@ def _study_objectives() -> Iterator[tuple[str, str]]:
         yield name, f"[{each.unit}] {each.direction}: {each.meaning}"
 
 
-def _parts(registry: dict[str, type]) -> Callable[[], Iterator[tuple[str, str]]]:
-    return lambda: ((kind, (part.__doc__ or "").strip().split("\n")[0]) for kind, part in registry.items())
+def _parts(registry: dict[str, type], own: OwnKinds | None = None) -> Callable[[], Iterator[tuple[str, str]]]:
+    """Ours, and what installed packages offer."""
+
+    def described() -> Iterator[tuple[str, str]]:
+        for kind, part in registry.items():
+            yield kind, (part.__doc__ or "").strip().split("\n")[0]
+        yield from own.offered() if own is not None else ()
+
+    return described
 
 
 def _references() -> Iterator[tuple[str, str]]:
-    yield from _parts(dict(REFERENCES))()
+    yield from _parts(dict(REFERENCES), OWN[Reference])()
     for name, kind in AUTO.items():
         yield name, f"Another name of {kind}, which is what a loop has that names none."
 
@@ -103,15 +115,15 @@ _FAMILIES: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "constants": _constants,
     "sensors": _sensors,
     "study_objectives": _study_objectives,
-    "tasks": _parts(dict(TASKS)),
-    "laws": _parts(dict(LAWS)),
+    "tasks": _parts(dict(TASKS), OWN[Task]),
+    "laws": _parts(dict(LAWS), OWN[Law]),
     "references": _references,
-    "filters": _parts(dict(FILTERS)),
-    "actuators": _parts(dict(ACTUATORS)),
-    "objectives": _parts(dict(OBJECTIVES)),
-    "advantages": _parts(dict(ADVANTAGES)),
+    "filters": _parts(dict(FILTERS), OWN[Filter]),
+    "actuators": _parts(dict(ACTUATORS), OWN[Actuator]),
+    "objectives": _parts(dict(OBJECTIVES), OWN[Objective]),
+    "advantages": _parts(dict(ADVANTAGES), OWN[Advantage]),
     "executors": _parts(dict(EXECUTORS)),
     "engines": _parts(dict(ENGINES)),
     "importance": _parts(dict(IMPORTANCES)),
-    "guardrails": _parts(dict(DETECTORS)),
+    "guardrails": _parts(dict(DETECTORS), OWN[Detector]),
 }

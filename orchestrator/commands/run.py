@@ -208,4 +208,4 @@ def check_tracking(campaign: Campaign) -> None:
 
 
 def _loop_line(loop: LoopConfig) -> str:
-    return " → ".join([loop.sensor, loop.reference.kind, loop.law.kind, loop.actuator.kind])
+    return " → ".join([loop.reading, loop.reference.kind, loop.law.kind, loop.actuator.kind])

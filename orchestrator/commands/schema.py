@@ -86,7 +86,8 @@ def _with_overrides(node: Any) -> Any:
     node = {key: _with_overrides(value) for key, value in node.items() if key != "discriminator"}
     if "oneOf" in node:
         node["anyOf"] = node.pop("oneOf")
-    if isinstance(node.get("required"), list):
+    is_own = "pattern" in node.get("properties", {}).get("kind", {})  # without its kind it would be anything
+    if isinstance(node.get("required"), list) and not is_own:
         node["required"] = [key for key in node["required"] if key != "kind"]
     return node
 

@@ -15,6 +15,7 @@ from controllers.laws.open_loop import OpenLoop
 from controllers.parts.references import Free
 from orchestrator.configuration.engine_checks import check_engine
 from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.configuration.own_rewards import check_rewards
 from orchestrator.configuration.prompt_checks import check_prompts
 from orchestrator.configuration.resolve import Arm, Campaign, as_in_the_file
 from orchestrator.configuration.signals import ALL_SIGNALS, is_signal, signals_read
@@ -66,6 +67,7 @@ def _problems(config: RunConfig, with_problems: bool) -> Iterator[str]:
     yield from _sharding(config)
     if with_problems:
         yield from check_prompts(config)
+    yield from check_rewards(config, with_problems=with_problems)
     yield from check_engine(config)
     yield from _objective(config)
     yield from _owners(config)

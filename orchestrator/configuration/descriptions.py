@@ -16,6 +16,8 @@ from math import inf, nan
 from textwrap import dedent
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from tasks import own_code
+
 OURS = ("controllers", "tasks", "policies", "orchestrator")
 OUTSIDE = {float: (nan, -inf, -1e9, 0.0, 1e9, inf), int: (-(10**9), 0, 1, 2, 10**9)}
 """Values that a bound may exclude; each guard answers to one of them with what it asks for."""
@@ -38,7 +40,7 @@ def meanings(owner: type) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for base in reversed(owner.__mro__):
-        if base.__module__.split(".")[0] in OURS:
+        if base.__module__.split(".")[0] in OURS or base.__module__.startswith(own_code.PREFIX):
             found |= dict(_below_fields(base))
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from controllers.guardrails.base import Action, Detector
 from controllers.guardrails.collapse import Collapse
@@ -15,7 +15,8 @@ from controllers.guardrails.repetition import Repetition
 from controllers.guardrails.stagnation import Stagnation
 from controllers.guardrails.starvation import Starvation
 from controllers.guardrails.truncation import Truncation
-from orchestrator.configuration.part_schema import Strict, section, to_plain
+from orchestrator.configuration.own_families import OWN
+from orchestrator.configuration.part_schema import Strict, one_of, section, to_plain
 
 PASSIVE: tuple[Action, ...] = ("warn",)
 """Actions that leave a run as it is."""
@@ -46,10 +47,21 @@ class GuardrailsConfig(Strict):
     """A reward that has stopped rising; null does not look for it."""
     decline: Annotated[Decline, section(Decline)] | None = Decline()
     """A reward below where it began; null does not look for it."""
+    own: tuple[Annotated[Detector, one_of({}, own=OWN[Detector])], ...] = ()
+    """Detectors of your own, each ``{kind: "parts.py:MyDetector", ...}``."""
     max_rollbacks: Annotated[int, Field(ge=1)] = 2
     """Rollbacks of a run; where one more would be due, it is stopped."""
     limit_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """What a rollback leaves of the command that a loop gave while it failed, counted from neutral."""
+
+    @field_validator("own")
+    @classmethod
+    def _each_has_its_name(cls, own: tuple[Detector, ...]) -> tuple[Detector, ...]:
+        names = [each.name for each in own]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"must have different names, got {name!r} twice; remove one")
+        return own
 
     @property
     def detectors(self) -> dict[str, Detector]:
@@ -57,7 +69,8 @@ class GuardrailsConfig(Strict):
         if not self.enabled:
             return {}
         found = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: value for name, value in found.items() if isinstance(value, Detector)}
+        ours = {name: value for name, value in found.items() if isinstance(value, Detector)}
+        return ours | {each.name: each for each in self.own}
 
     @property
     def deciding(self) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.configuration.models import RunConfig
+from orchestrator.configuration.own_kinds import files_of as files_of_part
 from orchestrator.errors import ConfigError
 from orchestrator.storage.inputs import Inputs, read_inputs
 from policies.model import sources
+from tasks import own_code
+from tasks.kinds.mixture import Mixture
 
 
 def inputs_of(config: RunConfig) -> Inputs:
@@ -38,7 +42,32 @@ def _files(config: RunConfig) -> dict[str, Path | str]:
         for name, source in task.reads().items():
             if source not in found.values():
                 found[f"{where}.{name}"] = source
+        for key, reward in task.rewards().items():
+            for file in own_code.files_of(reward.function):
+                if file not in found.values():
+                    found[f"{where}.{key} ({file.name})"] = file
+    for where, files in _own_parts(config):
+        for file in files:
+            if file not in found.values():
+                found[f"{where} ({file.name})"] = file
     return found
+
+
+def _own_parts(config: RunConfig) -> Iterator[tuple[str, Sequence[Path]]]:
+    """The files of every part of a run that can be of a user's own, by its key."""
+    yield "task", files_of_part(config.task)
+    if isinstance(config.task, Mixture):
+        for place, member in enumerate(config.task.tasks):
+            yield f"task.tasks.{place}.task", files_of_part(member.task)
+    for name, loop in config.loops.items():
+        if own_code.is_own(loop.sensor):
+            yield f"loops.{name}.sensor", own_code.files_of(loop.sensor)
+        for key in ("filter", "reference", "law", "actuator", "feedforward", "dither"):
+            yield f"loops.{name}.{key}", files_of_part(getattr(loop, key))
+    yield "learner.objective", files_of_part(config.learner.objective)
+    yield "learner.advantage", files_of_part(config.learner.advantage)
+    for place, detector in enumerate(config.guardrails.own):
+        yield f"guardrails.own.{place}", files_of_part(detector)
 
 
 def _policy(config: RunConfig, *, ask_hub: bool = True) -> dict[str, Path | str]:

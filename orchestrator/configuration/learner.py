@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from orchestrator.configuration.own_families import OWN
 from orchestrator.configuration.part_schema import Strict, one_of, section
 from policies.advantages import ADVANTAGES, Advantage, Grpo, PassK
 from policies.importance import IMPORTANCES, Importance, NoImportance
@@ -14,8 +15,8 @@ from policies.rollouts.episodes import EpisodeLimits
 from policies.rollouts.settings import ENGINES, EngineSettings, Transformers
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
-AnyObjective = Annotated[Objective, one_of(OBJECTIVES)]
-AnyAdvantage = Annotated[Advantage, one_of(ADVANTAGES)]
+AnyObjective = Annotated[Objective, one_of(OBJECTIVES, own=OWN[Objective])]
+AnyAdvantage = Annotated[Advantage, one_of(ADVANTAGES, own=OWN[Advantage])]
 AnyEngine = Annotated[EngineSettings, one_of(ENGINES, by_name=True)]
 AnyImportance = Annotated[Importance, one_of(IMPORTANCES, by_name=True)]
 

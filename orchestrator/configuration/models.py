@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from controllers.base import Dither, Feedforward, Filter, Law, Reference
 from controllers.laws import LAWS
@@ -27,23 +27,34 @@ from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.guardrails import GuardrailsConfig
 from orchestrator.configuration.learner import EvaluationConfig, LearnerConfig, RolloutConfig
 from orchestrator.configuration.names import ArmName, FolderName, Name
+from orchestrator.configuration.own_families import OWN
 from orchestrator.configuration.part_schema import Strict, one_of, section
 from orchestrator.configuration.phases import AnyTask, PhaseConfig, phase_at
 from orchestrator.configuration.policy import PolicyConfig
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, command_name
+from policies.statistics.own_sensors import OWN as OWN_READING
 from policies.statistics.sensors import DOMAIN
-from tasks import Task
+from tasks import Task, own_code
 
-AnyLaw = Annotated[Law, one_of(LAWS, nested={PID: one_of({PID.kind: PID})}, by_name=True)]
-AnyFilter = Annotated[Filter, one_of(FILTERS)]
+AnyLaw = Annotated[
+    Law,
+    one_of(LAWS, nested={PID: one_of({PID.kind: PID})}, by_name=True, own=OWN[Law]),
+]
+AnyFilter = Annotated[Filter, one_of(FILTERS, own=OWN[Filter])]
 AnyReference = Annotated[
     Reference,
-    one_of(REFERENCES, nested={Reference: one_of(REFERENCES)}, by_name=True, aliases=AUTO),
+    one_of(
+        REFERENCES,
+        nested={Reference: one_of(REFERENCES)},
+        by_name=True,
+        aliases=AUTO,
+        own=OWN[Reference],
+    ),
 ]
-AnyFeedforward = Annotated[Feedforward, one_of(FEEDFORWARDS)]
-AnyDither = Annotated[Dither, one_of(DITHERS)]
-AnyActuator = Annotated[Actuator, one_of(ACTUATORS)]
+AnyFeedforward = Annotated[Feedforward, one_of(FEEDFORWARDS, own=OWN[Feedforward])]
+AnyDither = Annotated[Dither, one_of(DITHERS, own=OWN[Dither])]
+AnyActuator = Annotated[Actuator, one_of(ACTUATORS, own=OWN[Actuator])]
 
 
 class LoopConfig(Strict):
@@ -55,7 +66,8 @@ class LoopConfig(Strict):
     While a batch has none of them the loop holds its command.  Loops of different domains may drive
     actuators of the same kind."""
     sensor: str = "entropy"
-    """Signal that is controlled; `entrostat list sensors` names them all."""
+    """Signal that is controlled; `entrostat list sensors` names them all.  One of your own is a function of the
+    batch, ``parts.py:my_sensor``, and its reading is ``own/my_sensor``."""
     filter: AnyFilter = Hold()
     """Smoothing of the sensor's reading before the law sees it."""
     reference: AnyReference = Coverage()
@@ -109,6 +121,24 @@ class LoopConfig(Strict):
         sensor = loop.get("sensor", "entropy")
         return loop | {"sensor": f"{DOMAIN}{loop['domain']}" if sensor == "entropy" else sensor}
 
+    @field_validator("sensor")
+    @classmethod
+    def _own_sensor_is_there(cls, sensor: str) -> str:
+        if own_code.is_own(sensor):
+            function = own_code.load(sensor)
+            if isinstance(function, type) or not callable(function):
+                raise ValueError(
+                    f"{sensor} must be a function of a TokenBatch, got {function!r:.60}; name one"
+                )
+        return sensor
+
+    @property
+    def reading(self) -> str:
+        """Name of the sensor's reading in the telemetry."""
+        return (
+            f"{OWN_READING}{own_code.name_of(self.sensor)}" if own_code.is_own(self.sensor) else self.sensor
+        )
+
     @property
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest command [actuator's unit]."""
@@ -130,7 +160,7 @@ class LoopConfig(Strict):
         if domain is None and self.sensor.startswith(DOMAIN):
             domain = self.sensor.removeprefix(DOMAIN)
         return FeedbackLoop(
-            sensor=self.sensor,
+            sensor=self.reading,
             filter=self.filter,
             reference=self.reference.of_run(domain=domain, num_iterations=num_iterations),
             law=self.law,

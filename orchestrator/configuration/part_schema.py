@@ -9,9 +9,9 @@ The schema is made from the part classes themselves, so a setting is declared on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from operator import or_
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, cast, get_args, get_origin, get_type_hints
@@ -24,6 +24,8 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     create_model,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -31,7 +33,8 @@ from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_before_validator_function
 
 from orchestrator.configuration.descriptions import bounds, meanings
-from orchestrator.errors import one_line
+from orchestrator.configuration.own_kinds import PATTERN, OwnKinds, reference_of
+from orchestrator.errors import did_you_mean, one_line, short
 
 LARGEST_INTEGER = 2**63 - 1
 """What arrays, databases and random generators hold."""
@@ -117,31 +120,59 @@ class MadeFrom:
     """Kinds that may be given by name alone, such as ``engine: transformers``."""
     aliases: tuple[tuple[str, str], ...] = ()
     """Further names, each with the kind that it is."""
+    own: OwnKinds | None = None
+    """Takes kinds of a user's own, besides."""
+    nested: tuple[tuple[Any, MadeFrom], ...] = ()
+    """What a part of a user's own may hold, as in ``one_of``."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         before = [BeforeValidator(partial(_of_kind, dict(self.aliases)))] if self.names else []
-        return handler.generate_schema(Annotated[self.models, AfterValidator(_build), *before])
+        own = [WrapValidator(self._read_own)] if self.own is not None else []
+        return handler.generate_schema(Annotated[self.models, AfterValidator(_build), *before, *own])
+
+    def _read_own(self, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        """A part of a user's own where the kind names one, any other as ever."""
+        kind = value.get("kind") if isinstance(value, dict) else value
+        part = self.own.find(kind) if self.own is not None and isinstance(kind, str) else None
+        if part is None:
+            return handler(value)
+        model = _own_model(kind, part, self.nested)
+        given = value if isinstance(value, dict) else {"kind": kind}
+        if unknown := sorted(set(given) - set(model.model_fields)):
+            raise ValueError(
+                f"unknown key {unknown[0]!r} of {kind}; {did_you_mean(unknown[0], model.model_fields)}"
+            )
+        return _build(model.model_validate(given))
 
     def __get_pydantic_json_schema__(
         self, core: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        schema = handler(core)
-        return {"anyOf": [schema, {"enum": list(self.names)}]} if self.names else schema
+        found = [] if self.models is NONE_OF_OURS else [handler(core)]
+        if self.names:
+            found.append({"enum": list(self.names)})
+        if self.own is not None:
+            kind = {"type": "string", "pattern": PATTERN, "description": self.own.description}
+            found.append({"type": "object", "properties": {"kind": kind}, "required": ["kind"]})
+            found += [kind] if self.names else []
+        return {"anyOf": found} if len(found) > 1 else found[0]
 
 
 def one_of(
     registry: Mapping[str, type],
     *,
-    nested: Mapping[type, MadeFrom] | None = None,
+    nested: Mapping[Any, MadeFrom] | None = None,
     by_name: bool = False,
     aliases: Mapping[str, str] | None = None,
+    own: OwnKinds | None = None,
 ) -> MadeFrom:
     """One member of ``registry``, given with its ``kind``.
 
     ``nested`` maps an abstract family to what is accepted for it, for members that hold a part of it, or
-    several.  ``by_name`` lets the name of a kind stand for it with its defaults, and then ``aliases``
-    are further names.
+    several.  Without a registry all members are a user's ``own``.  ``by_name`` lets the name of a kind stand for it with its defaults, and then ``aliases``
+    are further names.  ``own`` takes kinds of a user's own.
     """
+    if not registry:
+        return MadeFrom(NONE_OF_OURS, own=own)
     models = {kind: _model(kind, part, nested or {}) for kind, part in sorted(registry.items())}
     union: Any = reduce(or_, models.values())
     complete = [kind for kind, model in models.items() if _required(model) == {"kind"}]
@@ -149,20 +180,14 @@ def one_of(
         Annotated[union, Field(discriminator="kind")] if len(models) > 1 else union,
         names=tuple(sorted([*complete, *(aliases or {})])) if by_name else (),
         aliases=tuple((aliases or {}).items()),
+        own=own,
+        nested=tuple((nested or {}).items()),
     )
 
 
-def section(part: type, *, nested: Mapping[type, MadeFrom] | None = None) -> MadeFrom:
+def section(part: type, *, nested: Mapping[Any, MadeFrom] | None = None) -> MadeFrom:
     """A mapping that is one known dataclass, and so needs no ``kind``; ``nested`` as in ``one_of``."""
     return MadeFrom(_model(None, part, nested or {}))
-
-
-def known_keys(annotation: Any, location: Sequence[Any]) -> list[str]:
-    """The keys that a mapping at pydantic's ``location`` may have; empty where that is no mapping."""
-    for key in location:
-        annotation = _child(annotation, key)
-    model = _models_of(annotation)
-    return sorted(model[0].model_fields) if len(model) == 1 else []
 
 
 def to_plain(value: Any) -> Any:
@@ -170,13 +195,22 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return {name: to_plain(getattr(value, name)) for name in type(value).model_fields}
     if is_dataclass(value) and not isinstance(value, type):
-        kind = {"kind": value.kind} if hasattr(value, "kind") else {}
-        return kind | {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
+        kind = reference_of(type(value)) or getattr(value, "kind", None)
+        return ({} if kind is None else {"kind": kind}) | {
+            f.name: to_plain(getattr(value, f.name)) for f in fields(value)
+        }
     if isinstance(value, Mapping):
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
     return value
+
+
+def _refused(value: Any) -> Any:
+    raise ValueError(f"must name a class of your own by kind: FILE.py:NAME, got {short(value)}; write that")
+
+
+NONE_OF_OURS: Any = Annotated[Any, BeforeValidator(_refused)]
 
 
 class _PartModel(Strict):
@@ -221,7 +255,12 @@ def _build(model: Any) -> Any:
         raise ValueError(f"cannot be used: {one_line(error)}; change it") from error
 
 
-def _model(kind: str | None, part: type, nested: Mapping[type, Any]) -> type[_PartModel]:
+@cache
+def _own_model(kind: str, part: type, nested: tuple[tuple[Any, MadeFrom], ...]) -> type[_PartModel]:
+    return _model(kind, part, dict(nested))
+
+
+def _model(kind: str | None, part: type, nested: Mapping[Any, Any]) -> type[_PartModel]:
     hints = get_type_hints(part)
     settings: dict[str, Any] = {} if kind is None else {"kind": (Literal[kind], ...)}
     for setting in fields(part):
@@ -240,41 +279,12 @@ def _model(kind: str | None, part: type, nested: Mapping[type, Any]) -> type[_Pa
     return model
 
 
-def _with_nested(hint: Any, nested: Mapping[type, Any]) -> Any:
+def _with_nested(hint: Any, nested: Mapping[Any, Any]) -> Any:
     """A hint for a part of a family, for a tuple of them, or for one or null, as pydantic reads it."""
+    if hint in nested:
+        return Annotated[hint, nested[hint]]
     if get_origin(hint) in (Union, UnionType):
         return reduce(or_, (_with_nested(option, nested) for option in get_args(hint)))
     if get_origin(hint) is tuple:
         return tuple[tuple(_with_nested(item, nested) for item in get_args(hint))]  # type: ignore[misc]
-    return Annotated[hint, nested[hint]] if hint in nested else hint
-
-
-def _child(annotation: Any, key: Any) -> Any:
-    """One step of a pydantic location: a field, an item, or the ``kind`` of a union's member."""
-    for model in _models_of(annotation):
-        tag = model.model_fields.get("kind")
-        if tag is not None and get_args(tag.annotation) == (key,):
-            return model
-        if key in model.model_fields:
-            field = model.model_fields[key]
-            made = [item.models for item in field.metadata if isinstance(item, MadeFrom)]
-            return made[0] if made else field.annotation
-    for option in _options(annotation):
-        if get_origin(option) in (dict, list, tuple):
-            return get_args(option)[-1 if get_origin(option) is dict else 0]
-    return None
-
-
-def _models_of(annotation: Any) -> list[type[BaseModel]]:
-    return [o for o in _options(annotation) if isinstance(o, type) and issubclass(o, BaseModel)]
-
-
-def _options(annotation: Any) -> list[Any]:
-    """The alternatives of an annotation, freed of ``Annotated`` and of unions."""
-    if get_origin(annotation) is Annotated:
-        plain, *metadata = get_args(annotation)
-        made = [item.models for item in metadata if isinstance(item, MadeFrom)]
-        return _options(made[0] if made else plain)
-    if get_origin(annotation) in (Union, UnionType):
-        return [option for member in get_args(annotation) for option in _options(member)]
-    return [annotation]
+    return hint

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat
 
+from orchestrator.configuration.one_or_several import one_or_several
+from orchestrator.configuration.own_families import OWN
 from orchestrator.configuration.part_schema import MadeFrom, Strict, one_of, section
 from tasks import TASKS, Task
 from tasks.kinds.mixture import Member, Mixture
 from tasks.misconceptions import Misconception
+from tasks.rewards import Reward
 
-_misconception: dict[type, MadeFrom] = {Misconception: section(Misconception)}
+_within: dict[Any, MadeFrom] = {
+    Misconception: section(Misconception),
+    tuple[Reward, ...]: one_or_several(Reward, by="function"),
+}
 _plain_task = one_of(
-    {kind: task for kind, task in TASKS.items() if task is not Mixture}, nested=_misconception
+    {kind: task for kind, task in TASKS.items() if task is not Mixture},
+    nested=_within,
+    own=OWN[Task],
 )
-_member: dict[type, MadeFrom] = {Member: section(Member, nested={Task: _plain_task})}
-AnyTask = Annotated[Task, one_of(TASKS, nested=_misconception | _member)]
+_member: dict[Any, MadeFrom] = {Member: section(Member, nested={Task: _plain_task})}
+AnyTask = Annotated[Task, one_of(TASKS, nested=_within | _member, own=OWN[Task])]
 
 
 class PhaseConfig(Strict):

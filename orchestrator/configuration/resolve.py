@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from controllers.parts.references import AUTO
+from orchestrator.configuration.known_keys import known_keys
 from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.configuration.models import ArmConfig, CampaignConfig, RunConfig
-from orchestrator.configuration.part_schema import known_keys, to_plain
+from orchestrator.configuration.own_paths import located, without_folders
+from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.renamed import KINDS, RETIRED, new_key
 from orchestrator.configuration.yaml_files import merge, read_yaml
 from orchestrator.errors import (
@@ -31,6 +33,7 @@ from orchestrator.errors import (
 )
 from orchestrator.masking import masked
 from orchestrator.tracking.store import default_uri
+from tasks import own_code
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -65,7 +68,7 @@ class Arm:
         when a run goes on; the plant that a loop was designed for decides nothing, nor does a guardrail that
         only warns.  Credentials decide nothing: a password may be another when a run goes on.
         """
-        plain = masked(self.plain)
+        plain = without_folders(masked(self.plain))
         learner = {key: value for key, value in plain["learner"].items() if key not in EXECUTION_ONLY}
         loops = {name: loop | {"plant": None} for name, loop in plain["loops"].items()}
         ignored = self.config.rollout.engine.execution_only
@@ -105,7 +108,8 @@ def read_campaign(path: Path, overrides: Sequence[str] = ()) -> Campaign:
     Raises:
         ConfigError: anything is wrong in the campaign or in a preset it names.
     """
-    content, where = read_yaml(path, overrides), named(path)
+    own_code.forget_changed()
+    content, where = located(read_yaml(path, overrides), path.parent), named(path)
     if "space" in content and "campaign" in content:
         raise ConfigError(f"{where}: this is a study, not a campaign; give it to `entrostat tune`")
     config = parse(CampaignConfig, content, where)
@@ -120,11 +124,12 @@ def read_method(name: str, campaign_path: Path | None = None) -> MethodConfig:
     folders = method_folders(campaign_path)
     if name.endswith((".yaml", ".yml")):
         base = campaign_path.parent if campaign_path else Path()
-        return parse(MethodConfig, read_yaml(base / name), named(base / name))
+        file = base / name
+        return parse(MethodConfig, located(read_yaml(file), file.parent), named(file))
     for folder in folders:
         file = folder / f"{name}.yaml"
         if os.path.isfile(file):  # noqa: PTH113  pathlib's raises of a name that is too long
-            return parse(MethodConfig, read_yaml(file), named(file))
+            return parse(MethodConfig, located(read_yaml(file), folder), named(file))
     raise ConfigError(f"unknown method {short(name)}; {did_you_mean(name, method_names(campaign_path))}")
 
 
@@ -285,6 +290,8 @@ def _key_path(location: tuple[Any, ...], content: Any) -> tuple[list[str], Any]:
     for key in location:
         if isinstance(key, str) and not isinstance(content, dict):  # a kind by its name, a member of a union
             content = {} if content == key else content
+            continue
+        if isinstance(key, int) and isinstance(content, dict | str):  # one alone in the place of a list
             continue
         if isinstance(content, dict) and content.get("kind") == key and key not in content:
             continue

@@ -24,7 +24,7 @@ def is_signal(name: str) -> bool:
 
 def signals_read(loop: LoopConfig) -> Iterator[tuple[str, str]]:
     """Each signal that a loop needs, after the key of the part that reads it."""
-    yield "sensor", loop.sensor
+    yield "sensor", loop.reading
     parts = {"reference": loop.reference, "law": loop.law, "feedforward": loop.feedforward}
     for key, part in parts.items():
         for name in part.reads if part is not None else ():

@@ -178,7 +178,7 @@ def signals(run: RunRecords, loop: str, config: LoopConfig) -> Signals:
             values[known - known[0]] = run.train.get(name)
         return values
 
-    y = column(config.sensor)
+    y = column(config.reading)
     if not np.isfinite(y).any():
         y = column(f"loop/{loop}/y")
     dither = column(f"loop/{loop}/term/dither")

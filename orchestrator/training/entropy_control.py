@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from controllers.bank import Bank
@@ -14,7 +15,9 @@ from controllers.loop import FeedbackLoop, restore
 from orchestrator.configuration.models import LoopConfig
 from policies.actuators.base import Actuator
 from policies.policy_loss import Actuation, vocabulary_of
+from policies.statistics.own_sensors import use
 from policies.statistics.vocabulary import VocabularyFilter
+from tasks import own_code
 
 
 class EntropyControl(Callback):
@@ -37,6 +40,13 @@ class EntropyControl(Callback):
         built = {name: _of_run(loop.build(num_iterations), seed) for name, loop in loops.items()}
         built |= {name: _limited(built[name], *both) for name, both in (limits or {}).items()}
         self._bank = Bank(loops=built)
+        use(
+            {
+                loop.reading: own_code.load(loop.sensor)
+                for loop in loops.values()
+                if own_code.is_own(loop.sensor)
+            }
+        )
         self._actuators: Sequence[Actuator] = [loop.actuator for loop in loops.values()]
         self._domains: Sequence[str | None] = [loop.domain for loop in loops.values()]
         self._state = self._bank.init()
@@ -68,6 +78,9 @@ class EntropyControl(Callback):
     def complaints(self) -> Mapping[str, Complaint]:
         """What keeps loops from holding their setpoints, by their names; nothing of a law that does not tell."""
         return self._bank.complaints(self._state)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        use({})
 
     def state_dict(self) -> dict[str, Any]:
         # plain tuples: a checkpoint is read without running code, so it must name no class of ours

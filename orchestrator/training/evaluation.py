@@ -120,21 +120,28 @@ class Evaluator(Callback):
 
     def examine(self, step: int) -> dict[str, float]:
         """The metrics of an evaluation, without recording them."""
-        greedy = self._passes(num_samples=1, temperature=0.0, step=step)
-        sampled = self._passes(
+        greedy = self._scores(num_samples=1, temperature=0.0, step=step)
+        sampled = self._scores(
             num_samples=self.settings.num_samples, temperature=self.rollout.temperature, step=step
         )
-        return evaluation_metrics(self.problems, [row[0] for row in greedy], sampled, self.settings.pass_at)
+        metrics = evaluation_metrics(
+            self.problems,
+            [row[0] >= PASS_SCORE for row in greedy],
+            [[score >= PASS_SCORE for score in row] for row in sampled],
+            self.settings.pass_at,
+        )
+        if self.explorer.task.rewards():  # which may give credit to what does not pass
+            metrics["eval/reward"] = sum(map(sum, sampled)) / (len(sampled) * self.settings.num_samples)
+        return metrics
 
-    def _passes(self, *, num_samples: int, temperature: float, step: int) -> list[list[bool]]:
+    def _scores(self, *, num_samples: int, temperature: float, step: int) -> list[list[float]]:
         sampling = Sampling(
             temperature=temperature,
             max_tokens=self.rollout.max_tokens,
             seed=derive_seed(self.seed, "evaluation", step),
         )
-        rollouts = self.explorer.collect(self.problems, num_samples, sampling)
-        passed = [score >= PASS_SCORE for score in rollouts.grades.scores]
-        return [passed[i : i + num_samples] for i in range(0, len(passed), num_samples)]
+        scores = self.explorer.collect(self.problems, num_samples, sampling).grades.scores
+        return [scores[i : i + num_samples] for i in range(0, len(scores), num_samples)]
 
     def state_dict(self) -> dict[str, int]:
         return {"last_step": self.last_step}

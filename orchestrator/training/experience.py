@@ -105,6 +105,7 @@ class Rollouts:
             "grader/errors": float(self.grades.num_errors),
             "grader/crashes": float(self.grades.num_crashes),
             "grader/regraded": float(self.grades.num_regraded),
+            **{f"reward/{name}": mean for name, mean in self.grades.means.items()},
         }
 
 

@@ -158,12 +158,12 @@ def _posts(config: RunConfig) -> Iterator[Post]:
             yield Post(detector=detector)
             continue
         for name, loop in loops.items():
-            readings = {ENTROPY: loop.sensor, SETPOINT: f"loop/{name}/r"}
+            readings = {ENTROPY: loop.reading, SETPOINT: f"loop/{name}/r"}
             yield Post(detector=detector, readings=readings, subject=name)
 
 
 def _sets_entropy(loop: LoopConfig) -> bool:
-    return not isinstance(loop.reference, Free) and signal(loop.sensor).unit == "nats/token"
+    return not isinstance(loop.reference, Free) and signal(loop.reading).unit == "nats/token"
 
 
 def _key(post: Post) -> str:

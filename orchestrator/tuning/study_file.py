@@ -238,7 +238,7 @@ def _space_problems(study: Study) -> Iterator[str]:
             continue
         loop = arm.config.loops.get(study.loop)
         if study.config.simulation is not None and loop is not None:
-            missing = sorted(set(loop.build().reads) - {loop.sensor} - set(study.telemetry))
+            missing = sorted(set(loop.build().reads) - {loop.reading} - set(study.telemetry))
             if missing:
                 yield (
                     f"simulation: the loop {study.loop!r} reads {', '.join(missing)}, which a plant cannot tell; "

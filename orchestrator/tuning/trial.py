@@ -166,7 +166,7 @@ class TrainedTrial:
 
     def _live_record(self, seed: int) -> LiveRecord:
         loop = self._arm.config.loops.get(self._study.loop)
-        sensor = loop.sensor if loop is not None else "entropy"
+        sensor = loop.reading if loop is not None else "entropy"
         folder = self._folder.run(self._arm.name, seed)
         return LiveRecord(folder, self._study.loop, sensor, self._study.dead_time)
 

@@ -25,6 +25,7 @@ from policies.advantages import uniform_share
 from policies.statistics.batch import TokenBatch
 from policies.statistics.coverage import COVERAGE_DOMAIN, SLOPES, coverage_readings, coverage_sums, scores
 from policies.statistics.entropy_dynamics import bonus_effect, discriminator, predicted_change
+from policies.statistics.own_sensors import OWN, own_readings
 from policies.statistics.responses import response_means, standard_error, top_means
 
 Sums = dict[str, tuple[float, float]]
@@ -116,13 +117,15 @@ SIGNALS: dict[str, Signal] = {
 
 
 def signal(name: str) -> Signal:
-    """The entry of a reading in ``SIGNALS``; any domain's name is one, and any turn's number."""
+    """The entry of a reading in ``SIGNALS``; any domain's name is one, any turn's number, and any ``own/<name>``."""
     if name.startswith(DOMAIN) and name != DOMAIN:
         return SIGNALS[f"{DOMAIN}<name>"]
     if slope := re.fullmatch(f"{COVERAGE_DOMAIN}.+/({'|'.join(SLOPES)})", name):
         return SIGNALS[f"{COVERAGE_DOMAIN}<name>/{slope[1]}"]
     if re.fullmatch(f"{TURN}[1-9][0-9]*", name):
         return SIGNALS[f"{TURN}<k>"]
+    if name.startswith(OWN):
+        return _signal("–", "a sensor of the user's own")
     if name not in SIGNALS:
         raise ValueError(f"sensor must be one of {', '.join(SIGNALS)}, got {name!r}")
     return SIGNALS[name]
@@ -133,7 +136,7 @@ def measure(
 ) -> dict[str, float]:
     """All readings of a batch.  ``domains`` has the name of each response's domain [N]."""
     check(batch, vocabulary_size)
-    return readings(sums(batch, domains)) | order_statistics(batch)
+    return readings(sums(batch, domains)) | order_statistics(batch) | own_readings(batch)
 
 
 def check(batch: TokenBatch, vocabulary_size: int) -> None:

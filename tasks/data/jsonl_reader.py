@@ -34,9 +34,11 @@ def read_problems(path: str, keys: Keys) -> list[Problem]:
 
 def _problem(row: Row, keys: Keys, place: str) -> Problem:
     domain, difficulty = keys.domain, keys.difficulty
+    others = {key: value for key, value in row.items() if key not in keys}
     return Problem(
         prompt=text_at(keys.prompt, row, place, "prompt_key"),
         answer=text_at(keys.answer, row, place, "answer_key"),
         domain="jsonl" if domain is None else domain_at(domain, row, place),
         difficulty=0.0 if difficulty is None else number_at(difficulty, row, place, "difficulty_key"),
+        facts=json.loads(json.dumps(others, default=float)),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import pairwise
 
 from tasks.grading.messages import GradedAnswer
 from tasks.grading.worker import Job
+from tasks.rewards import Parts
 
 MAX_GRADINGS = 3
 """How often a response is graded whose worker is killed from outside each time."""
@@ -30,6 +31,13 @@ class Grades:
     """Gradings that were done again because the worker was killed from outside.  These cost no score."""
     first_error: str = ""
     """What the first response, in order, that met an error or a crash was told."""
+    sums: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    """Of each number that rewards of the user's own are made of: its sum, and the responses that have one."""
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The mean of each of those numbers over the responses that have one."""
+        return {name: total / count for name, (total, count) in self.sums.items()}
 
     @classmethod
     def join(cls, parts: Sequence[Grades]) -> Grades:
@@ -41,6 +49,7 @@ class Grades:
             num_crashes=sum(part.num_crashes for part in parts),
             num_regraded=sum(part.num_regraded for part in parts),
             first_error=next((part.first_error for part in parts if part.first_error), ""),
+            sums=_added([part.sums for part in parts]),
         )
 
 
@@ -61,6 +70,7 @@ class Batch:
         self._limit_seconds = limit_seconds
         self._scores: dict[int, float] = {}
         self._errors: dict[int, str] = {}
+        self._parts: dict[int, Parts] = {}
         self._fates: Counter[Fate] = Counter()
         self._kills: Counter[int] = Counter()
         self._num_regraded = 0
@@ -78,6 +88,8 @@ class Batch:
             self.lose(place, Fate.ERROR, graded.error)
         else:
             self._scores[place] = graded.score
+            if graded.parts:
+                self._parts[place] = graded.parts
 
     def lose(self, place: int, fate: Fate, reason: str = "") -> None:
         """Score 0, and say why."""
@@ -103,7 +115,24 @@ class Batch:
             num_crashes=self._fates[Fate.CRASH],
             num_regraded=self._num_regraded,
             first_error=self._errors[min(self._errors)] if self._errors else "",
+            # In order, for sums of floats depend on it and the order of the answers on the machine.
+            sums=_added(
+                [
+                    {name: (value, 1) for name, value in self._parts[place].items()}
+                    for place in sorted(self._parts)
+                ]
+            ),
         )
+
+
+def _added(parts: Sequence[Mapping[str, tuple[float, int]]]) -> dict[str, tuple[float, int]]:
+    """Sums and counts of several batches as those of one."""
+    found: dict[str, tuple[float, int]] = {}
+    for part in parts:
+        for name, (total, count) in part.items():
+            before = found.get(name, (0.0, 0))
+            found[name] = before[0] + total, before[1] + count
+    return found
 
 
 def _chunks(num_jobs: int, num_chunks: int) -> list[list[int]]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from tasks.rewards import MOST_PARTS, PART_NAME, Parts
+
 MAX_LINE_BYTES = 65_536
 MAX_ERROR_CHARACTERS = 500
 
@@ -44,6 +46,8 @@ class GradedAnswer(NamedTuple):
     """As in ``Started``, when the next response begins."""
     worn_out: bool = False
     """The response has left too little of the worker for others, which ends now."""
+    parts: Parts = {}  # noqa: RUF012  a tuple that is never changed
+    """The numbers that the score is made of, by name; none unless the task has rewards of the user's own."""
 
 
 Message = Ready | StartFailure | Started | GradedAnswer
@@ -87,7 +91,7 @@ def _is_sound(message: Message) -> bool:
             return _is_text(reason)
         case Started(seconds):
             return _is_seconds(seconds)
-        case GradedAnswer(score, error, spent, seconds, worn_out):
+        case GradedAnswer(score, error, spent, seconds, worn_out, parts):
             return (
                 _is_seconds(score)
                 and score <= 1
@@ -95,7 +99,17 @@ def _is_sound(message: Message) -> bool:
                 and _is_seconds(spent)
                 and _is_seconds(seconds)
                 and isinstance(worn_out, bool)
+                and _are_parts(parts)
             )
+
+
+def _are_parts(parts: Any) -> bool:
+    return (
+        isinstance(parts, dict)
+        and len(parts) <= MOST_PARTS
+        and all(PART_NAME.fullmatch(name) for name in parts)
+        and all(type(value) in (int, float) and abs(value) < float("inf") for value in parts.values())
+    )
 
 
 def _is_text(value: Any) -> bool:

@@ -17,6 +17,7 @@ from tasks.grading.batch import Batch, Fate, Grades
 from tasks.grading.messages import GradedAnswer, Message, Ready, StartFailure
 from tasks.grading.process import START_SECONDS, GradingProcess, Phase, WorkerGoneError, signal_name
 from tasks.grading.scratch import Scratch
+from tasks.own_code import sources
 
 __all__ = ["Grades", "GradingPool"]
 
@@ -53,6 +54,7 @@ class GradingPool:
         memory_limit_megabytes: address space of a worker (RLIMIT_AS), or none.  A grader that asks for
             more gets a ``MemoryError``, an error like any other.  Address space is more than the memory
             in use: allow a few hundred megabytes for Python itself, and more where libraries are loaded.
+        warn: whether the first fault of a grader is logged.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class GradingPool:
         timeout_seconds: float = 2.0,
         wall_limit_seconds: float | None = None,
         memory_limit_megabytes: int | None = None,
+        warn: bool = True,
     ) -> None:
         if num_workers < 1:
             raise ValueError(f"num_workers must be at least 1, got {num_workers}")
@@ -76,7 +79,9 @@ class GradingPool:
         self.confinement: dict[str, str] = {}
         """What the graders are held to, by rule; what is not held says so (`tasks.grading.confinement`)."""
         self._timeout_seconds = timeout_seconds
-        self._told_error = False
+        self._told_error = not warn
+        for reward in task.rewards().values():
+            reward.load()  # here too, so that every worker is sent the same text
         scratch = Scratch()
         pickled_task = pickle.dumps(task)
         self._workers = [
@@ -86,6 +91,7 @@ class GradingPool:
                 timeout_seconds=timeout_seconds,
                 wall_limit_seconds=wall_limit_seconds or max(WALL_FACTOR * timeout_seconds, MIN_WALL_SECONDS),
                 memory_limit_megabytes=memory_limit_megabytes,
+                own_code=sources(),
             )
             for _ in range(num_workers)
         ]

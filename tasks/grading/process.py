@@ -8,7 +8,7 @@ import pickle
 import signal
 import socket
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from multiprocessing import get_context
@@ -73,8 +73,10 @@ class GradingProcess:
         timeout_seconds: float,
         wall_limit_seconds: float,
         memory_limit_megabytes: int | None,
+        own_code: Mapping[str, bytes] | None = None,
     ) -> None:
         self._pickled_task = pickled_task
+        self._own_code = dict(own_code or {})
         self._scratch = scratch
         self._timeout_seconds = timeout_seconds
         self._wall_limit_seconds = wall_limit_seconds
@@ -142,7 +144,7 @@ class GradingProcess:
         self.kill()
         self._folder = self._scratch.fresh()
         self._connection, theirs = socket.socketpair()
-        order = Order(self._pickled_task, self._folder, self._memory_limit_megabytes)
+        order = Order(self._pickled_task, self._folder, self._memory_limit_megabytes, self._own_code)
         self._process = _SPAWN.Process(
             target=serve, args=(theirs, order), name="entrostat-grader", daemon=True
         )

@@ -23,6 +23,7 @@ import socket
 import sys
 import time
 import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -32,6 +33,8 @@ from tasks.base import Problem, Task
 from tasks.grading.confinement import MAX_OPEN_FILES, confine
 from tasks.grading.messages import GradedAnswer, Message, Ready, Started, StartFailure, described, encode
 from tasks.grading.scratch import empty
+from tasks.own_code import take
+from tasks.rewards import MOST_PARTS, Score
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -44,13 +47,20 @@ class Order(NamedTuple):
     pickled_task: bytes
     scratch: str
     memory_limit_megabytes: int | None
+    own_code: Mapping[str, bytes] = {}
+    """Text of the user's own files as the parent has read them, which may be others by now."""
 
 
 def serve(connection: socket.socket, order: Order) -> None:
     """Body of the worker process."""
     _outlive_signals_but_not_the_parent()
+    with suppress(OSError):  # what a grader prints is no output of the command that started it
+        os.dup2(2, 1)
     try:
+        take(order.own_code)
         task: Task = pickle.loads(order.pickled_task)  # nosec B301  # pickled by the process that started this one
+        for reward in task.rewards().values():
+            reward.load()
         task.prepare()
         with suppress(ImportError):
             import numpy.random  # noqa: F401 - before a grader does, which would draw from a seed of its own
@@ -80,6 +90,8 @@ class _Worker:
         self._hint = (
             ""
             if set(task.grading_needs)
+            else "; a reward may read and compute, and no more"
+            if task.rewards()
             else "; what a grader may do beyond reading is named by the task's grading_needs"
         )
 
@@ -92,24 +104,27 @@ class _Worker:
         self.say(Started(start))
         for problem, response in jobs:
             _seed(problem, response)
-            score, error = self._score(problem, response)
+            (score, parts), error = self._score(problem, response)
             is_worn_out = not self._clean() or error.startswith(MemoryError.__name__)
             end = self._processor_seconds()
-            self.say(GradedAnswer(score, error, end - start, end, is_worn_out))
+            self.say(GradedAnswer(score, error, end - start, end, is_worn_out, parts))
             if is_worn_out:
                 return False
             start = end
         return True
 
-    def _score(self, problem: Problem, response: str) -> tuple[float, str]:
+    def _score(self, problem: Problem, response: str) -> tuple[Score, str]:
+        nothing = Score(0.0, {})
         try:
-            score = float(self._task.grade(problem, response))
+            score = self._task.score(problem, response)
         except PermissionError as error:
-            return 0.0, described(error) + self._hint
+            return nothing, described(error) + self._hint
         except BaseException as error:  # SystemExit too: no grader may end its worker by raising
-            return 0.0, described(error)
-        if not 0 <= score <= 1:
-            return 0.0, f"score must be between 0 and 1, got {score}"
+            return nothing, described(error)
+        if not 0 <= score.value <= 1:
+            return nothing, f"score must be between 0 and 1, got {score.value}"
+        if len(score.parts) > MOST_PARTS:
+            return nothing, f"rewards must give at most {MOST_PARTS} numbers together, got {len(score.parts)}"
         return score, ""
 
     def _clean(self) -> bool:

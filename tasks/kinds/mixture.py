@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from tasks.base import GradingNeed, Problem, Split, Task
 from tasks.names import look_alikes
+from tasks.rewards import Reward, Score
 
 MAX_WEIGHT = 1000
 LONGEST_NAME = 60
@@ -111,6 +112,19 @@ class Mixture(Task):
     def grade(self, problem: Problem, response: str) -> float:
         task, own = self._owner(problem)
         return task.grade(own, response)
+
+    def score(self, problem: Problem, response: str) -> Score:
+        task, own = self._owner(problem)
+        return super().score(own, response) if self.reward else task.score(own, response)
+
+    def rewards(self) -> Mapping[str, Reward]:
+        if self.reward:
+            return super().rewards()
+        return {
+            f"tasks.{place}.task.{key}": each
+            for place, member in enumerate(self.tasks)
+            for key, each in member.task.rewards().items()
+        }
 
     def demonstrate(self, problem: Problem, rng: Random, error_rate: float) -> str:
         task, own = self._owner(problem)

@@ -1,0 +1,49 @@
+"""Places of the code of a user's own: beside the file that names it, and anywhere for a run's fingerprint.
+
+A file of code is named relative to the YAML file.  What a run is written down with has its absolute path, so that
+workers, cluster jobs and later commands find it from any working directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tasks import own_code
+
+KEYS = ("kind", "reward", "function", "sensor")
+"""The keys below which code is named."""
+FAMILIES = ("law", "filter", "reference", "actuator", "feedforward", "dither", "objective", "advantage")
+"""Parts that can be given by their kind alone."""
+
+
+def located(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The content of a YAML file of ``folder`` with absolute paths of code."""
+    changed: dict[str, Any] = _changed(content, lambda reference: own_code.beside(reference, folder))
+    return changed
+
+
+def without_folders(plain: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without the folders that code lies in, and without the key ``reward`` where there is none."""
+    changed: dict[str, Any] = _without_rewards(_changed(plain, own_code.without_folder))
+    return changed
+
+
+def _changed(node: Any, change: Callable[[str], str], key: str = "") -> Any:
+    if isinstance(node, dict):
+        return {each: _changed(value, change, str(each)) for each, value in node.items()}
+    if isinstance(node, list):
+        return [_changed(value, change, key) for value in node]
+    if key in (*KEYS, *FAMILIES) and own_code.is_own(node):
+        return change(node)
+    return node
+
+
+def _without_rewards(node: Any) -> Any:
+    """Runs that were stored before there were rewards have no such key, and are the same runs."""
+    if isinstance(node, dict):
+        return {key: _without_rewards(value) for key, value in node.items() if (key, value) != ("reward", [])}
+    if isinstance(node, list):
+        return [_without_rewards(value) for value in node]
+    return node
