@@ -64,6 +64,10 @@ class EntropyControl(Callback):
         self._commands = self._bank.commands(traces)
         return traces
 
+    def follow(self, commands: Mapping[str, float]) -> None:
+        """Put the commands of another in force: of the first rank, which decides for all."""
+        self._commands = dict(commands)
+
     def state_dict(self) -> dict[str, Any]:
         # plain tuples: a checkpoint is read without running code, so it must name no class of ours
         return {"loops": restore(self._state), "commands": self._commands}

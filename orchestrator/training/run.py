@@ -31,6 +31,7 @@ from orchestrator.training.attempt import Attempt, begin, parts_of
 from orchestrator.training.checkpoint_files import SealedCheckpoints
 from orchestrator.training.checkpoints import UnsavedError
 from orchestrator.training.credentials import with_credentials
+from orchestrator.training.device import described, precision_of
 from orchestrator.training.finite import NotFiniteError
 from orchestrator.training.going_on import how_to_go_on
 from orchestrator.training.guardrails import GuardrailStop, RollbackDue
@@ -128,6 +129,7 @@ def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     config = RunConfig(**info.config)
     if ranks.is_first:
         require_inputs(config, info)
+        log.info("%s", described(config.learner))
     while True:
         try:
             return _train(begin(folder, info, config, ranks))
@@ -188,7 +190,7 @@ def _trainer(
         num_nodes=settings.num_nodes,
         strategy=strategy_of(settings, ranks),
         plugins=[environment_of(ranks), SealedCheckpoints()],
-        precision=settings.precision,
+        precision=precision_of(settings),
         max_epochs=1,
         callbacks=[*callbacks, Stopping(ranks, settings.iterations)],
         default_root_dir=folder.path,
