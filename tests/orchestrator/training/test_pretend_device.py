@@ -118,4 +118,6 @@ def test_runs_train_on_a_device_as_on_a_cpu(make_runs, monkeypatch):
 
 @pytest.mark.slow
 def test_every_preset_trains_on_a_device(make_runs):
-    train_on_the_device(*make_runs("there", ZOO).values())
+    train_on_the_device(
+        *make_runs("there", ZOO, **{"learner.group_size": 8, "learner.prompts_per_iteration": 4}).values()
+    )
