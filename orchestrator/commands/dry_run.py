@@ -70,14 +70,14 @@ def estimate(config: RunConfig, model: PreTrainedModel, device_bytes: float) -> 
     learner, engine = config.learner, config.rollout.engine
     num_devices = learner.devices * learner.num_nodes
     length = _length(config)
-    half = learner.precision != "32-true"
+    half = learner.precision != "32-true"  # auto is of a GPU, whose memory this is about
     responses = learner.prompts_per_iteration * learner.group_size // (num_devices * learner.minibatches)
     training = TrainingSetup(
         rows=min(learner.micro_batch_size or responses, responses),
         length=length,
         shards=num_devices if learner.strategy == "fsdp2" else 1,
         replicas=1 if learner.strategy == "fsdp2" else num_devices,
-        weight_bytes=BFLOAT16 if learner.precision == "bf16-true" else FLOAT32,
+        weight_bytes=FLOAT32,
         compute_bytes=BFLOAT16 if half else FLOAT32,
         recompute=learner.recompute_activations,
     )

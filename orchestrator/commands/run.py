@@ -20,6 +20,7 @@ from orchestrator.campaign import (
 )
 from orchestrator.commands.progress import Progress
 from orchestrator.configuration.checks import check_campaign
+from orchestrator.configuration.device_notices import device_notices
 from orchestrator.configuration.engine_checks import check_installed
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.notices import notices
@@ -166,7 +167,7 @@ def validate_campaign(path: Path, overrides: Sequence[str], *, device_gib: float
 
 
 def _print_notices(campaign: Campaign, console: Console) -> None:
-    for notice in notices(campaign.arms):
+    for notice in [*notices(campaign.arms), *device_notices(campaign)]:
         console.print(f"note: {notice}", highlight=False, soft_wrap=True, markup=False)
 
 

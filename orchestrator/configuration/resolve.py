@@ -37,7 +37,9 @@ from tasks import own_code
 
 Model = TypeVar("Model", bound=BaseModel)
 
-EXECUTION_ONLY = ("micro_batch_size", "checkpoint_every", "devices", "num_nodes", "strategy")
+EXECUTION_ONLY = (
+    "micro_batch_size", "checkpoint_every", "checkpoint_minutes", "devices", "num_nodes", "strategy",
+)  # fmt: skip
 _SECTIONS = ("policy", "task", "learner", "rollout", "evaluation", "guardrails")
 OF_METHODS = ("policy", "learner", "rollout", "guardrails")
 """What a method can say besides its loops."""

@@ -1,4 +1,7 @@
-"""The executor for this machine: each run is a process, at most ``execution.workers`` at the same time."""
+"""The executor for this machine: each run is a process, at most ``execution.workers`` at the same time.
+
+On a machine with GPUs a run sees only those that are lent to it: ``learner.devices`` of them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from orchestrator.execution.base import Crew, Executor, Job
+from orchestrator.execution.devices import GpuDesk, device_setting
 from orchestrator.execution.process import RunProcess
 from orchestrator.storage.run_folder import RunFolder
 
@@ -31,9 +35,15 @@ class Local(Executor):
 class _Processes(Crew):
     def __init__(self, threads: int) -> None:
         self._threads = threads
+        self._desk = GpuDesk()
 
     def begin(self, folder: RunFolder) -> Job:
-        return RunProcess(folder, self._threads)
+        learner = folder.read_info().config.get("learner", {})
+        number = 0 if learner.get("accelerator") == "cpu" else int(learner.get("devices", 1))
+        gpus = self._desk.choose(number)
+        job = RunProcess(folder, self._threads, environment=device_setting(gpus))
+        self._desk.lend(gpus, job)
+        return job
 
 
 def shared_cores(num_workers: int) -> int:

@@ -18,7 +18,7 @@ WORKER: tuple[str, ...] = ("-P", "-m", "orchestrator.training.worker")
 class RunProcess(Job):
     """The worker process of a run, with all that it starts; it stops and saves when this process is gone.
 
-    ``confidential`` are variables of its environment that this process does not have.
+    ``environment`` are further variables of its environment; ``confidential`` those that this process must not have.
     """
 
     def __init__(
@@ -27,8 +27,10 @@ class RunProcess(Job):
         threads: int,
         command: Sequence[str] | None = None,
         confidential: Mapping[str, str] | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        environment = {**os.environ, **(confidential or {})} | {
+        variables = {**os.environ, **(environment or {}), **(confidential or {})} | {
             "OMP_NUM_THREADS": str(threads),
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -40,7 +42,7 @@ class RunProcess(Job):
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=variables,
                 # A Ctrl-C reaches this process only, which tells the workers in its own time.
                 start_new_session=True,
             )

@@ -151,9 +151,11 @@ def _assembled(
         writer=writer,
         num_redraws=sum(rollback.redraws for rollback in attempt.rollbacks),
     )
+    minutes = config.learner.checkpoint_minutes
     checkpointer = Checkpointer(
         attempt.folder,
         every=config.learner.checkpoint_every,
+        every_seconds=None if minutes is None else 60.0 * minutes,
         num_iterations=config.learner.iterations,
         is_good=(lambda: guardrails.is_good) if guardrails.can_end else None,
         rolls_back=guardrails.can_roll_back,

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -31,6 +32,10 @@ class UnsavedError(OSError):
 class Checkpointer(Callback):
     """Saves ``last.ckpt`` every so many iterations and at the end, by writing beside it and renaming.
 
+    With ``every_seconds`` it also saves after an iteration where the last save is that long ago, by the first rank's
+    clock: an iteration can take longer than a scheduler waits between its warning and the end, and a signal is
+    read between two.
+
     The one before becomes ``previous.ckpt``, so that one that is damaged costs an interval.  With it goes a mark of
     the run's record, by which it is known whether that is still complete.
 
@@ -40,7 +45,7 @@ class Checkpointer(Callback):
     If a run may roll back, ``is_good`` is given, and the checkpoint before the last is kept as ``good.ckpt``
     if nothing was wrong at either: a failure has often left its mark in the weights and in the
     optimiser's moments before a detector sees it.  If it rolls back by itself (``rolls_back``), a signal
-    saves nothing out of turn, because an interrupted run would otherwise roll back to another iteration than
+    saves nothing out of turn, nor does the clock, because an interrupted run would otherwise roll back to another iteration than
     an uninterrupted one; the records that it may roll back are noted.
 
     ``start`` is what this rank has found the run to go on from; all of ``ranks`` have to find the same.
@@ -53,6 +58,7 @@ class Checkpointer(Callback):
         *,
         every: int,
         num_iterations: int,
+        every_seconds: float | None = None,
         is_good: Callable[[], bool] | None = None,
         rolls_back: bool = False,
         ranks: Ranks | None = None,
@@ -66,6 +72,8 @@ class Checkpointer(Callback):
         self.good_path = folder.good_checkpoint_path
         self.confirmed_path = folder.confirmed_path
         self.every = every
+        self.every_seconds = every_seconds
+        self._saved_at = monotonic()
         self.num_iterations = num_iterations
         self.is_good = is_good
         self.rolls_back = rolls_back
@@ -92,8 +100,14 @@ class Checkpointer(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         self.iteration = int(pl_module.iteration)  # type: ignore[arg-type]
-        if self.iteration % self.every == 0 or self.iteration == self.num_iterations:
+        is_due = self.iteration % self.every == 0 or self.iteration == self.num_iterations
+        if self._is_late() or is_due:
             self.save(trainer)
+
+    def _is_late(self) -> bool:
+        if self.every_seconds is None or self.rolls_back:
+            return False
+        return self.ranks.of_first(monotonic() - self._saved_at >= self.every_seconds)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # Lightning raises this between two iterations, so what is saved is whole.
@@ -108,6 +122,7 @@ class Checkpointer(Callback):
         """
         if self.finiteness is not None:
             self.finiteness.check(trainer)
+        self._saved_at = monotonic()  # of one that fails too: a full disk is not asked at every iteration
         before = self.last_is_good
         self.last_is_good = self.is_good is not None and self.is_good()
         problem = self._prepare(trainer) or self._write(trainer, last_was_good=before)

@@ -82,6 +82,10 @@ class EntropyControl(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         use({})
 
+    def follow(self, commands: Mapping[str, float]) -> None:
+        """Put the commands of another in force: of the first rank, which decides for all."""
+        self._commands = dict(commands)
+
     def state_dict(self) -> dict[str, Any]:
         # plain tuples: a checkpoint is read without running code, so it must name no class of ours
         return {"loops": restore(self._state), "commands": self._commands}

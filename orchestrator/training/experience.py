@@ -131,18 +131,19 @@ class Explorer:
         self, problems: Sequence[Problem], prompts: Sequence[Tensor], num_samples: int, sampling: Sampling
     ) -> list[Completion]:
         """[P * G], the ``G`` responses to a problem side by side, or episodes where the task answers back."""
-        if self.task.answers_back:
-            groups = play(
-                self.engine,
-                self.policy,
-                prompts,
-                num_samples,
-                sampling,
-                reply=lambda which, turns: self.task.reply(problems[which], turns),
-                limits=self.limits,
-            )
-        else:
-            groups = self.engine.generate(prompts, num_samples, sampling)
+        with self.engine.session():
+            if self.task.answers_back:
+                groups = play(
+                    self.engine,
+                    self.policy,
+                    prompts,
+                    num_samples,
+                    sampling,
+                    reply=lambda which, turns: self.task.reply(problems[which], turns),
+                    limits=self.limits,
+                )
+            else:
+                groups = self.engine.generate(prompts, num_samples, sampling)
         return [completion for group in groups for completion in group]
 
     def collect(self, problems: Sequence[Problem], num_samples: int, sampling: Sampling) -> Rollouts:

@@ -15,6 +15,7 @@ from torch import Tensor
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.phases import phase_at
 from orchestrator.storage.metrics_log import MetricsWriter
+from orchestrator.training.device import fuses, precision_of
 from orchestrator.training.entropy_control import EntropyControl, trace_metrics
 from orchestrator.training.experience import Explorer, Rollouts, token_batch
 from orchestrator.training.guardrails import Guardrails
@@ -76,8 +77,6 @@ class Learner(pl.LightningModule):
 
     def training_step(self, prompts: PromptBatch, _: int) -> None:
         start = perf_counter()
-        # bf16-true makes bfloat16 the default dtype around this call; ours is float32 where we say nothing.
-        torch.set_default_dtype(torch.float32)
         torch.manual_seed(derive_seed(self.seed, "iteration", self.iteration))
 
         rollouts = self._collect(prompts.problems)
@@ -93,8 +92,10 @@ class Learner(pl.LightningModule):
             telemetry = {"learning_rate": self._learning_rate()} | measure(
                 batch, vocabulary_size=self.policy.vocabulary_size, domains=rollouts.domains
             )
+            # Of the first rank: another kind of device reads and computes a last bit otherwise.
+            telemetry = self.ranks.of_first(telemetry)
             traces = self.control.act(telemetry, self.iteration)
-            self.ranks.check_agreement("the commands of the loops", self.control.commands)
+            self.control.follow(self.ranks.of_first(dict(self.control.commands)))
         with self._timed("update"):
             update = self._update(sequences, batch, view)
         with self._timed("push"):
@@ -110,6 +111,7 @@ class Learner(pl.LightningModule):
             | importance
             | {f"seconds/{phase}": seconds for phase, seconds in self.seconds.items()}
         )
+        metrics = self.ranks.of_first(metrics)  # so that all ranks stop or go back, or none
         metrics |= self.guardrails.watch(self.iteration, metrics)
         if self.writer is not None:
             self.writer.append(self.iteration, metrics)
@@ -175,13 +177,15 @@ class Learner(pl.LightningModule):
             shard(
                 self.model,
                 self.device_mesh["data_parallel"],
-                half=self.settings.precision != "32-true",
+                half=precision_of(self.settings) != "32-true",
                 run=token_values,
             )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        trained = [p for p in self.model.parameters() if p.requires_grad]
         return torch.optim.AdamW(
-            [p for p in self.model.parameters() if p.requires_grad],
+            trained,
+            fused=True if fuses(trained) else None,
             lr=self.settings.learning_rate,
             betas=self.settings.betas,
             weight_decay=self.settings.weight_decay,

@@ -1,8 +1,9 @@
 """The processes that train one run together, and the share of the work that each does.
 
 Every rank holds the whole batch: a few numbers a token, gathered once an iteration.  Everything that is decided
-over a batch (readings, commands, advantages, selections, weights) is computed on all of it by every rank,
-as one process would.  Only costly work is divided: sampling, grading, forward and backward.
+over a batch (readings, advantages, selections, weights) is computed on all of it by every rank, as one
+process would.  Commands and guardrails go by the readings of the first rank, since those of another kind of device
+may differ in the last bit.  Only costly work is divided: sampling, grading, forward and backward.
 """
 
 from __future__ import annotations
@@ -58,6 +59,14 @@ class Ranks:
         values: list[Value] = [value] * self.size
         dist.all_gather_object(values, value, group=_group())
         return values
+
+    def of_first(self, value: Value) -> Value:
+        """What the first rank has, on all of them: it decides where ranks could differ.  All have to call it."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0, group=_group())
+        return values[0]
 
     def check_agreement(self, what: str, value: object, remedy: str = SAME_SOFTWARE) -> None:
         """Make sure that all ranks have the same.

@@ -32,6 +32,7 @@ from orchestrator.training.attempt import Attempt, begin, parts_of
 from orchestrator.training.checkpoint_files import SealedCheckpoints
 from orchestrator.training.checkpoints import UnsavedError
 from orchestrator.training.credentials import with_credentials
+from orchestrator.training.device import described, precision_of
 from orchestrator.training.finite import NotFiniteError
 from orchestrator.training.going_on import how_to_go_on
 from orchestrator.training.guardrails import GuardrailStop, RollbackDue
@@ -127,6 +128,8 @@ def _store_columns(folder: RunFolder) -> None:
 def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     """Train to the end, again from the last good checkpoint where a guardrail goes back to it."""
     config = RunConfig(**up_to_date(info.config))
+    if ranks.is_first:
+        log.info("%s", described(config.learner))
     while True:
         if ranks.is_first:
             require_inputs(config, info)
@@ -189,7 +192,7 @@ def _trainer(
         num_nodes=settings.num_nodes,
         strategy=strategy_of(settings, ranks),
         plugins=[environment_of(ranks), SealedCheckpoints()],
-        precision=settings.precision,
+        precision=precision_of(settings),
         max_epochs=1,
         callbacks=[*callbacks, Stopping(ranks, settings.iterations)],
         default_root_dir=folder.path,

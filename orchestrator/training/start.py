@@ -15,6 +15,7 @@ from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.sealed import read_sealed, write_sealed
+from orchestrator.training.device import device_of
 from orchestrator.training.experience import Explorer
 from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
@@ -100,8 +101,9 @@ def _first_entropy(
     policy: LoadedPolicy, config: RunConfig, seed: int, temperature: float, scratch: Path
 ) -> float:
     """Entropy of the very rollouts that iteration 0 is going to sample [nats/token]."""
-    if config.learner.accelerator != "cpu" and torch.cuda.is_available():
-        policy.model.to("cuda")
+    if (device := device_of(config.learner)).type == "cuda":
+        torch.cuda.set_device(device)  # as the strategy will: an engine takes the current one
+        policy.model.to(device)
     learner, task, prompts_seed = config.learner, config.task_at(0), derive_seed(seed, "prompts")
     problems = [task.problem("train", prompts_seed, i) for i in range(learner.prompts_per_iteration)]
     sampling = Sampling(

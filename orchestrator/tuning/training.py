@@ -17,6 +17,8 @@ from rich.console import Console
 
 from orchestrator.campaign import POLL_SECONDS
 from orchestrator.collected_signals import collected_signals
+from orchestrator.execution.devices import device_setting, share_of_slot, visible_gpus
+from orchestrator.execution.local import Local
 from orchestrator.execution.runs import STOP_SECONDS
 from orchestrator.storage.files import read_json
 from orchestrator.storage.run_folder import CampaignFolder, RunState
@@ -160,10 +162,23 @@ class Training:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # Every user of this machine can read a command line, and overrides may have credentials.
-                env=os.environ | {"OMP_NUM_THREADS": "1", OVERRIDES: json.dumps(list(self._overrides))},
+                env=os.environ
+                | self._gpus(index)
+                | {"OMP_NUM_THREADS": "1", OVERRIDES: json.dumps(list(self._overrides))},
                 # A Ctrl-C reaches this process only, which tells the workers in its own time.
                 start_new_session=True,
             )
+
+    def _gpus(self, index: int) -> dict[str, str]:
+        """Of this machine, those of a worker whose runs are executed here; a cluster has its own way to say it."""
+        if not isinstance(self._study.campaign.config.execution.executor, Local):
+            return {}
+        learner = self._study.arm.config.learner
+        if learner.accelerator == "cpu":
+            return {}
+        return device_setting(
+            share_of_slot(visible_gpus(), index, self._study.config.workers, learner.devices)
+        )
 
     def _log(self, index: int) -> Path:
         return self._folder.path / f"worker-{index}.txt"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -83,6 +84,14 @@ class RolloutEngine(ABC):
         left as it was.  The chance in a response comes from its address (`rollouts/addressed_sampling.py`), where
         the engine can do that.
         """
+
+    def session(self) -> AbstractContextManager[None]:
+        """Calls of ``generate`` that belong together, as the turns of episodes do.
+
+        Every rank enters and leaves once for each batch, and samples inside as often as it has to: what ranks do
+        together, and waking an engine that sleeps, is done at the beginning and at the end.
+        """
+        return nullcontext()
 
     def push(self, version: int) -> None:  # noqa: B027
         """The policy has ``version`` updates behind it now; nothing to do for one that samples with it.

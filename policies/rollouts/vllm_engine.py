@@ -34,8 +34,8 @@ class VllmEngine(PushedEngine):
     """vLLM beside the learner, which takes turns with it.
 
     It is started with the configuration alone and random weights, since those of the policy are pushed
-    anyway.  With ``sleep`` its memory is the learner's while it is not sampling: what is discarded then is
-    pushed again.
+    anyway.  With ``sleep`` its memory is the learner's outside a `session`: what is discarded then is pushed again.
+    Torch's cache is emptied before vLLM maps its memory back and after it gives it up, as TRL and verl do.
     """
 
     def __init__(self, policy: LoadedPolicy, settings: Vllm, *, max_batch_size: int) -> None:
@@ -56,12 +56,26 @@ class VllmEngine(PushedEngine):
             if self._llm is None:
                 self._start()
             elif self._can_sleep:
+                empty_cache()  # the learner's freed memory is still torch's, and vLLM maps its own back
                 self._llm.wake_up(tags=["weights"])
             self._llm.collective_rpc(
                 "push_tensors", args=(whole_weights(self.policy), self.policy.masked_ids)
             )
             self._llm.llm_engine.set_weight_version(str(version))
             self._llm.reset_prefix_cache()
+
+    def _wake(self) -> None:
+        if self._can_sleep:
+            with undisturbed():
+                empty_cache()  # of what the push gathered
+                self._llm.wake_up(tags=["kv_cache"])
+
+    def _rest(self) -> None:
+        if self._can_sleep:
+            with undisturbed():
+                self._llm.sleep(level=2)
+                self._version = None
+                empty_cache()
 
     def _generate(
         self, prompts: Sequence[Tensor], num_samples: int, sampling: Sampling
@@ -77,14 +91,9 @@ class VllmEngine(PushedEngine):
             for number in range(len(prompts))
         ]
         with undisturbed():
-            if self._can_sleep:
-                self._llm.wake_up(tags=["kv_cache"])
             outputs = self._llm.generate(
                 [{"prompt_token_ids": prompt.tolist()} for prompt in prompts], asked, use_tqdm=False
             )
-            if self._can_sleep:
-                self._llm.sleep(level=2)
-                self._version = None
         groups = [[_completion(sample) for sample in output.outputs] for output in outputs]
         return groups if drawn == num_samples else [group * num_samples for group in groups]
 
@@ -144,8 +153,13 @@ class VllmEngine(PushedEngine):
             destroy_model_parallel()
             if self._owns_process_group:
                 destroy_distributed_environment()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            empty_cache()
+
+
+def empty_cache() -> None:
+    """Give back the memory that torch keeps for tensors to come; nothing without a GPU."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _completion(sample: Any) -> Completion:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 class PushedEngine(RolloutEngine):
     """Takes the policy's weights when it is first used, and then after every ``push_every`` updates.
 
+    Both are done by all ranks together, once a `session`, however many turns the episodes of each have.
+
     Nothing is started before the first use: by then Lightning has placed the model, formed the process
     group and read the checkpoint.
     """
@@ -29,6 +32,7 @@ class PushedEngine(RolloutEngine):
         self.policy = policy
         self.push_every = push_every
         self._policy_version = 0
+        self._is_open = False
         self._version: int | None = None  # of the weights in the engine; None: they are not the policy's
 
     def push(self, version: int) -> None:
@@ -40,10 +44,37 @@ class PushedEngine(RolloutEngine):
     def generate(
         self, prompts: Sequence[Tensor], num_samples: int, sampling: Sampling
     ) -> list[list[Completion]]:
-        try:
+        with self.session(), self._naming_broken_weights():
+            groups = self._generate(prompts, num_samples, sampling)
+        self._check([completion for group in groups for completion in group])
+        return groups
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        if self._is_open:
+            yield
+            return
+        with self._naming_broken_weights():
             if self._version is None:
                 self._take()
-            groups = self._generate(prompts, num_samples, sampling)
+        self._wake()
+        self._is_open = True
+        try:
+            yield
+        finally:
+            self._is_open = False
+        self._rest()
+
+    def _wake(self) -> None:
+        """Be ready to sample; the weights are there."""
+
+    def _rest(self) -> None:
+        """Nothing is sampled for a while."""
+
+    @contextmanager
+    def _naming_broken_weights(self) -> Iterator[None]:
+        try:
+            yield
         except EngineUnavailableError as error:
             # A server cannot say nan in JSON: it answers like one that is down, and waiting would not mend that.
             if (broken := not_finite(self.policy.model)) is None:
@@ -51,8 +82,6 @@ class PushedEngine(RolloutEngine):
             raise RuntimeError(
                 f"the engine fails on the policy's weights, and these are not finite: {broken}; {CURE} ({error})"
             ) from error
-        self._check([completion for group in groups for completion in group])
-        return groups
 
     def _check(self, completions: Sequence[Completion]) -> None:
         """Make sure that an engine gave numbers, and tokens.

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from orchestrator.execution.base import ExecutorError
-from orchestrator.execution.runs import Worker, is_lost, stop_runs
+from orchestrator.execution.runs import Patience, Worker, is_lost, stop_runs
 from orchestrator.execution.slurm import JOB_FILE, Slurm
 from orchestrator.storage.files import read_json
 from tests.orchestrator.execution.conftest import FAKE_WORKER, wait_for
@@ -40,6 +40,17 @@ def test_a_job_that_is_lost(run_of, crew):
     ending = wait_for(crew.begin(folder).ended)
     assert ending.is_lost
     assert is_lost(folder, ending)
+
+
+@pytest.mark.slow
+def test_a_run_whose_jobs_end_before_it_can_save_goes_on_from_what_it_saved_by_the_clock(run_of, crew):
+    """As with iterations longer than grace_seconds: each job is killed, and each has saved once more before."""
+    folder, patience, num_jobs = run_of("creeps"), Patience(retries=1), 1
+    while is_lost(folder, wait_for(crew.begin(folder).ended)):
+        assert patience.takes_up(folder)
+        num_jobs += 1
+    assert num_jobs == 5
+    assert folder.read_status().status == "done"
 
 
 def test_told_to_stop_a_job_saves(run_of, crew):

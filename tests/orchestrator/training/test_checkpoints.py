@@ -15,7 +15,7 @@ import torch
 from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.metrics_log import MetricsWriter
-from orchestrator.training import checkpoint_files
+from orchestrator.training import checkpoint_files, checkpoints
 from orchestrator.training import run as runs
 from orchestrator.training.checkpoints import Checkpointer
 from orchestrator.training.ranks import Ranks, RanksDisagreeError
@@ -139,6 +139,37 @@ def test_the_ranks_meet_once_a_save_wherever_the_disk_fails(folder, monkeypatch)
     assert not checkpointer.save(in_its_place)
     assert [each.num_meetings for each in (well, fails, in_its_place)] == [1, 1, 1]
     assert names(folder) == {"last.ckpt"}
+
+
+LATE = {"learner.checkpoint_every": 100, "learner.checkpoint_minutes": 20.0}
+
+
+@pytest.mark.parametrize(("seconds_each", "saved"), [(1500.0, 5), (700.0, 4), (1.0, None)])
+def test_long_iterations_are_saved_by_the_clock(write_campaign, monkeypatch, seconds_each, saved):
+    """In the end of iteration 5 the process dies; by its count nothing of it was due to be saved."""
+    folder = prepare(read_campaign(write_campaign({**LONG, **LATE}))).run("held", 0)
+    append, now = MetricsWriter.append, [0.0]
+
+    def slow(self, step, metrics, kind="train"):
+        if step == 5:
+            raise RuntimeError("the time of the job is up")
+        append(self, step, metrics, kind)
+        now[0] += seconds_each if kind == "train" else 0.0
+
+    monkeypatch.setattr(checkpoints, "monotonic", lambda: now[0])
+    monkeypatch.setattr(MetricsWriter, "append", slow)
+    assert runs.main(str(folder.path)) == runs.EXIT_FAILED
+    assert "time of the job" in folder.read_status().reason
+    assert (saved_iteration(folder) if folder.checkpoint_path.exists() else None) == saved
+
+
+def test_the_clock_does_not_decide_what_a_rollback_goes_back_to(folder, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(checkpoints, "monotonic", lambda: now[0])
+    late = {"every": 100, "num_iterations": 200, "every_seconds": 60.0}
+    ones = [Checkpointer(folder, **late), Checkpointer(folder, rolls_back=True, **late)]
+    now[0] = 61.0
+    assert [one._is_late() for one in ones] == [True, False]
 
 
 class Alone:
@@ -283,10 +314,9 @@ def test_killed_between_the_last_checkpoint_and_the_end(folder):
     assert folder.records() == records
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
-def test_half_precision_keeps_statistics_in_float32(write_campaign, precision):
+def test_half_precision_keeps_statistics_in_float32(write_campaign):
     torch.set_num_threads(1)
-    path = write_campaign({**LONG, "learner.iterations": 2, "learner.precision": precision})
+    path = write_campaign({**LONG, "learner.iterations": 2, "learner.precision": "bf16-mixed"})
     folder = prepare(read_campaign(path)).run("held", 0)
     assert runs.main(str(folder.path)) == runs.EXIT_DONE, folder.read_status().reason
     records = [record.metrics for record in folder.records() if record.kind == "train"]

@@ -8,6 +8,7 @@ two optimiser steps readings, commands and losses agree to 1e-4 of themselves, w
 from __future__ import annotations
 
 import copy
+import json
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from orchestrator.storage.guardrail_files import read_events, read_rollbacks
 from orchestrator.training import run
 from orchestrator.training.entropy_control import EntropyControl
 from tests.elsewhere import python_path
+from tests.orchestrator.training import last_bit
 from tests.orchestrator.training.forced_readings import (
     GO,
     always,
@@ -252,3 +254,18 @@ def test_a_guardrail_takes_all_ranks_back(make_run, monkeypatch):
         assert [rollback.limits["entropy"] for rollback in rollbacks] == [[-1.0, 0.02], [-1.0, 0.0004]]
         assert (status.status, status.iteration) == ("stopped", 5)
         assert status.reason.endswith("it was rolled back 2 times before")
+
+
+def test_ranks_whose_readings_differ_in_the_last_bit_go_on_with_the_commands_of_the_first(make_run):
+    run = make_run("bits", devices=2)
+    process = subprocess.Popen(
+        [sys.executable, "-P", last_bit.__file__, str(run.path)],
+        env=os.environ | {"OMP_NUM_THREADS": "2", "PYTHONPATH": python_path()},
+    )
+    assert process.wait() == 0, run.read_status().reason
+    first, second = (last_bit.commands_of(run.path, rank).read_text().splitlines() for rank in range(2))
+    assert len(first) == SETTINGS["learner.iterations"]
+    assert second == first
+    recorded = [r.metrics["loop/entropy/u"] for r in run.records() if r.kind == "train"]
+    assert [json.loads(line)["bonus"] for line in first] == recorded
+    assert len(set(recorded)) > 1  # so the loop moved, and a last bit had something to move

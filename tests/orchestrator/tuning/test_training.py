@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import optuna
+import pytest
 from optuna.exceptions import StorageInternalError
 from rich.console import Console
 
+from orchestrator.execution.devices import VISIBLE
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tuning.training import Training
 
@@ -48,3 +51,21 @@ def test_a_storage_that_does_not_answer_is_said_once_and_stops_nothing(make_stud
         training._look(finished)
     assert finished.looks == 5
     assert told.getvalue() == 2 * "storage: study.log: gone; the workers try again\n"
+
+
+@pytest.mark.parametrize(
+    ("learner", "gpus"),
+    [
+        ({"accelerator": "auto"}, ["0,1", "2,3"]),
+        ({"accelerator": "auto", "devices": 4}, ["0,1,2,3", "0,1,2,3"]),
+        ({"accelerator": "cpu"}, [None, None]),
+    ],
+)
+def test_workers_have_gpus_of_their_own(make_study, monkeypatch, learner, gpus):
+    monkeypatch.setenv(VISIBLE, "0,1,2,3")
+    study = make_study(workers=2)
+    config = study.arm.config
+    learner = config.learner.model_copy(update=learner)
+    arm = replace(study.arm, config=config.model_copy(update={"learner": learner}))
+    training = Training(replace(study, arm=arm), None, CampaignFolder(study.folder), "", "", (), Console())
+    assert [training._gpus(index).get(VISIBLE) for index in range(2)] == gpus

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -10,6 +14,7 @@ from policies.rollouts.episodes import EpisodeLimits, play
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.statistics.response_statistics import View, observe
 from policies.statistics.sequences import pack
+from tests.policies.rollouts.unequal_turns import NUM_TURNS
 
 pytestmark = pytest.mark.trains
 
@@ -176,3 +181,24 @@ def test_the_most_that_the_policy_can_say(limits, most):
 def test_limits_are_guarded(setting):
     with pytest.raises(ValueError, match=f"{setting} must be >= 1, got 0"):
         EpisodeLimits(**{setting: 0})
+
+
+def test_ranks_whose_episodes_have_unequal_turns_do_not_wait_for_each_other(tmp_path):
+    ranks = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "tests.policies.rollouts.unequal_turns",
+                str(rank),
+                str(tmp_path / "store"),
+            ],
+            cwd=Path(__file__).parents[3],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [rank.communicate()[0].split() for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0]
+    assert said == [["push", "wake", *["turn"] * number, "sleep"] * 2 for number in NUM_TURNS]

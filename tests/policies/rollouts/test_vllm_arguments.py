@@ -129,15 +129,67 @@ def test_a_greedy_response_is_asked_for_once_and_given_to_all(start):
     assert engine._generate([], 3, Sampling(temperature=1.0, max_tokens=4, seed=0)) == []
 
 
-def test_an_engine_that_sleeps_wakes_for_each_rollout_and_is_given_weights_anew(start, monkeypatch):
-    monkeypatch.setattr(VllmEngine, "_can_sleep", True)  # as on a GPU
+PROMPTS, SAMPLING = [torch.tensor([3, 4])], Sampling(temperature=1.0, max_tokens=4, seed=0)
+PUSHED = [("wake_up", ["weights"]), ("push_tensors", True), ("version", "7"), ("reset", None)]
+
+
+@pytest.fixture
+def asleep(start, monkeypatch):
+    """An engine as after a rollout on a GPU, and the list of what it is called for, caches that are emptied included."""
+    monkeypatch.setattr(VllmEngine, "_can_sleep", True)
     engine = start(sleep=True)
     engine.push(7)
-    engine._version = None  # as after a rollout
-    del engine._llm.calls[:]
-    prompts, sampling = [torch.tensor([3, 4])], Sampling(temperature=1.0, max_tokens=4, seed=0)
-    pushed = [("wake_up", ["weights"]), ("push_tensors", True), ("version", "7"), ("reset", None)]
+    engine._version = None
+    calls = engine._llm.calls
+    del calls[:]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(("empty", None)))
+    return engine, calls
+
+
+def without_emptying(calls):
+    return [call for call in calls if call[0] != "empty"]
+
+
+def test_an_engine_that_sleeps_wakes_for_each_rollout_and_is_given_weights_anew(asleep):
+    engine, calls = asleep
     drawn = [("wake_up", ["kv_cache"]), ("generate", [2]), ("sleep", 2)]
-    engine.generate(prompts, 2, sampling)
-    engine.generate(prompts, 2, sampling)
-    assert engine._llm.calls == [*pushed, *drawn] * 2
+    engine.generate(PROMPTS, 2, SAMPLING)
+    engine.generate(PROMPTS, 2, SAMPLING)
+    assert without_emptying(calls) == [*PUSHED, *drawn] * 2
+
+
+def test_it_wakes_and_sleeps_once_a_session_however_many_turns_there_are(asleep):
+    engine, calls = asleep
+    with engine.session():
+        for _ in range(3):
+            engine.generate(PROMPTS, 1, SAMPLING)
+        engine.generate([], 1, SAMPLING)
+    turns = [("generate", [1])] * 3
+    assert without_emptying(calls) == [*PUSHED, ("wake_up", ["kv_cache"]), *turns, ("sleep", 2)]
+    assert engine._version is None
+
+
+def test_a_rank_without_a_turn_wakes_and_sleeps_as_the_others_do(asleep):
+    engine, calls = asleep
+    with engine.session():
+        assert engine.generate([], 1, SAMPLING) == []
+    assert without_emptying(calls) == [*PUSHED, ("wake_up", ["kv_cache"]), ("sleep", 2)]
+
+
+def test_torchs_cache_is_empty_before_vllm_takes_memory_and_after_it_gives_it_back(asleep):
+    engine, calls = asleep
+    engine.generate(PROMPTS, 2, SAMPLING)
+    names = [name for name, _ in calls]
+    assert names == [
+        "empty", "wake_up", "push_tensors", "version", "reset", "empty", "wake_up", "generate", "sleep", "empty",
+    ]  # fmt: skip
+
+
+def test_a_session_that_fails_leaves_the_engine_to_be_used_again(asleep, monkeypatch):
+    engine, calls = asleep
+    with pytest.raises(OSError, match="gone"), engine.session():
+        raise OSError("gone")
+    engine._version = None
+    engine.generate(PROMPTS, 1, SAMPLING)
+    assert calls[-2:] == [("sleep", 2), ("empty", None)]

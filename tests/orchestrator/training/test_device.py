@@ -1,0 +1,62 @@
+"""What a GPU changes where the configuration leaves it open; a CPU keeps what it had."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from orchestrator.configuration.learner import LearnerConfig
+from orchestrator.training import start
+from orchestrator.training.device import described, device_of, precision_of
+from orchestrator.training.learner import Learner
+
+
+def settings(**changes):
+    return LearnerConfig(iterations=1, **changes)
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+def test_a_cpu_trains_in_32_bits_as_it_did():
+    assert precision_of(settings()) == "32-true"
+    assert device_of(settings()) == torch.device("cpu")
+    assert described(settings()) == "trains in 32-true on the CPU"
+
+
+def test_a_gpu_trains_in_bf16_mixed_unless_it_is_told(cuda):
+    assert precision_of(settings()) == "bf16-mixed"
+    assert precision_of(settings(precision="32-true")) == "32-true"
+    assert precision_of(settings(accelerator="cpu")) == "32-true"
+    assert described(settings()) == (
+        "trains in bf16-mixed on cuda:0, AdamW in one kernel; products of float32 matrices are exact (TF32 is off)"
+    )
+
+
+def test_each_rank_of_a_machine_has_a_gpu_of_its_own(cuda, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert device_of(settings()) == torch.device("cuda", 3)
+    assert device_of(settings(accelerator="cpu")) == torch.device("cpu")
+
+
+def test_the_first_entropy_is_measured_on_the_device_of_the_rank(cuda, monkeypatch):
+    moved = []
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: moved.append(("current", device)))
+    policy = SimpleNamespace(model=SimpleNamespace(to=lambda device: moved.append(("model", device))))
+    with pytest.raises(AttributeError, match="task_at"):  # enough of a configuration to come that far
+        start._first_entropy(policy, SimpleNamespace(learner=settings()), 0, 1.0, None)
+    assert moved == [("current", torch.device("cuda", 2)), ("model", torch.device("cuda", 2))]
+
+
+@pytest.mark.parametrize(("device", "fused"), [("cpu", None), ("cuda", True)])
+def test_adamw_is_fused_on_a_gpu(device, fused):
+    with FakeTensorMode():
+        model = torch.nn.ParameterList([torch.empty(2, device=device)])
+    learner = SimpleNamespace(model=model, settings=settings())
+    assert Learner.configure_optimizers(learner).defaults["fused"] is fused
