@@ -92,7 +92,7 @@ class Learner(pl.LightningModule):
             telemetry = {"learning_rate": self._learning_rate()} | measure(
                 batch, vocabulary_size=self.policy.vocabulary_size, domains=rollouts.domains
             )
-            # Of the first rank: another kind of device reads and computes a last bit otherwise.
+            # The first rank's readings count: another kind of device computes the last bit otherwise.
             telemetry = self.ranks.of_first(telemetry)
             traces = self.control.act(telemetry, self.iteration)
             self.control.follow(self.ranks.of_first(dict(self.control.commands)))

@@ -170,7 +170,7 @@ class Training:
             )
 
     def _gpus(self, index: int) -> dict[str, str]:
-        """Of this machine, those of a worker whose runs are executed here; a cluster has its own way to say it."""
+        """The GPUs of a worker whose runs are executed on this machine; a cluster has its own way to say it."""
         if not isinstance(self._study.campaign.config.execution.executor, Local):
             return {}
         learner = self._study.arm.config.learner

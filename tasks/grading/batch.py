@@ -32,7 +32,7 @@ class Grades:
     first_error: str = ""
     """What the first response, in order, that met an error or a crash was told."""
     sums: Mapping[str, tuple[float, int]] = field(default_factory=dict)
-    """Of each number that rewards of the user's own are made of: its sum, and the responses that have one."""
+    """Each number that the user's own rewards are made of: its sum, and the responses that have one."""
 
     @property
     def means(self) -> dict[str, float]:

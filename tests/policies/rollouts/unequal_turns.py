@@ -20,7 +20,7 @@ from tasks import Problem, Task
 
 PATIENCE = timedelta(seconds=20)
 NUM_TURNS = (3, 1)
-"""Of each rank's episodes."""
+"""Turns of each rank's episodes."""
 
 
 class Sleeper(PushedEngine):
