@@ -206,6 +206,67 @@ def test_two_that_notice_at_once_queue_it_twice_and_one_is_dropped(optuna_study)
     assert counted(optuna_study.trials) == 1
 
 
+def test_a_trial_that_ends_while_it_is_taken_over_is_not_done_twice(optuna_study, monkeypatch):
+    """The other worker looked before its end, and queues it after."""
+    alive = begin(optuna_study)
+    real = optuna_study.add_trial
+
+    def slow(attempt):
+        optuna_study.tell(alive, 1.0)
+        real(attempt)
+
+    monkeypatch.setattr(optuna_study, "add_trial", slow)
+    take_over(optuna_study, optuna_study.trials[0], retries=3)
+    assert [each.state for each in optuna_study.trials] == [TrialState.COMPLETE, TrialState.WAITING]
+    assert is_redundant(optuna_study, ask(optuna_study))
+
+
+def test_a_trial_that_has_ended_is_not_taken_over(optuna_study):
+    alive = begin(optuna_study)
+    seen = optuna_study.get_trials()[0]
+    optuna_study.tell(alive, 1.0)
+    assert take_over(optuna_study, seen, retries=0) == ""
+    assert [each.state for each in optuna_study.trials] == [TrialState.COMPLETE]
+
+
+def test_a_duplicate_whose_worker_died_before_it_looked_is_a_duplicate_still(optuna_study):
+    begin(optuna_study)
+    take_over(optuna_study, optuna_study.trials[0], retries=3)
+    optuna_study.add_trial(optuna_study.trials[1])  # a second worker noticed at once
+    first, _ = ask(optuna_study), ask(optuna_study)
+    assert not is_redundant(optuna_study, first)
+    for number in (2, 3):  # the duplicate's worker dies, and then that of its next attempt
+        take_over(optuna_study, optuna_study.trials[number], retries=3)
+        last = ask(optuna_study)
+        assert root(optuna_study.trials[last.number]) == 0
+        assert is_redundant(optuna_study, last)
+    take_over(optuna_study, optuna_study.trials[1], retries=3)
+    assert not is_redundant(optuna_study, ask(optuna_study))
+
+
+def test_a_candidate_queued_twice_is_trained_once_whichever_worker_died(optuna_study):
+    for _ in range(2):
+        optuna_study.enqueue_trial({"x": 0.5}, user_attrs={RANK: 1})
+    for _ in range(2):
+        ask(optuna_study)
+    for number in range(2):
+        take_over(optuna_study, optuna_study.trials[number], retries=3)
+    assert [is_redundant(optuna_study, ask(optuna_study)) for _ in range(2)] == [False, True]
+
+
+def test_one_that_was_let_go_of_goes_on_though_its_worker_was_killed_at_that(optuna_study, monkeypatch):
+    """Its retries are used up, and letting go uses none."""
+    begin(optuna_study)
+    with monkeypatch.context() as killed:
+        killed.setattr(attempts, "close", lambda *_: None)
+        take_over(optuna_study, optuna_study.trials[0])
+    assert take_over(optuna_study, optuna_study.trials[0], retries=0) == ""
+    assert optuna_study.trials[0].user_attrs[OUTCOME] == "replaced"
+    assert optuna_study.trials[0].user_attrs[REASON] == "its worker let go of it"
+    assert len(optuna_study.trials) == 2
+    assert not is_redundant(optuna_study, ask(optuna_study))
+
+
 def test_the_same_candidate_of_stage_one_is_trained_once(optuna_study):
     for _ in range(2):
         optuna_study.enqueue_trial({"x": 0.5}, user_attrs={RANK: 1})
