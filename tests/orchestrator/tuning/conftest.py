@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+import time
 from pathlib import Path
 
 import optuna
@@ -117,3 +119,20 @@ def age(storage, seconds, trial=None):
     statement = f"UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-{seconds} seconds'){where}"
     with storage.engine.begin() as connection:
         connection.exec_driver_sql(statement)
+
+
+def stop_when_recorded(worker, folder, num=3):
+    """Tell a worker to stop as soon as a run below the folder has so many more records."""
+    before = _num_records(folder)
+
+    def watch():
+        deadline = time.monotonic() + 120
+        while _num_records(folder) < before + num and time.monotonic() < deadline:
+            time.sleep(0.02)
+        worker.stop()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _num_records(folder):
+    return sum(len(path.read_bytes().splitlines()) for path in folder.glob("*/*/metrics.jsonl"))
