@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from orchestrator.tuning.storage import StudyStorage, storage_failures
+from orchestrator.tuning.storage import storage_failures
+from orchestrator.tuning.study_storage import StudyStorage
 
 ROOT = "entrostat.root"
 """Number of the first attempt at a trial: all of them share its runs and its draws."""

@@ -52,8 +52,9 @@ from orchestrator.tuning.attempts import (
 from orchestrator.tuning.judging import judge
 from orchestrator.tuning.records import changed_inputs
 from orchestrator.tuning.space import suggest
-from orchestrator.tuning.storage import StudyStorage, storage_failures, why
+from orchestrator.tuning.storage import storage_failures, why
 from orchestrator.tuning.study import Study
+from orchestrator.tuning.study_storage import StudyStorage
 from orchestrator.tuning.trial import TrainedTrial, TrialEnding
 from orchestrator.tuning.trial_mlflow import TrialRuns
 

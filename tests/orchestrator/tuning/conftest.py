@@ -121,6 +121,14 @@ def age(storage, seconds, trial=None):
         connection.exec_driver_sql(statement)
 
 
+def stale_for_two_beats(storage, study):
+    """What is stale now and, by an observer's clock that is moved on, still is two beats later."""
+    storage.stale_trials(study)
+    beats = 2 * storage.get_heartbeat_interval()
+    storage._stale_since = {trial_id: since - beats for trial_id, since in storage._stale_since.items()}
+    return storage.stale_trials(study)
+
+
 def stop_when_recorded(worker, folder, num=3):
     """Tell a worker to stop as soon as a run below the folder has so many more records."""
     before = _num_records(folder)

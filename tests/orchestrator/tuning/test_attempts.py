@@ -30,7 +30,7 @@ from orchestrator.tuning.attempts import (
     take_over,
 )
 from orchestrator.tuning.storage import open_storage
-from tests.orchestrator.tuning.conftest import TRACKING, age
+from tests.orchestrator.tuning.conftest import TRACKING, age, stale_for_two_beats
 
 
 def begin(study, storage=None):
@@ -55,32 +55,46 @@ def until(condition, seconds=60.0):
 
 def test_a_trial_without_a_heartbeat_for_so_long_is_stale_and_no_other(optuna_study, storage):
     silent, alive = begin(optuna_study, storage), begin(optuna_study, storage)
-    assert storage.stale_trials(optuna_study) == []
+    assert stale_for_two_beats(storage, optuna_study) == []
     age(storage, 3, silent)
-    assert storage.stale_trials(optuna_study) == []
+    assert stale_for_two_beats(storage, optuna_study) == []
     age(storage, 2, silent)
-    assert storage.stale_trials(optuna_study) == [silent._trial_id]
+    assert stale_for_two_beats(storage, optuna_study) == [silent._trial_id]
     storage.record_heartbeat(silent._trial_id)  # it was slow, and is there again
     age(storage, 5, alive)
     optuna_study.tell(alive, 1.0)
-    assert storage.stale_trials(optuna_study) == []
+    assert stale_for_two_beats(storage, optuna_study) == []
 
 
 def test_a_trial_whose_worker_died_before_its_first_heartbeat_is_noticed(optuna_study, storage):
     trial = begin(optuna_study)
-    assert storage.stale_trials(optuna_study) == []
+    assert stale_for_two_beats(storage, optuna_study) == []
     age(storage, 5)
-    assert storage.stale_trials(optuna_study) == [trial._trial_id]
+    assert stale_for_two_beats(storage, optuna_study) == [trial._trial_id]
+
+
+def test_a_trial_is_given_up_at_the_second_look_and_not_where_it_beat_in_between(optuna_study, storage):
+    """The machine was suspended: at the first look afterwards every heartbeat is old."""
+    alive, silent = begin(optuna_study, storage), begin(optuna_study, storage)
+    age(storage, 3600)
+    assert storage.stale_trials(optuna_study) == []
+    assert storage.stale_trials(optuna_study) == []  # at once again is no second look
+    storage.record_heartbeat(alive._trial_id)
+    assert stale_for_two_beats(storage, optuna_study) == [silent._trial_id]
+    age(storage, 3600)
+    assert storage.stale_trials(optuna_study) == [
+        silent._trial_id
+    ]  # the other has its second look still to come
 
 
 def test_trials_of_another_study_are_left_alone(optuna_study, storage):
     other = optuna.create_study(study_name="b", storage=storage)
     begin(other)
     begin(other, storage)
-    storage.stale_trials(optuna_study)
+    stale_for_two_beats(storage, optuna_study)
     age(storage, 5)
-    assert storage.stale_trials(optuna_study) == []
-    assert len(storage.stale_trials(other)) == 1
+    assert stale_for_two_beats(storage, optuna_study) == []
+    assert len(stale_for_two_beats(storage, other)) == 1
 
 
 @pytest.mark.parametrize(("seconds", "interval"), [(4, 1), (60, 15), (100, 25)])

@@ -451,6 +451,8 @@ def test_a_worker_can_be_killed_before_any_transaction(opened, make_study, monke
         def stale(study, storage=storage, stale_trials=stale_trials):
             stale_trials(study)
             age(storage, 6)
+            stale_trials(study)
+            storage._stale_since = dict.fromkeys(storage._stale_since, 0.0)
             return stale_trials(study)
 
         storage.stale_trials = stale
