@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from orchestrator.tuning.storage import StudyStorage, storage_failures
+from orchestrator.tuning.storage import storage_failures
+from orchestrator.tuning.study_storage import StudyStorage
 
 ROOT = "entrostat.root"
 """Number of the first attempt at a trial: all of them share its runs and its draws."""
@@ -96,35 +97,44 @@ def take_over(study: Any, trial: Any, retries: int | None = None) -> str:
     Returns:
         Why nothing goes on with it, or "".
     """
+    trials = study.get_trials(deepcopy=False)
+    trial = trials[trial.number]  # it may have ended since the caller looked
+    if trial.state.is_finished():
+        return ""
     history = [*trial.system_attrs.get(HISTORY, []), *([] if retries is None else [trial.number])]
-    if retries is not None and len(history) > retries:
+    attempt = next((other for other in trials if _retry_of(other) == trial.number), None)
+    if attempt is None and retries is not None and len(history) > retries:
         reason = DIED if len(history) == 1 else f"{len(history)} workers died at it"
         close(study, trial, FAILED, reason)
         return reason
-    if not any(_retry_of(other) == trial.number for other in study.get_trials(deepcopy=False)):
-        study.add_trial(_again(trial, history))
-    close(study, trial, REPLACED, LET_GO if retries is None else DIED)
+    if attempt is None:
+        attempt = _again(trial, history)
+        study.add_trial(attempt)
+    close(study, trial, REPLACED, _why_left(trial, attempt))
     return ""
 
 
 def is_redundant(study: Any, trial: Any) -> bool:
-    """Whether a trial from the queue is there a second time; closes the attempt before it."""
+    """Whether a trial from the queue is there a second time, or ended while it was taken over.
+
+    Closes the attempt before it.  A worker may die before it has asked this, so the answer goes for every attempt
+    before this one too: the next of a duplicate is one.
+    """
     trials = study.get_trials(deepcopy=False)
     frozen = trials[trial.number]
     before = _retry_of(frozen)
     if before is not None:
-        if trials[before].state.name == "RUNNING":
-            died = before in frozen.system_attrs.get(HISTORY, [])
-            close(study, trials[before], REPLACED, DIED if died else LET_GO)
-        return any(_retry_of(other) == before for other in trials[: trial.number])
-    return any(
-        key in frozen.user_attrs
-        and other.user_attrs.get(key) == frozen.user_attrs[key]
-        and other.user_attrs.get(OUTCOME) != SURPLUS
-        and _retry_of(other) is None
-        for key in ONCE
-        for other in trials[: trial.number]
-    )
+        if not trials[before].state.is_finished():
+            close(study, trials[before], REPLACED, _why_left(trials[before], frozen))
+            trials = study.get_trials(deepcopy=False)  # its worker may have been faster
+        if trials[before].user_attrs.get(OUTCOME) != REPLACED:
+            return True
+    while before is not None:
+        if _is_second(frozen, trials):
+            return True
+        frozen = trials[before]
+        before = _retry_of(frozen)
+    return _is_second(frozen, trials)
 
 
 def close(study: Any, trial: Any, outcome: str, reason: str) -> None:
@@ -212,6 +222,25 @@ def _again(trial: Any, history: list[int]) -> Any:
         state=TrialState.WAITING,
         system_attrs={FIXED: params, RETRY_OF: trial.number, HISTORY: history},
         user_attrs=kept | {ROOT: root(trial)},
+    )
+
+
+def _why_left(trial: Any, attempt: Any) -> str:
+    return DIED if trial.number in attempt.system_attrs.get(HISTORY, []) else LET_GO
+
+
+def _is_second(trial: Any, trials: Sequence[Any]) -> bool:
+    """Whether an earlier trial goes on with the same one, or is trained for the same mark."""
+    earlier = trials[: trial.number]
+    if is_attempt(trial):
+        return any(_retry_of(other) == _retry_of(trial) for other in earlier)
+    return any(
+        key in trial.user_attrs
+        and other.user_attrs.get(key) == trial.user_attrs[key]
+        and other.user_attrs.get(OUTCOME) != SURPLUS
+        and not is_attempt(other)
+        for key in ONCE
+        for other in earlier
     )
 
 

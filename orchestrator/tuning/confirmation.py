@@ -15,7 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.tuning.attempts import CONFIRMS, REASON, counted, num_open, stands_for_none
+from orchestrator.tuning.attempts import (
+    CONFIRMS,
+    OUTCOME,
+    REASON,
+    SURPLUS,
+    counted,
+    num_open,
+    stands_for_none,
+)
 from orchestrator.tuning.criteria import Criterion
 from orchestrator.tuning.judging import judge
 from orchestrator.tuning.models import BudgetConfig, NoPruner, SamplerConfig
@@ -193,7 +201,7 @@ def _confirmed_numbers(confirmations: Any) -> set[int]:
     return {
         trial.user_attrs[CONFIRMS]
         for trial in confirmations.get_trials(deepcopy=False)
-        if CONFIRMS in trial.user_attrs
+        if CONFIRMS in trial.user_attrs and trial.user_attrs.get(OUTCOME) != SURPLUS
     }
 
 

@@ -12,8 +12,9 @@ from orchestrator.changed_inputs import CURE, NOT_RECORDED
 from orchestrator.errors import ConfigError
 from orchestrator.storage.inputs import changes, now, said
 from orchestrator.tuning.addressed_sampling import pruner, quiet, sampler, without_experimental_warnings
-from orchestrator.tuning.storage import StudyStorage, answering, find_storage, open_storage, storage_url
+from orchestrator.tuning.storage import answering, find_storage, open_storage, storage_url
 from orchestrator.tuning.study import Study, fingerprint
+from orchestrator.tuning.study_storage import StudyStorage
 
 DEFINITION = "entrostat.definition"
 FINGERPRINT = "entrostat.fingerprint"
@@ -109,11 +110,15 @@ def store_simulation(study: Study, storage: StudyStorage, found: Any) -> Any:
     import optuna
 
     name = f"{study.config.name}.simulated"
-    with answering(study.path), suppress(optuna.exceptions.DuplicatedStudyError), storage.one_transaction():
+
+    def make() -> Any:
         stored = optuna.create_study(study_name=name, storage=storage, directions=found.directions)
         _claim(study, stored, study.simulated_definition(), name)
         _name_values(stored, study.config.simulated_criteria)
-        stored.add_trials(found.get_trials(deepcopy=False))
+        return stored
+
+    with answering(study.path), suppress(optuna.exceptions.DuplicatedStudyError):
+        storage.store_study(make, found.get_trials(deepcopy=False))
     return stored_simulation(study, storage)
 
 

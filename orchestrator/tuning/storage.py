@@ -6,7 +6,6 @@ import os
 import socket
 import sqlite3
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
@@ -15,8 +14,7 @@ from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.storages import RDBStorage
+from optuna.exceptions import StorageInternalError
 
 from orchestrator.errors import ConfigError, one_line
 from orchestrator.masking import mask_uri, scrub
@@ -33,14 +31,9 @@ from orchestrator.tracking.addresses import (
     with_path,
 )
 from orchestrator.tracking.store import CONNECT_SECONDS
+from orchestrator.tuning.study_storage import LOCK_SECONDS, STALE_SECONDS, StudyStorage, waiting
 from policies.model.sources import user_path
 
-LOCK_SECONDS = 60.0
-"""How long a transaction waits for other workers at a SQLite file."""
-STALE_SECONDS = 60
-"""Without a heartbeat, after which a running trial is stale, where the study does not say."""
-BEATS = 4
-"""Heartbeats within that time, so that a few late ones give no trial up."""
 ATTEMPTS = 5
 """At opening a database in which another process makes the same tables at this moment."""
 
@@ -49,67 +42,6 @@ USE_DEFAULT = "leave `storage` out for a SQLite file beside the runs"
 FINISH = "finish the study with that version, or give it another name and begin it again"
 OURS, MLFLOWS = "studies", "experiments"
 """A table that every database of Optuna's has, and one that every database of MLflow's has."""
-WITHOUT_HEARTBEAT = (
-    "SELECT trial_id FROM trials WHERE study_id = :study AND state = 'RUNNING' "
-    "AND trial_id NOT IN (SELECT trial_id FROM trial_heartbeats)"
-)
-
-
-class StudyStorage(RDBStorage):  # type: ignore[misc]
-    """Optuna's database with its heartbeat, for workers that ask for trials themselves.
-
-    Args:
-        url: of the database.
-        make: whether it is written to; else it has to be there, and is only read.
-        stale_seconds: without a heartbeat, after which a running trial is stale, by the clock of the database.
-    """
-
-    scoped_session: Any
-
-    def __init__(self, url: str, *, make: bool = True, stale_seconds: int = STALE_SECONDS) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            super().__init__(
-                url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it
-                {"connect_args": {"timeout": LOCK_SECONDS}} if is_sqlite(url) else {},
-                heartbeat_interval=max(1, stale_seconds // BEATS),
-                grace_period=stale_seconds,
-                skip_table_creation=not make,
-            )
-        if make and is_sqlite(url):
-            from sqlalchemy import event
-
-            # SQLite locks at the first write only: two workers could read one waiting trial and both take it.
-            event.listen(self.engine, "begin", lambda it: it.exec_driver_sql("BEGIN IMMEDIATE"))
-
-    @contextmanager
-    def one_transaction(self) -> Iterator[None]:
-        """Everything that is written inside is there at once, or not at all."""
-        from sqlalchemy.orm import scoped_session, sessionmaker
-
-        own = self.scoped_session
-        with self.engine.begin() as connection:
-            self.scoped_session = scoped_session(
-                sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
-            )
-            try:
-                yield
-            finally:
-                self.scoped_session = own
-
-    def stale_trials(self, study: Any) -> list[int]:
-        """Ids of the running trials of an Optuna study whose worker gives no sign of life.
-
-        Optuna leaves out a trial whose worker died before its first heartbeat.  It gets one here, and is stale when
-        that is as old as any other has to be.
-        """
-        from sqlalchemy import text
-
-        with self.engine.connect() as connection:
-            silent = connection.execute(text(WITHOUT_HEARTBEAT), {"study": study._study_id}).scalars().all()
-        for trial_id in silent:
-            self.record_heartbeat(trial_id)
-        return list(self._get_stale_trial_ids(study._study_id))
 
 
 def storage_url(configured: str | None, folder: Path) -> str:
@@ -237,14 +169,15 @@ def _check_sqlite(url: str, *, make: bool) -> set[str]:
     address = f"{path.as_uri()}?mode=rw"  # a file that is gone by now is not made
     try:
         with closing(
-            sqlite3.connect(address, uri=True, timeout=CONNECT_SECONDS, isolation_level=None)
+            sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS, isolation_level=None)
         ) as database:
             # The first fails where the file is locked or cannot be written; to look at it neither matters.
             database.execute("BEGIN IMMEDIATE" if make else "BEGIN")
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
             database.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
-        remedy = "end the process that holds it" if "locked" in str(error) else "make it writable"
+        is_locked = "locked" in str(error)
+        remedy = "another command is writing; try again" if is_locked else "make it writable"
         raise _refused(url, f"{error}; {remedy}, or {USE_DEFAULT}") from error
     except sqlite3.Error as error:
         raise _refused(url, f"{error}; name another file, or {USE_DEFAULT}") from error
@@ -285,7 +218,7 @@ def _check_server(url: str) -> set[str]:
             url, f"{host}:{port} does not answer ({error}); start the server, or {USE_DEFAULT}"
         ) from error
     try:
-        engine = sqlalchemy.create_engine(url)
+        engine = sqlalchemy.create_engine(url, **waiting(url))
         try:
             return set(sqlalchemy.inspect(engine).get_table_names())
         finally:
@@ -295,12 +228,18 @@ def _check_server(url: str) -> set[str]:
 
 
 def _open(url: str, **settings: Any) -> StudyStorage:
-    """The storage; two commands that make the same tables at once are tried again until both find them."""
+    """The storage; two commands that make the same tables at once are tried again until both find them.
+
+    The slower of them meets a table that is there already, or its row with the version of the schema.
+    """
+    from sqlalchemy.exc import IntegrityError
+
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return StudyStorage(url, **settings)
         except Exception as error:
-            if attempt == ATTEMPTS or "already exists" not in str(error):
+            is_made = isinstance(error, IntegrityError) or "already exists" in str(error)
+            if attempt == ATTEMPTS or not is_made:
                 raise _unusable(url, error) from error
             time.sleep(0.2 * attempt)
     raise AssertionError

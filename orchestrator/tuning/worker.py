@@ -52,8 +52,9 @@ from orchestrator.tuning.attempts import (
 from orchestrator.tuning.judging import judge
 from orchestrator.tuning.records import changed_inputs
 from orchestrator.tuning.space import suggest
-from orchestrator.tuning.storage import StudyStorage, storage_failures, why
+from orchestrator.tuning.storage import storage_failures, why
 from orchestrator.tuning.study import Study
+from orchestrator.tuning.study_storage import StudyStorage
 from orchestrator.tuning.trial import TrainedTrial, TrialEnding
 from orchestrator.tuning.trial_mlflow import TrialRuns
 
@@ -121,7 +122,6 @@ class TrialWorker:
             try:
                 if self._go_on(crew):
                     return EXIT_FAILED if self._has_failed else EXIT_DONE
-                self._failing_since = None
             except UpdateFinishedTrialError:  # while it was silent another worker has taken its trial over
                 self._held = None
             except storage_failures() as error:
@@ -143,8 +143,13 @@ class TrialWorker:
                 print(f"what trials read has changed: {said(changed)}; give the command again for what to do")
                 self._has_failed = True
                 return True
-            self._work(ask(self._optuna), crew)
+            trial = ask(self._optuna)
+            self._failing_since = (
+                None  # a full disk answers what is read, so only what was written ends an outage
+            )
+            self._work(trial, crew)
             return False
+        self._failing_since = None
         if is_late or not any(trial.state.name == "RUNNING" for trial in trials):
             return True
         self._stop.wait(WAIT_SECONDS)  # others are at the last trials, and one of them may die
@@ -208,11 +213,14 @@ class TrialWorker:
         self._held = None
 
     def _is_surplus(self, trial: Any) -> bool:
-        """Whether another was faster: the budget is used up, or the queue was empty and this is none of it."""
+        """Whether another was faster: the budget is used up, or the queue was empty and this is none of it.
+
+        A confirmation from the queue never is: another command may have asked for more than this worker knows of.
+        """
         trials = self._trials()
         frozen = trials[trial.number]
-        if self._study.is_confirmation and CONFIRMS not in frozen.user_attrs:
-            return True
+        if self._study.is_confirmation:
+            return CONFIRMS not in frozen.user_attrs
         return counted(trials, before=root(frozen)) >= self._study.config.budget.trials
 
     def _train(self, trial: Any, params: dict[str, Any], heartbeat: Heartbeat, crew: Crew) -> TrialEnding:

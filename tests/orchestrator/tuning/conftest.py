@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+import time
 from pathlib import Path
 
 import optuna
@@ -117,3 +119,28 @@ def age(storage, seconds, trial=None):
     statement = f"UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-{seconds} seconds'){where}"
     with storage.engine.begin() as connection:
         connection.exec_driver_sql(statement)
+
+
+def stale_for_two_beats(storage, study):
+    """What is stale now and, by an observer's clock that is moved on, still is two beats later."""
+    storage.stale_trials(study)
+    beats = 2 * storage.get_heartbeat_interval()
+    storage._stale_since = {trial_id: since - beats for trial_id, since in storage._stale_since.items()}
+    return storage.stale_trials(study)
+
+
+def stop_when_recorded(worker, folder, num=3):
+    """Tell a worker to stop as soon as a run below the folder has so many more records."""
+    before = _num_records(folder)
+
+    def watch():
+        deadline = time.monotonic() + 120
+        while _num_records(folder) < before + num and time.monotonic() < deadline:
+            time.sleep(0.02)
+        worker.stop()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _num_records(folder):
+    return sum(len(path.read_bytes().splitlines()) for path in folder.glob("*/*/metrics.jsonl"))

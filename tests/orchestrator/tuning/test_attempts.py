@@ -30,7 +30,7 @@ from orchestrator.tuning.attempts import (
     take_over,
 )
 from orchestrator.tuning.storage import open_storage
-from tests.orchestrator.tuning.conftest import TRACKING, age
+from tests.orchestrator.tuning.conftest import TRACKING, age, stale_for_two_beats
 
 
 def begin(study, storage=None):
@@ -55,32 +55,46 @@ def until(condition, seconds=60.0):
 
 def test_a_trial_without_a_heartbeat_for_so_long_is_stale_and_no_other(optuna_study, storage):
     silent, alive = begin(optuna_study, storage), begin(optuna_study, storage)
-    assert storage.stale_trials(optuna_study) == []
+    assert stale_for_two_beats(storage, optuna_study) == []
     age(storage, 3, silent)
-    assert storage.stale_trials(optuna_study) == []
+    assert stale_for_two_beats(storage, optuna_study) == []
     age(storage, 2, silent)
-    assert storage.stale_trials(optuna_study) == [silent._trial_id]
+    assert stale_for_two_beats(storage, optuna_study) == [silent._trial_id]
     storage.record_heartbeat(silent._trial_id)  # it was slow, and is there again
     age(storage, 5, alive)
     optuna_study.tell(alive, 1.0)
-    assert storage.stale_trials(optuna_study) == []
+    assert stale_for_two_beats(storage, optuna_study) == []
 
 
 def test_a_trial_whose_worker_died_before_its_first_heartbeat_is_noticed(optuna_study, storage):
     trial = begin(optuna_study)
-    assert storage.stale_trials(optuna_study) == []
+    assert stale_for_two_beats(storage, optuna_study) == []
     age(storage, 5)
-    assert storage.stale_trials(optuna_study) == [trial._trial_id]
+    assert stale_for_two_beats(storage, optuna_study) == [trial._trial_id]
+
+
+def test_a_trial_is_given_up_at_the_second_look_and_not_where_it_beat_in_between(optuna_study, storage):
+    """The machine was suspended: at the first look afterwards every heartbeat is old."""
+    alive, silent = begin(optuna_study, storage), begin(optuna_study, storage)
+    age(storage, 3600)
+    assert storage.stale_trials(optuna_study) == []
+    assert storage.stale_trials(optuna_study) == []  # at once again is no second look
+    storage.record_heartbeat(alive._trial_id)
+    assert stale_for_two_beats(storage, optuna_study) == [silent._trial_id]
+    age(storage, 3600)
+    assert storage.stale_trials(optuna_study) == [
+        silent._trial_id
+    ]  # the other has its second look still to come
 
 
 def test_trials_of_another_study_are_left_alone(optuna_study, storage):
     other = optuna.create_study(study_name="b", storage=storage)
     begin(other)
     begin(other, storage)
-    storage.stale_trials(optuna_study)
+    stale_for_two_beats(storage, optuna_study)
     age(storage, 5)
-    assert storage.stale_trials(optuna_study) == []
-    assert len(storage.stale_trials(other)) == 1
+    assert stale_for_two_beats(storage, optuna_study) == []
+    assert len(stale_for_two_beats(storage, other)) == 1
 
 
 @pytest.mark.parametrize(("seconds", "interval"), [(4, 1), (60, 15), (100, 25)])
@@ -204,6 +218,67 @@ def test_two_that_notice_at_once_queue_it_twice_and_one_is_dropped(optuna_study)
     assert is_redundant(optuna_study, second)
     close(optuna_study, second, DUPLICATE, "twice")
     assert counted(optuna_study.trials) == 1
+
+
+def test_a_trial_that_ends_while_it_is_taken_over_is_not_done_twice(optuna_study, monkeypatch):
+    """The other worker looked before its end, and queues it after."""
+    alive = begin(optuna_study)
+    real = optuna_study.add_trial
+
+    def slow(attempt):
+        optuna_study.tell(alive, 1.0)
+        real(attempt)
+
+    monkeypatch.setattr(optuna_study, "add_trial", slow)
+    take_over(optuna_study, optuna_study.trials[0], retries=3)
+    assert [each.state for each in optuna_study.trials] == [TrialState.COMPLETE, TrialState.WAITING]
+    assert is_redundant(optuna_study, ask(optuna_study))
+
+
+def test_a_trial_that_has_ended_is_not_taken_over(optuna_study):
+    alive = begin(optuna_study)
+    seen = optuna_study.get_trials()[0]
+    optuna_study.tell(alive, 1.0)
+    assert take_over(optuna_study, seen, retries=0) == ""
+    assert [each.state for each in optuna_study.trials] == [TrialState.COMPLETE]
+
+
+def test_a_duplicate_whose_worker_died_before_it_looked_is_a_duplicate_still(optuna_study):
+    begin(optuna_study)
+    take_over(optuna_study, optuna_study.trials[0], retries=3)
+    optuna_study.add_trial(optuna_study.trials[1])  # a second worker noticed at once
+    first, _ = ask(optuna_study), ask(optuna_study)
+    assert not is_redundant(optuna_study, first)
+    for number in (2, 3):  # the duplicate's worker dies, and then that of its next attempt
+        take_over(optuna_study, optuna_study.trials[number], retries=3)
+        last = ask(optuna_study)
+        assert root(optuna_study.trials[last.number]) == 0
+        assert is_redundant(optuna_study, last)
+    take_over(optuna_study, optuna_study.trials[1], retries=3)
+    assert not is_redundant(optuna_study, ask(optuna_study))
+
+
+def test_a_candidate_queued_twice_is_trained_once_whichever_worker_died(optuna_study):
+    for _ in range(2):
+        optuna_study.enqueue_trial({"x": 0.5}, user_attrs={RANK: 1})
+    for _ in range(2):
+        ask(optuna_study)
+    for number in range(2):
+        take_over(optuna_study, optuna_study.trials[number], retries=3)
+    assert [is_redundant(optuna_study, ask(optuna_study)) for _ in range(2)] == [False, True]
+
+
+def test_one_that_was_let_go_of_goes_on_though_its_worker_was_killed_at_that(optuna_study, monkeypatch):
+    """Its retries are used up, and letting go uses none."""
+    begin(optuna_study)
+    with monkeypatch.context() as killed:
+        killed.setattr(attempts, "close", lambda *_: None)
+        take_over(optuna_study, optuna_study.trials[0])
+    assert take_over(optuna_study, optuna_study.trials[0], retries=0) == ""
+    assert optuna_study.trials[0].user_attrs[OUTCOME] == "replaced"
+    assert optuna_study.trials[0].user_attrs[REASON] == "its worker let go of it"
+    assert len(optuna_study.trials) == 2
+    assert not is_redundant(optuna_study, ask(optuna_study))
 
 
 def test_the_same_candidate_of_stage_one_is_trained_once(optuna_study):

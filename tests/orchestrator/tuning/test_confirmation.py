@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 
 import numpy as np
 import optuna
@@ -16,9 +15,10 @@ from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tracking.groups import read_group
 from orchestrator.tuning import worker as workers
-from orchestrator.tuning.attempts import CONFIRMS, FOLDER, OUTCOME, REASON, ask
+from orchestrator.tuning.attempts import CONFIRMS, FOLDER, OUTCOME, REASON, SURPLUS, ask, close
 from orchestrator.tuning.confirmation import (
     begin_confirmation,
+    confirming,
     continue_confirmation,
     fresh_seeds,
     simulated_confirmation,
@@ -33,7 +33,7 @@ from orchestrator.tuning.terminal import print_summary
 from orchestrator.tuning.trial_mlflow import TrialRuns
 from orchestrator.tuning.winner import winner
 from orchestrator.tuning.worker import TrialWorker
-from tests.orchestrator.tuning.conftest import KI, KP, PLANT, SIMULATION, TRACKING
+from tests.orchestrator.tuning.conftest import KI, KP, PLANT, SIMULATION, TRACKING, stop_when_recorded
 from tests.orchestrator.tuning.test_worker import NoTracker
 
 
@@ -190,8 +190,8 @@ def test_confirmations_train_in_folders_of_their_own_on_fresh_seeds(opened):
     study, found, storage, work = opened(confirm={"trials": 2, "seeds": 2})
     assert work(study, found).run() == 0
     assert begin_confirmation(study, storage, found) is not None
-    confirming, confirmations = continue_confirmation(study, storage)
-    assert work(confirming, confirmations).run() == 0
+    asked, confirmations = continue_confirmation(study, storage)
+    assert work(asked, confirmations).run() == 0
     ranked = sorted(found.trials, key=lambda trial: trial.value)
     for trial, best in zip(confirmations.trials, ranked[:2], strict=True):
         off = abs(np.log10(best.params[KP])) / 10
@@ -215,8 +215,8 @@ def test_more_seeds_train_only_what_is_new(opened):
     (metrics,) = study.folder.glob("confirm-*/seed-1000/metrics.jsonl")
     before = metrics.stat().st_mtime_ns
     study, found, storage, work = opened(confirm={"trials": 1, "seeds": 2})
-    confirming, confirmations = begin_confirmation(study, storage, found)
-    assert work(confirming, confirmations).run() == 0
+    asked, confirmations = begin_confirmation(study, storage, found)
+    assert work(asked, confirmations).run() == 0
     assert metrics.stat().st_mtime_ns == before
     assert (metrics.parents[1] / "seed-1001" / "metrics.jsonl").exists()
     assert winner(study, found, None, confirmations=confirmations).confirmed is not None
@@ -226,16 +226,16 @@ def test_more_seeds_train_only_what_is_new(opened):
 def test_a_confirmation_that_is_let_go_of_goes_on_where_it_was(opened, monkeypatch):
     study, found, storage, work = opened(confirm={"trials": 1, "seeds": 1})
     work(study, found).run()
-    confirming, confirmations = begin_confirmation(study, storage, found)
+    asked, confirmations = begin_confirmation(study, storage, found)
     monkeypatch.setenv("FAKE_PAUSE", "0.05")
-    worker = work(confirming, confirmations)
-    threading.Timer(0.6, worker.stop).start()
+    worker = work(asked, confirmations)
+    stop_when_recorded(worker, study.folder)
     assert worker.run() == 143
     monkeypatch.setenv("FAKE_PAUSE", "0")
     study, found, storage, work = opened(confirm={"trials": 1, "seeds": 1})
     assert begin_confirmation(study, storage, found) is not None
-    confirming, confirmations = continue_confirmation(study, storage)
-    assert work(confirming, confirmations).run() == 0
+    asked, confirmations = continue_confirmation(study, storage)
+    assert work(asked, confirmations).run() == 0
     assert [trial.state.name for trial in confirmations.trials] == ["FAIL", "COMPLETE"]
     first, second = confirmations.trials
     assert first.user_attrs[CONFIRMS] == second.user_attrs[CONFIRMS]
@@ -249,24 +249,47 @@ def test_two_commands_that_queue_at_once_train_each_once(opened):
     study, found, storage, work = opened(confirm={"trials": 2, "seeds": 1})
     work(study, found).run()
     begin_confirmation(study, storage, found)
-    confirming, confirmations = continue_confirmation(study, storage)
+    asked, confirmations = continue_confirmation(study, storage)
     for trial in list(confirmations.trials):  # the other command's
         confirmations.enqueue_trial(
             trial.system_attrs["fixed_params"], user_attrs={CONFIRMS: trial.user_attrs[CONFIRMS]}
         )
-    assert work(confirming, confirmations).run() == 0
+    assert work(asked, confirmations).run() == 0
     ended = [(trial.state.name, trial.user_attrs.get(OUTCOME)) for trial in confirmations.trials]
     assert ended == [("COMPLETE", None)] * 2 + [("FAIL", "duplicate")] * 2
     assert begin_confirmation(study, storage, found) is None
 
 
+def test_a_worker_that_knows_of_fewer_trains_all_that_are_in_the_queue(opened):
+    """It was started for one confirmation; another command has asked for two since."""
+    study, found, storage, work = opened(confirm={"trials": 2, "seeds": 1})
+    work(study, found).run()
+    _, confirmations = begin_confirmation(study, storage, found)
+    assert work(confirming(study, 1), confirmations).run() == 0
+    assert [trial.state.name for trial in confirmations.trials] == ["COMPLETE"] * 2
+    assert winner(study, found, None, confirmations=confirmations).confirmed is not None
+
+
+def test_a_confirmation_that_was_closed_as_surplus_is_put_into_the_queue_again(opened):
+    study, found, storage, work = opened(confirm={"trials": 1, "seeds": 1})
+    work(study, found).run()
+    _, confirmations = begin_confirmation(study, storage, found)
+    close(confirmations, ask(confirmations), SURPLUS, "the budget is used up")  # by an earlier version
+    queue = begin_confirmation(study, storage, found)
+    assert queue is not None
+    assert work(*queue).run() == 0
+    assert [trial.state.name for trial in confirmations.trials] == ["FAIL", "COMPLETE"]
+    assert begin_confirmation(study, storage, found) is None
+    assert winner(study, found, None, confirmations=confirmations).confirmed is not None
+
+
 def test_what_comes_from_no_queue_is_not_trained(opened):
     study, found, storage, work = opened(confirm={"trials": 1, "seeds": 1})
     work(study, found).run()
-    confirming, confirmations = begin_confirmation(study, storage, found)
+    asked, confirmations = begin_confirmation(study, storage, found)
     ask(confirmations)
     trial = ask(confirmations)  # the queue was empty: a suggestion of the sampler
-    work(confirming, confirmations)._work(trial, crew=None)
+    work(asked, confirmations)._work(trial, crew=None)
     assert confirmations.trials[1].user_attrs[OUTCOME] == "surplus"
 
 

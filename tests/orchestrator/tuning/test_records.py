@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import optuna
 import pytest
 
@@ -82,8 +84,24 @@ def test_a_writer_of_stage_one_that_dies_half_way_leaves_nothing(make_study, sto
         raise KeyboardInterrupt
 
     with monkeypatch.context() as half_way:
-        half_way.setattr(optuna.Study, "add_trials", killed)
+        half_way.setattr(optuna.distributions, "distribution_to_json", killed)
         with pytest.raises(KeyboardInterrupt):
             store_simulation(study, storage, found)
     assert optuna.get_all_study_names(storage) == []
     assert len(store_simulation(study, storage, found).trials) == 64
+
+
+def test_stage_one_is_stored_as_optuna_would_and_holds_no_other_up(make_study, storage):
+    """Every field is what `Study.add_trials` stores; in one statement a table it takes a small part of the time."""
+    study = make_study(simulation=SIMULATION)
+    found = search(study)
+    began = time.monotonic()
+    stored = store_simulation(study, storage, found)
+    ours = time.monotonic() - began
+    theirs = optuna.create_study(study_name="theirs", storage=storage, directions=found.directions)
+    began = time.monotonic()
+    theirs.add_trials(found.trials)
+    assert ours < (time.monotonic() - began) / 3
+    for one, other in zip(stored.trials, theirs.trials, strict=True):
+        one._trial_id = other._trial_id
+        assert one == other

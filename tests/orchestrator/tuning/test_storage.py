@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 import sqlalchemy
 
 from orchestrator.errors import ConfigError
-from orchestrator.tuning import storage
+from orchestrator.tuning import storage, study_storage
 from orchestrator.tuning.attempts import ask
 from orchestrator.tuning.storage import (
     dashboard_hint,
@@ -24,6 +26,7 @@ from orchestrator.tuning.storage import (
     storage_url,
     why,
 )
+from orchestrator.tuning.study_storage import waiting
 from tests.orchestrator.tuning.conftest import TRACKING
 
 
@@ -88,6 +91,77 @@ def test_two_processes_that_make_a_storage_at_once_both_have_it(tmp_path, monkey
     monkeypatch.setattr(storage, "StudyStorage", make)
     assert isinstance(open_storage(url, TRACKING), real)
     assert len(attempts) == 2
+
+
+def make_tables(url, barrier, said):
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    for number in range(4):
+        barrier.wait(60)
+        try:
+            open_storage(f"{url}-{number}.db", TRACKING)
+        except Exception as error:
+            said.put(str(error))
+
+
+@pytest.mark.slow
+def test_processes_that_make_a_storage_at_the_same_moment_all_have_it(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    barrier, said = context.Barrier(2), context.Queue()
+    url = f"sqlite:///{tmp_path}/study"
+    makers = [context.Process(target=make_tables, args=(url, barrier, said)) for _ in range(2)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join(120)
+        assert maker.exitcode == 0
+    assert [said.get() for _ in range(said.qsize())] == []
+    for number in range(4):
+        assert (
+            storage.OURS
+            in sqlalchemy.inspect(open_storage(f"{url}-{number}.db", TRACKING).engine).get_table_names()
+        )
+
+
+def test_the_version_that_another_process_has_written_is_tried_again(tmp_path, monkeypatch):
+    """The other process writes it between the look at it and its writing."""
+    attempts, real = [], storage.StudyStorage
+
+    def make(*arguments, **settings):
+        attempts.append(arguments)
+        if len(attempts) == 1:
+            reason = Exception("UNIQUE constraint failed: alembic_version.version_num")
+            raise sqlalchemy.exc.IntegrityError("INSERT INTO alembic_version", {}, reason)
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(storage, "StudyStorage", make)
+    assert isinstance(open_storage(f"sqlite:///{tmp_path}/study.db", TRACKING), real)
+
+
+def test_a_second_command_waits_for_one_that_writes(tmp_path, monkeypatch):
+    """For longer than a server has to answer."""
+    monkeypatch.setattr(storage, "CONNECT_SECONDS", 0.1)
+    path = tmp_path / "study.db"
+    open_storage(f"sqlite:///{path}", TRACKING)
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        threading.Timer(1.0, database.execute, ["ROLLBACK"]).start()
+        open_storage(f"sqlite:///{path}", TRACKING)
+        assert not database.in_transaction
+
+
+def test_a_server_that_takes_a_connection_and_stays_silent_is_refused_after_a_while(monkeypatch):
+    pytest.importorskip("psycopg", reason="needs psycopg (pip install 'psycopg[binary]')")
+    monkeypatch.setattr(study_storage, "CONNECT_SECONDS", 2.0)
+    with closing(socket.socket()) as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        url = f"postgresql+psycopg://me@127.0.0.1:{server.getsockname()[1]}/db"
+        assert "timeout expired" in refusal(url)
+
+
+def test_connections_that_a_server_has_closed_are_noticed():
+    assert waiting("postgresql://me@h/db")["pool_pre_ping"]
+    assert "connect_args" not in waiting("postgresql://me@h/db?connect_timeout=30")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +244,7 @@ def test_a_storage_that_is_there_is_found(tmp_path, query):
 
 def test_a_storage_that_another_process_writes_can_be_looked_at(tmp_path, monkeypatch):
     """A worker holds the lock of a transaction, for longer than a user would wait."""
-    monkeypatch.setattr(storage, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(storage, "LOCK_SECONDS", 0.2)
     url = f"sqlite:///{tmp_path}/study.db"
     optuna.create_study(study_name="a", storage=open_storage(url, TRACKING))
     before = (tmp_path / "study.db").read_bytes()
@@ -199,12 +273,12 @@ def test_a_process_that_died_in_a_transaction_leaves_what_was_there_before(tmp_p
 
 
 def test_a_locked_database_is_refused_and_not_waited_for_forever(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(storage, "LOCK_SECONDS", 0.2)
     path = tmp_path / "study.db"
     open_storage(f"sqlite:///{path}", TRACKING)
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("BEGIN EXCLUSIVE")
-        assert "database is locked; end the process that holds it" in refusal(f"sqlite:///{path}")
+        assert "database is locked; another command is writing; try again" in refusal(f"sqlite:///{path}")
 
 
 def test_a_server_that_does_not_answer_is_refused():

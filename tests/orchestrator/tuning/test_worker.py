@@ -37,7 +37,16 @@ from orchestrator.tuning.storage import open_storage, storage_url
 from orchestrator.tuning.trial import TrialEnding
 from orchestrator.tuning.trial_mlflow import RUN_ID, TrialRuns
 from orchestrator.tuning.worker import TrialWorker
-from tests.orchestrator.tuning.conftest import FAKE_TRAINING, KI, KP, ROOT, SIMULATION, TRACKING, age
+from tests.orchestrator.tuning.conftest import (
+    FAKE_TRAINING,
+    KI,
+    KP,
+    ROOT,
+    SIMULATION,
+    TRACKING,
+    age,
+    stop_when_recorded,
+)
 
 
 class NoTracker:
@@ -186,8 +195,8 @@ def test_a_paired_test_stops_what_is_worse_on_every_seed(opened):
 
 def test_told_to_stop_a_worker_puts_its_trial_back_into_the_queue(opened, monkeypatch):
     monkeypatch.setenv("FAKE_PAUSE", "0.05")
-    _, found, worker = opened(seeds=[0], budget={"trials": 1}, retries=0)
-    threading.Timer(0.6, worker.stop).start()
+    study, found, worker = opened(seeds=[0], budget={"trials": 1}, retries=0)
+    stop_when_recorded(worker, study.folder)
     assert worker.run() == 143
     assert states(found) == ["FAIL", "WAITING"]
     assert found.trials[0].user_attrs[REASON] == "its worker let go of it"
@@ -249,8 +258,44 @@ def test_a_storage_that_fails_for_a_while_costs_no_more_than_a_trials_second_sta
     assert sum(trial.state.name == "COMPLETE" for trial in found.trials) == 2
     assert [trial.user_attrs.get(REASON) for trial in found.trials][:2] == ["its worker let go of it"] * 2
     said = capsys.readouterr().out
-    assert said.count("storage: database or disk is full; trying again") == 1
+    assert (
+        said.count("storage: database or disk is full; trying again") == 2
+    )  # in between it had room for a trial
     assert len({trial.user_attrs[FOLDER] for trial in found.trials}) == 2
+
+
+def test_two_short_outages_apart_are_not_one_long_outage(opened, monkeypatch):
+    """The storage fails once in each of two trainings that are longer than an outage may be."""
+    monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(workers, "OUTAGE_SECONDS", 0.3)
+    _, found, worker = opened(seeds=[0], budget={"trials": 1}, stale_seconds=1000)
+    outages = []
+
+    class Long(Trivial):
+        def run(self):
+            if len(outages) < 2:
+                time.sleep(0.5)
+                outages.append(time.monotonic())
+                raise optuna.exceptions.StorageInternalError("the server is restarted")
+            return super().run()
+
+    monkeypatch.setattr(workers, "TrainedTrial", Long)
+    assert worker.run() == 0
+    assert states(found) == ["FAIL", "FAIL", "COMPLETE"]
+
+
+def test_a_storage_that_is_read_and_not_written_to_ends_the_worker(opened, monkeypatch, capsys):
+    """A full disk: whatever is only read is no sign that it has room again."""
+    monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(workers, "OUTAGE_SECONDS", 0.1)
+    _, _, worker = opened(seeds=[0], budget={"trials": 1})
+
+    def full(_):
+        raise optuna.exceptions.StorageInternalError("database or disk is full")
+
+    monkeypatch.setattr(workers, "ask", full)
+    assert worker.run() == 1
+    assert capsys.readouterr().out.count("trying again") == 1
 
 
 def test_a_storage_that_stays_away_ends_the_worker_with_a_line(opened, monkeypatch, capsys):
@@ -406,6 +451,8 @@ def test_a_worker_can_be_killed_before_any_transaction(opened, make_study, monke
         def stale(study, storage=storage, stale_trials=stale_trials):
             stale_trials(study)
             age(storage, 6)
+            stale_trials(study)
+            storage._stale_since = dict.fromkeys(storage._stale_since, 0.0)
             return stale_trials(study)
 
         storage.stale_trials = stale
