@@ -139,6 +139,24 @@ def test_a_feedforward_that_stays_leaves_no_offset():
     assert abs(z[130:].mean()) < 0.03
 
 
+@pytest.mark.parametrize("constant", [0.4, -0.2])
+def test_after_a_hold_a_feedforward_counts_once(constant):
+    class Always(Feedforward):
+        kind = "always"
+
+        def init(self):
+            return ()
+
+        def step(self, state, telemetry):
+            return state, constant
+
+    broken = dict.fromkeys(range(80, 90), nan)
+    traces, _, _ = run(loop_of(feedforward=Always()), 120, noise=0.01, broken=broken)
+    before = np.mean([trace.u for trace in traces[70:80]])  # drift 0.06 at a gain of 0.2: 0.3
+    assert before == pytest.approx(0.3, abs=0.05)
+    assert [trace.u for trace in traces[90:95]] == pytest.approx([before] * 5, abs=0.12)
+
+
 @pytest.mark.parametrize("broken", [{80: nan}, dict.fromkeys(range(80, 90), nan), {80: 0.0}], ids=str)
 def test_bad_readings_are_held_without_windup_or_jump(broken):
     traces, _, z = run(loop_of(), 150, noise=0.02, broken=broken)
