@@ -186,6 +186,14 @@ def test_decorrelated_advantage_by_hand():
     assert positive.tolist() == pytest.approx([0.9, 1.1, -1.0, -1.0])
 
 
+def test_decorrelated_advantage_is_of_the_policy_at_the_start_of_the_update():
+    batch = batch_of([2, 2], advantages=[1.0, -1.0], logprobs=LOGPROBS)
+    later = replace(batch, logprobs=torch.tensor([-2.0, -0.1, -1.0, -4.0], dtype=torch.float64))
+    for sides in ("both", "positive"):
+        actuator = DecorrelatedAdvantage(sides=sides)
+        assert torch.equal(actuator.advantages(later, 0.1), actuator.advantages(batch, 0.1))
+
+
 @pytest.mark.parametrize("sides", ["both", "positive"])
 def test_what_is_added_has_the_mean_0_and_takes_u_times_the_variance_from_the_covariance(sides):
     generator = torch.Generator().manual_seed(2)
