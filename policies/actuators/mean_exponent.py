@@ -11,7 +11,6 @@ from policies.actuators.base import AdvantageActuator, Command
 from policies.advantages import grpo_over_maxrl
 from policies.statistics.batch import TokenBatch
 
-
 LEAST, MOST = 0.1, 10.0
 """Bounds of the factor before its exponent: without them a group of nearly equal rewards outweighs a batch at u < 0."""
 
