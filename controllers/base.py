@@ -59,6 +59,8 @@ class Sample:
     """Iterations of ``dt`` that the loop held.  Nothing was read in them, so an integral leaves them out."""
     applied: float | None = None
     """Mean of the whole command over the last ``dt`` iterations, with what a hold kept; None: ``u``."""
+    added: float = 0.0
+    """Mean over the same iterations of what others added to the law's share of it: feedforward and dither."""
     low: float = -1.0
     """Lowest command that the loop lets through, in the law's unit."""
     high: float = 1.0

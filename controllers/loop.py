@@ -30,8 +30,9 @@ class LoopState(NamedTuple):
     """The dither's share of it."""
     share: float
     """The law's share of the command of the last control instant."""
-    recent: tuple[tuple[float, float], ...]
-    """The last commands that were not held, oldest first, each with the dither's share."""
+    recent: tuple[tuple[float, float, float], ...]
+    """The last commands that were not held, oldest first, each with the dither's share and with all that others than
+    the law added."""
     applied: float
     """Sum of the commands since the last control instant."""
     elapsed: float
@@ -160,7 +161,7 @@ class FeedbackLoop:
             between = last._replace(
                 filter=filter_state,
                 reference=reference_state,
-                recent=_recent(last.recent, last.u, last.dither),
+                recent=_recent(last.recent, last.u, last.dither, last.u - last.share),
                 applied=last.applied + last.u,
                 elapsed=dt,
             )
@@ -174,6 +175,7 @@ class FeedbackLoop:
             u=self._in_units(last.share),
             lost=dt - self.period,
             applied=self._in_units((last.applied + last.u) / dt),
+            added=self._added_so_far(last) / self.unit,
             low=self._in_units(self.low),
             high=self._in_units(self.high),
             neutral=self._in_units(self.neutral),
@@ -187,7 +189,7 @@ class FeedbackLoop:
         if not isfinite(v):
             return self._hold(last, t, y=y, r=r)
         u = self._applied(v, last.u)
-        dither = added.get("dither", 0.0)
+        dither, others = added.get("dither", 0.0), float(sum(added.values()))
         spoken = LoopState(
             filter=filter_state,
             reference=reference_state,
@@ -195,8 +197,8 @@ class FeedbackLoop:
             feedforward=feedforward_state,
             u=u,
             dither=dither,
-            share=u - float(sum(added.values())),
-            recent=_recent(last.recent, u, dither),
+            share=u - others,
+            recent=_recent(last.recent, u, dither, others),
             applied=0.0,
             elapsed=0.0,
         )
@@ -232,10 +234,18 @@ class FeedbackLoop:
         """Wait with the mean of the recent commands, once a control instant is missed."""
         u, dither, dt = last.u, last.dither, last.elapsed + 1.0
         if dt >= self.period and last.recent:
-            commands, dithers = zip(*last.recent, strict=True)
+            commands, dithers, _ = zip(*last.recent, strict=True)
             u, dither = self._applied(_mean(commands), last.u), _mean(dithers)
         waiting = last._replace(u=u, dither=dither, applied=last.applied + last.u, elapsed=dt)
         return waiting, self._kept(waiting, t, y=y, r=r, held=True)
+
+    def _added_so_far(self, last: LoopState) -> float:
+        """Mean of what others than the law added since the last control instant: its own, and what a hold kept."""
+        if not last.recent:
+            return 0.0
+        *_, others = zip(*last.recent, strict=True)
+        lost = last.elapsed + 1.0 - self.period
+        return float((self.period * others[-1] + lost * _mean(others)) / (last.elapsed + 1.0))
 
     def _kept(self, state: LoopState, t: int, *, y: float, r: float, held: bool) -> Trace:
         """Trace of an iteration at which the law did not speak."""
@@ -266,9 +276,9 @@ class FeedbackLoop:
 
 
 def _recent(
-    recent: tuple[tuple[float, float], ...], u: float, dither: float
-) -> tuple[tuple[float, float], ...]:
-    return (*recent, (u, dither))[-HOLD_COMMANDS:]
+    recent: tuple[tuple[float, float, float], ...], u: float, dither: float, others: float
+) -> tuple[tuple[float, float, float], ...]:
+    return (*recent, (u, dither, others))[-HOLD_COMMANDS:]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -49,7 +49,8 @@ def rloo(rewards: Tensor, group: Tensor) -> Tensor:
 
 
 def maxrl(rewards: Tensor, group: Tensor, exponent: float = 1.0) -> Tensor:
-    """A_i = (r_i - mean) / ((std + 1e-6)^(1 - x) · mean^x).  MaxRL, arXiv 2602.02710, is x = 1; GRPO is x = 0.
+    """A_i = (r_i - mean) / ((std + 1e-6)^(1 - x) · mean^x).  MaxRL, arXiv 2602.02710, is x = 1; for
+    rewards >= 0 GRPO is x = 0.
 
     For rewards of 0 and 1 and a share p of successes, std is about √(p (1 - p)): a success on a hard prompt
     weighs 1/p under MaxRL, 1/√p under GRPO.  The exponent between them, on a geometric scale, is ours.  A group
@@ -65,12 +66,14 @@ def maxrl(rewards: Tensor, group: Tensor, exponent: float = 1.0) -> Tensor:
 
 
 def grpo_over_maxrl(rewards: Tensor, group: Tensor) -> Tensor:
-    """(std + 1e-6) / mean of each response's group [N]: what takes a GRPO advantage to MaxRL's; 1 unless mean > 0."""
+    """(std + 1e-6) / mean of each response's group [N]: what takes a GRPO advantage to MaxRL's.
+
+    1 where the mean is not above 0, and where the std is no more than the 1e-6 that stands in for it.
+    """
     centred, size = _centred(rewards, group)
-    mean = _group_sum(rewards, group) / size
-    return torch.where(
-        mean > 0.0, (_std(centred, size, group) + STD_EPSILON) / mean.where(mean > 0.0, 1.0), 1.0
-    )
+    mean, std = _group_sum(rewards, group) / size, _std(centred, size, group)
+    known = (mean > 0.0) & (std > STD_EPSILON)
+    return torch.where(known, (std + STD_EPSILON) / mean.where(known, 1.0), 1.0)
 
 
 def uniform_share(rewards: Tensor, group: Tensor) -> float:
@@ -201,8 +204,8 @@ class MaxRL(Advantage):
     kind: ClassVar[str] = "maxrl"
 
     exponent: float = 1.0
-    """A place between GRPO (0, division by the standard deviation) and MaxRL (1, by the mean), in [0, 1].  More
-    of it moves weight from easy prompts to hard ones.  The actuator ``mean_exponent`` moves it in a run."""
+    """A place between GRPO (0, division by the standard deviation) and MaxRL (1, by the mean), in [0, 1]; 0 is GRPO for
+    rewards >= 0.  More of it moves weight from easy prompts to hard ones.  The actuator ``mean_exponent`` moves it in a run."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.exponent <= 1.0:

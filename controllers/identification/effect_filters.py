@@ -163,8 +163,8 @@ def updated(
     ``neutral`` and ``unit`` are the command that counts as 0 and the range that counts as 1; ``known`` as in `noise`.
     """
     whole = ((sample.u if sample.applied is None else sample.applied) - neutral) / unit
-    # a hold keeps the mean of the whole command, from which no share can be told
-    own = whole if sample.lost else (sample.u - neutral) / unit
+    # a hold keeps the mean of the whole command, so the law's share is what others did not add to that
+    own = whole - sample.added / unit if sample.lost else (sample.u - neutral) / unit
     steps = min(max(round(sample.dt), 1), LONGEST_GAP)
     seen = max(sample.seen, 1.0)
     return tuple(

@@ -108,7 +108,8 @@ class Auto(Law):
         if beliefs:
             beliefs = updated(beliefs, sample, neutral, unit, z, known)
         else:
-            neutral, unit, beliefs = sample.neutral, _range(sample), first_beliefs(z, known)
+            neutral, beliefs = sample.neutral, first_beliefs(z, known)
+            unit = full_command(sample.low, sample.high, neutral)
         num += 1.0
         shares = weights(beliefs)
         kept = correction = ahead = bound = 0.0
@@ -134,6 +135,7 @@ class Auto(Law):
     def estimates(self, state: State) -> dict[str, float]:
         """Push, shift and drift of the full command with their standard deviations, and what the guards see.
 
+        The full command is U, the smaller side of the limits (`full_command`), not the larger one.
         ``push`` and ``drift`` are b and d [ln nats per iteration], ``shift`` is c [ln nats], ``noise`` the
         standard deviation of an unpredicted change [ln nats].  ``more_tokens`` is how many times as many tokens an
         iteration it takes until noise alone moves the entropy held by no more than 10 %: Σ p (R / n + Q) / ln² 1.1.
@@ -210,11 +212,11 @@ def _variance(known: float, told: float, sample: Sample) -> tuple[float, float]:
     return known + new * ((sample.noise / sample.y) ** 2 - known), told + 1
 
 
-def _range(sample: Sample) -> float:
+def full_command(low: float, high: float, neutral: float) -> float:
     """U: the smaller finite distance from neutral to a limit, but at least a tenth of the larger; 1 where there is none.
 
     The larger one of a temperature, 4 of 0.2 to 5, moves entropy by orders of magnitude.
     """
-    widths = (sample.high - sample.neutral, sample.neutral - sample.low)
+    widths = (high - neutral, neutral - low)
     finite = [width for width in widths if 0 < width < inf]
     return max(min(finite), 0.1 * max(finite)) if finite else 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
+from math import copysign, inf
 from typing import ClassVar, NamedTuple
 
 from controllers.base import Law, Sample, State, Terms
@@ -20,8 +20,11 @@ class DoublingState(NamedTuple):
 class Doubling(Law):
     """v times ``factor`` towards what the error asks for, and v divided by it where v is of the other sign.
 
-        e > 0:  v ← min(v · factor, high) if v > 0, else v / factor, and +smallest where |v / factor| < smallest
+        e > 0:  v ← min(v · factor, largest) if v > 0, else v / factor, and +smallest where |v / factor| < smallest
         e < 0:  the same with the signs turned round;    e = 0: v stays
+
+    No windup: where limits or slew let through less of v, of the same sign, the move starts from that, but from
+    ``smallest`` at the least.
 
     REPO's controller (2603.11682): its ζ is doubled or halved by entropy against that of the start, and changes
     sign at the smallest [from notes, METHODS 8.15, unverified].  It spans orders of magnitude in few iterations, so no
@@ -60,6 +63,10 @@ class Doubling(Law):
 
     def step(self, state: State, sample: Sample) -> tuple[DoublingState, Terms]:
         (v,) = DoublingState(*state)
+        # a command of exactly 0 is one that has not been yet, or a limit that ends there
+        let_through = sample.u or min(max(v, sample.low), sample.high)
+        if v * let_through >= 0 and abs(let_through) < abs(v):
+            v = copysign(max(abs(let_through), self.smallest), v)
         if sample.e > 0:
             v = self._raised(v)
         elif sample.e < 0:

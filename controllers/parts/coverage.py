@@ -47,8 +47,9 @@ class Coverage(Reference):
 
     m is the mean of ψ over the period's readings and se its standard error.  ψ is the slope of pass@G in the
     temperature until ``sharpen_from`` of the run, that of pass@1 after (``coverage/psi``, ``coverage/psi_at_1``;
-    `policies.statistics.coverage`).  H0 is the mean of the first ``num_readings`` measurements, so far as they are
-    there; r starts at ``start_fraction`` · H0 and stays in [low_fraction, high_fraction] · H0.
+    `policies.statistics.coverage`).  H0 is the mean of the first ``num_readings`` measurements.  Until they are there
+    r = y, an error of 0: a loop that already pulled y to its setpoint would lower the anchor that it is a share of.
+    Then r is ``start_fraction`` · H0, and it stays in [low_fraction, high_fraction] · H0.
 
         more entropy would let a group find more    r rises
         less would                                  r falls
@@ -73,8 +74,9 @@ class Coverage(Reference):
     """Highest setpoint, as a share of H0.  A guard and no target: at 1.2, the first choice, a policy that began far
     below the entropy it needed stopped there (docs/log.md, 2026-11-30)."""
 
-    num_readings: int = 10
-    """Measurements that make H0."""
+    num_readings: int = 3
+    """Measurements that make H0; the setpoint is the measurement until they are there.  More of them make it less
+    noisy, and the loop has longer to move what it is anchored to (docs/log.md, 2026-11-30)."""
 
     period: int = 10
     """Iterations from one move of the setpoint to the next, 3 at least."""
@@ -146,7 +148,7 @@ class Coverage(Reference):
             sums = PsiSums(n=sums.n + 1.0, total=sums.total + psi, square=sums.square + psi * psi)
         now = CoverageState(total=total, num=num, log_share=log_share, first=(first,), sums=sums, at_1=at_1)
         share = min(max(exp(log_share), self.low_fraction), self.high_fraction)
-        return now, share * (total / num)
+        return now, share * (total / num) if num >= self.num_readings else y
 
     def bounds(self) -> tuple[float, float]:
         return 0.0, inf

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from controllers.identification.checks import SIGNIFICANT
 from controllers.identification.usability import Usability, pooled, usable_effect
+from controllers.laws.auto import full_command
 from orchestrator.commands.outputs import print_rows, say
 from orchestrator.engineering.sources import Chosen, Source
 from orchestrator.engineering.tracking import log_run
@@ -82,7 +83,7 @@ def learnt_by(chosen: Chosen) -> list[Learnt]:
 def rows(chosen: Chosen, found: Sequence[Learnt]) -> list[tuple[str, str]]:
     """What they have learnt together, how far it can be trusted, and each of them."""
     command, (low, high) = chosen.config.actuator.command, chosen.config.bounds
-    full = max(high - command.neutral, command.neutral - low)
+    full = full_command(low, high, command.neutral)
     together = {name: pooled(*zip(*(each.effects[name] for each in found), strict=True)) for name in EFFECTS}
     push, drift = together["push"], together["drift"]
     per_unit = tuple(value / full for value in push)

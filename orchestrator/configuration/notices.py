@@ -22,13 +22,13 @@ from tasks.misconceptions import Misconception
 
 def notices(arms: Sequence[Arm]) -> list[str]:
     """One line for each thing to bear in mind, with the key that it is about."""
-    one_sided = [
+    of_loops = [
         f"arms.{arm.name}.loops.{name}.{notice}"
         for arm in arms
         for name, loop in arm.config.loops.items()
-        for notice in _one_sided(loop)
+        for notice in (*_falling(loop), *_one_sided(loop))
     ]
-    return [*_starts(arms), *_nothing_to_find(arms), *one_sided]
+    return [*_starts(arms), *_nothing_to_find(arms), *of_loops]
 
 
 def _nothing_to_find(arms: Sequence[Arm]) -> Iterator[str]:
@@ -108,6 +108,15 @@ def _folder(source: str) -> str | None:
     except ValueError:  # nothing is there, which `check_campaign` says
         return None
     return str(path) if path is not None and path.suffix != GGUF else None
+
+
+def _falling(loop: LoopConfig) -> Iterator[str]:
+    """A sensor that falls as entropy rises, under a law that raises entropy where the sensor is too low."""
+    if loop.sensor == "starvation" and not isinstance(loop.law, OpenLoop):
+        yield (
+            "sensor: 'starvation' falls as entropy rises, so the loop pushes it away from its setpoint; take "
+            "'teaching_groups', which is 1 minus it, with 1 minus the setpoint"
+        )
 
 
 def _one_sided(loop: LoopConfig) -> Iterator[str]:

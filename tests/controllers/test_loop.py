@@ -175,6 +175,30 @@ def test_a_law_is_shown_what_was_lost_and_what_was_applied(law):
     assert [sample.u for sample in seen] == pytest.approx([0.0, us[0], us[4]])
 
 
+@pytest.mark.parametrize("period", [1, 2])
+def test_a_law_is_shown_what_others_added(period):
+    """In half units: of each command that was in force, what is not the law's 0.3, whatever a hold kept."""
+    seen = []
+
+    class Spy(OpenLoop):
+        def step(self, state, sample):
+            seen.append(sample)
+            return super().step(state, sample)
+
+    dither = PRBS(amplitude=0.1, hold=1)
+    loop = replace(LOOP, law=Spy(value=0.6), period=period, dither=dither, unit=0.5)
+    entropies = [0.5, 0.5, 0.5, 0.5, 0.5, None, None, None, 0.5, 0.5, 0.5]
+    traces = run(loop, entropies)
+    us = [trace.u for trace in traces]
+    assert any(sample.lost for sample in seen)
+    for sample in seen[1:]:
+        start = sample.t - int(sample.dt)
+        mean = sum(us[start : sample.t]) / sample.dt
+        assert sample.applied == pytest.approx(mean / 0.5)
+        assert sample.applied - sample.added == pytest.approx(0.6)
+    assert seen[0].added == 0.0
+
+
 def test_the_dither_in_force_is_in_every_trace():
     dither = PRBS(amplitude=0.1, hold=1)
     loop = replace(LOOP, law=OpenLoop(value=0.3), period=2, dither=dither)

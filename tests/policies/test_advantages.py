@@ -207,6 +207,9 @@ def test_maxrl_of_a_mean_that_is_not_above_0_is_0():
     group = torch.zeros(2, dtype=torch.int64)
     assert maxrl(torch.tensor([-1.0, 1.0]), group).tolist() == [0.0, 0.0]
     assert maxrl(torch.tensor([-1.0, 0.5]), group).tolist() == [0.0, 0.0]
+    # so for rewards below 0 the exponent 0 is not GRPO: (0.5 + 0.25) / (1.5 / √2) is
+    assert maxrl(torch.tensor([-1.0, 0.5]), group, 0.0).tolist() == [0.0, 0.0]
+    assert grpo(torch.tensor([-1.0, 0.5]), group).tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5], abs=1e-5)
 
 
 @pytest.mark.parametrize("p", [0.2, 0.5, 0.9])

@@ -61,35 +61,43 @@ def test_the_horizon_is_a_sum_over_the_iterations_within_it():
         assert numbers[4] == pytest.approx(1 - view.kept**view.ahead)
 
 
+@pytest.mark.parametrize(("dt", "lost"), [(1, 0), (3, 0), (3, 2)])
 @pytest.mark.parametrize("known", [0.0, 0.001, 0.03, 1.0])
-def test_the_filters_are_kalmans(known):
+def test_the_filters_are_kalmans(known, dt, lost):
+    """Over ``dt`` iterations the level moves as often; Q is the change of all that were to be read, not of the lost."""
     beliefs = first_beliefs(log(0.4), known)
     for u, y in ((0.5, 0.41), (-0.2, 0.43), (0.8, 0.39)):
         before = beliefs
-        beliefs = updated(before, Sample(t=0, dt=1.0, y=y, r=R, u=u), 0.0, 1.0, log(y), known)
+        sample = Sample(t=0, dt=float(dt), y=y, r=R, u=u, lost=float(lost))
+        beliefs = updated(before, sample, 0.0, 1.0, log(y), known)
         for view, old, new in zip(VIEWS, before, beliefs, strict=True):
             mean, cov = belief_of(old)
-            f = view.kept * old[14] + (1 - view.kept) * u
+            f = old[14]
             c0, c1 = old[17], old[18]
             least = 0.4 if view.calm else 0.05
             reading = np.clip(known or -c1, least * c0, c0 if known else 0.5 * c0)
             level = 0.01 * reading if view.calm else max(c0 - 2 * reading, 0.05 * c0)
-            move, row = np.eye(4), np.array([1.0, 0.0, 0.0, f])
-            move[0, 1:3] = 1.0, f
-            mean, cov = move @ mean, move @ cov @ move.T + np.diag([level, 0, 0, 0])
-            walk = [
-                0.005**2 * max(mean[1] ** 2, (mean[2] * f) ** 2),
-                (0.01 * mean[2]) ** 2,
-                (0.01 * mean[3]) ** 2,
-            ]
-            for k, (step, most) in enumerate(
-                zip(walk, (view.drift_std**2, view.push_std**2, view.shift_std**2), strict=True)
-            ):
-                if cov[k + 1, k + 1] < most:
-                    cov[k + 1, k + 1] = min(cov[k + 1, k + 1] + step, most)
+            for _ in range(dt):
+                f = view.kept * f + (1 - view.kept) * u
+                move = np.eye(4)
+                move[0, 1:3] = 1.0, f
+                mean, cov = move @ mean, move @ cov @ move.T + np.diag([level / (dt - lost), 0, 0, 0])
+                walk = [
+                    0.005**2 * max(mean[1] ** 2, (mean[2] * f) ** 2),
+                    (0.01 * mean[2]) ** 2,
+                    (0.01 * mean[3]) ** 2,
+                ]
+                for k, (step, most) in enumerate(
+                    zip(walk, (view.drift_std**2, view.push_std**2, view.shift_std**2), strict=True)
+                ):
+                    if cov[k + 1, k + 1] < most:
+                        cov[k + 1, k + 1] = min(cov[k + 1, k + 1] + step, most)
+            row = np.array([1.0, 0.0, 0.0, f])
             spread = row @ cov @ row + reading
             gain = cov @ row / spread
             innovation = log(y) - row @ mean
+            # a likelihood loses 1 % of itself at each reading
+            assert new[22] == pytest.approx(0.99 * old[22] - 0.5 * (log(spread) + innovation**2 / spread))
             got_mean, got_cov = belief_of(new)
             np.testing.assert_allclose(got_mean, mean + gain * innovation, rtol=1e-9)
             np.testing.assert_allclose(got_cov, cov - np.outer(gain, gain) * spread, rtol=1e-7, atol=1e-12)
@@ -137,6 +145,24 @@ def test_a_feedforward_that_stays_leaves_no_offset():
 
     _, _, z = run(loop_of(feedforward=Always()), 200)
     assert abs(z[130:].mean()) < 0.03
+
+
+@pytest.mark.parametrize("constant", [0.4, -0.2])
+def test_after_a_hold_a_feedforward_counts_once(constant):
+    class Always(Feedforward):
+        kind = "always"
+
+        def init(self):
+            return ()
+
+        def step(self, state, telemetry):
+            return state, constant
+
+    broken = dict.fromkeys(range(80, 90), nan)
+    traces, _, _ = run(loop_of(feedforward=Always()), 120, noise=0.01, broken=broken)
+    before = np.mean([trace.u for trace in traces[70:80]])  # drift 0.06 at a gain of 0.2: 0.3
+    assert before == pytest.approx(0.3, abs=0.05)
+    assert [trace.u for trace in traces[90:95]] == pytest.approx([before] * 5, abs=0.12)
 
 
 @pytest.mark.parametrize("broken", [{80: nan}, dict.fromkeys(range(80, 90), nan), {80: 0.0}], ids=str)
@@ -192,6 +218,20 @@ def test_a_limit_that_cannot_hold_the_reference_says_what_it_leads_to():
     first = next(t for t, state in enumerate(states) if loop.law.complaint(state.law))
     assert [state.law.unable for state in states[first - 9 : first + 1]] == [*range(1, 11)]
     assert loop.law.complaint(loop.law.init()) is None
+
+
+def test_a_limit_that_holds_the_reference_but_for_five_percent_is_not_complained_of():
+    loop, rng = loop_of(low=0.0, high=0.5), np.random.default_rng(0)
+    state, ahead, u = loop.init(), [], 0.0
+    for t in range(80):
+        y = R * 0.95 * exp(0.4 * (u - 0.5) + 0.01 * rng.standard_normal())  # 0.95 r at the upper limit
+        state, trace = loop.step(state, {"entropy": y}, t)
+        u = trace.u
+        assert loop.law.complaint(state.law) is None
+        ahead.append(trace.estimates["ahead_nats"])
+        assert t < 40 or u == 0.5
+    assert max(ahead[40:]) < R  # the limit is in its way all the time
+    assert ahead[-1] == pytest.approx(0.95 * R, rel=0.02)
 
 
 def test_replay_equals_live_and_a_resumed_loop_goes_on_bit_for_bit():

@@ -11,6 +11,7 @@ from controllers.laws.doubling import Doubling
 from controllers.laws.relay import Relay
 from controllers.loop import FeedbackLoop, replay
 from controllers.parts.moving_references import ScheduledBand
+from controllers.parts.references import Constant
 
 
 def commands(law, errors):
@@ -54,6 +55,50 @@ def test_doubling_by_hand():
     ups_and_downs = [1, 1, -1, -1, -1, -1, 0, 1, 1]
     expected = [0.04, 0.05, 0.025, 0.0125, -0.01, -0.02, -0.02, -0.01, 0.01]
     assert commands(law, ups_and_downs) == pytest.approx(expected)
+
+
+def test_doubling_winds_up_beyond_no_limit_of_the_loop():
+    """The loop lets 0.03 through on both sides: one move of the other sign halves that, whatever ``largest`` is."""
+    loop = FeedbackLoop(
+        sensor="entropy",
+        reference=Constant(value_nats=0.5),
+        law=Doubling(initial=0.01, smallest=0.005, largest=10.0),
+        actuator="bonus",
+        low=-0.03,
+        high=0.03,
+        neutral=0.0,
+    )
+    up, down = {"entropy": 0.4}, {"entropy": 0.6}
+    us = [trace.u for trace in replay(loop, [up] * 8 + [down] * 10 + [up] * 2)]
+    assert us[:8] == pytest.approx([0.02] + [0.03] * 7)
+    # 0.03, 0.015, 0.0075, then its sign changes at the smallest
+    assert us[8:18] == pytest.approx([0.015, 0.0075, -0.005, -0.01, -0.02] + [-0.03] * 5)
+    assert us[18:] == pytest.approx([-0.015, -0.0075])
+
+
+def test_doubling_winds_up_on_no_side_that_the_limits_cut_off():
+    """Ten moves down end below 0, where the limits do: one up is the smallest, not half of half of what was wanted."""
+    loop = FeedbackLoop(
+        sensor="entropy",
+        reference=Constant(value_nats=0.5),
+        law=Doubling(initial=0.01, smallest=0.005, largest=10.0),
+        actuator="bonus",
+        low=0.0,
+        high=1.0,
+        neutral=0.0,
+    )
+    us = [trace.u for trace in replay(loop, [{"entropy": 0.6}] * 10 + [{"entropy": 0.4}] * 2)]
+    assert us == pytest.approx([0.005] + [0.0] * 9 + [0.005, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("u", "after"), [(0.02, 0.04), (0.001, 0.02), (-0.02, 0.08), (0.05, 0.08), (0.0, 0.08)]
+)
+def test_doubling_starts_from_what_was_let_through_of_it(u, after):
+    """The memory is 0.04 and the smallest 0.01; another sign, more, or nothing at all says nothing about it."""
+    law = Doubling(initial=0.04, smallest=0.01, largest=1.0)
+    _, terms = law.step(law.init(), Sample(t=0, dt=1.0, y=1.0, r=2.0, u=u))
+    assert terms["memory"] == pytest.approx(after)
 
 
 @pytest.mark.parametrize(

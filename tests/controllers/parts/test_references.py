@@ -93,6 +93,16 @@ def test_scheduled_band_by_hand():
     assert references(band, [0.55], first_iteration=4) == [0.55]
 
 
+def test_scheduled_band_that_rises_and_widens_by_hand():
+    # [0.2, 0.3] to [0.4, 0.7] over iterations 1..5: a quarter of the way, at t = 2, it is [0.25, 0.4]
+    band = ScheduledBand(start_nats=(0.2, 0.3), end_nats=(0.4, 0.7), start_iteration=1, num_iterations=4)
+    assert band.edges(2) == pytest.approx((0.25, 0.4))
+    assert references(band, [0.0] * 7) == pytest.approx([0.2, 0.2, 0.25, 0.3, 0.35, 0.4, 0.4])
+    assert references(band, [2.0] * 7) == pytest.approx([0.3, 0.3, 0.4, 0.5, 0.6, 0.7, 0.7])
+    assert references(band, [0.35] * 7) == pytest.approx([0.3, 0.3, 0.35, 0.35, 0.35, 0.4, 0.4])
+    assert band.bounds() == (0.2, 0.7)
+
+
 @given(st.floats(0.0, 2.0), st.integers(0, 30))
 def test_inside_a_band_whose_edges_move_the_error_is_exactly_0(y, t):
     band = ScheduledBand(start_nats=(0.2, 0.9), end_nats=(0.5, 1.3), num_iterations=20, shape="cosine")

@@ -61,6 +61,16 @@ def test_loops_that_nothing_is_said_of(write_campaign, loop):
     assert said(write_campaign, **loop) == []
 
 
+def test_a_sensor_that_falls_as_entropy_rises(write_campaign):
+    (notice,) = said(write_campaign, sensor="starvation")
+    assert notice == (
+        "arms.held.loops.entropy.sensor: 'starvation' falls as entropy rises, so the loop pushes it away from its "
+        "setpoint; take 'teaching_groups', which is 1 minus it, with 1 minus the setpoint"
+    )
+    assert said(write_campaign, sensor="teaching_groups") == []
+    assert said(write_campaign, sensor="starvation", law={"kind": "open_loop", "value": 0.1}) == []
+
+
 @pytest.mark.parametrize(
     ("actuator", "reference", "messages"),
     [

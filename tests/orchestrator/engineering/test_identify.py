@@ -207,12 +207,16 @@ def test_it_is_the_last_that_each_run_recorded_weighed_by_its_error(make_simulat
         assert f"held seed {seed} push {values[seed]:.3g} ± {errors[seed]:.2g} ln nats, shift" in output
 
 
-def test_a_full_command_is_the_larger_side_of_the_limits(make_simulated):
-    make_simulated({"held": loop_content(**AUTO, limits=[-0.2, 0.5])}, num_iterations=60)
+def test_a_full_command_is_the_smaller_side_of_the_limits(make_simulated):
+    """The law counts 0.2 as 1: the plant's own push of a unit, 0.5, and its balance, 0.05 / 0.5, come back."""
+    plant = replace(PLANT, a=(1.0,), b=(0.5,), drift=-0.05)
+    make_simulated({"held": loop_content(**AUTO, limits=[-0.2, 0.5])}, num_iterations=200, plant=plant)
     _, output = call("simulated")
-    assert "full command 0.5 loss per nat from neutral" in output
-    full, unit = (float(re.search(rf"{what} (\S+) ±", output)[1]) for what in ("push", "unit of command"))
-    assert unit == pytest.approx(full / 0.5, rel=0.01)
+    assert "full command 0.2 loss per nat from neutral" in output
+    found, error = map(float, re.search(r"of a unit of command (\S+) ± (\S+)", output).groups())
+    assert abs(found - 0.5) < 3 * error < 0.5
+    holding, error = map(float, re.search(r"command that holds (\S+) ± (\S+)", output).groups())
+    assert abs(holding - 0.1) < 3 * error < 0.1
 
 
 def test_a_limit_that_did_not_hold_is_no_use(make_simulated):

@@ -58,6 +58,36 @@ def test_mean_exponent_by_hand():
     assert shaped[8:12].tolist() == [0.0] * 4
 
 
+@pytest.mark.parametrize("u", [-1.0, -0.5, 0.5, 1.0])
+def test_mean_exponent_of_nearly_equal_rewards_is_bounded(u):
+    """std / mean is 5e-5 / 0.9, taken for 0.1; and 10 where rewards of both signs have a mean of 0.01 and a std of 1.2."""
+    group = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    batch = rewarded(grpo, torch.tensor([0.9, 0.9, 0.9, 0.9001, 1.04, 1.0, -1.0, -1.0]).double(), group)
+    shaped = MeanExponent().advantages(batch, u)
+    torch.testing.assert_close(shaped[:4], batch.advantages[:4] * 0.1**u, rtol=1e-9, atol=0)
+    torch.testing.assert_close(shaped[4:], batch.advantages[4:] * 10.0**u, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-9])
+def test_mean_exponent_leaves_a_group_of_equal_rewards_alone(spread):
+    """Another part may have given it advantages; the 1e-6 in place of a std must not blow them up."""
+    rewards = torch.tensor([0.9, 0.9, 0.9, 0.9 + spread]).double()
+    batch = replace(
+        rewarded(grpo, rewards, torch.zeros(4, dtype=torch.long)), advantages=torch.ones(4).double()
+    )
+    assert MeanExponent().advantages(batch, -1.0).tolist() == [1.0] * 4
+
+
+@pytest.mark.parametrize("size", [2, 16, 99])
+def test_the_bounds_touch_no_group_of_right_and_wrong_up_to_99(size):
+    for right in (1, size - 1):
+        rewards, group = (torch.arange(size) < right).double(), torch.zeros(size, dtype=torch.long)
+        batch = rewarded(grpo, rewards, group)
+        torch.testing.assert_close(
+            MeanExponent().advantages(batch, -1.0), maxrl(batch.rewards, group, -1.0), rtol=1e-12, atol=1e-12
+        )
+
+
 # Best of k --------------------------------------------------------------------------------------------
 
 
@@ -154,6 +184,14 @@ def test_decorrelated_advantage_by_hand():
     # the mean of the first two is -2: 1 - 0.1 · 1 and 1 + 0.1 · 1
     positive = DecorrelatedAdvantage(sides="positive").advantages(batch, 0.1)
     assert positive.tolist() == pytest.approx([0.9, 1.1, -1.0, -1.0])
+
+
+def test_decorrelated_advantage_is_of_the_policy_at_the_start_of_the_update():
+    batch = batch_of([2, 2], advantages=[1.0, -1.0], logprobs=LOGPROBS)
+    later = replace(batch, logprobs=torch.tensor([-2.0, -0.1, -1.0, -4.0], dtype=torch.float64))
+    for sides in ("both", "positive"):
+        actuator = DecorrelatedAdvantage(sides=sides)
+        assert torch.equal(actuator.advantages(later, 0.1), actuator.advantages(batch, 0.1))
 
 
 @pytest.mark.parametrize("sides", ["both", "positive"])

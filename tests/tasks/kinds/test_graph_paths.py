@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
+import numpy as np
 import pytest
 
 from tasks.base import Problem
@@ -89,6 +90,22 @@ def test_the_pairs_are_split_by_their_share_and_are_no_neighbours():
     for problem in problems:
         assert 2 <= problem.difficulty <= len(problem.answer) - 1 <= 10
         assert len(set(problem.answer)) == len(problem.answer)
+
+
+def test_pairs_are_two_to_max_steps_edges_apart():
+    """By powers of the adjacency matrix: of the pairs of this graph some are further apart, and are left out."""
+    task = GraphPaths(num_nodes=30, edge_probability=0.08, max_steps=3)
+    nodes = list(task._neighbours)
+    adjacent = np.array([[b in task._neighbours[a] for b in nodes] for a in nodes]).astype(int)
+    apart, reached = {}, np.eye(len(nodes), dtype=int)
+    for distance in range(len(nodes)):
+        for i, j in np.argwhere(reached):
+            apart.setdefault((nodes[i], nodes[j]), distance)
+        reached = (reached @ adjacent > 0).astype(int)
+    assert max(apart.values()) > 4
+    expected = {(a, b, distance) for (a, b), distance in apart.items() if distance in (2, 3)}
+    assert set(task._pairs) == expected
+    assert len(task._pairs) == len(expected)
 
 
 def test_one_pair_is_shown_by_different_paths():

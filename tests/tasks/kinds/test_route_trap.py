@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 import pytest
 
 from tasks.base import Problem
-from tasks.kinds.route_trap import RouteTrap
+from tasks.kinds.route_trap import RouteTrap, _columns
 
 SHORTCUT = RouteTrap(scratchpad_rate=0.0)
 SCRATCHPAD = RouteTrap(scratchpad_rate=1.0)
@@ -59,6 +60,19 @@ def test_the_shortcut_is_right_on_the_share_of_problems_that_is_asked_for(split,
     assert right == [problem.domain == "no_carry" for problem in problems]
     assert abs(sum(right) / len(right) - share) < 0.05  # 4 standard errors of 0.0126
     assert all(SCRATCHPAD.grade(p, SCRATCHPAD.demonstrate(p, Random(0), TINY)) == 1.0 for p in problems)
+
+
+@pytest.mark.parametrize(("carries", "num_pairs"), [(False, 36 * 55), (True, 90 * 90 - 36 * 55)])
+def test_all_pairs_of_a_kind_are_equally_likely(carries, num_pairs):
+    """No column of two digits carries in 36 pairs of tens (1 + 1 to 8 + 1) times 55 of ones (0 + 0 to 9 + 0)."""
+    rng, expected = Random(4), 10
+    drawn = Counter(_columns(2, carries, rng) for _ in range(expected * num_pairs))
+    for left, right in drawn:
+        assert (left % 10 + right % 10 >= 10 or left // 10 + right // 10 >= 10) == carries
+    missing = num_pairs - len(drawn)
+    square = sum((count - expected) ** 2 for count in drawn.values()) / expected + missing * expected
+    # chi squared has the mean num_pairs - 1 and the variance twice that
+    assert abs(square - (num_pairs - 1)) < 4 * (2 * (num_pairs - 1)) ** 0.5
 
 
 def test_the_routes_come_at_their_rate_and_slip_apart():
