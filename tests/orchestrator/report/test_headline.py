@@ -2,12 +2,14 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from orchestrator.comparison import Estimate, summarise
 from orchestrator.comparison.comparison import compare
-from orchestrator.report.headline import findings, title
+from orchestrator.report.headline import HOLD, entropy_title, findings, title
 from orchestrator.report.tables import statistics
 from orchestrator.report.terminal import print_table
 from orchestrator.storage.run_data import load_campaign
@@ -131,3 +133,16 @@ def test_a_start_without_a_right_sample_is_said_where_samples_are_many(make, tmp
     comparison = compare(load_campaign(CampaignFolder(tmp_path / "c")))
     said = [sentence for sentence in findings(comparison) if "no right sample" in sentence]
     assert said == ["`hard` had no right sample at the start, so that there was nothing to learn from."]
+
+
+def test_a_loop_holds_whose_error_is_smaller_than_the_limit(make_campaign):
+    summaries = {arm.name: summarise(arm) for arm in load_campaign(make_campaign(seeds=(0,))).arms}
+    free = replace(
+        summaries["grpo"],
+        entropy_start=Estimate((0.4,)),
+        entropy_final=Estimate((0.05,)),
+        setpoint=Estimate(()),
+    )
+    held = replace(free, arm="held", setpoint=Estimate((0.2,)), hold_error=Estimate((HOLD * 0.999,)))
+    assert any("held" in sentence for sentence in entropy_title([free, held]))
+    assert entropy_title([free, replace(held, hold_error=Estimate((HOLD,)))]) == []

@@ -167,6 +167,21 @@ def test_an_objective_that_needs_a_setpoint_is_refused_without_one(make_study):
     assert "'iae' needs a loop with a setpoint, and arm 'held' has none" in message
 
 
+def test_the_loop_that_is_judged_is_the_first_with_a_setpoint(make_study):
+    fixed = {
+        "reference": {"kind": "none"},
+        "law": {"kind": "open_loop", "value": 1.0},
+        "actuator": {"kind": "temperature"},
+    }
+    held = {
+        "reference": {"kind": "constant", "value_nats": 0.2},
+        "law": {"kind": "pid", "kp": 1.0, "ki": 0.1},
+        "actuator": {"kind": "bonus"},
+    }
+    arm = {"name": "held", "loops": {"fixed": fixed, "entropy": held}}
+    assert make_study(in_campaign={"arms": [arm]}).loop == "entropy"
+
+
 def test_sensitivity_of_a_law_that_linear_theory_does_not_know_is_refused(make_study):
     kind = "loops.entropy.law.kind"
     space = {
