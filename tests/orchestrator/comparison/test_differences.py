@@ -41,6 +41,11 @@ def test_the_exact_test_is_that_of_scipy(thousandths):
     assert permutation_p(whole / 1000) == pytest.approx(theirs.pvalue, abs=1e-12)
 
 
+def test_fourteen_differences_are_the_most_that_are_counted_exactly():
+    assert permutation_p([1.0] * 14) == 2 / 2**14  # all signs alike, of 16384 choices
+    assert permutation_p([1.0] * 15) != 2 / 2**15  # drawn, and never 0
+
+
 def test_many_differences_are_drawn_and_agree_with_the_exact_test():
     differences = np.random.default_rng(0).normal(0.3, 1.0, size=18)
     choices = np.arange(2**18)[:, None] >> np.arange(18) & 1
