@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import Campaign
 from orchestrator.execution.devices import visible_gpus
@@ -19,7 +18,7 @@ def device_notices(campaign: Campaign) -> list[str]:
     configs = [arm.config for arm in campaign.arms]
     executor = campaign.config.execution.executor
     if isinstance(executor, Slurm):
-        return list(dict.fromkeys(_saves([config.learner for config in configs], executor)))
+        return list(dict.fromkeys(notice for config in configs for notice in _saves(config, executor)))
     on_gpu = [config for config in configs if config.learner.accelerator != "cpu"]
     gpus = visible_gpus() if on_gpu and isinstance(executor, Local) else ()
     if not gpus:
@@ -30,15 +29,20 @@ def device_notices(campaign: Campaign) -> list[str]:
     ]
 
 
-def _saves(learners: list[LearnerConfig], executor: Slurm) -> Iterator[str]:
-    for learner in learners:
-        minutes = learner.checkpoint_minutes
-        if minutes is None or minutes >= executor.time_minutes:
-            said = "null" if minutes is None else f"{minutes:g}"
-            yield (
-                f"learner.checkpoint_minutes: {said} is not below the {executor.time_minutes} minutes of a SLURM job, so "
-                "a run whose iterations are long may end before it is saved, and begin again; lower it"
-            )
+def _saves(config: RunConfig, executor: Slurm) -> Iterator[str]:
+    minutes = config.learner.checkpoint_minutes
+    if config.guardrails.with_action("rollback"):
+        yield (
+            f"learner.checkpoint_every: {config.learner.checkpoint_every} iterations alone say when a run that may roll "
+            f"back is saved, neither the clock nor a signal; keep them well below the {executor.time_minutes} minutes of a "
+            "SLURM job"
+        )
+    elif minutes is None or minutes >= executor.time_minutes:
+        said = "null" if minutes is None else f"{minutes:g}"
+        yield (
+            f"learner.checkpoint_minutes: {said} is not below the {executor.time_minutes} minutes of a SLURM job, so "
+            "a run whose iterations are long may end before it is saved, and begin again; lower it"
+        )
 
 
 def _slots(on_gpu: list[RunConfig], workers: int, num_gpus: int) -> Iterator[str]:

@@ -72,6 +72,8 @@ class Arm:
         """
         plain = without_folders(masked(self.plain))
         learner = {key: value for key, value in plain["learner"].items() if key not in EXECUTION_ONLY}
+        if learner["precision"] == "auto":  # what it is on a CPU, and was before there was a choice
+            learner["precision"] = "32-true"
         loops = {name: loop | {"plant": None} for name, loop in plain["loops"].items()}
         ignored = self.config.rollout.engine.execution_only
         engine = {key: value for key, value in plain["rollout"]["engine"].items() if key not in ignored}

@@ -12,15 +12,15 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them; a value that is set already counts."""
-    named = os.environ.get(VISIBLE)
-    if named is None:
-        import torch
+    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them; a value that is set already counts.
 
-        return tuple(str(number) for number in range(torch.cuda.device_count()))
-    names = [name.strip() for name in named.split(",")]
-    valid = next((place for place, name in enumerate(names) if name in ("", "-1")), len(names))
-    return tuple(names[:valid])  # CUDA reads no further than the first that is no device
+    CUDA reads that value no further than the first that is no device, so there are as many as torch counts.
+    """
+    import torch
+
+    number, named = torch.cuda.device_count(), os.environ.get(VISIBLE)
+    names = range(number) if named is None else [name.strip() for name in named.split(",")]
+    return tuple(map(str, names[:number]))
 
 
 def share_of_slot(gpus: Sequence[str], slot: int, num_slots: int, least: int = 1) -> tuple[str, ...]:

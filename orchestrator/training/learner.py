@@ -73,6 +73,7 @@ class Learner(pl.LightningModule):
     def on_train_start(self) -> None:
         for group in self.trainer.optimizers[0].param_groups:  # a checkpoint brings those of its run
             group |= {"betas": self.settings.betas, "weight_decay": self.settings.weight_decay}
+            group["fused"] = True if fuses(group["params"]) else None  # by where it goes on
         self.explorer.engine.push(self.iteration)
 
     def training_step(self, prompts: PromptBatch, _: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from orchestrator.configuration.device_notices import device_notices
 from orchestrator.configuration.resolve import read_campaign
@@ -15,7 +16,8 @@ def said(write_campaign, monkeypatch):
     """`said(4, {"execution.workers": 8})`: on a machine with so many GPUs, of the small campaign with changes."""
 
     def say(num_gpus, changes=None):
-        monkeypatch.setenv(VISIBLE, ",".join(map(str, range(num_gpus))))
+        monkeypatch.delenv(VISIBLE, raising=False)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: num_gpus)
         path = write_campaign(
             {"learner.accelerator": "auto", "learner.precision": "bf16-mixed"} | (changes or {})
         )
@@ -75,6 +77,15 @@ def test_a_save_comes_before_the_end_of_a_job(said, minutes, num_notices):
     notices = said(0, {**slurm, "learner.checkpoint_minutes": minutes})
     assert len(notices) == num_notices
     assert all("is not below the 60 minutes of a SLURM job" in notice for notice in notices)
+
+
+def test_a_run_that_may_roll_back_is_saved_by_iterations_alone_and_that_is_said(said):
+    changes = {
+        "execution.executor": {"kind": "slurm", "time_minutes": 60},
+        "guardrails": {"collapse": {"action": "rollback"}},
+    }
+    (notice,) = said(0, changes)
+    assert "neither the clock nor a signal" in notice
 
 
 def test_weights_in_bfloat16_are_refused_with_the_reason(write_campaign):

@@ -200,6 +200,15 @@ def test_fingerprint_is_of_the_result_and_not_of_how_it_is_computed(write_campai
     assert fingerprint(**{"learner.learning_rate": 2.0e-3}) != same
 
 
+def test_a_run_of_before_precision_was_auto_is_the_same_run(write_campaign):
+    """`auto` is 32-true on a CPU, as the default was."""
+    of = [
+        read_campaign(write_campaign(changes)).arms[0].fingerprint
+        for changes in ({}, {"learner.precision": "32-true"}, {"learner.precision": "bf16-mixed"})
+    ]
+    assert of[0] == of[1] != of[2]
+
+
 @pytest.mark.parametrize("name", method_names())
 def test_every_preset_reads_back_the_same_from_its_plain_form(write_campaign, name):
     path = write_campaign({"arms": [{"name": "arm", "method": name}], "learner.group_size": 8})

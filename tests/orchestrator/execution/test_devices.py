@@ -72,7 +72,7 @@ def test_runs_on_several_devices_have_as_many(machine, begin):
 
 
 def test_what_is_set_already_is_kept_to(machine, begin, monkeypatch):
-    machine(8)
+    machine(2)  # as torch counts with that setting
     monkeypatch.setenv(VISIBLE, "5, GPU-1d2c")
     start = begin()
     assert [start().gpus for _ in range(3)] == ["5", "GPU-1d2c", "5"]
@@ -84,8 +84,19 @@ def test_nothing_is_set_where_there_is_nothing_to_choose(machine, begin, number,
     assert begin(**learner)().gpus is None
 
 
-@pytest.mark.parametrize(("named", "gpus"), [("", ()), ("-1", ()), ("2,-1,3", ("2",)), ("3,1", ("3", "1"))])
-def test_devices_are_read_as_cuda_reads_them(monkeypatch, named, gpus):
+@pytest.mark.parametrize(
+    ("named", "number", "gpus"),
+    [
+        ("", 0, ()),
+        ("-1", 0, ()),
+        ("2,-1,3", 1, ("2",)),
+        ("3,1", 2, ("3", "1")),
+        ("0", 0, ()),  # set on a machine without a GPU
+        ("0,1,9", 2, ("0", "1")),  # there is no tenth
+    ],
+)
+def test_devices_are_those_that_torch_counts(machine, monkeypatch, named, number, gpus):
+    machine(number)
     monkeypatch.setenv(VISIBLE, named)
     assert visible_gpus() == gpus
 
@@ -107,6 +118,7 @@ def test_workers_of_a_study_share_the_gpus_out(num_gpus, num_slots, least, share
 
 def test_gpus_are_shared_evenly_where_there_are_too_few(monkeypatch):
     monkeypatch.setenv(VISIBLE, "0,1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     desk, chosen = GpuDesk(), []
     for _ in range(4):
         gpus = desk.choose(1)

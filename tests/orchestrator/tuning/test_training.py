@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import optuna
 import pytest
+import torch
 from optuna.exceptions import StorageInternalError
 from rich.console import Console
 
@@ -63,6 +64,7 @@ def test_a_storage_that_does_not_answer_is_said_once_and_stops_nothing(make_stud
 )
 def test_workers_have_gpus_of_their_own(make_study, monkeypatch, learner, gpus):
     monkeypatch.setenv(VISIBLE, "0,1,2,3")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     study = make_study(workers=2)
     config = study.arm.config
     learner = config.learner.model_copy(update=learner)
