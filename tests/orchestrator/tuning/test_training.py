@@ -69,5 +69,5 @@ def test_workers_have_gpus_of_their_own(make_study, monkeypatch, learner, gpus):
     config = study.arm.config
     learner = config.learner.model_copy(update=learner)
     arm = replace(study.arm, config=config.model_copy(update={"learner": learner}))
-    training = Training(replace(study, arm=arm), None, CampaignFolder(study.folder), "", "", (), Console())
+    training = Training(replace(study, arm=arm), None, CampaignFolder(study.folder), "", (), Console())
     assert [training._gpus(index).get(VISIBLE) for index in range(2)] == gpus
