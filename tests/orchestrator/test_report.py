@@ -86,6 +86,16 @@ def test_the_page_refers_to_nothing_outside_itself(make_campaign):
     assert folder.report_path.stat().st_size < 6_000_000
 
 
+def test_the_settings_that_differ_are_a_table_and_one_arm_has_none(make_campaign):
+    several = write(make_campaign(seeds=(0,))).read_text()
+    alone = write(make_campaign(seeds=(0,), arms=("grpo",), name="alone")).read_text()
+    said = "The arms do not differ in any setting."
+    assert '<table class="settings">' in several
+    assert said not in several
+    assert '<table class="settings">' not in alone
+    assert said in alone
+
+
 def test_every_plot_has_data_and_every_figure_a_place(make_campaign):
     page = read(make_campaign())
     assert set(page.plots) == set(page.figures)

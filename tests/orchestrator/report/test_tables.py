@@ -75,6 +75,12 @@ def test_markdown_keeps_its_columns(comparison):
     assert len(widths) == 1
 
 
+@pytest.mark.parametrize(("rows", "last"), [(HOSTILE.rows, "Mean over seeds."), ((), "No run has ended.")])
+def test_markdown_ends_with_the_note_or_with_why_there_is_no_row(rows, last):
+    table = replace(HOSTILE, rows=rows, note="Mean over seeds.", missing="No run has ended.")
+    assert to_markdown(table).splitlines()[-1] == last
+
+
 def test_latex_escapes_what_it_reads_as_commands():
     text = to_latex(HOSTILE)
     assert r"\caption{100\% \& more. }" in text

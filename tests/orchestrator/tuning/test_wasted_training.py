@@ -63,6 +63,12 @@ def test_it_is_one_clear_line(make_study, changes, says):
     assert list(wasted_training(make_study(**changes))) == [says]
 
 
+def test_three_seeds_are_enough_for_a_pruner_that_two_pairs_can_undercut(make_study):
+    pruner = {"kind": "wilcoxon", "p_threshold": 0.3}  # two pairs have p = 1/4
+    assert list(wasted_training(make_study(pruner=pruner, seeds=[0, 1, 2]))) == []
+    assert list(wasted_training(make_study(pruner=pruner, seeds=[0, 1]))) != []
+
+
 @each
 def test_a_study_does_not_begin_so_and_nothing_is_written(write_study, tmp_path, monkeypatch, changes, says):
     monkeypatch.delattr(Training, "run")  # or a study that begins would train for minutes
