@@ -52,6 +52,7 @@ def metrics(law, off, t, seed):
         reading = 1.5
     return {
         "entropy": reading,
+        "surprisal": reading - 0.5,
         "reward": 0.5,
         "loop/entropy/r": 0.4,
         "loop/entropy/u": 0.1 * (t % 2),

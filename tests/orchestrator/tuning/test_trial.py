@@ -54,6 +54,18 @@ def test_a_trial_is_the_mean_over_its_seeds(train):
     assert sorted(reported) == list(range(2, 41, 2))  # trained iterations, seed after seed
 
 
+def test_a_loop_is_judged_by_its_own_sensor(train):
+    loop = {
+        "sensor": "surprisal",
+        "reference": {"kind": "constant", "value_nats": 0.4},
+        "law": {"kind": "pid", "kp": 1.0, "ki": 0.1, "error": "log"},
+        "actuator": {"kind": "bonus"},
+    }
+    ending, *_ = train(in_campaign={"arms": [{"name": "held", "loops": {"entropy": loop}}]})
+    # surprisal is acted out as half a nat below entropy, which is 0.1 nats below the setpoint
+    assert ending.score.values == (pytest.approx(20 * (0.6 + 0.601) / 2),)
+
+
 def test_what_is_reported_is_of_the_same_seeds_and_iterations_for_every_trial(train):
     _, reported, _ = train(report_every=5)
     assert sorted(reported) == [5, 10, 15, 20, 25, 30, 35, 40]
