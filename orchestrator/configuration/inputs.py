@@ -49,7 +49,9 @@ def _code(config: RunConfig) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for where, files in _own_parts(config):
         for file in files:
-            if file not in found.values():  # the first is that which the setting names, the others lie below its folder
+            if (
+                file not in found.values()
+            ):  # the first is that which the setting names, the others lie below its folder
                 found[f"{where} ({file.relative_to(files[0].parent).as_posix()})"] = file
     return found
 

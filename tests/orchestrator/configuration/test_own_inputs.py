@@ -6,21 +6,23 @@ import pytest
 import yaml
 
 from orchestrator.campaign import prepare
+from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.inputs import inputs_of
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.errors import ConfigError
 
 TASK = """
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from entrostat import Problem, Task
 
 @dataclass(frozen=True, kw_only=True)
 class Mine(Task):
     \"\"\"Says yes.\"\"\"
-    def problem(self, split, seed, index): return Problem(prompt=f"{index % 9}", answer="y", domain="all")
+    digits: list[int] = field(default_factory=list)
+    def problem(self, split, seed, index): return Problem(prompt=f"{index % 9}", answer="y", domain="all", difficulty=1.0)
     def grade(self, problem, response): return float(response == "y")
     def alphabet(self): return "0123456789y"
-    def demonstrate(self, problem, rng): return "y"
+    def demonstrate(self, problem, *_): return "y"
 """
 
 
@@ -90,3 +92,9 @@ def test_tasks_of_phases_and_members_of_their_mixtures_are_inputs(campaign):
     assert labels_of(campaign(task=task, phases=phases)) == {"phases.0.task.tasks.0.task (tasks.py)"}
     phases = [{"start": 2, "task": {"kind": "tasks.py:Mine"}}]
     assert labels_of(campaign(task=task, phases=phases)) == {"phases.0.task (tasks.py)"}
+
+
+def test_a_rewarded_task_that_cannot_be_a_key_is_checked(campaign):
+    check_campaign(
+        read_campaign(campaign(task={"kind": "tasks.py:Mine", "digits": [1], "reward": "rewards.py:good"}))
+    )
