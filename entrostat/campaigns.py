@@ -35,7 +35,7 @@ def run(campaign: str | Path, settings: Mapping[str, Any] | None = None) -> Path
     from orchestrator.commands.run import run_campaign
     from orchestrator.configuration.resolve import read_campaign
 
-    overrides = [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
+    overrides = [_override(key, value) for key, value in (settings or {}).items()]
     status = run_campaign(Path(campaign), overrides)
     folder = campaign_folder(read_campaign(Path(campaign), overrides)).path
     if status != 0:
@@ -114,5 +114,17 @@ def loop(**settings: Any) -> FeedbackLoop:
     from orchestrator.configuration.models import LoopConfig
     from orchestrator.configuration.own_paths import located
     from orchestrator.configuration.resolve import parse
+    from tasks import own_code
 
+    own_code.forget_changed()
     return parse(LoopConfig, located(settings, Path.cwd()), "loop").build()
+
+
+def _override(key: str, value: Any) -> str:
+    """A setting as the command takes it."""
+    try:
+        return f"{key}={json.dumps(value)}"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"settings: {key} must be what YAML can hold, got {value!r:.60}; write a text or a number"
+        ) from error

@@ -23,6 +23,8 @@ SCORE = "score"
 """The number by this name is the reward; without one it is the mean of all."""
 MOST_PARTS = 32
 """Named numbers of one response."""
+MOST_NAMES = 64
+"""Different names of such numbers in a run: each is a metric."""
 PART_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\- ]{0,59}(/[A-Za-z0-9_][A-Za-z0-9_.\- ]{0,59})?")
 """Names that become those of metrics: of a function, or of one of its numbers after that."""
 

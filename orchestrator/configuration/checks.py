@@ -18,7 +18,7 @@ from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.own_rewards import check_rewards
 from orchestrator.configuration.prompt_checks import check_prompts
 from orchestrator.configuration.resolve import Arm, Campaign, as_in_the_file
-from orchestrator.configuration.signals import ALL_SIGNALS, is_signal, signals_read
+from orchestrator.configuration.signals import ALL_SIGNALS, check_own_sensors, is_signal, signals_read
 from orchestrator.errors import ConfigError, did_you_mean, lines_of, named, one_line
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, LossActuator, UpdateFacts, command_name
@@ -74,6 +74,7 @@ def _problems(config: RunConfig, with_problems: bool) -> Iterator[str]:
     yield from _vocabularies(config)
     yield from _episodes(config)
     yield from _guardrails(config)
+    yield from check_own_sensors(config.loops)
     if alike := look_alikes(config.loops):
         yield (
             f"loops.{alike[1]}: differs from the loop {alike[0]!r} by case alone, and some trackers merge their "

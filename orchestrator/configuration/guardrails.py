@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from math import inf
+from typing import Annotated, Any, get_args
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
-from controllers.guardrails.base import Action, Detector
+from controllers.guardrails.base import Action, Detector, Side, check_settings
 from controllers.guardrails.collapse import Collapse
 from controllers.guardrails.decline import Decline
 from controllers.guardrails.explosion import Explosion
@@ -17,9 +18,46 @@ from controllers.guardrails.starvation import Starvation
 from controllers.guardrails.truncation import Truncation
 from orchestrator.configuration.own_families import OWN
 from orchestrator.configuration.part_schema import Strict, one_of, section, to_plain
+from orchestrator.errors import one_line, short
 
 PASSIVE: tuple[Action, ...] = ("warn",)
 """Actions that leave a run as it is."""
+
+
+def _sound(detector: Detector) -> Detector:
+    """A detector of a user's own, where it has all that a run asks of it later; its class is looked at before."""
+    for key, kinds in (("threshold", (int, float)), ("patience", (int,)), ("action", (str,))):
+        value = getattr(detector, key, None)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise ValueError(
+                f"{key} must be a field, {kinds[-1].__name__}, got {short(value)}; set it in the class"
+            )
+    try:
+        check_settings(detector, low=-inf, high=inf)
+    except ValueError as error:
+        raise ValueError(f"{error}; change it") from error
+    for key, known in (("direction", ("below", "above")), ("side", get_args(Side))):
+        if getattr(detector, key) not in known:
+            raise ValueError(
+                f"{key} must be one of {', '.join(known)}, got {short(getattr(detector, key))}; change it"
+            )
+    if not _are_texts(detector.measures) or len(detector.measures) != 2:
+        raise ValueError(
+            f"measures must be what it reads and the unit, two texts, got {short(detector.measures)}; write both"
+        )
+    try:
+        reads = detector.reads
+    except Exception as error:
+        raise ValueError(
+            f"reads must name readings, and raises: {one_line(error)}; set reading in the class of a Ceiling, or mend reads"
+        ) from error
+    if not _are_texts(reads) or not all(reads):
+        raise ValueError(f"reads must be a tuple of names of readings, got {short(reads)}; name them")
+    return detector
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(each, str) for each in value)
 
 
 class GuardrailsConfig(Strict):
@@ -47,7 +85,7 @@ class GuardrailsConfig(Strict):
     """A reward that has stopped rising; null does not look for it."""
     decline: Annotated[Decline, section(Decline)] | None = Decline()
     """A reward below where it began; null does not look for it."""
-    own: tuple[Annotated[Detector, one_of({}, own=OWN[Detector])], ...] = ()
+    own: tuple[Annotated[Detector, one_of({}, own=OWN[Detector]), AfterValidator(_sound)], ...] = ()
     """Detectors of your own, each ``{kind: "parts.py:MyDetector", ...}``."""
     max_rollbacks: Annotated[int, Field(ge=1)] = 2
     """Rollbacks of a run; where one more would be due, it is stopped."""

@@ -10,7 +10,7 @@ from orchestrator.configuration.own_kinds import files_of as files_of_part
 from orchestrator.errors import ConfigError
 from orchestrator.storage.inputs import Inputs, read_inputs
 from policies.model import sources
-from tasks import own_code
+from tasks import Task, own_code
 from tasks.kinds.mixture import Mixture
 
 
@@ -21,7 +21,7 @@ def inputs_of(config: RunConfig) -> Inputs:
         ConfigError: something of it cannot be read.
     """
     try:
-        return read_inputs(_files(config) | _policy(config))
+        return read_inputs(_files(config) | _policy(config), code=_code(config))
     except ValueError as error:
         raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from error
 
@@ -29,36 +29,49 @@ def inputs_of(config: RunConfig) -> Inputs:
 def files_of(config: RunConfig) -> Inputs:
     """The same without what is on a hub: files can be looked at again for nothing."""
     named = _files(config) | _policy(config, ask_hub=False)
-    return read_inputs({key: source for key, source in named.items() if isinstance(source, Path)})
+    return read_inputs(
+        {key: source for key, source in named.items() if isinstance(source, Path)}, code=_code(config)
+    )
 
 
 def _files(config: RunConfig) -> dict[str, Path | str]:
-    tasks = {"task": config.task} | {
-        f"phases.{place}.task": phase.task for place, phase in enumerate(config.phases)
-    }
     # A phase that leaves the run's files as they are names them again.
     found: dict[str, Path | str] = {}
-    for where, task in tasks.items():
+    for where, task in _tasks(config).items():
         for name, source in task.reads().items():
             if source not in found.values():
                 found[f"{where}.{name}"] = source
-        for key, reward in task.rewards().items():
-            for file in own_code.files_of(reward.function):
-                if file not in found.values():
-                    found[f"{where}.{key} ({file.name})"] = file
+    return found
+
+
+def _code(config: RunConfig) -> dict[str, Path]:
+    """The files of code of the user's own; their labels are the same wherever its folder lies."""
+    found: dict[str, Path] = {}
     for where, files in _own_parts(config):
         for file in files:
-            if file not in found.values():
-                found[f"{where} ({file.name})"] = file
+            if (
+                file not in found.values()
+            ):  # the first is that which the setting names, the others lie below its folder
+                found[f"{where} ({file.relative_to(files[0].parent).as_posix()})"] = file
     return found
+
+
+def _tasks(config: RunConfig) -> dict[str, Task]:
+    """The tasks of a run, by their keys."""
+    return {"task": config.task} | {
+        f"phases.{place}.task": phase.task for place, phase in enumerate(config.phases)
+    }
 
 
 def _own_parts(config: RunConfig) -> Iterator[tuple[str, Sequence[Path]]]:
     """The files of every part of a run that can be of a user's own, by its key."""
-    yield "task", files_of_part(config.task)
-    if isinstance(config.task, Mixture):
-        for place, member in enumerate(config.task.tasks):
-            yield f"task.tasks.{place}.task", files_of_part(member.task)
+    for where, task in _tasks(config).items():
+        for key, reward in task.rewards().items():
+            yield f"{where}.{key}", own_code.files_of(reward.function)
+        yield where, files_of_part(task)
+        if isinstance(task, Mixture):
+            for place, member in enumerate(task.tasks):
+                yield f"{where}.tasks.{place}.task", files_of_part(member.task)
     for name, loop in config.loops.items():
         if own_code.is_own(loop.sensor):
             yield f"loops.{name}.sensor", own_code.files_of(loop.sensor)

@@ -94,6 +94,12 @@ class OwnKinds:
                 f"{kind} must be a frozen dataclass, whose fields are its settings; put @dataclass(frozen=True, "
                 "kw_only=True) above it"
             )
+        settings = {each.name for each in dataclasses.fields(part)}  # type: ignore[arg-type]
+        for name in ("kind", self.label):
+            if name in settings:
+                raise ValueError(
+                    f"{kind}: {name} must not be a setting, for it names the class; write {name}: ClassVar[str] = ..."
+                )
         if missing := sorted(getattr(part, "__abstractmethods__", ())):
             raise ValueError(f"{kind} lacks {', '.join(missing)}, which every {family} has; write them")
         if missing := [name for name in self.needs if not hasattr(part, name)]:

@@ -39,13 +39,23 @@ def check_rewards(config: RunConfig, *, with_problems: bool) -> Iterator[str]:
             yield f"phases.{place}.task.reward: must be that of the run's task, which grades all phases; remove it"
     if config.task.rewards() and with_problems and not found:
         texts = tuple(sorted(own_code.sources().items()))
-        if fault := _fault(config.task, texts):
+        # A task of the user's own may hold what cannot be remembered by.
+        of = _fault if _is_hashable(config.task) else _fault.__wrapped__
+        if fault := of(config.task, texts):
             yield f"task.{_in_file(config.task, next(iter(config.task.rewards())))}: {fault}"
 
 
 def _in_file(task: Task, key: str) -> str:
     """The key as a user writes it who has one function, and no list."""
     return key.removesuffix(".0") if len(task.rewards()) == 1 else key
+
+
+def _is_hashable(task: Task) -> bool:
+    try:
+        hash(task)
+    except TypeError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=16)

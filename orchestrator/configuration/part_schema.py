@@ -9,6 +9,7 @@ The schema is made from the part classes themselves, so a setting is declared on
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache, partial, reduce
@@ -142,7 +143,7 @@ class MadeFrom:
             raise ValueError(
                 f"unknown key {unknown[0]!r} of {kind}; {did_you_mean(unknown[0], model.model_fields)}"
             )
-        return _build(model.model_validate(given))
+        return _storable(_build(model.model_validate(given)))
 
     def __get_pydantic_json_schema__(
         self, core: CoreSchema, handler: GetJsonSchemaHandler
@@ -253,6 +254,19 @@ def _build(model: Any) -> Any:
         raise
     except Exception as error:
         raise ValueError(f"cannot be used: {one_line(error)}; change it") from error
+
+
+def _storable(part: Any) -> Any:
+    """A part of a user's own whose settings a run can write down."""
+    for setting in fields(part):
+        value = getattr(part, setting.name)
+        try:
+            json.dumps(to_plain(value), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{setting.name}: must be what JSON can hold, got {short(value)}; take a number, a text or a tuple of them"
+            ) from error
+    return part
 
 
 @cache

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from orchestrator.configuration.models import LoopConfig
 from policies.statistics.sensors import SIGNALS, Signal, signal
+from tasks import own_code
 
 LEARNER_SIGNALS: dict[str, Signal] = {
     "learning_rate": Signal(unit="per step", description="of the coming update, after warm-up and phase"),
@@ -29,3 +30,17 @@ def signals_read(loop: LoopConfig) -> Iterator[tuple[str, str]]:
     for key, part in parts.items():
         for name in part.reads if part is not None else ():
             yield key, name
+
+
+def check_own_sensors(loops: Mapping[str, LoopConfig]) -> Iterator[str]:
+    """Whether sensors of the user's own have a reading each; it has the name of the function."""
+    first: dict[str, tuple[str, str]] = {}
+    for name, loop in loops.items():
+        if not own_code.is_own(loop.sensor):
+            continue
+        owner, sensor = first.setdefault(loop.reading, (name, loop.sensor))
+        if sensor != loop.sensor:
+            yield (
+                f"loops.{name}.sensor: must have a name of its own, got {loop.sensor}, and the loop {owner!r} reads "
+                f"{sensor}, both as {loop.reading!r}; rename one of the functions"
+            )

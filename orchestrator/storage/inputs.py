@@ -29,8 +29,10 @@ SETTLED_SECONDS = 2.0
 SHOWN = 3
 
 
-def read_inputs(sources: Mapping[str, Path | str]) -> Inputs:
+def read_inputs(sources: Mapping[str, Path | str], code: Mapping[str, Path] | None = None) -> Inputs:
     """Digests of what settings name: a file, every file of a folder, or a text that is a digest by itself.
+
+    ``code`` has files whose keys are their labels: their places do not count.
 
     Raises:
         ConfigError: a file cannot be read.
@@ -45,12 +47,21 @@ def read_inputs(sources: Mapping[str, Path | str]) -> Inputs:
             for shown, file in _files(source):
                 found[mask(f"{key}: {shown}")] = _state(file, digests)
         except OSError as error:
-            raise ConfigError(
-                f"{key}: {source} cannot be read ({error.strerror}); looked for {source.expanduser().absolute()}, "
-                "check the path"
-            ) from error
+            raise _unreadable(key, source, error) from error
+    for key, file in (code or {}).items():
+        try:
+            found[mask(key)] = _state(file, digests)
+        except OSError as error:
+            raise _unreadable(key, file, error) from error
     digests.save()
     return found
+
+
+def _unreadable(key: str, source: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"{key}: {source} cannot be read ({error.strerror}); looked for {source.expanduser().absolute()}, "
+        "check the path"
+    )
 
 
 def combined(settings: str, inputs: Mapping[str, Mapping[str, Any]] | None) -> str:

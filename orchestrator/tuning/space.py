@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from math import log
+from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.configuration.yaml_files import merge
 from orchestrator.errors import did_you_mean
 from orchestrator.tuning.models import Choice, Dimension
+from tasks import own_code
 
 Params = dict[str, Any]
 """Path to value, of the parameters that are searched under their conditions."""
@@ -31,11 +33,13 @@ def in_order(space: Mapping[str, Dimension]) -> dict[str, Dimension]:
     """The space with every parameter after those that its conditions name.
 
     Raises:
-        ValueError: a condition names something that is not searched, a value that cannot be, or itself.
+        ValueError: a condition names something that is not searched, a value that cannot be, or itself; a choice
+            is code of the user's own by a relative path.
     """
     ordered: dict[str, Dimension] = {}
     waiting = dict(space)
     for path, dimension in space.items():
+        _check_code(path, dimension)
         _check_conditions(path, dimension, space)
     while waiting:
         ready = [path for path, each in waiting.items() if all(other in ordered for other in each.when)]
@@ -44,6 +48,15 @@ def in_order(space: Mapping[str, Dimension]) -> dict[str, Dimension]:
         for path in ready:
             ordered[path] = waiting.pop(path)
     return ordered
+
+
+def _check_code(path: str, dimension: Dimension) -> None:
+    """A trial has no folder that code could be relative to."""
+    for choice in dimension.choices or ():
+        if own_code.is_own(choice) and ".py:" in str(choice) and not Path(str(choice)).is_absolute():
+            raise ValueError(
+                f"{path}.choices: code must have an absolute path in a study's space, got {choice!r}; write the whole path"
+            )
 
 
 def suggest(trial: Suggests, space: Mapping[str, Dimension]) -> Params:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from tasks.grading.messages import GradedAnswer
 from tasks.grading.worker import Job
-from tasks.rewards import Parts
+from tasks.rewards import MOST_NAMES, Parts
 
 MAX_GRADINGS = 3
 """How often a response is graded whose worker is killed from outside each time."""
@@ -64,8 +64,16 @@ class Fate(Enum):
 class Batch:
     """Jobs, the chunks of them that wait for a worker, and what is settled so far."""
 
-    def __init__(self, jobs: Sequence[Job], num_chunks: int, limit_seconds: float = float("inf")) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        num_chunks: int,
+        limit_seconds: float = float("inf"),
+        names: set[str] | None = None,
+    ) -> None:
+        """``names`` are those of the numbers of earlier batches, to which these are added."""
         self.jobs = jobs
+        self._names = set() if names is None else names
         self.chunks = deque(_chunks(len(jobs), num_chunks))
         self._limit_seconds = limit_seconds
         self._scores: dict[int, float] = {}
@@ -108,6 +116,8 @@ class Batch:
             self.lose(place, Fate.ERROR, f"{reason} each of the {MAX_GRADINGS} times it was graded")
 
     def grades(self) -> Grades:
+        """The grades, once none is left."""
+        self._limit_names()
         return Grades(
             scores=[self._scores[place] for place in range(len(self.jobs))],
             num_timeouts=self._fates[Fate.TIMEOUT],
@@ -123,6 +133,21 @@ class Batch:
                 ]
             ),
         )
+
+    def _limit_names(self) -> None:
+        """Refuse names beyond what a run may have, for each is a metric; in order, not as the answers came."""
+        for place in sorted(self._parts):
+            together = self._names | self._parts[place].keys()
+            if len(together) <= MOST_NAMES:
+                self._names |= together
+                continue
+            new = next(name for name in self._parts.pop(place) if name not in self._names)
+            self.lose(
+                place,
+                Fate.ERROR,
+                f"rewards must give their numbers at most {MOST_NAMES} names in a run, got {new!r} too; "
+                "take names that do not depend on the response",
+            )
 
 
 def _added(parts: Sequence[Mapping[str, tuple[float, int]]]) -> dict[str, tuple[float, int]]:

@@ -13,6 +13,8 @@ from tasks.rewards import MOST_PARTS, PART_NAME, Parts
 
 MAX_LINE_BYTES = 65_536
 MAX_ERROR_CHARACTERS = 500
+LARGEST_NUMBER = 1e300
+"""JSON has whole numbers of any length, and those beyond a float's range cannot become one."""
 
 
 class Ready(NamedTuple):
@@ -108,7 +110,7 @@ def _are_parts(parts: Any) -> bool:
         isinstance(parts, dict)
         and len(parts) <= MOST_PARTS
         and all(PART_NAME.fullmatch(name) for name in parts)
-        and all(type(value) in (int, float) and abs(value) < float("inf") for value in parts.values())
+        and all(type(value) in (int, float) and abs(value) <= LARGEST_NUMBER for value in parts.values())
     )
 
 
@@ -119,4 +121,4 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_seconds(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LARGEST_NUMBER

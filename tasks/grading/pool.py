@@ -79,6 +79,7 @@ class GradingPool:
         self.confinement: dict[str, str] = {}
         """What the graders are held to, by rule; what is not held says so (`tasks.grading.confinement`)."""
         self._timeout_seconds = timeout_seconds
+        self._names: set[str] = set()
         self._told_error = not warn
         for reward in task.rewards().values():
             reward.load()  # here too, so that every worker is sent the same text
@@ -129,6 +130,7 @@ class GradingPool:
             list(zip(problems, responses)),
             num_chunks=len(self._workers),
             limit_seconds=self._timeout_seconds,
+            names=self._names,
         )
         try:
             while batch.num_left:

@@ -101,3 +101,21 @@ def test_a_run_that_fails_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"gone.yaml: cannot be read"):
         entrostat.run("gone.yaml")
+
+
+def test_a_loop_is_built_of_what_its_file_is_now(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (
+        "from dataclasses import dataclass\nfrom entrostat import Law\n@dataclass(frozen=True, kw_only=True)\n"
+        "class Mine(Law):\n    gain: float = 1.0\n    def init(self): return ()\n"
+        "    def step(self, state, sample): return (), {'p': self.gain}\n"
+    )
+    for gain in ("1.0", "2.0"):
+        (tmp_path / "laws.py").write_text(text.replace("1.0", gain))
+        loop = entrostat.loop(law="laws.py:Mine", actuator={"kind": "bonus"})
+        assert loop.law.gain == float(gain)
+
+
+def test_a_setting_that_no_file_can_hold_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"settings: tracking.folder must be what YAML can hold, got .*Path"):
+        entrostat.run(tmp_path / "campaign.yaml", {"tracking.folder": tmp_path})

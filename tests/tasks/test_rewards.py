@@ -56,6 +56,7 @@ async def later(response): return 1
 def stream(response): yield 1
 class Judge:
     def __call__(self, response): return 1
+def by_response(response): return {response: 1.0}
 THING = 3
 """
 PROBLEM = Problem(prompt="2+3=", answer="5", domain="sum", difficulty=1.0, facts={"hint": [1, 2]})
@@ -223,3 +224,15 @@ def test_facts_are_the_other_keys_of_a_row(tmp_path):
     path.write_text(row * 3 + row.replace("2+3", "1+4"))
     task = TASKS["jsonl"](path=str(path))
     assert task.problem("train", 0, 0).facts == {"tags": ["a"], "scale": 0.5}
+
+
+def test_names_that_depend_on_the_response_are_an_error_beyond_a_limit_over_all_batches(of):
+    with GradingPool(sums(of("by_response"))) as pool:
+        first = pool.grade([PROBLEM] * 60, [f"a{place}" for place in range(60)])
+        second = pool.grade([PROBLEM] * 8, ["a0", *(f"b{place}" for place in range(6)), "b0"])
+    assert (first.num_errors, len(first.sums)) == (0, 60)
+    assert second.scores == [1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0]
+    assert second.num_errors == 2
+    assert "at most 64 names in a run, got 'by_response/b4' too" in second.first_error
+    assert second.sums["by_response/b0"] == (2.0, 2)
+    assert len(second.sums) == 5

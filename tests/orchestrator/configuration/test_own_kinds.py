@@ -22,12 +22,15 @@ from orchestrator.configuration.inputs import inputs_of
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.own_families import OWN
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.configuration.signals import check_own_sensors
 from orchestrator.errors import ConfigError
 from orchestrator.training.run import EXIT_DONE
 from orchestrator.training.run import main as work
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "own"
 HEAD = """
+import math
+from pathlib import Path
 from dataclasses import dataclass
 from typing import ClassVar
 from controllers.base import Law, Reference
@@ -58,6 +61,15 @@ class OddName(Law):
 @part
 class NoCommand(RewardActuator):
     def rewards(self, batch, u): return batch.rewards
+@part
+class KindIsASetting(Law):
+    kind: str = "mine"{STEP}
+@part
+class APath(Law):
+    where: Path = Path("x"){STEP}
+@part
+class Endless(Law):
+    most: float = math.inf{STEP}
 class Other: pass
 def function(batch): return 0.5
 THING = 3
@@ -135,6 +147,12 @@ def test_a_changed_file_refuses_to_continue(write, tmp_path):
         ("parts.py:Lacks", r"lacks step, which every controllers.base.Law has; write them"),
         ("parts.py:Taken", r"kind must not be 'pid', which is one of ours; rename it"),
         ("parts.py:OddName", r"kind must be of letters, digits, _ and -, got 'a/b'; rename it"),
+        (
+            "parts.py:KindIsASetting",
+            r"kind must not be a setting, for it names the class; write kind: ClassVar",
+        ),
+        ("parts.py:APath", r"where: must be what JSON can hold, got PosixPath\('x'\); take a number"),
+        ("parts.py:Endless", r"most: must be what JSON can hold, got inf; take a number"),
         ("parts.py:Other", r"must be a subclass of controllers.base.Law, got 'Other'; derive it from that"),
         ("parts.py:THING", r"must be a subclass of controllers.base.Law, got 3"),
         ({"kind": "parts.py:Good", "gian": 2}, r"unknown key 'gian' of .*parts.py:Good; did you mean 'gain'"),
@@ -160,6 +178,23 @@ def test_an_actuator_needs_its_command_and_a_sensor_is_a_function(write):
     with pytest.raises(ConfigError, match=r"loops.main.sensor: .*Other must be a function of a TokenBatch"):
         read_campaign(write("auto", sensor="parts.py:Other"))
     assert loop_of(write("auto", sensor="parts.py:function")).build().sensor == "own/function"
+
+
+def test_two_sensors_of_one_name_are_refused_and_one_of_two_loops_is_not(write, tmp_path):
+    for folder in ("s1", "s2"):
+        (tmp_path / "mine" / folder).mkdir()
+        (tmp_path / "mine" / folder / "m.py").write_text("def spread(batch): return 0.5\n")
+    other = {"law": "auto", "actuator": {"kind": "temperature"}}
+    for second, is_refused in (("s2", True), ("s1", False)):
+        path = write("auto", sensor="s1/m.py:spread")
+        content = yaml.safe_load(path.read_text())
+        content["arms"][0]["loops"]["more"] = other | {"sensor": f"{second}/m.py:spread"}
+        path.write_text(yaml.safe_dump(content))
+        found = list(check_own_sensors(read_campaign(path).arms[0].config.loops))
+        assert len(found) == is_refused
+        if is_refused:
+            with pytest.raises(ConfigError, match=r"loops.more.sensor: .*s2/m.py:spread.*; rename one"):
+                check_campaign(read_campaign(path), with_problems=False)
 
 
 def test_the_schema_takes_kinds_of_a_users_own_and_refuses_others():
@@ -199,7 +234,7 @@ def test_an_installed_package_offers_kinds_by_name(write, installed):
     assert arm.config.loops["main"].law.gain == 2
     assert arm.plain["loops"]["main"]["law"]["kind"] == "my_law"
     assert RunConfig(**arm.plain) == arm.config
-    assert [Path(label.split(": ")[1]).name for label in inputs_of(arm.config)] == ["their_parts.py"]
+    assert list(inputs_of(arm.config)) == ["loops.main.law (their_parts.py)"]
     with pytest.raises(ConfigError, match="broken lacks step"):
         read_campaign(write({"kind": "broken"}))
     assert type(loop_of(write({"kind": "pid", "kp": 1, "ki": 0})).law).__module__ == "controllers.laws.pid"

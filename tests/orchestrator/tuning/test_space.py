@@ -158,3 +158,12 @@ def test_labels_are_as_long_as_they_must_be():
         "learner.learning_rate": "learning_rate",
     }
     assert labels(["loops.a.limits.1", "loops.a.law.kp"])["loops.a.limits.1"] == "limits.1"
+
+
+def test_code_of_a_choice_needs_an_absolute_path():
+    law = "loops.main.law.kind"
+    with pytest.raises(
+        ValueError, match=r"law.kind.choices: code must have an absolute path.*'parts.py:A'; write"
+    ):
+        in_order({law: Dimension(choices=("pid", "parts.py:A"))})
+    assert in_order({law: Dimension(choices=("pid", "/mine/parts.py:A", "package.module.A"))})
