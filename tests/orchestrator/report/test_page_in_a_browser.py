@@ -221,7 +221,9 @@ def test_on_paper_every_table_and_plot_is_there_and_none_is_cut_off(browser, liv
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) > 3
     assert 700 < saw["paper"] < 760  # 21.6 cm less two margins of 1 cm, at 96 dots an inch
     assert max(saw["ends"]) <= saw["paper"]
-    assert {"table-summary", "table-statistics", "table-tracking"} <= {name for name, *_ in saw["tables"]}
+    assert {"table-summary", "table-statistics", "table-setpoint_quality"} <= {
+        name for name, *_ in saw["tables"]
+    }
     assert all(num_rows >= 3 and seen for _, num_rows, seen in saw["tables"])
     assert len(saw["plots"]) > 10
     assert all(saw["plots"])

@@ -275,7 +275,7 @@ def test_a_file_that_may_not_grow_any_more_leaves_a_run_unsaved(fresh):
 def test_a_disk_that_is_full(fresh, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", disk], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=608k", "tmpfs", disk], capture_output=True)
     if mounted.returncode:
         pytest.skip(f"cannot mount a disk: {mounted.stderr.decode().strip()}")
     try:

@@ -119,7 +119,9 @@ def test_runs_train_on_a_device_as_on_a_cpu(make_runs, monkeypatch):
 
 
 @pytest.mark.slow
-def test_every_preset_trains_on_a_device(make_runs):
+def test_presets_train_on_a_device(make_runs):
+    """One in six, each a minute: all of them would take longer than the rest of the suite."""
+    arms = ZOO[::6]
     train_on_the_device(
-        *make_runs("there", ZOO, **{"learner.group_size": 8, "learner.prompts_per_iteration": 4}).values()
+        *make_runs("there", arms, **{"learner.group_size": 8, "learner.prompts_per_iteration": 4}).values()
     )
