@@ -23,7 +23,6 @@ from orchestrator.changed_inputs import continued, refuse_changes, tell_unrecord
 from orchestrator.collected_signals import collected_signals
 from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.inputs import inputs_of
-from orchestrator.configuration.renamed import up_to_date
 from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.errors import ConfigError
 from orchestrator.execution.base import Crew, ExecutorError
@@ -279,8 +278,7 @@ def _refuse_other_configuration(campaign: Campaign, runs: Mapping[RunFolder, Run
         stored = runs.get(run)
         if stored is not None and combined(arm.fingerprint, stored.inputs) != stored.fingerprint:
             keys = (
-                ", ".join(differences(up_to_date(stored.config), masked(arm.plain)))
-                or "the format of the configuration"
+                ", ".join(differences(stored.config, masked(arm.plain))) or "the format of the configuration"
             )
             raise ConfigError(
                 f"name: {campaign.config.name!r} has a stored run of the arm {arm.name!r} with another "

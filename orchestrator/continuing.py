@@ -14,7 +14,6 @@ from typing import Any
 
 from orchestrator.campaign import campaign_folder, differences
 from orchestrator.configuration.models import RunConfig
-from orchestrator.configuration.renamed import up_to_date
 from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import masked
@@ -102,7 +101,7 @@ def continue_from(campaign: Campaign, earlier: Earlier) -> None:
         raise ConfigError(f"--continue-from {source.path}: {run.path} is stored already; add --set name=NEW")
     if source.is_locked():
         raise ConfigError(f"--continue-from {source.path}: is being trained; wait for it to end, or stop it")
-    stored, plain = up_to_date(source.read_info().config), masked(arm.plain)
+    stored, plain = source.read_info().config, masked(arm.plain)
     changed = [line for key in KEPT for line in differences(stored.get(key), plain[key], key)]
     if changed:
         raise ConfigError(

@@ -19,7 +19,6 @@ from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.configuration.models import ArmConfig, CampaignConfig, RunConfig
 from orchestrator.configuration.own_paths import located, without_folders
 from orchestrator.configuration.part_schema import to_plain
-from orchestrator.configuration.renamed import KINDS, RETIRED, new_key
 from orchestrator.configuration.yaml_files import merge, read_yaml
 from orchestrator.errors import (
     ConfigError,
@@ -32,6 +31,7 @@ from orchestrator.errors import (
     short,
 )
 from orchestrator.masking import masked
+from orchestrator.storage.renamed import KINDS, RETIRED, new_key
 from orchestrator.tracking.store import default_uri
 from tasks import own_code
 

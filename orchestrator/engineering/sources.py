@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from controllers.laws.auto import Auto
 from orchestrator.configuration.models import LoopConfig
-from orchestrator.configuration.renamed import up_to_date
 from orchestrator.configuration.resolve import parse, read_campaign
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import hides, mask_uri
@@ -152,7 +151,7 @@ def choose(source: Source, *, arm: str | None = None, loop: str | None = None) -
         loop = told[0]
     if loop not in loops:
         raise ConfigError(f"{source.name}: arm {arm!r} has no loop {loop!r}; {did_you_mean(loop, loops)}")
-    config = parse(LoopConfig, up_to_date(loops[loop]), f"{source.name}: arms.{arm}.loops.{loop}")
+    config = parse(LoopConfig, dict(loops[loop]), f"{source.name}: arms.{arm}.loops.{loop}")
     left_out = len(arms[arm].runs) - len(runs)
     notes = [f"{left_out} runs of {arm!r} are not finished and were left out"] if left_out else []
     if not arms[arm].done:

@@ -19,7 +19,6 @@ from controllers.quality.quality import Quality, assess
 from orchestrator.comparison import SETTLING_TOLERANCE, SETTLING_WINDOW, Estimate
 from orchestrator.comparison.values import FINAL_FRACTION
 from orchestrator.configuration.models import LoopConfig
-from orchestrator.configuration.renamed import up_to_date
 from orchestrator.configuration.resolve import parse
 from orchestrator.engineering.curves import Analysis
 from orchestrator.engineering.prediction import (
@@ -124,7 +123,7 @@ def table(loops: Sequence[Designed]) -> list[tuple[str, list[str]]]:
 
 def _designed(arm: ArmRecords, name: str, content: dict[str, object]) -> Designed | None:
     try:
-        config = parse(LoopConfig, up_to_date(content), f"arms.{arm.name}.loops.{name}")
+        config = parse(LoopConfig, content, f"arms.{arm.name}.loops.{name}")
     except ConfigError:
         return None  # written by another version
     if config.plant is None:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.configuration.renamed import up_to_date
 from orchestrator.storage.run_data import CampaignRecords
 
 ABSENT = "–"
@@ -34,7 +33,7 @@ def shared(campaign: CampaignRecords) -> list[tuple[str, str]]:
 
 def _settings(config: Mapping[str, Any]) -> dict[str, str]:
     """All but the plants that loops were designed for: they set nothing, and have a table of their own."""
-    return {key: value for key, value in flatten(up_to_date(config)).items() if not PLANT.match(key)}
+    return {key: value for key, value in flatten(config).items() if not PLANT.match(key)}
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -40,6 +40,7 @@ from orchestrator.storage.files import (
     write_json,
 )
 from orchestrator.storage.metrics_log import MetricsWriter, Record, Tail, encode
+from orchestrator.storage.renamed import up_to_date
 from orchestrator.storage.run_lock import RunBusyError, hold
 from orchestrator.storage.sealed import read_sealed
 
@@ -184,7 +185,8 @@ class RunFolder:
         write_json(self.path / "run.json", masked(dataclasses.asdict(info)))
 
     def read_info(self) -> RunInfo:
-        return _read_info(RunInfo, self.path / "run.json")
+        info = _read_info(RunInfo, self.path / "run.json")
+        return dataclasses.replace(info, config=up_to_date(info.config))
 
     def exists(self) -> bool:
         return (self.path / "run.json").exists()
@@ -291,7 +293,8 @@ class CampaignFolder:
         write_json(self.path / "campaign.json", masked(dataclasses.asdict(info)))
 
     def read_info(self) -> CampaignInfo:
-        return _read_info(CampaignInfo, self.path / "campaign.json")
+        info = _read_info(CampaignInfo, self.path / "campaign.json")
+        return dataclasses.replace(info, config=up_to_date(info.config))
 
     def exists(self) -> bool:
         return (self.path / "campaign.json").exists()

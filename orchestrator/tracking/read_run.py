@@ -20,6 +20,7 @@ import numpy as np
 import yaml
 
 from orchestrator.storage.guardrail_files import Event, Rollback, read_events, read_rollbacks
+from orchestrator.storage.renamed import up_to_date
 from orchestrator.storage.run_data import RunRecords, Series
 from orchestrator.storage.run_folder import RunInfo, RunState, Status
 from orchestrator.tracking.delivery import GUARDRAILS_TAG, MLFLOW_STATUS, REASON_TAG, STATE_TAG
@@ -38,7 +39,7 @@ def read_run(client: Any, run: Any, metrics: Sequence[str] | None) -> RunRecords
     times = [point.timestamp for history in histories.values() for point in history]
     train = _series({name: points for name, points in histories.items() if not name.startswith("eval/")})
     tags, artifacts = run.data.tags, Artifacts(client, run.info.run_id)
-    config = _config(artifacts, run)
+    config = up_to_date(_config(artifacts, run))
     info = RunInfo(
         campaign=tags.get("entrostat.campaign", ""),
         arm=tags["entrostat.arm"],

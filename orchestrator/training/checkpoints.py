@@ -45,8 +45,8 @@ class Checkpointer(Callback):
     If a run may roll back, ``is_good`` is given, and the checkpoint before the last is kept as ``good.ckpt``
     if nothing was wrong at either: a failure has often left its mark in the weights and in the
     optimiser's moments before a detector sees it.  If it rolls back by itself (``rolls_back``), a signal
-    saves nothing out of turn, nor does the clock, because an interrupted run would otherwise roll back to another iteration than
-    an uninterrupted one; the records that it may roll back are noted.
+    saves nothing out of turn, nor does the clock, because an interrupted run would otherwise roll back to another
+    iteration than an uninterrupted one; the records that it may roll back are noted.
 
     ``start`` is what this rank has found the run to go on from; all of ``ranks`` have to find the same.
     ``writer`` is of the run's record, None on a rank that does not write; ``saves`` is told how it went.

@@ -16,7 +16,6 @@ from itertools import takewhile
 
 from controllers.guardrails.base import Side
 from orchestrator.configuration.models import LoopConfig, RunConfig
-from orchestrator.configuration.renamed import up_to_date
 from orchestrator.storage.files import replacing
 from orchestrator.storage.guardrail_files import (
     GOES_BACK_FOR,
@@ -63,7 +62,7 @@ def take_up_again(folder: RunFolder) -> Rollback:
             f"{folder.events_path}: names no guardrail that stopped the run; delete {folder.path}"
         )
     past = read_rollbacks(folder.rollbacks_path)
-    config = RunConfig(**up_to_date(folder.read_info().config))
+    config = RunConfig(**folder.read_info().config)
     return _go_back(folder, config, causes[-1], past, requested=True)
 
 

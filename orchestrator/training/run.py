@@ -18,7 +18,6 @@ from safetensors import SafetensorError
 
 from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.configuration.models import RunConfig
-from orchestrator.configuration.renamed import up_to_date
 from orchestrator.storage.files import replacing_folder
 from orchestrator.storage.guardrail_files import Event
 from orchestrator.storage.run_folder import (
@@ -127,7 +126,7 @@ def _store_columns(folder: RunFolder) -> None:
 
 def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     """Train to the end, again from the last good checkpoint where a guardrail goes back to it."""
-    config = RunConfig(**up_to_date(info.config))
+    config = RunConfig(**info.config)
     if ranks.is_first:
         log.info("%s", described(config.learner))
     while True:

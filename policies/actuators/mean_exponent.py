@@ -24,7 +24,8 @@ class MeanExponent(AdvantageActuator):
     and the bounds are ours.  Rewards are those that were graded, whatever a reward actuator makes of them.  A group
     whose mean is not above 0, or whose rewards are all equal, stays as it is.
 
-    For rewards of 0 and 1 its factor is about √((1 - p) / p)^u, within the bounds in groups of up to 99: more u moves weight from prompts with p above a half to those below.
+    For rewards of 0 and 1 its factor is about √((1 - p) / p)^u, within the bounds in groups of up to 99: more u moves
+    weight from prompts with p above a half to those below.
     Direction: the rare responses of a prompt are its right ones where p is low, so more of their reward raises
     entropy, and the likely right ones of easy prompts are rewarded less, which raises it too (METHODS 1.2).  It
     lowers entropy where the few right responses of hard prompts are the likely ones.

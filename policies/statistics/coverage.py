@@ -26,6 +26,7 @@ from math import isfinite, nan, sqrt
 import torch
 from torch import Tensor
 
+from policies.advantages import rloo
 from policies.statistics.responses import response_sums
 
 COVERAGE_DOMAIN = "coverage/domain/"
@@ -51,11 +52,9 @@ def alone_weights(rewards: Tensor, group: Tensor) -> Tensor:
 
 
 def mean_weights(rewards: Tensor, group: Tensor) -> Tensor:
-    """B [N]: how far a reward is above the mean of the others in its group, over the group's size G; nan alone."""
+    """B [N]: how far a reward is above the mean of the others in its group, over the group's size G; 0 alone."""
     place, sizes = _places(group)
-    totals = torch.zeros(len(sizes), dtype=rewards.dtype, device=rewards.device).index_add_(0, place, rewards)
-    others: Tensor = (totals[place] - rewards) / (sizes[place] - 1)
-    return (rewards - others) / sizes[place]
+    return rloo(rewards, place) / sizes[place]
 
 
 def coverage_sums(

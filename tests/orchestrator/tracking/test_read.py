@@ -52,6 +52,22 @@ def test_runs_come_back_as_they_were_stored(tracked):
         assert_same(mine, theirs)
 
 
+def test_a_run_of_an_earlier_version_comes_back_under_todays_names(tracked):
+    _, uri = tracked
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name("quickstart").experiment_id
+    ids = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment])}
+    law = {"kind": "pid", "kp": 1.0, "ki": 0.1, "tracking": 0.25}
+    client.log_dict(ids["grpo seed-0"], {"loops": {"entropy": {"law": law}}}, "config.yaml")
+    (run,) = fetch_runs(uri, run_ids=[ids["grpo seed-0"]])
+    assert run.info.config["loops"]["entropy"]["law"] == {
+        "kind": "pid",
+        "kp": 1.0,
+        "ki": 0.1,
+        "anti_windup": 0.25,
+    }
+
+
 def test_the_id_of_a_run_is_that_run_and_the_id_of_the_campaign_all_below(tracked):
     _, uri = tracked
     client = open_client(uri)

@@ -1,7 +1,7 @@
 """Keys and kinds of earlier versions that have another name now, or none.
 
-A file that still has an old name gets one line with the new one.  A stored run keeps the names of its time, so
-what is read from it is brought up to date first.
+A file that still has an old name gets one line with the new one.  A stored run keeps the names of its time, and its
+configuration is brought up to date where it is read, from its folder and from MLflow.
 """
 
 from __future__ import annotations

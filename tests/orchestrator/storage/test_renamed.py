@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.configuration.models import LoopConfig
-from orchestrator.configuration.renamed import KEYS, KINDS, new_key, up_to_date
 from orchestrator.configuration.resolve import parse
+from orchestrator.storage.renamed import KEYS, KINDS, new_key, up_to_date
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo
 from tasks import TASKS
 
 
@@ -23,6 +24,18 @@ def test_a_stored_loop_with_old_keys_is_read():
     config = parse(LoopConfig, up_to_date(old), "stored")
     assert config.law.pid.anti_windup == 0.25
     assert old["law"]["pid"]["tracking"] == 0.25, "the stored configuration is left as it is"
+
+
+OLD = {"loops": {"entropy": {"law": {"kind": "pid", "kp": 1.0, "ki": 0.1, "tracking": 0.25}}}}
+NOW = {"loops": {"entropy": {"law": {"kind": "pid", "kp": 1.0, "ki": 0.1, "anti_windup": 0.25}}}}
+
+
+def test_a_run_and_a_campaign_are_read_under_todays_names(tmp_path):
+    campaign = CampaignFolder(tmp_path / "c")
+    campaign.write_info(CampaignInfo(name="c", config=OLD))
+    run = campaign.run("held", 0)
+    run.write_info(RunInfo(campaign="c", arm="held", seed=0, method="m", config=OLD))
+    assert campaign.read_info().config == run.read_info().config == NOW
 
 
 def test_only_the_part_that_had_the_key_is_changed():
