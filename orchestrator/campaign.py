@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -24,6 +23,7 @@ from orchestrator.collected_signals import collected_signals
 from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.inputs import inputs_of
 from orchestrator.configuration.resolve import Arm, Campaign
+from orchestrator.configuration.stored import differing_keys
 from orchestrator.errors import ConfigError
 from orchestrator.execution.base import Crew, ExecutorError
 from orchestrator.execution.credentials import hidden, lent
@@ -276,20 +276,8 @@ def _refuse_other_configuration(campaign: Campaign, runs: Mapping[RunFolder, Run
     for arm, seed in product(campaign.arms, campaign.config.seeds):
         run = folder.run(arm.name, seed)
         stored = runs.get(run)
-        if stored is not None and combined(arm.fingerprint, stored.inputs) != stored.fingerprint:
-            keys = (
-                ", ".join(differences(stored.config, masked(arm.plain))) or "the format of the configuration"
-            )
+        if stored is not None and (keys := differing_keys(stored.config, arm)):
             raise ConfigError(
                 f"name: {campaign.config.name!r} has a stored run of the arm {arm.name!r} with another "
-                f"configuration ({keys}); give the campaign another name, or delete {run.path}"
+                f"configuration ({', '.join(keys)}); give the campaign another name, or delete {run.path}"
             )
-
-
-def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Key paths with their values where two configurations differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-    elif old != new:
-        yield f"{path}: stored {old!r}, now {new!r}"

@@ -28,6 +28,7 @@ from orchestrator.options import (
     Filter,
     Names,
     Overrides,
+    RecordsFrom,
     RetryStopped,
     Runs,
     TableFormat,
@@ -169,10 +170,12 @@ def compare(
         Path | None, typer.Option(help="Write the table to this file: .csv, .md or .tex.")
     ] = None,
     page: Annotated[Path | None, typer.Option(help="Write the page to this file.")] = None,
+    records: RecordsFrom = None,
 ) -> None:
     """Compare arms, of one campaign or many: statistics, tables, and a page to look at.
 
-    The page goes into the campaign's folder, or to comparison.html beside the runs for several.
+    The page goes into the campaign's folder, or to comparison.html beside the runs for several.  With --from, exported
+    records take the place of runs, and several campaigns give a table of regimes.
     """
     # Matrices here are small: threads of BLAS would wait for one another longer than they work.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -191,6 +194,7 @@ def compare(
             format=format.value if format else None,
             output=output,
             page=page,
+            records=records,
         )
 
 

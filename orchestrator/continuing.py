@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.campaign import campaign_folder, differences
+from orchestrator.campaign import campaign_folder
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import Arm, Campaign
+from orchestrator.configuration.stored import differences
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import masked
 from orchestrator.storage.files import replace_file, write_json

@@ -95,3 +95,13 @@ class Family(StrEnum):
     importance = "importance"
     sensors = "sensors"
     guardrails = "guardrails"
+
+
+RecordsFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="FOLDER",
+        help="Read <campaign>.parquet from this folder; name campaign files or folders of them.",
+    ),
+]

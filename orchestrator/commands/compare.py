@@ -11,10 +11,13 @@ from rich.console import Console
 
 from orchestrator.comparison.comparison import Comparison, compare
 from orchestrator.comparison.inputs import different_inputs
+from orchestrator.comparison.records_file import campaigns_recorded
+from orchestrator.comparison.regimes import METRICS, regime_map
 from orchestrator.comparison.sources import gather
 from orchestrator.errors import ConfigError
 from orchestrator.storage.files import replace_file
 from orchestrator.storage.outputs import naming_output, require_writable
+from orchestrator.storage.run_data import CampaignRecords
 from orchestrator.storage.run_folder import CampaignFolder
 
 SUFFIXES = {".csv": "csv", ".md": "markdown", ".tex": "latex"}
@@ -35,6 +38,7 @@ def compare_runs(
     format: str | None,
     output: Path | None,
     page: Path | None,
+    records: Path | None = None,
 ) -> None:
     """Print or write the tables of what is named, and write the page.
 
@@ -50,7 +54,14 @@ def compare_runs(
     for option, path in (("--output", output), ("--page", page)):
         if path is not None:
             require_writable(path, option)
-    campaign = gather(names, folder=folder, uri=uri, filter=filter)
+    if records is None:
+        campaign = gather(names, folder=folder, uri=uri, filter=filter)
+    else:
+        recorded = campaigns_recorded(names, records)
+        if len(recorded) > 1:
+            _compare_regimes(recorded, metric, baseline, format, output)
+            return
+        campaign = recorded[0]
     comparison = compare(campaign, metric=metric, baseline=baseline, target=target)
     if format is None:
         console = Console()
@@ -60,17 +71,14 @@ def compare_runs(
         else:
             print_table(campaign, console, comparison)
     else:
-        text = _text(comparison, format, wanted or DEFAULT_TABLES.get(format, USUAL_TABLES))
-        if output is None:
-            typer.echo(text, nl=False)
-        else:
-            with naming_output(output, "--output"):
-                replace_file(output, text.encode())
+        _hand_over(_text(comparison, format, wanted or DEFAULT_TABLES.get(format, USUAL_TABLES)), output)
     notes = Console(stderr=format is not None and output is None)
     for line in different_inputs([run.info for arm in campaign.arms for run in arm.runs]):
         notes.print(f"note      {line}", soft_wrap=True, highlight=False, markup=False)
     if output is not None:
         notes.print(f"table     {output}", soft_wrap=True, highlight=False, markup=False)
+    if records is not None and page is None:
+        return
     where = page or _page_of(names, folder, uri, filter)
     try:
         with nullcontext() if page is None else naming_output(page, "--page"):
@@ -100,6 +108,37 @@ def export_runs(
     Console().print(
         f"{output}: {num_rows} rows of {len(campaign.runs)} runs", soft_wrap=True, highlight=False
     )
+
+
+def _compare_regimes(
+    campaigns: Sequence[CampaignRecords],
+    metric: str | None,
+    baseline: str | None,
+    format: str | None,
+    output: Path | None,
+) -> None:
+    """Print or write what every arm gained in every campaign."""
+    from orchestrator.report.regime_table import regime_table
+    from orchestrator.report.table_formats import FORMATS
+    from orchestrator.report.terminal import print_one
+
+    metrics = METRICS if metric is None else (metric,)
+    tables = [regime_table(regime_map(campaigns, each, baseline)) for each in metrics]
+    if format is not None:
+        _hand_over("\n".join(map(FORMATS[format], tables)), output)
+        return
+    console = Console()
+    for table in tables:
+        print_one(table, console)
+        console.print(table.note, style="dim", markup=False, highlight=False)
+
+
+def _hand_over(text: str, output: Path | None) -> None:
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    with naming_output(output, "--output"):
+        replace_file(output, text.encode())
 
 
 def _text(comparison: Comparison, format: str, wanted: Sequence[str]) -> str:

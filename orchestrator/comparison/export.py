@@ -2,6 +2,8 @@
 
 long   campaign, arm, seed, method, kind, step, metric, value      one row a number
 wide   campaign, arm, seed, method, kind, step, <metric>, ...      one row a record, empty where left out
+
+A long Parquet file also carries what its runs are, so that `records_file` can read them back.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.comparison.records_file import described
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.storage.files import replacing
 from orchestrator.storage.outputs import naming_output, require_writable
@@ -47,7 +50,7 @@ def export(campaign: CampaignRecords, path: Path, *, metrics: Sequence[str] = ()
         ConfigError: no run has a metric that one of the patterns matches, or the file cannot be written.
     """
     names = chosen_names(campaign, metrics)
-    schema = _schema(names if wide else None)
+    schema = _schema(names if wide else None).with_metadata(None if wide else described(campaign))
     num_rows = 0
     with _writer(path, schema) as write:
         for run in campaign.runs:

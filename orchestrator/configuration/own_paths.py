@@ -25,8 +25,8 @@ def located(content: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def without_folders(plain: dict[str, Any]) -> dict[str, Any]:
-    """A configuration without the folders that code lies in, and without the key ``reward`` where there is none."""
-    changed: dict[str, Any] = _without_rewards(_changed(plain, own_code.without_folder))
+    """A configuration without the folders that code lies in."""
+    changed: dict[str, Any] = _changed(plain, own_code.without_folder)
     return changed
 
 
@@ -37,13 +37,4 @@ def _changed(node: Any, change: Callable[[str], str], key: str = "") -> Any:
         return [_changed(value, change, key) for value in node]
     if key in (*KEYS, *FAMILIES) and own_code.is_own(node):
         return change(node)
-    return node
-
-
-def _without_rewards(node: Any) -> Any:
-    """Runs that were stored before there were rewards have no such key, and are the same runs."""
-    if isinstance(node, dict):
-        return {key: _without_rewards(value) for key, value in node.items() if (key, value) != ("reward", [])}
-    if isinstance(node, list):
-        return [_without_rewards(value) for value in node]
     return node

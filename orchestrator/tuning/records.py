@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from orchestrator.campaign import differences
 from orchestrator.changed_inputs import CURE, NOT_RECORDED
+from orchestrator.configuration.stored import differences
 from orchestrator.errors import ConfigError
 from orchestrator.storage.inputs import changes, now, said
 from orchestrator.tuning.addressed_sampling import pruner, quiet, sampler, without_experimental_warnings

@@ -37,12 +37,17 @@ class TinyModel:
     """Width of an attention head."""
     max_tokens: int = 256
     """Longest sequence, prompt and response together [tokens]."""
+    initializer_range: float = 0.02
+    """Standard deviation of the first weights.  The default is that of large models; so small a model learns sooner,
+    and on any machine, from 0.06."""
 
     def __post_init__(self) -> None:
         if self.head_dim not in (32, 64):
             raise ValueError(
                 f"head_dim must be 32 or 64 (rollout engines take no other), got {self.head_dim}"
             )
+        if not 0 < self.initializer_range < 1:
+            raise ValueError(f"initializer_range must be between 0 and 1, got {self.initializer_range}")
         for name in ("hidden_size", "intermediate_size", "num_layers", "num_heads", "max_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
@@ -86,6 +91,7 @@ def tiny_model(architecture: TinyModel, tokenizer: PreTrainedTokenizerFast, seed
         num_key_value_heads=architecture.num_heads,
         head_dim=architecture.head_dim,
         max_position_embeddings=architecture.max_tokens,
+        initializer_range=architecture.initializer_range,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

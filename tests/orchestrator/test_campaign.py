@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,20 @@ def test_other_configuration_of_the_same_name_is_refused(campaign_of):
     assert "task.num_digits: stored 1, now 2" in message
     assert "another name" in message
     assert "group_size" not in message  # which is the same
+
+
+def test_a_run_of_before_a_setting_came_is_the_same_run(campaign_of):
+    """A key that is new has a default that keeps what runs did without it."""
+    campaign = campaign_of("good")
+    folder = prepare(campaign)
+    (run,) = folder.runs()
+    stored = run.read_info()
+    older = {**stored.config, "learner": {k: v for k, v in stored.config["learner"].items() if k != "betas"}}
+    run.write_info(replace(stored, config=older, fingerprint="of another version"))
+    prepare(campaign)
+    assert run.read_info().fingerprint == "of another version"
+    with pytest.raises(ConfigError, match=r"learner\.iterations: stored 6, now 7"):
+        prepare(campaign_of("good", **{"learner.iterations": 7}))
 
 
 def test_refused_configuration_leaves_everything_as_it_was(campaign_of, tmp_path):
