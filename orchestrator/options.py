@@ -65,6 +65,7 @@ class TableName(StrEnum):
     efficiency = "efficiency"
     pass_at_k = "pass_at_k"  # nosec B105  # no password
     entropy_law = "entropy_law"
+    asymptote = "asymptote"
     setpoint_quality = "setpoint_quality"
     recovery = "recovery"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
+from controllers.quality.asymptote import Asymptote
 from controllers.quality.entropy_law import EntropyLaw, fit_entropy_law
 from orchestrator.comparison.bootstrap import Interval
 from orchestrator.comparison.contrasts import (
@@ -17,6 +18,7 @@ from orchestrator.comparison.contrasts import (
 from orchestrator.comparison.learning import (
     Efficiency,
     Profile,
+    asymptote,
     default_target,
     efficiency,
     pass_at_k,
@@ -48,6 +50,7 @@ class Comparison:
     pass_at_k: tuple[dict[int, tuple[Estimate, Interval]], ...]
     profiles: tuple[Profile | None, ...]
     laws: tuple[EntropyLaw, ...]
+    asymptotes: tuple[Asymptote, ...]
     setpoint_quality: tuple[SetpointQuality, ...]
     recoveries: tuple[Recovery, ...]
     """Not one an arm but one for each of its loops and each change of its plant."""
@@ -96,6 +99,7 @@ def compare(
         pass_at_k=tuple(pass_at_k(arm) for arm in arms),
         profiles=tuple(profile(arm, parts) if parts else None for arm in arms),
         laws=tuple(fit_entropy_law(*entropy_and_reward(arm.shown)) for arm in arms),
+        asymptotes=tuple(asymptote(arm) for arm in arms),
         setpoint_quality=tuple(
             setpoint_quality(arm, known) for arm, known in zip(arms, summaries, strict=True)
         ),

@@ -9,6 +9,7 @@ from math import floor, inf, isfinite, nan
 
 import numpy as np
 
+from controllers.quality.asymptote import Asymptote, fit_asymptote
 from orchestrator.comparison.bootstrap import (
     BOOTSTRAP,
     FEWEST_RESAMPLED,
@@ -19,7 +20,7 @@ from orchestrator.comparison.bootstrap import (
 )
 from orchestrator.comparison.profiles import interquartile_mean, performance_profile
 from orchestrator.comparison.summary import Estimate
-from orchestrator.comparison.values import final_values
+from orchestrator.comparison.values import final_values, start_value
 from orchestrator.storage.run_data import ArmRecords, Array, RunRecords
 
 SMOOTHING = 5  # iterations: a training batch is small, so one of them reaches by luck
@@ -105,6 +106,16 @@ def efficiency(arm: ArmRecords, metric: str, target: float) -> Efficiency:
         arm=arm.name,
         iterations=tuple(iterations_to(run, metric, target) for run in arm.over),
         area=Estimate(tuple(area_under_curve(run, metric) for run in arm.over)),
+    )
+
+
+def asymptote(arm: ArmRecords) -> Asymptote:
+    """The sigmoid of training reward over iterations, all runs of an arm together."""
+    rewards = [run.train.get("reward") for run in arm.shown]
+    iterations = [run.train.steps + 1.0 for run in arm.shown]
+    start = Estimate(tuple(start_value(run, "reward") for run in arm.shown)).mean
+    return fit_asymptote(
+        np.concatenate([np.array([]), *iterations]), np.concatenate([np.array([]), *rewards]), start
     )
 
 

@@ -16,7 +16,7 @@ from string import Template
 
 from orchestrator.comparison import Summary
 from orchestrator.comparison.comparison import Comparison, compare
-from orchestrator.report import comparison_figures, figures, loop_tables, mechanism, tables
+from orchestrator.report import comparison_figures, figures, law_tables, loop_tables, mechanism, tables
 from orchestrator.report.arms import arms_of, toolbar
 from orchestrator.report.guardrails import guardrail_section
 from orchestrator.report.headline import findings, title
@@ -95,7 +95,8 @@ def render(campaign: CampaignRecords, comparison: Comparison | None = None) -> s
         pass_at_k=table_section(tables.pass_at_k(comparison), campaign),
         paths=plots(paths, campaign, "No run has recorded reward and entropy."),
         laws=plots(laws, campaign, "No run has recorded reward and entropy."),
-        law_table=table_section(tables.entropy_law(comparison), campaign),
+        law_table=table_section(law_tables.entropy_law(comparison), campaign)
+        + table_section(law_tables.asymptote(comparison), campaign),
         predictions=plots(predictions, campaign, "No run has recorded predicted changes of entropy."),
         control=control,
         last_iteration=str(figures.last_iteration(campaign)),

@@ -13,6 +13,7 @@ from orchestrator.comparison.family import LEVEL
 from orchestrator.comparison.learning import Efficiency
 from orchestrator.comparison.power import POWER
 from orchestrator.comparison.progress import Progress
+from orchestrator.report.law_tables import asymptote, entropy_law
 from orchestrator.report.loop_tables import recovery, setpoint_quality
 from orchestrator.report.outcomes import stopped
 from orchestrator.report.summary_cells import NONE, columns, interval, number, p_value, seeds, signed
@@ -199,25 +200,6 @@ def pass_at_k(comparison: Comparison) -> Table:
     )
 
 
-def entropy_law(comparison: Comparison) -> Table:
-    """The law R = b − a·exp(H) of every arm, with its ceiling."""
-    rows = []
-    for arm, law in zip(comparison.campaign.arms, comparison.laws, strict=True):
-        figures = [(law.a, law.a_error), (law.b, law.b_error), (law.ceiling, law.ceiling_error)]
-        cells = [Cell(_with_error(*pair), *_around(*pair)) for pair in figures]
-        cells += [Cell(_plain(law.r_squared, 2), law.r_squared), Cell(law.warning or "identified")]
-        rows.append((arm.name, tuple(cells)))
-    heads = (
-        Head("a", "reward for a unit of exp(H)"),
-        Head("b", "value of the line at exp(H) = 0"),
-        Head("ceiling", "b − a: the reward when all entropy is spent"),
-        Head("R²"),
-        Head("identified", "whether the law is identified, or why not"),
-    )
-    note = "Reward R of training responses against entropy H; ± one standard error, a lower bound."
-    return Table(name="entropy_law", title="R = b − a·exp(H)", heads=heads, rows=tuple(rows), note=note)
-
-
 TABLES: dict[str, Callable[[Comparison], Table]] = {
     builder.__name__: builder
     for builder in (
@@ -227,6 +209,7 @@ TABLES: dict[str, Callable[[Comparison], Table]] = {
         efficiency,
         pass_at_k,
         entropy_law,
+        asymptote,
         setpoint_quality,
         recovery,
     )
@@ -268,11 +251,3 @@ def _plain(value: float, digits: int = 3) -> str:
 
 def _interval(ends: Interval, middle: float = nan) -> Cell:
     return Cell(interval(ends), nan, ends.low, ends.high, middle) if isfinite(ends.low) else Cell(NONE)
-
-
-def _with_error(value: float, error: float) -> str:
-    return f"{value:.3f} ± {error:.3f}".replace("-", "−") if isfinite(value) else NONE
-
-
-def _around(value: float, error: float) -> tuple[float, float, float]:
-    return value, value - error, value + error
