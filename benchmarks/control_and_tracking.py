@@ -1,6 +1,6 @@
 """What control, grading and tracking cost, as shares of a training iteration measured in the same run.
 
-One controlled arm of the quickstart is trained in this process.  The control layer is the reduction of
+One controlled arm of configs/holding.yaml is trained in this process.  The control layer is the reduction of
 the tokens to telemetry, the loop and its trace.  Grading is that of 256 easy responses, sent to a worker
 process and back.  Tracking has two parts: the record that training appends to its run folder, and the
 forwarding to MLflow, which happens in the parent process beside it; its processor time is given as a
@@ -56,7 +56,7 @@ def main() -> None:
     MetricsWriter.append = timed  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as root:
         overrides = [f"learner.iterations={iterations}", f"tracking.folder={root}", "name=bench"]
-        campaign = read_campaign(ROOT / "configs" / "quickstart.yaml", overrides)
+        campaign = read_campaign(ROOT / "configs" / "holding.yaml", overrides)
         folder = prepare(campaign)
         run = folder.run(campaign.arms[-1].name, campaign.config.seeds[0])
         start = time.process_time()
