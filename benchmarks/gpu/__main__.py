@@ -11,29 +11,33 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.gpu.checks import CHECKS
+from benchmarks.gpu.checks import CHECKS, Check
 
 
-def main() -> int:
-    arguments = _arguments()
+def main(checks: Sequence[Check], description: str, budget_seconds: float) -> int:
+    """Read the command line and run what it names of the checks; give the exit status."""
+    arguments = _arguments(checks, description, budget_seconds)
     from benchmarks.gpu.runner import run
 
-    chosen = [check for check in CHECKS if arguments.only is None or check.number in arguments.only]
+    chosen = [check for check in checks if arguments.only is None or check.number in arguments.only]
     return run(chosen, device=arguments.device, budget_seconds=arguments.budget_seconds, path=arguments.json)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--budget-seconds", type=float, default=480.0, help="for all checks together")
+def _arguments(checks: Sequence[Check], description: str, budget_seconds: float) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--budget-seconds", type=float, default=budget_seconds, help="for all checks together"
+    )
     parser.add_argument("--json", type=Path, help="file for the findings, written after each check")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument(
-        "--only", type=int, nargs="+", choices=[c.number for c in CHECKS], help="numbers of checks"
+        "--only", type=int, nargs="+", choices=[c.number for c in checks], help="numbers of checks"
     )
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(CHECKS, (__doc__ or "").splitlines()[0], 480.0))

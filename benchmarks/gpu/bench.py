@@ -13,6 +13,10 @@ Place = Literal["anywhere", "gpu", "h200"]
 Size = TypeVar("Size")
 
 
+class LacksError(Exception):
+    """This machine has not what a check needs, which the message names."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One number or sentence of a check; ``passes`` is None where it is not judged."""

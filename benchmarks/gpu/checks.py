@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Check:
 
 _HERE = "benchmarks.gpu"
 
-CHECKS = (
+CHECKS: Final = (
     Check(0, "versions and imports", f"{_HERE}.software:versions_and_imports", 15, 20),
     Check(1, "every preset, and a run beside the CPU's", f"{_HERE}.runs:presets", 60, 30),
     Check(2, "host synchronisations", f"{_HERE}.synchronisations:host_synchronisations", 20),
@@ -37,3 +38,13 @@ CHECKS = (
     Check(12, "the transformers engine", f"{_HERE}.engine:samples_and_their_log_probs", 20),
     Check(13, "a PI loop beside the CPU's", f"{_HERE}.runs:pi_loop", 30, 20),
 )
+
+VLLM_CHECKS: Final = (
+    Check(0, "sleep and wake under a loaded learner", f"{_HERE}.colocated:sleep_and_wake", 150),
+    Check(1, "push to a server over NCCL", f"{_HERE}.servers:nccl_transfer", 150),
+    Check(2, "episodes of unequal turns on two ranks", f"{_HERE}.processes:unequal_turns", 180),
+    Check(3, "a server that is killed", f"{_HERE}.servers:killed_server", 120),
+    Check(4, "a rank that is killed", f"{_HERE}.processes:killed_rank", 90, 60),
+    Check(5, "from SIGTERM to saved", f"{_HERE}.processes:stopped_run", 60, 30),
+)
+"""For a machine with vLLM and two GPUs or more; the last two run anywhere."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.models import QWEN_1B5, TINY, random_policy
-from policies.rollouts.base import Sampling
+from policies.model.loading import LoadedPolicy
+from policies.rollouts.base import Completion, Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.statistics.response_statistics import View, observe
 from policies.statistics.sequences import pack
@@ -34,10 +37,23 @@ def samples_and_their_log_probs(bench: Bench) -> None:
     completions = [completion for group in groups for completion in group]
     num_tokens = sum(len(each.tokens) for each in completions)
     bench.say(f"{len(completions)} responses [tokens/s]", num_tokens / seconds)
-    repeated = [prompt for prompt in prompts for _ in range(GROUP)]
+    apart = gap(bench, policy, prompts, groups, masked_ids=())
+    bench.at_most("engine and learner, mean gap [nats]", apart.mean().item(), GAP_NATS)
+    bench.say("engine and learner, largest gap [nats]", apart.max().item())
+
+
+def gap(
+    bench: Bench,
+    policy: LoadedPolicy,
+    prompts: Sequence[Tensor],
+    groups: Sequence[Sequence[Completion]],
+    masked_ids: tuple[int, ...],
+) -> Tensor:
+    """How far the engine's log-probabilities are from the learner's own of the same tokens [T]."""
+    completions = [completion for group in groups for completion in group]
+    repeated = [prompt for prompt, group in zip(prompts, groups, strict=True) for _ in group]
     sequences = pack(repeated, [each.tokens for each in completions], policy.pad_id)
+    view = View(temperature=1.0, masked_ids=masked_ids)
     with bench.autocast():
-        seen = observe(policy.model, sequences, View(temperature=1.0), micro_batch_size=16)
-    gap = (seen.logprobs.cpu() - torch.cat([each.logprobs for each in completions])).abs()
-    bench.at_most("engine and learner, mean gap [nats]", gap.mean().item(), GAP_NATS)
-    bench.say("engine and learner, largest gap [nats]", gap.max().item())
+        seen = observe(policy.model, sequences, view, micro_batch_size=16)
+    return (seen.logprobs.cpu() - torch.cat([each.logprobs for each in completions])).abs()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.gpu.bench import Bench, Finding
+from benchmarks.gpu.bench import Bench, Finding, LacksError
 from benchmarks.gpu.checks import Check
 
 OURS = {"benchmarks", "controllers", "tasks", "policies", "orchestrator", "entrostat"}
@@ -67,6 +67,8 @@ def _outcome(check: Check, device: torch.device, left: float) -> Outcome:
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]
         state, reason = ("failed" if missing in OURS else "skipped"), f"needs the package {error.name}"
+    except LacksError as error:
+        state, reason = "skipped", str(error)
     except Exception as error:
         traceback.print_exc()
         state, reason = "failed", f"{type(error).__name__}: {error}".splitlines()[0]

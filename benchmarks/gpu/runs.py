@@ -34,7 +34,7 @@ def presets(bench: Bench) -> None:
             break
         with _run(bench, name, ["learner.iterations=2"]) as run:
             num_trained += 1
-            if reason := _failure(run):
+            if reason := failure(run):
                 failed.append(f"{name} ({reason})")
     bench.require(
         f"{num_trained} of {len(names)} presets train", not failed, "; ".join(failed) or "all of them"
@@ -87,9 +87,20 @@ def pi_loop(bench: Bench) -> None:
 @contextmanager
 def _run(bench: Bench, arm: str, settings: Sequence[str], *, cpu: bool = False) -> Iterator[RunFolder]:
     """A run of an arm of the zoo in this process, and its folder while it is looked at."""
+    from orchestrator.training import run as worker
+
+    with prepared(bench, ZOO, arm, settings, cpu=cpu) as run:
+        worker.main(str(run.path))
+        yield run
+
+
+@contextmanager
+def prepared(
+    bench: Bench, path: Path, arm: str, settings: Sequence[str], *, cpu: bool = False
+) -> Iterator[RunFolder]:
+    """The folder of a run of a campaign, which has not begun; it is removed at the end."""
     from orchestrator.campaign import prepare
     from orchestrator.configuration.resolve import read_campaign
-    from orchestrator.training import run as worker
 
     with tempfile.TemporaryDirectory() as folder:
         changes = [
@@ -99,15 +110,14 @@ def _run(bench: Bench, arm: str, settings: Sequence[str], *, cpu: bool = False) 
             f"learner.prompts_per_iteration={bench.size(32, 4)}",
             "evaluation.num_problems=2",
             "evaluation.num_samples=8",
+            "evaluation.pass_at=[8]",
             "seeds=[0]",
         ]
-        campaign = read_campaign(ZOO, [*changes, *settings])
-        run = prepare(campaign).run(arm, 0)
-        worker.main(str(run.path))
-        yield run
+        yield prepare(read_campaign(path, [*changes, *settings])).run(arm, 0)
 
 
-def _failure(run: RunFolder) -> str | None:
+def failure(run: RunFolder) -> str | None:
+    """How a run ended, and why, if it is not done."""
     status = run.read_status()
     return None if status.status == "done" else f"{status.status}: {status.reason}"
 
@@ -118,7 +128,7 @@ def _records(run: RunFolder) -> list[dict[str, float]]:
     Raises:
         RuntimeError: the run has failed.
     """
-    if reason := _failure(run):
+    if reason := failure(run):
         raise RuntimeError(reason)
     return [dict(record.metrics) for record in run.records() if record.kind == "train"]
 
