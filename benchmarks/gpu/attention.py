@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
-import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.bench import Bench
@@ -13,6 +13,10 @@ from benchmarks.gpu.models import QWEN_7B, TINY, random_model, rows
 from benchmarks.gpu.spread import one_rank
 from policies.sharding import shard
 from policies.statistics.response_statistics import View, response_statistics, token_values
+from policies.statistics.sequences import Sequences
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 FAST = ("flash", "cudnn", "varlen")
 FORWARD_LIMIT, BACKWARD_LIMIT = 5.0, 15.0  # microseconds a token, all layers together
@@ -50,12 +54,12 @@ def attention_kernels(bench: Bench) -> None:
         del model
 
 
-def _profiled(bench: Bench, model: torch.nn.Module, sequences: object) -> tuple[str, float, float]:
+def _profiled(bench: Bench, model: PreTrainedModel, sequences: Sequences) -> tuple[str, float, float]:
     """Names of the kernels, and their time forward and backward [µs]."""
 
     def step() -> None:
         with bench.autocast():
-            seen = response_statistics(model, sequences, View(temperature=1.0))  # type: ignore[arg-type]
+            seen = response_statistics(model, sequences, View(temperature=1.0))
         seen.logprobs.mean().backward()
         model.zero_grad()
 

@@ -19,13 +19,13 @@ LARGER_STEPS = 100.0
 """Times the learning rate of the other checks: a push that does nothing must show as a gap."""
 
 
-def needs(num_gpus: int) -> None:
+def needs(bench: Bench, num_gpus: int) -> None:
     """Make sure that this machine has vLLM and so many GPUs.
 
     Raises:
         LacksError: it has not.
     """
-    there, reason = torch.cuda.device_count(), why_no_vllm()
+    there, reason = torch.cuda.device_count() if bench.is_gpu else 0, why_no_vllm()
     if there < num_gpus or reason:
         what = "a GPU" if num_gpus == 1 else f"{num_gpus} GPUs"
         raise LacksError(f"needs {what} and vLLM: {there} here, {reason or 'and vLLM is installed'}")
@@ -33,7 +33,7 @@ def needs(num_gpus: int) -> None:
 
 def sleep_and_wake(bench: Bench) -> None:
     """Update, push, sample and sleep in turn; nothing may leak, and every push must arrive."""
-    needs(1)
+    needs(bench, 1)
     policy = random_policy(bench, QWEN_1B5)
     optimizer = adamw(policy.model)
     for group in optimizer.param_groups:

@@ -29,7 +29,7 @@ def unequal_turns(bench: Bench) -> None:
     """Play episodes on two ranks with a sharded policy and an engine that sleeps: whoever is done waits."""
     from benchmarks.gpu.colocated import needs
 
-    needs(2)
+    needs(bench, 2)
     settings = [
         *("learner.iterations=4", "learner.devices=2", "learner.strategy=fsdp2"),
         "rollout.engine={kind: vllm, sleep: true, memory_fraction: 0.2}",

@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 
 def nccl_transfer(bench: Bench) -> None:
     """Push twice with other weights between, and compare the log-probabilities each time."""
-    needs(2)
+    needs(bench, 2)
     policy = random_policy(bench, QWEN_1B5)
     with _served(policy) as (_, url), _engine(policy, url, "nccl") as engine:
         for number in range(2):
@@ -55,7 +55,7 @@ def nccl_transfer(bench: Bench) -> None:
 
 def killed_server(bench: Bench) -> None:
     """Kill the server after a batch; the next one has to fail in time, with an error of the engine."""
-    needs(2)
+    needs(bench, 2)
     policy = random_policy(bench, QWEN_1B5.of_layers(4))
     with _served(policy) as (server, url), _engine(policy, url, "folder") as engine:
         bench.at_most("mean gap before [nats]", _gap(bench, policy, engine, 0), GAP_NATS)

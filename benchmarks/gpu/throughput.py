@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.models import QWEN_1B5, TINY, random_model, rows
@@ -14,6 +14,9 @@ from policies.model.flops import peak_flops, training_flops
 from policies.model.memory import BFLOAT16, FLOAT32, TrainingSetup, learner_memory, shape_of
 from policies.statistics.response_statistics import View, observe, response_statistics
 from policies.statistics.sequences import Sequences
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 CASES = {
     "1 x 8k": [(512, 7680)],
@@ -36,13 +39,13 @@ def forward_and_training(bench: Bench) -> None:
     optimizer.step()  # makes the moments
     for name, lengths in bench.size(CASES, TINY_CASES).items():
         sequences = rows(lengths, shape.vocabulary)
-        num_tokens, on = int(sequences.lengths.sum()), "h200" if name == JUDGED else None
+        num_tokens = int(sequences.lengths.sum())
         forward = num_tokens / bench.seconds(partial(_forward, bench, model, sequences))
         # The gradients stay, as between the micro-batches of a step.
         if bench.is_gpu:
             torch.cuda.reset_peak_memory_stats()
         training = num_tokens / bench.seconds(partial(_train, bench, model, sequences))
-        if on:
+        if name == JUDGED:
             bench.at_least(f"{name}, forward [tokens/s]", forward, FORWARD_LIMIT, on="h200")
             bench.at_least(f"{name}, training [tokens/s]", training, TRAINING_LIMIT, on="h200")
         else:
@@ -51,20 +54,22 @@ def forward_and_training(bench: Bench) -> None:
         _memory(bench, name, model, sequences)
 
 
-def _forward(bench: Bench, model: nn.Module, sequences: Sequences) -> None:
+def _forward(bench: Bench, model: PreTrainedModel, sequences: Sequences) -> None:
     with bench.autocast():
-        observe(model, sequences, View(temperature=1.0), micro_batch_size=len(sequences.input_ids))  # type: ignore[arg-type]
+        observe(model, sequences, View(temperature=1.0), micro_batch_size=len(sequences.input_ids))
 
 
-def _train(bench: Bench, model: nn.Module, sequences: Sequences) -> None:
+def _train(bench: Bench, model: PreTrainedModel, sequences: Sequences) -> None:
     with bench.autocast():
-        seen = response_statistics(model, sequences, View(temperature=1.0, entropy_gradient=True))  # type: ignore[arg-type]
+        seen = response_statistics(model, sequences, View(temperature=1.0, entropy_gradient=True))
     (seen.logprobs.mean() + 0.1 * seen.entropy.mean()).backward()
 
 
-def _share_of_peak(bench: Bench, name: str, model: nn.Module, sequences: Sequences, seconds: float) -> None:
+def _share_of_peak(
+    bench: Bench, name: str, model: PreTrainedModel, sequences: Sequences, seconds: float
+) -> None:
     peak = peak_flops(torch.cuda.get_device_name()) if bench.is_gpu else None
-    done = training_flops(shape_of(model), sequences.lengths, int(sequences.spoken.sum()))  # type: ignore[arg-type]
+    done = training_flops(shape_of(model), sequences.lengths, int(sequences.spoken.sum()))
     if peak is None:
         bench.say(f"{name}, training [FLOP/s]", done / seconds)
     elif name == JUDGED:
@@ -73,10 +78,10 @@ def _share_of_peak(bench: Bench, name: str, model: nn.Module, sequences: Sequenc
         bench.say(f"{name}, MFU of training", done / seconds / peak)
 
 
-def _memory(bench: Bench, name: str, model: nn.Module, sequences: Sequences) -> None:
+def _memory(bench: Bench, name: str, model: PreTrainedModel, sequences: Sequences) -> None:
     num_rows, length = sequences.input_ids.shape
     setup = TrainingSetup(rows=num_rows, length=length, compute_bytes=BFLOAT16 if bench.is_gpu else FLOAT32)
-    estimate = sum(learner_memory(shape_of(model), setup).values())  # type: ignore[arg-type]
+    estimate = sum(learner_memory(shape_of(model), setup).values())
     if bench.is_gpu:
         peak = torch.cuda.max_memory_allocated()
         what = f"{name}, peak of {peak / 2**30:.1f} GiB off the estimate of {estimate / 2**30:.1f}"

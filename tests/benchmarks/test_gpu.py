@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.gpu import head
 from benchmarks.gpu.bench import Bench
-from benchmarks.gpu.checks import CHECKS, Check
+from benchmarks.gpu.checks import CHECKS, VLLM_CHECKS, Check
 from benchmarks.gpu.runner import run
 
 ROOT = Path(__file__).parents[2]
@@ -172,6 +172,31 @@ def test_the_whole_script_passes_on_a_cpu(tmp_path):
     assert {state for _, state in states(path)} == {"passed"}
 
 
+def test_without_vllm_and_gpus_a_check_says_what_it_needs(tmp_path):
+    path = tmp_path / "found.json"
+    chosen = [each for each in VLLM_CHECKS if each.number < 4]
+    assert run(chosen, device="cpu", budget_seconds=600, path=path) == 0
+    outcomes = json.loads(path.read_text())["checks"]
+    assert {each["state"] for each in outcomes} == {"skipped"}
+    assert [each["reason"].split(":")[0] for each in outcomes] == [
+        "needs a GPU and vLLM",
+        "needs 2 GPUs and vLLM",
+        "needs 2 GPUs and vLLM",
+        "needs 2 GPUs and vLLM",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.trains
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("number", [4, 5])
+def test_a_killed_rank_and_a_stopped_run_on_a_cpu(number, tmp_path):
+    path = tmp_path / "found.json"
+    chosen = [each for each in VLLM_CHECKS if each.number == number]
+    assert run(chosen, device="cpu", budget_seconds=600, path=path) == 0, path.read_text()
+    assert [state for _, state in states(path)] == ["passed"]
+
+
 def test_what_graders_import_again_is_light():
     code = "import sys, benchmarks.gpu.__main__; print(*sys.modules)"
     loaded = subprocess.run(
@@ -200,7 +225,7 @@ def taken_from_others(file):
 
 
 def test_the_checks_take_only_what_older_versions_have():
-    files = [*(ROOT / "benchmarks/gpu").glob("*.py"), ROOT / "benchmarks/gpu_vllm.py"]
-    taken = {each for file in files if file.exists() for each in taken_from_others(file)}
+    files = (ROOT / "benchmarks/gpu").glob("*.py")
+    taken = {each for file in files for each in taken_from_others(file)}
     assert len(taken) > 30
     assert {f"{module}.{name}" for module, name in taken if name not in OF_OTHERS[module]} == set()
