@@ -1,4 +1,4 @@
-"""Which attention kernel a decoder of the 7B shape gets, for rows as the learner has them, and its time."""
+"""The attention kernel that a decoder of the 7B shape gets for rows as the learner has them, and its time."""
 
 from __future__ import annotations
 

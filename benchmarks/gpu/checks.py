@@ -24,7 +24,7 @@ _HERE = "benchmarks.gpu"
 
 CHECKS: Final = (
     Check(0, "versions and imports", f"{_HERE}.software:versions_and_imports", 15, 20),
-    Check(1, "every preset, and a run beside the CPU's", f"{_HERE}.runs:presets", 60, 30),
+    Check(1, "every preset, and a run beside the CPU's", f"{_HERE}.runs:presets", 90, 30),
     Check(2, "host synchronisations", f"{_HERE}.synchronisations:host_synchronisations", 20),
     Check(3, "token statistics", f"{_HERE}.head:token_statistics_of_a_large_vocabulary", 60),
     Check(4, "attention kernels", f"{_HERE}.attention:attention_kernels", 45),

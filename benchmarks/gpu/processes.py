@@ -26,7 +26,7 @@ LONG = ["learner.iterations=100000", "learner.checkpoint_every=1", "evaluation.e
 
 
 def unequal_turns(bench: Bench) -> None:
-    """Play episodes on two ranks with a sharded policy and an engine that sleeps: whoever is done waits."""
+    """Play episodes on two ranks with a sharded policy and an engine that sleeps; the rank that is done waits."""
     from benchmarks.gpu.colocated import needs
 
     needs(bench, 2)

@@ -32,7 +32,7 @@ def _of_a_piece(bench: Bench, length: int) -> float:
 
 
 def _counted(bench: Bench, length: int, micro_batch_size: int) -> int:
-    """Of the gradient of a minibatch of eight responses."""
+    """Synchronisations in the gradient of a minibatch of eight responses."""
     from orchestrator.configuration.learner import LearnerConfig
     from orchestrator.training.ranks import Ranks
     from orchestrator.training.update import Update, Updater

@@ -8,8 +8,9 @@ from orchestrator.configuration.memory_estimate import estimate, largest
 from orchestrator.configuration.models import RunConfig
 from policies.model.loading import LoadedPolicy
 
-_SAMPLING = "rollout"
-_UNTIL = {
+CONTINUES_WITH = ("micro_batch_size", "strategy", "devices", "memory_fraction", "sleep")
+"""Settings of learner and engine that decide no result, so that a stored run takes others."""
+_DID = {
     "rollout": "sampled",
     "measure": "measured the policy on its responses",
     "control": "computed the commands",
@@ -28,17 +29,19 @@ def explained(
     """What to tell the user instead.
 
     Args:
-        error: of torch, whose first sentence says how much was asked for.
+        error: of torch, whose first two sentences say how much was asked for.
         config: of the run.
         policy: that it trains.
         phase: that it happened in; None while the policy was put on the device, evaluated or saved.
     """
     needed = estimate(config, policy.model, _device_bytes())
-    parts = needed.sampling if phase in (_SAMPLING, None) else needed.updating
-    did = _UNTIL[phase] if phase else "was set up, evaluated or saved"
+    parts = needed.sampling if phase in ("rollout", None) else needed.updating
+    did = _DID[phase] if phase else "was set up, evaluated or saved"
+    said = ". ".join(str(error).split(". ")[:2])
     return DeviceFullError(
-        f"the device ran out of memory while the run {did} ({str(error).split('. ')[0]}); by the estimate most of it "
-        f"is for {largest(parts)}, then give the same command again: the run continues from its last checkpoint"
+        f"the device ran out of memory while the run {did} ({said}); by the estimate most of it is for "
+        f"{largest(parts)}; the same command continues the run from its last checkpoint, with another "
+        f"{', '.join(CONTINUES_WITH)} too"
     )
 
 

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from orchestrator.campaign import prepare
-from orchestrator.configuration.resolve import read_campaign
+from orchestrator.configuration.resolve import EXECUTION_ONLY, read_campaign
 from orchestrator.training import run as worker
+from orchestrator.training.out_of_memory import CONTINUES_WITH
 from orchestrator.training.update import Updater
+from policies.rollouts.settings import Vllm
 from policies.rollouts.transformers_engine import TransformersEngine
 
 pytestmark = pytest.mark.trains
@@ -42,10 +44,14 @@ def test_the_message_names_part_and_cure_and_the_run_continues(campaign, monkeyp
         assert worker.main(str(run.path)) == worker.EXIT_FAILED
     reason = run.read_status().reason
     assert reason.startswith(
-        "DeviceFullError: the device ran out of memory while the run updated the policy (CUDA out of memory); by "
-        "the estimate most of it is for "
+        "DeviceFullError: the device ran out of memory while the run updated the policy (CUDA out of memory. Tried to "
+        "allocate 2.00 GiB); by the estimate most of it is for "
     )
-    assert reason.endswith("then give the same command again: the run continues from its last checkpoint")
+    assert (
+        "the same command continues the run from its last checkpoint, with another micro_batch_size" in reason
+    )
+    # The settings that the message names are those that a stored run takes.
+    assert not set(CONTINUES_WITH) - {*EXECUTION_ONLY, *Vllm.execution_only}
     smaller = prepare(campaign(**{"learner.micro_batch_size": 2})).run("grpo", 0)
     assert worker.main(str(smaller.path)) == worker.EXIT_DONE, smaller.read_status().reason
     assert [record.step for record in run.records() if record.kind == "train"] == [0, 1, 2]
