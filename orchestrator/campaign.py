@@ -256,6 +256,7 @@ def run_info(name: str, arm: Arm, seed: int, execution: ExecutionConfig, inputs:
             "graders": execution.graders,
             "grading_timeout_seconds": execution.grading_timeout_seconds,
             "grading_memory_megabytes": execution.grading_memory_megabytes,
+            "profile_iterations": list(execution.profile_iterations),
         },
     )
 

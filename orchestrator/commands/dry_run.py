@@ -5,96 +5,20 @@ The model is built from its ``config.json`` on torch's meta device, where tensor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.configuration.memory_estimate import MemoryEstimate, estimate, largest, longest_row
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import Campaign
 from orchestrator.errors import ConfigError
-from policies.model.memory import (
-    BFLOAT16,
-    FLOAT32,
-    ModelShape,
-    TrainingSetup,
-    cache_bytes_per_token,
-    learner_memory,
-    shape_of,
-)
+from policies.model.memory import BFLOAT16, FLOAT32, GIB, ModelShape, cache_bytes_per_token
 from policies.model.sources import BUILTIN
 from policies.model.trainable import add_adapters, train_last_layers
-from policies.rollouts.settings import Transformers, Vllm
+from policies.rollouts.settings import Vllm
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
-
-GIB = 2**30
-ASSUMED_PROMPT_TOKENS = 1024
-"""Length of a prompt if nothing says how long it can be."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryEstimate:
-    """Memory of one device [bytes], component by component."""
-
-    shape: ModelShape
-    learner: Mapping[str, int]
-    """While the policy is updated."""
-    engine: Mapping[str, int]
-    """While it samples, beside weights, gradients and optimiser."""
-    engine_stays: bool
-    """Whether the engine keeps its memory during the update."""
-
-    @property
-    def peak(self) -> int:
-        """The larger of the two phases."""
-        updating = sum(self.learner.values()) + (sum(self.engine.values()) if self.engine_stays else 0)
-        state = sum(self.learner[name] for name in ("weights", "gradients", "optimiser (two moments)"))
-        return max(updating, state + sum(self.engine.values()))
-
-    def rows(self) -> list[tuple[str, str]]:
-        """Names and sizes, for a table."""
-        shape = self.shape
-        listed = [
-            ("parameters", f"{shape.parameters / 1e9:.2f} billion, {shape.trainable / 1e9:.2f} trained"),
-            *((name, f"{size / GIB:.2f} GiB") for name, size in self.learner.items()),
-            *((name, f"{size / GIB:.2f} GiB") for name, size in self.engine.items()),
-        ]
-        when = "all of it at once" if self.engine_stays else "the larger of sampling and updating"
-        return [*listed, ("peak", f"{self.peak / GIB:.2f} GiB, {when}")]
-
-
-def estimate(config: RunConfig, model: PreTrainedModel, device_bytes: float) -> MemoryEstimate:
-    """The memory of one device for a run of ``config`` with ``model``, which may be on the meta device."""
-    learner, engine = config.learner, config.rollout.engine
-    num_devices = learner.devices * learner.num_nodes
-    length = _length(config)
-    half = learner.precision != "32-true"  # auto is of a GPU, whose memory this is about
-    responses = learner.prompts_per_iteration * learner.group_size // (num_devices * learner.minibatches)
-    training = TrainingSetup(
-        rows=min(learner.micro_batch_size or responses, responses),
-        length=length,
-        shards=num_devices if learner.strategy == "fsdp2" else 1,
-        replicas=1 if learner.strategy == "fsdp2" else num_devices,
-        weight_bytes=FLOAT32,
-        compute_bytes=BFLOAT16 if half else FLOAT32,
-        recompute=learner.recompute_activations,
-    )
-    shape = shape_of(model)
-    taken: dict[str, int] = {}
-    if isinstance(engine, Transformers):
-        rows = min(config.rollout.max_batch_size, responses * learner.minibatches)
-        taken["cache of keys and values"] = (
-            rows * length * cache_bytes_per_token(shape, training.compute_bytes)
-        )
-        taken["sampling scores"] = 3 * rows * shape.vocabulary * FLOAT32
-    elif isinstance(engine, Vllm):
-        taken["vLLM's share"] = round(engine.memory_fraction * device_bytes)
-    stays = isinstance(engine, Vllm) and not engine.sleep
-    return MemoryEstimate(
-        shape=shape, learner=learner_memory(shape, training), engine=taken, engine_stays=stays
-    )
 
 
 def check_share(config: RunConfig, shape: ModelShape, device_bytes: float) -> str | None:
@@ -104,7 +28,7 @@ def check_share(config: RunConfig, shape: ModelShape, device_bytes: float) -> st
         return None
     width = FLOAT32 if engine.dtype == "float32" else BFLOAT16
     weights = shape.parameters * width
-    one = weights + _length(config) * cache_bytes_per_token(shape, width)
+    one = weights + longest_row(config) * cache_bytes_per_token(shape, width)
     share = engine.memory_fraction * device_bytes
     if one <= share:
         return None
@@ -152,13 +76,6 @@ def _model_config(config: RunConfig, campaign: Path) -> PretrainedConfig:
         ) from error
 
 
-def _length(config: RunConfig) -> int:
-    """Longest prompt and response together [tokens]."""
-    engine = config.rollout.engine
-    known = engine.max_model_len if isinstance(engine, Vllm) else None
-    return known or config.max_response_tokens + ASSUMED_PROMPT_TOKENS
-
-
 def dry_run(campaign: Campaign, device_gib: float) -> list[tuple[str, MemoryEstimate]]:
     """An estimate for each arm whose memory differs from those before, named by the first of them.
 
@@ -177,11 +94,10 @@ def dry_run(campaign: Campaign, device_gib: float) -> list[tuple[str, MemoryEsti
             found.append((arm.name, needed))
         wrong = check_share(arm.config, needed.shape, device_bytes)
         if wrong is None and needed.peak > device_bytes:
-            largest = max(needed.learner, key=lambda name: needed.learner[name])
+            phase = max((needed.updating, needed.sampling), key=lambda parts: sum(parts.values()))
             wrong = (
-                f"needs {needed.peak / GIB:.1f} GiB of a device's {device_gib:g}, most of it for {largest} "
-                f"({needed.learner[largest] / GIB:.1f} GiB); lower learner.micro_batch_size or rollout.max_tokens, set "
-                "learner.recompute_activations or learner.strategy: fsdp2, or take more devices"
+                f"needs {needed.peak / GIB:.1f} GiB of a device's {device_gib:g}, most of it for {largest(phase)}; a shorter "
+                "rollout.max_tokens helps too"
             )
         if wrong is not None:
             raise ConfigError(f"{campaign.path}: arm {arm.name!r}: {wrong}")

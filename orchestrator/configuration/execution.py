@@ -31,6 +31,8 @@ class ExecutionConfig(Strict):
     """Processor time of one response; a grader that waits has 20 times that on the wall clock, at least 60 s."""
     grading_memory_megabytes: PositiveInt | None = 4096
     """Address space of a process that grades; null sets no limit."""
+    profile_iterations: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Training iterations of which torch's profiler writes a trace into the folder ``profile`` of the run."""
 
     @property
     def threads_of_a_run(self) -> int:

@@ -8,6 +8,7 @@
                                    initialisation.json  decision of the initialisation, if any
                                    guardrails.jsonl, rollbacks.json  events and their outcomes
                                    graders.json  rules that its graders were held to
+                                   profile/      traces of iterations, where they were asked for
                                    continued.json the run of another campaign it continues, if any
                                    checkpoints/last.ckpt, previous.ckpt; policy/, log.txt
     runs/<campaign>/report/index.html
@@ -175,6 +176,11 @@ class RunFolder:
     def engine_path(self) -> Path:
         """What a rollout engine leaves on disk: weights for a server to load."""
         return self.path / "engine"
+
+    @property
+    def profile_path(self) -> Path:
+        """What `execution.profile_iterations` leaves: a trace of each of them."""
+        return self.path / "profile"
 
     @property
     def log_path(self) -> Path:

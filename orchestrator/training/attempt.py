@@ -25,6 +25,7 @@ from orchestrator.training.finite import Finiteness
 from orchestrator.training.going_on import GoingOn, go_on, where_to_go_on
 from orchestrator.training.guardrails import Guardrails
 from orchestrator.training.learner import Learner
+from orchestrator.training.profiling import Profiling
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import limits_of
 from orchestrator.training.saves import Saves, add_notes, told_in
@@ -73,11 +74,19 @@ class Parts:
     guardrails: Guardrails
     evaluator: Evaluator
     checkpointer: Checkpointer
+    profiling: Profiling
 
     @property
     def callbacks(self) -> list[pl.Callback]:
         """What Lightning calls between the learner's steps."""
-        return [self.control, self.finiteness, self.guardrails, self.evaluator, self.checkpointer]
+        return [
+            self.profiling,
+            self.control,
+            self.finiteness,
+            self.guardrails,
+            self.evaluator,
+            self.checkpointer,
+        ]
 
 
 def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> Attempt:
@@ -165,6 +174,7 @@ def _assembled(
         finiteness=finiteness,
         saves=attempt.saves,
     )
+    iterations = attempt.info.execution.get("profile_iterations", ()) if attempt.ranks.is_first else ()
     return Parts(
         learner=learner,
         control=control,
@@ -172,6 +182,7 @@ def _assembled(
         guardrails=guardrails,
         evaluator=evaluator,
         checkpointer=checkpointer,
+        profiling=Profiling(iterations, attempt.folder.profile_path),
     )
 
 

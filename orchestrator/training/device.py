@@ -27,10 +27,40 @@ def device_of(settings: LearnerConfig) -> torch.device:
 
 
 def precision_of(settings: LearnerConfig) -> Precision:
-    """The arithmetic of the learner; ``auto`` is bf16-mixed on CUDA and 32-true elsewhere."""
+    """The arithmetic of the learner; ``auto`` is bf16-mixed on CUDA that computes in it, and 32-true elsewhere."""
     if settings.precision != "auto":
         return settings.precision
-    return "bf16-mixed" if on_cuda(settings) else "32-true"
+    return "bf16-mixed" if on_cuda(settings) and _has_bf16() else "32-true"
+
+
+def check_device(settings: LearnerConfig) -> None:
+    """Make sure that the devices of a run are there, and compute as it asks.
+
+    Raises:
+        ValueError: they are not, or do not.
+    """
+    if settings.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise ValueError(
+            "learner.accelerator: 'gpu', and torch finds none; set it to 'auto' or 'cpu', or see why "
+            f"torch {torch.__version__} has no device (its build, the driver, CUDA_VISIBLE_DEVICES)"
+        )
+    if not on_cuda(settings):
+        return
+    if (there := torch.cuda.device_count()) < settings.devices:
+        raise ValueError(
+            f"learner.devices: {settings.devices} processes of a machine take a GPU each, and this one sees {there} "
+            f"(CUDA_VISIBLE_DEVICES is {os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')}); lower it, or give the "
+            "run more"
+        )
+    if settings.precision == "bf16-mixed" and not _has_bf16():
+        raise ValueError(
+            f"learner.precision: 'bf16-mixed', and a {torch.cuda.get_device_name()} does not compute in bfloat16; "
+            "set it to 'auto' or '32-true'"
+        )
+
+
+def _has_bf16() -> bool:
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def fuses(parameters: Iterable[Tensor]) -> bool:

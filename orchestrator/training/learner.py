@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
@@ -19,6 +19,7 @@ from orchestrator.training.device import fuses, precision_of
 from orchestrator.training.entropy_control import EntropyControl, trace_metrics
 from orchestrator.training.experience import Explorer, Rollouts, token_batch
 from orchestrator.training.guardrails import Guardrails
+from orchestrator.training.phase_meter import PhaseMeter
 from orchestrator.training.prompts import PromptBatch
 from orchestrator.training.seeds import derive_seed
 from orchestrator.training.update import TrainingDivergedError, Update, Updater
@@ -68,7 +69,7 @@ class Learner(pl.LightningModule):
         )
         self.iteration = 0  # iterations finished; in the checkpoint
         self.num_skipped_in_a_row = 0
-        self.seconds: dict[str, float] = {}
+        self.meter = PhaseMeter()
 
     def on_train_start(self) -> None:
         for group in self.trainer.optimizers[0].param_groups:  # a checkpoint brings those of its run
@@ -80,8 +81,9 @@ class Learner(pl.LightningModule):
         start = perf_counter()
         torch.manual_seed(derive_seed(self.seed, "iteration", self.iteration))
 
-        rollouts = self._collect(prompts.problems)
-        with self._timed("measure"):
+        with self._phase("rollout"):
+            rollouts = self._collect(prompts.problems)
+        with self._phase("measure"):
             sequences = pack(rollouts.prompts, rollouts.responses, self.policy.pad_id, rollouts.spoken)
             view = View(
                 temperature=rollouts.temperature,
@@ -89,7 +91,7 @@ class Learner(pl.LightningModule):
                 vocabulary=self.control.vocabulary,
             )
             batch, importance = token_batch(rollouts, sequences, self.policy, self.settings, view, self.ranks)
-        with self._timed("control"):
+        with self._phase("control"):
             telemetry = {"learning_rate": self._learning_rate()} | measure(
                 batch, vocabulary_size=self.policy.vocabulary_size, domains=rollouts.domains
             )
@@ -97,12 +99,12 @@ class Learner(pl.LightningModule):
             telemetry = self.ranks.of_first(telemetry)
             traces = self.control.act(telemetry, self.iteration)
             self.control.follow(self.ranks.of_first(dict(self.control.commands)))
-        with self._timed("update"):
+        with self._phase("update"):
             update = self._update(sequences, batch, view)
-        with self._timed("push"):
+        with self._phase("push"):
             self.explorer.engine.push(self.iteration + 1)
 
-        self.seconds |= rollouts.seconds | {"iteration": perf_counter() - start}
+        self.meter.seconds |= rollouts.seconds | {"iteration": perf_counter() - start}
         metrics = (
             telemetry
             | trace_metrics(traces)
@@ -110,7 +112,7 @@ class Learner(pl.LightningModule):
             | rollouts.metrics(batch.logprobs, self.iteration)
             | ({"rollout/masked_ids": float(len(self.policy.masked_ids))} if self.policy.masked_ids else {})
             | importance
-            | {f"seconds/{phase}": seconds for phase, seconds in self.seconds.items()}
+            | self.meter.metrics(self.model, sequences, self.settings.epochs, self.ranks.size)
         )
         metrics = self.ranks.of_first(metrics)  # so that all ranks stop or go back, or none
         metrics |= self.guardrails.watch(self.iteration, metrics)
@@ -211,8 +213,5 @@ class Learner(pl.LightningModule):
         parameters = self.named_parameters(remove_duplicate=False)
         return {name: weight.detach() for name, weight in parameters if not weight.requires_grad}
 
-    @contextmanager
-    def _timed(self, phase: str) -> Iterator[None]:
-        start = perf_counter()
-        yield
-        self.seconds[phase] = perf_counter() - start
+    def _phase(self, name: str) -> AbstractContextManager[None]:
+        return self.meter.phase(name, self.device)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors import SafetensorError
 
@@ -31,11 +32,12 @@ from orchestrator.training.attempt import Attempt, begin, parts_of
 from orchestrator.training.checkpoint_files import SealedCheckpoints
 from orchestrator.training.checkpoints import UnsavedError
 from orchestrator.training.credentials import with_credentials
-from orchestrator.training.device import described, precision_of
+from orchestrator.training.device import check_device, described, precision_of
 from orchestrator.training.finite import NotFiniteError
 from orchestrator.training.going_on import how_to_go_on
 from orchestrator.training.guardrails import GuardrailStop, RollbackDue
 from orchestrator.training.inputs import require_inputs
+from orchestrator.training.out_of_memory import explained
 from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import roll_back
@@ -127,6 +129,7 @@ def _store_columns(folder: RunFolder) -> None:
 def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     """Train to the end, again from the last good checkpoint where a guardrail goes back to it."""
     config = RunConfig(**info.config)
+    check_device(config.learner)
     if ranks.is_first:
         log.info("%s", described(config.learner))
     while True:
@@ -157,12 +160,15 @@ def _train(attempt: Attempt) -> None:
     """Train from the last checkpoint to the end, and keep the policy."""
     with parts_of(attempt) as parts:
         trainer = _trainer(attempt.config.learner, attempt.folder, attempt.ranks, parts.callbacks)
-        trainer.fit(
-            parts.learner,
-            train_dataloaders=_prompts(attempt.config, attempt.seed),
-            ckpt_path=attempt.checkpoint,
-            weights_only=True if attempt.checkpoint else None,
-        )
+        try:
+            trainer.fit(
+                parts.learner,
+                train_dataloaders=_prompts(attempt.config, attempt.seed),
+                ckpt_path=attempt.checkpoint,
+                weights_only=True if attempt.checkpoint else None,
+            )
+        except torch.OutOfMemoryError as error:
+            raise explained(error, attempt.config, attempt.policy, parts.learner.meter.now) from error
         last_iteration = parts.checkpointer.last_iteration
     if attempt.saves.wanting is not None:
         raise UnsavedError(

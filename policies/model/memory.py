@@ -13,6 +13,10 @@ if TYPE_CHECKING:  # see loading.py
     from transformers import PreTrainedModel
 
 FLOAT32, BFLOAT16 = 4, 2  # bytes
+GIB = 2**30
+CUDA_CONTEXT_BYTES, CUDA_GRAPH_BYTES, NCCL_BYTES = 1 * GIB, 3 * GIB, 8 * GIB
+"""What a process, vLLM's recorded kernels and the communication of several devices take: the upper ends of what
+is reported, 10 to 15 GB together; none was measured here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +28,8 @@ class ModelShape:
     in_block: int
     """Parameters of one decoder block."""
     num_layers: int
+    num_trained_layers: int
+    """Last blocks that a gradient passes through: all from the first in which something is trained."""
     hidden: int
     intermediate: int
     queries: int
@@ -43,11 +49,16 @@ def shape_of(model: PreTrainedModel) -> ModelShape:
     config = model.config.get_text_config()
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     layers = blocks(model)
+    learns = [
+        any(p.requires_grad for p in part.parameters()) for part in (model.get_input_embeddings(), *layers)
+    ]
+    first = max(0, learns.index(True) - 1) if any(learns) else len(layers)
     return ModelShape(
         parameters=sum(p.numel() for p in model.parameters()),
         trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
         in_block=sum(p.numel() for p in layers[0].parameters()),
         num_layers=len(layers),
+        num_trained_layers=len(layers) - first,
         hidden=config.hidden_size,
         intermediate=config.intermediate_size,
         queries=config.num_attention_heads * width,
@@ -73,6 +84,15 @@ class TrainingSetup:
     recompute: bool = False
     """Whether the activations inside a decoder block are made again in the backward pass."""
 
+    @property
+    def is_masked(self) -> bool:
+        """Whether attention is given a mask: rows of other lengths, or a policy that is spread over devices.
+
+        Then queries that share a key and a value have a copy of both each, since attention takes no groups with a
+        mask (transformers, ``use_gqa_in_sdpa``).
+        """
+        return self.rows > 1 or self.shards > 1
+
 
 def activation_bytes_per_token(shape: ModelShape, training: TrainingSetup) -> int:
     """Bytes that the backward pass needs of one token.
@@ -96,19 +116,55 @@ def cache_bytes_per_token(shape: ModelShape, compute_bytes: int) -> int:
     return 2 * shape.num_layers * shape.keys * compute_bytes
 
 
+def masked_attention_bytes(shape: ModelShape, training: TrainingSetup) -> Mapping[str, int]:
+    """What attention keeps for the backward pass where it is given a mask [bytes].
+
+    Every layer turns the mask, a byte for each pair of tokens, into numbers that are added to its scores.
+    """
+    if not training.is_masked:
+        return {"repeated keys and values": 0, "masks": 0}
+    layers = 1 if training.recompute else shape.num_layers
+    tokens = training.rows * training.length
+    repeated = 2 * layers * (shape.queries - shape.keys) * training.compute_bytes
+    return {
+        "repeated keys and values": tokens * repeated,
+        "masks": tokens * training.length * (1 + layers * training.compute_bytes),
+    }
+
+
 def learner_memory(shape: ModelShape, training: TrainingSetup) -> Mapping[str, int]:
-    """Components on one device while the policy is updated [bytes]; AdamW keeps two moments."""
+    """Components on one device while the policy is updated [bytes].
+
+    AdamW keeps two moments; its step takes nothing else on a GPU, where it is one kernel.
+    """
     gathered = shape.outside_blocks + 2 * shape.in_block  # FSDP2 fetches the next block ahead
-    half_copies = (
-        shape.parameters if training.compute_bytes < training.weight_bytes else 0
-    )  # autocast keeps them
-    head_gradient = shape.vocabulary * shape.hidden * FLOAT32
+    # FSDP2 reduces in float32 what a group has in the compute dtype, and the next group is computed meanwhile.
+    reduced = shape.in_block + max(shape.in_block, shape.outside_blocks)
+    is_half = training.compute_bytes < training.weight_bytes
+    # Summed in float32, and rounded to what the head was computed in.
+    of_head = shape.vocabulary * shape.hidden * (FLOAT32 + is_half * training.compute_bytes)
     return {
         "weights": shape.parameters * training.weight_bytes // training.shards,
         "gradients": shape.trainable * training.weight_bytes // training.shards,
         "optimiser (two moments)": 2 * shape.trainable * training.weight_bytes // training.shards,
-        "gathered weights": (gathered if training.shards > 1 else half_copies) * training.compute_bytes,
+        "gathered weights": (
+            gathered if training.shards > 1 else is_half * shape.parameters  # autocast keeps them
+        )
+        * training.compute_bytes,
         "gradient buckets": shape.trainable * training.weight_bytes if training.replicas > 1 else 0,
+        "gradients being reduced": (
+            min(shape.trainable, reduced) * (FLOAT32 + training.compute_bytes) if training.shards > 1 else 0
+        ),
         "activations": training.rows * training.length * activation_bytes_per_token(shape, training),
-        "logits in chunks": 2 * CHUNK_BYTES + head_gradient,
+        **masked_attention_bytes(shape, training),
+        "logits in chunks": 2 * CHUNK_BYTES + of_head,
+    }
+
+
+def system_memory(*, several_devices: bool, cuda_graphs: bool) -> Mapping[str, int]:
+    """What a device always has beside the tensors of learner and engine [bytes]."""
+    return {
+        "CUDA context": CUDA_CONTEXT_BYTES,
+        "NCCL": NCCL_BYTES if several_devices else 0,
+        "CUDA graphs": CUDA_GRAPH_BYTES if cuda_graphs else 0,
     }

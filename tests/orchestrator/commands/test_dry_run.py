@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
-from orchestrator.commands.dry_run import GIB, dry_run
+from orchestrator.commands.dry_run import dry_run
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.errors import ConfigError
+from policies.model.memory import GIB
 
 RECIPES = Path(__file__).parents[3] / "configs" / "recipes"
 BILLIONS = {"qwen2.5-math-1.5b": 1.54, "qwen2.5-7b": 7.62, "qwen2.5-32b": 32.76}  # of the model cards
@@ -35,14 +36,16 @@ def test_the_phases_take_turns_where_the_engine_sleeps():
     awake = read_campaign(RECIPES / "qwen2.5-math-1.5b.yaml", ["rollout.engine.sleep=false"])
     ((_, beside),) = dry_run(awake, 80.0)
     share = 0.35 * 80 * GIB
-    assert beside.peak == pytest.approx(sum(beside.learner.values()) + share)
+    system = sum(beside.system.values())
+    assert system >= 10 * GIB  # communication of four devices and recorded kernels among it
+    assert beside.peak == pytest.approx(sum(beside.learner.values()) + share + system)
     state = 16 * asleep.shape.parameters // 4  # weights, gradients, two moments over four devices
-    assert asleep.peak == pytest.approx(state + share)
+    assert asleep.peak == pytest.approx(state + share + system)
 
 
 def test_what_does_not_fit_names_the_largest_part_and_the_cure():
     settings = ["learner.recompute_activations=false", "learner.micro_batch_size=16"]
-    with pytest.raises(ConfigError, match=r"most of it for activations.*lower learner\.micro_batch_size"):
+    with pytest.raises(ConfigError, match=r"most of it for activations .*; lower learner\.micro_batch_size"):
         dry_run(read_campaign(RECIPES / "qwen2.5-7b.yaml", settings), 80.0)
 
 

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.training import start
-from orchestrator.training.device import described, device_of, precision_of
+from orchestrator.training.device import check_device, described, device_of, precision_of
 from orchestrator.training.learner import Learner
 
 
@@ -21,6 +21,15 @@ def settings(**changes):
 @pytest.fixture
 def cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla V100")
+
+
+@pytest.fixture
+def without_bf16(cuda, monkeypatch):
+    """A GPU that only emulates bfloat16."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
 
 
 def test_a_cpu_trains_in_32_bits_as_it_did():
@@ -60,3 +69,33 @@ def test_adamw_is_fused_on_a_gpu(device, fused):
         model = torch.nn.ParameterList([torch.empty(2, device=device)])
     learner = SimpleNamespace(model=model, settings=settings())
     assert Learner.configure_optimizers(learner).defaults["fused"] is fused
+
+
+def test_a_gpu_without_bf16_trains_in_32_bits_and_refuses_what_is_asked_of_it(without_bf16):
+    assert precision_of(settings()) == "32-true"
+    check_device(settings())
+    check_device(settings(precision="bf16-mixed", accelerator="cpu"))
+    with pytest.raises(
+        ValueError, match=r"learner\.precision: 'bf16-mixed', and a Tesla V100 does not.*'32-true'"
+    ):
+        check_device(settings(precision="bf16-mixed"))
+
+
+def test_a_run_of_more_ranks_than_gpus_is_refused_with_the_cure(cuda, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    check_device(settings(devices=2))
+    with pytest.raises(
+        ValueError, match=r"learner\.devices: 3 processes .* sees 2 \(CUDA_VISIBLE_DEVICES is 4,5\)"
+    ):
+        check_device(settings(devices=3))
+    check_device(settings(devices=3, accelerator="cpu"))
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    check_device(settings())
+    with pytest.raises(
+        ValueError, match=r"learner\.accelerator: 'gpu', and torch finds none; set it to 'auto'"
+    ):
+        check_device(settings(accelerator="gpu"))

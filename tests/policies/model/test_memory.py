@@ -6,7 +6,16 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config
 
-from policies.model.memory import FLOAT32, TrainingSetup, activation_bytes_per_token, learner_memory, shape_of
+from policies.model.memory import (
+    FLOAT32,
+    GIB,
+    TrainingSetup,
+    activation_bytes_per_token,
+    learner_memory,
+    masked_attention_bytes,
+    shape_of,
+    system_memory,
+)
 from policies.model.recompute import recompute_activations
 
 pytestmark = pytest.mark.trains
@@ -28,7 +37,7 @@ def model(hidden=128, intermediate=384, layers=4, heads=4, kv=2) -> PreTrainedMo
     return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
 
 
-def kept_bytes_per_token(policy: PreTrainedModel) -> float:
+def kept_bytes_per_token(policy: PreTrainedModel, mask: torch.Tensor | None = None) -> float:
     """Storage that the backward pass of the decoder holds on to, but for parameters."""
     parameters = {p.data_ptr() for p in policy.parameters()}
     kept: dict[int, tuple[int, torch.Tensor]] = {}
@@ -41,7 +50,7 @@ def kept_bytes_per_token(policy: PreTrainedModel) -> float:
 
     ids = torch.zeros(ROWS, LENGTH, dtype=torch.long)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = policy.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+        output = policy.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
     assert output.requires_grad
     return sum(size for size, _ in kept.values()) / (ROWS * LENGTH)
 
@@ -62,6 +71,33 @@ def test_activations_are_what_autograd_keeps(sizes):
     policy = model(**sizes)
     expected = activation_bytes_per_token(shape_of(policy), TrainingSetup(rows=ROWS, length=LENGTH))
     assert kept_bytes_per_token(policy) == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"layers": 6}, {"kv": 4}])
+def test_a_mask_costs_what_autograd_keeps_of_it(sizes):
+    """Rows of unequal length: keys and values are repeated, and each layer makes numbers of the mask."""
+    policy = model(**sizes)
+    ragged = torch.ones(ROWS, LENGTH, dtype=torch.long)
+    ragged[0, LENGTH // 2 :] = 0
+    expected = masked_attention_bytes(shape_of(policy), TrainingSetup(rows=ROWS, length=LENGTH))
+    kept = (kept_bytes_per_token(policy, ragged) - kept_bytes_per_token(policy)) * ROWS * LENGTH
+    as_bits = ROWS * LENGTH**2  # is there, and no gradient needs it
+    assert kept == pytest.approx(sum(expected.values()) - as_bits, rel=0.02)
+    assert (expected["repeated keys and values"] > 0) is (sizes.get("kv") is None)
+
+
+def test_one_row_on_one_device_needs_no_mask():
+    shape = shape_of(model())
+    alone = masked_attention_bytes(shape, TrainingSetup(rows=1, length=LENGTH))
+    spread = masked_attention_bytes(shape, TrainingSetup(rows=1, length=LENGTH, shards=2))
+    assert sum(alone.values()) == 0
+    assert spread["masks"] == LENGTH**2 * (1 + 4 * FLOAT32)
+
+
+def test_the_system_takes_what_it_takes():
+    assert sum(system_memory(several_devices=False, cuda_graphs=False).values()) == GIB
+    everything = sum(system_memory(several_devices=True, cuda_graphs=True).values())
+    assert 10 * GIB <= everything <= 15 * GIB
 
 
 def test_recomputing_keeps_one_tensor_a_block_and_one_block_at_work():
@@ -95,6 +131,9 @@ def test_what_is_shared_is_divided_and_what_is_gathered_is_not():
     assert alone["gathered weights"] == 0
     assert shared["gathered weights"] == 4 * (shape.outside_blocks + 2 * shape.in_block)
     assert shared["activations"] == alone["activations"]
+    assert alone["gradients being reduced"] == 0
+    largest = shape.in_block + max(shape.in_block, shape.outside_blocks)
+    assert shared["gradients being reduced"] == 8 * largest  # in float32, and as computed
     copies = learner_memory(shape, TrainingSetup(rows=1, length=8, replicas=2, compute_bytes=2))
     assert copies["gathered weights"] == 2 * shape.parameters  # autocast's
     assert copies["gradient buckets"] == 4 * shape.parameters

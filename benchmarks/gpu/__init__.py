@@ -1,0 +1,1 @@
+"""Checks of one GPU in ten minutes: ``python -m benchmarks.gpu``."""
