@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
 from policies.sharding import blocks, is_sharded
+from policies.statistics.packed_attention import (
+    is_packed,
+    keeps_keys_and_values,
+    packed_hidden_states,
+)
 from policies.statistics.sequences import Sequences
 
 if TYPE_CHECKING:  # see loading.py
@@ -22,9 +26,11 @@ if TYPE_CHECKING:  # see loading.py
 
 def hidden_states(model: PreTrainedModel, sequences: Sequences, rows: Tensor, columns: Tensor) -> Tensor:
     """[T, H] at places (row, column) [T], none of which is before the last token of a prompt."""
+    if is_packed(model):
+        return packed_hidden_states(model, sequences, rows, columns)
     shared = len(set(sequences.prompt.tolist())) < len(sequences.prompt)
     # A sharded model is run by all ranks together and as often, whether their rows share prompts or not.
-    if (shared or is_sharded(model)) and _keeps_keys_and_values(model):
+    if (shared or is_sharded(model)) and keeps_keys_and_values(model):
         hidden = _after_prompts(model, sequences)
         columns = columns - (sequences.prompt_lengths[rows] - 1)
     else:
@@ -34,11 +40,6 @@ def hidden_states(model: PreTrainedModel, sequences: Sequences, rows: Tensor, co
             use_cache=False,
         ).last_hidden_state
     return hidden[rows.to(model.device), columns.to(model.device)]
-
-
-def _keeps_keys_and_values(model: PreTrainedModel) -> bool:
-    """Whether that, of all tokens alike, is what the model needs to go on; some slide a window or fold a state."""
-    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
 
 
 def _after_prompts(model: PreTrainedModel, sequences: Sequences) -> Tensor:

@@ -1,0 +1,218 @@
+"""Rows without padding give the numbers of each row by itself, and siblings read their prompt once."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen3Config
+
+from policies.model.recompute import recompute_activations
+from policies.sharding import blocks, full, shard
+from policies.statistics import packed_attention
+from policies.statistics.packed_attention import is_packed, pack_rows, why_absent
+from policies.statistics.packed_rows import packed_rows
+from policies.statistics.response_statistics import View, observe, response_statistics, token_values
+from policies.statistics.sequences import pack
+
+SMALL = {
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "pad_token_id": 0,
+}
+CONFIGS = {
+    "llama": LlamaConfig(**SMALL),
+    "qwen3": Qwen3Config(**SMALL),
+    "learned positions": GPT2Config(
+        vocab_size=40, n_embd=32, n_layer=2, n_head=2, bos_token_id=1, eos_token_id=2
+    ),
+}
+# (prompt, response) lengths of groups: ragged, a response of one token, an empty one, a prompt of one token
+GROUPS = [(5, [3, 1, 6]), (2, [0, 4]), (1, [2, 2, 2]), (7, [3])]
+VIEW = View(temperature=0.8, entropy_gradient=True)
+
+
+def model_of(config, dtype=torch.float64):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(dtype).eval()
+        for weight in model.parameters():
+            torch.nn.init.normal_(weight, std=0.2)
+    return model
+
+
+@pytest.fixture(params=CONFIGS, name="model")
+def _model(request):
+    return model_of(CONFIGS[request.param])
+
+
+def rows_of(groups):
+    generator = torch.Generator().manual_seed(1)
+    prompts, responses = [], []
+    for prompt, lengths in groups:
+        own = torch.randint(4, 40, (prompt,), generator=generator)
+        prompts += [own] * len(lengths)
+        responses += [torch.randint(4, 40, (length,), generator=generator) for length in lengths]
+    return pack(prompts, responses, pad_id=0)
+
+
+def values(model, sequences):
+    """Log-probabilities, entropy, and the gradient of a number made of both."""
+    model.zero_grad()
+    seen = response_statistics(model, sequences, VIEW)
+    (seen.logprobs.sum() - 0.5 * (seen.entropy**2).sum()).backward()
+    found = [full(p.grad) if p.grad is not None else torch.zeros_like(p) for p in model.parameters()]
+    return seen.logprobs.detach(), seen.entropy.detach(), torch.cat([grad.flatten() for grad in found])
+
+
+def alone(model, sequences):
+    """The same of each row by itself, the gradients added up."""
+    rows = [values(model, sequences.select(torch.tensor([row]))) for row in range(len(sequences.prompt))]
+    logprobs, entropy, gradients = zip(*rows, strict=True)
+    return torch.cat(logprobs), torch.cat(entropy), sum(gradients)
+
+
+def assert_same(found, expected, **tolerance):
+    assert expected[2].abs().max() > 0.1
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, **tolerance)
+
+
+def test_packed_rows_have_the_values_and_the_gradient_of_each_row_alone(model):
+    sequences = rows_of(GROUPS)
+    expected = alone(model, sequences)
+    pack_rows(model, "auto")
+    assert is_packed(model)
+    assert_same(values(model, sequences), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_the_layout_by_hand():
+    """Prompt of 2 with responses of 3 and 1 tokens, then a prompt of 1 with a response of 2; no last token is read."""
+    packed = packed_rows(rows_of([(2, [3, 1]), (1, [2])]))
+    assert packed.rows.tolist() == [0, 0, 0, 0, 2, 2]
+    assert packed.columns.tolist() == [0, 1, 2, 3, 0, 1]
+    assert packed.segments.queries == (2, 2, 2)
+    assert packed.segments.keys == (2, 4, 2)
+    assert packed.segments.index.tolist() == [0, 1, 0, 1, 2, 3, 4, 5]
+    assert packed.segments.key_starts.tolist() == [0, 2, 6, 8]
+    assert packed.place[1, :2].tolist() == [0, 1]
+
+
+def test_rows_that_share_nothing_attend_to_their_own_tokens_without_a_copy_of_keys():
+    packed = packed_rows(rows_of([(2, [3]), (1, [2])]))
+    assert packed.segments.index is None
+    assert packed.segments.queries == packed.segments.keys == (4, 2)
+
+
+def test_the_model_reads_no_padding_and_a_shared_prompt_once_in_one_pass():
+    model, seen = model_of(CONFIGS["llama"], torch.float32), []
+    pack_rows(model, "auto")
+    model.get_decoder().register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    observe(model, rows_of([(5, [3, 1, 6]), (2, [0, 4])]), VIEW, micro_batch_size=5)
+    assert seen == [(1, 5 + 2 + 0 + 5 + 2 + 0 + 3)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.lists(st.integers(0, 4), min_size=1, max_size=3)), min_size=1),
+    st.integers(1, 6),
+)
+@settings(max_examples=15, deadline=None)
+def test_any_groups_on_any_cut(groups, micro_batch_size):
+    model, sequences = model_of(CONFIGS["llama"], torch.float32), rows_of(groups[:4])
+    expected = observe(model, sequences, VIEW, micro_batch_size=1)
+    pack_rows(model, "auto")
+    seen = observe(model, sequences, VIEW, micro_batch_size=micro_batch_size)
+    torch.testing.assert_close(seen.logprobs, expected.logprobs, atol=1e-5, rtol=0)
+
+
+def test_a_batch_that_is_not_packed_has_the_attention_of_before(model):
+    ids = torch.arange(4, 12).reshape(2, 4)
+    mask = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]])
+    expected = model(input_ids=ids, attention_mask=mask).logits
+    pack_rows(model, "auto")
+    assert torch.equal(model(input_ids=ids, attention_mask=mask).logits, expected)
+
+
+def test_recomputed_activations_give_the_same_gradient(model):
+    sequences = rows_of(GROUPS)
+    pack_rows(model, "auto")
+    expected = values(model, sequences)
+    recompute_activations(model)
+    assert_same(values(model, sequences), expected, atol=1e-10, rtol=1e-9)
+
+
+def test_a_sharded_policy_reads_packed_rows():
+    model, sequences = model_of(CONFIGS["llama"], torch.float32), rows_of(GROUPS)
+    expected = alone(model, sequences)
+    sharded = copy.deepcopy(model)
+    pack_rows(sharded, "auto")
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        shard(sharded, init_device_mesh("cpu", (1,)), half=False, run=token_values)
+        found = values(sharded, sequences)
+    finally:
+        dist.destroy_process_group()
+    assert_same(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_autocast_rounds_queries_and_keys_as_it_does_for_padded_rows():
+    model, sequences = model_of(CONFIGS["llama"], torch.float32), rows_of(GROUPS)
+    pack_rows(model, "auto")
+    seen = []
+
+    def spy(query, key, value, segments, scale):
+        seen.append((query.dtype, key.dtype, value.dtype))
+        return query
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        torch.autocast("cpu", torch.bfloat16),
+    ):
+        patch.setitem(packed_attention._KERNELS, "sdpa", spy)
+        observe(model, sequences, VIEW, micro_batch_size=100)
+    assert set(seen) == {(torch.bfloat16,) * 3}
+
+
+def test_a_sliding_window_is_refused():
+    model = model_of(MistralConfig(**SMALL, sliding_window=4))
+    with pytest.raises(ValueError, match=r"tokens_per_micro_batch: cannot pack .* choose another model"):
+        pack_rows(model, "auto")
+
+
+def test_a_model_that_loses_the_segments_is_refused(model):
+    block = blocks(model)[0]
+    forward = block.forward
+    block.forward = lambda *args, segments=None, **kwargs: forward(*args, **kwargs)
+    with pytest.raises(ValueError, match=r"tokens_per_micro_batch: this model .* choose another model"):
+        pack_rows(model, "auto")
+
+
+def test_a_kernel_that_is_not_installed_says_so(monkeypatch):
+    monkeypatch.setattr(packed_attention, "find_spec", lambda _: None)
+    assert "flash-attn is not installed" in why_absent("flash")
+    assert "install torch 2.13" in why_absent("varlen")
+    assert why_absent("auto") is None
+    assert why_absent("sdpa") is None
+
+
+@pytest.mark.parametrize("kernel", ["varlen", "flash"])
+def test_the_other_kernels_agree_on_a_gpu(kernel):
+    if not torch.cuda.is_available() or why_absent(kernel):
+        pytest.skip(f"needs a CUDA device and {kernel}")
+    model, sequences = model_of(CONFIGS["llama"], torch.bfloat16).cuda(), rows_of(GROUPS)
+    pack_rows(model, "sdpa")
+    expected = values(model, sequences)
+    model.set_attn_implementation(f"packed_{kernel}")
+    assert_same(values(model, sequences), expected, atol=5e-2, rtol=5e-2)
