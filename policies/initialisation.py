@@ -17,7 +17,8 @@ from torch import Tensor
 
 from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import Completion
-from policies.statistics.response_statistics import View, observe
+from policies.statistics.micro_batches import ByRows, MicroBatches
+from policies.statistics.response_statistics import View, observe_pieces
 from policies.statistics.sequences import pack
 
 LARGEST_FACTOR = 4.0
@@ -98,7 +99,7 @@ def rollout_entropy(
     responses: Sequence[Completion],
     *,
     temperature: float,
-    micro_batch_size: int | None = None,
+    cut: MicroBatches = ByRows(),
 ) -> float:
     """Full-vocabulary entropy, mean over the tokens that the policy spoke [nats/token].
 
@@ -107,17 +108,14 @@ def rollout_entropy(
         prompts: [N] of int64 [length], one for each response.
         responses: [N].
         temperature: at which they were sampled.
-        micro_batch_size: responses in memory at once; None is all of them.
+        cut: what is in memory at once; by default all of it.
     """
     sequences = pack(
         prompts, [each.tokens for each in responses], policy.pad_id, [each.spoken for each in responses]
     )
-    seen = observe(
-        policy.model,
-        sequences,
-        View(temperature=temperature, masked_ids=policy.masked_ids),
-        micro_batch_size=micro_batch_size or len(responses),
-    )
+    (pieces,) = cut.of_ranks(sequences, 1)
+    view = View(temperature=temperature, masked_ids=policy.masked_ids)
+    seen = observe_pieces(policy.model, sequences, view, pieces)
     return float(seen.entropy.double().mean())
 
 

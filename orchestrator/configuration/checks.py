@@ -16,6 +16,7 @@ from controllers.parts.references import Free
 from orchestrator.configuration.engine_checks import check_engine
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.own_rewards import check_rewards
+from orchestrator.configuration.packing_checks import check_packing
 from orchestrator.configuration.prompt_checks import check_prompts
 from orchestrator.configuration.resolve import Arm, Campaign, as_in_the_file
 from orchestrator.configuration.signals import ALL_SIGNALS, check_own_sensors, is_signal, signals_read
@@ -65,6 +66,7 @@ def _problems(config: RunConfig, with_problems: bool) -> Iterator[str]:
     yield from _stops(config)
     yield from _devices(config)
     yield from _sharding(config)
+    yield from check_packing(config)
     if with_problems:
         yield from check_prompts(config)
     yield from check_rewards(config, with_problems=with_problems)

@@ -13,6 +13,7 @@ from policies.importance import IMPORTANCES, Importance, NoImportance
 from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
 from policies.rollouts.episodes import EpisodeLimits
 from policies.rollouts.settings import ENGINES, EngineSettings, Transformers
+from policies.statistics.micro_batches import ByRows, ByTokens, MicroBatches
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 AnyObjective = Annotated[Objective, one_of(OBJECTIVES, own=OWN[Objective])]
@@ -57,6 +58,12 @@ class LearnerConfig(Strict):
     """Optimiser steps in each pass; 1 epoch of 1 minibatch is strictly on-policy."""
     micro_batch_size: PositiveInt | None = None
     """Responses in memory at once; null takes the whole minibatch.  Changes no result."""
+    tokens_per_micro_batch: PositiveInt | None = None
+    """Tokens in memory at once.  Rows are then packed without padding, and responses to one prompt stay together and read
+    it once; a longer row is alone.  null pads rows, see ``micro_batch_size``.  Changes no result but for rounding."""
+    plans: Literal["current", "measured"] = "current"
+    """The policy by which loss and weight actuators decide about each minibatch: the ``current`` one, which costs another
+    forward pass for every minibatch after the first, or the one ``measured`` before the update."""
     objective: AnyObjective = ClippedSurrogate()
     """Loss that the learner minimises."""
     advantage: AnyAdvantage = Grpo()
@@ -111,9 +118,25 @@ class LearnerConfig(Strict):
         return value
 
     @property
+    def micro_batches(self) -> MicroBatches:
+        """The cut of a minibatch into what is in memory at once."""
+        if self.tokens_per_micro_batch is not None:
+            return ByTokens(self.tokens_per_micro_batch)
+        return ByRows(self.micro_batch_size)
+
+    @property
     def steps_per_batch(self) -> int:
         """Optimiser steps on one batch of rollouts."""
         return self.epochs * self.minibatches
+
+    @model_validator(mode="after")
+    def _one_measure_of_a_micro_batch(self) -> LearnerConfig:
+        if self.micro_batch_size is not None and self.tokens_per_micro_batch is not None:
+            raise ValueError(
+                f"micro_batch_size must be null beside tokens_per_micro_batch, got {self.micro_batch_size}; remove one of "
+                "the two"
+            )
+        return self
 
     @model_validator(mode="after")
     def _minibatches_hold_something(self) -> LearnerConfig:

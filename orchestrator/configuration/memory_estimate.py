@@ -30,7 +30,7 @@ STATE = ("weights", "gradients", "optimiser (two moments)")
 """What the learner keeps while the engine samples."""
 
 _SPREAD = "set learner.strategy: fsdp2 and take more devices, or train adapters (policy.lora)"
-_FEWER_ROWS = "lower learner.micro_batch_size"
+_FEWER_ROWS = "lower learner.micro_batch_size or tokens_per_micro_batch"
 _CURES: Mapping[str, str] = {
     **dict.fromkeys((*STATE, "gathered weights"), _SPREAD),
     "gradient buckets": "set learner.strategy: fsdp2",
@@ -98,10 +98,12 @@ def estimate(config: RunConfig, model: PreTrainedModel, device_bytes: float) -> 
     num_devices = learner.devices * learner.num_nodes
     length = longest_row(config)
     half = learner.precision != "32-true"  # auto is of a GPU, whose memory this is about
+    budget = learner.tokens_per_micro_batch
     responses = learner.prompts_per_iteration * learner.group_size // (num_devices * learner.minibatches)
     training = TrainingSetup(
-        rows=min(learner.micro_batch_size or responses, responses),
-        length=length,
+        rows=min(learner.micro_batch_size or responses, responses) if budget is None else 1,
+        length=length if budget is None else min(budget, responses * length),
+        packed=budget is not None,
         shards=num_devices if learner.strategy == "fsdp2" else 1,
         replicas=1 if learner.strategy == "fsdp2" else num_devices,
         weight_bytes=FLOAT32,

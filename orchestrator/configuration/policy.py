@@ -14,6 +14,7 @@ from policies.model.sources import BUILTIN
 from policies.model.tiny import TinyModel
 from policies.model.trainable import Lora
 from policies.model.warm_start import WarmStart
+from policies.statistics.packed_attention import Kernel
 
 
 class PolicyConfig(Strict):
@@ -35,6 +36,10 @@ class PolicyConfig(Strict):
     bos: Bos = "tokenizer"
     """Whether a prompt that is given as it stands begins with the tokenizer's BOS token: where the ``tokenizer`` puts
     it first by itself, ``always``, or ``never``."""
+    attention: Kernel = "auto"
+    """Kernel that packed rows (``learner.tokens_per_micro_batch``) attend by: torch's own of variable length (``varlen``),
+    the package flash-attn (``flash``), or torch's for whole rows, row by row (``sdpa``); ``auto`` takes the first that is
+    there for the device and the precision."""
     lora: Annotated[Lora, section(Lora)] | None = None
     """Train low-rank adapters and freeze the rest; null trains the model's own weights."""
     trainable_layers: PositiveInt | None = None

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.configuration.packing_checks import check_budget
 from orchestrator.configuration.signals import signals_read
 from orchestrator.errors import did_you_mean
 from policies.model.sources import BUILTIN
@@ -37,6 +38,8 @@ def check_prompts(config: RunConfig) -> Iterator[str]:
         yield f"task: {error}"
         return
     yield from _context(config, [*held_out, *shown])
+    # A prompt to a pretrained policy has an unknown number of tokens, and at least one.
+    yield from check_budget(config, _longest(shown) if config.policy.source == BUILTIN else 1)
     yield from _kept_apart(config.task, held_out)
     yield from _demonstrations(config, shown[0])
     yield from _order(config)

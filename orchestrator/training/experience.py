@@ -188,12 +188,7 @@ def token_batch(
 
     Beside the batch come the metrics of the importance correction, if there is one.
     """
-    seen = ranks.observe(
-        policy,
-        sequences,
-        view,
-        micro_batch_size=settings.micro_batch_size or len(rollouts.problems),
-    )
+    seen = ranks.observe(policy, sequences, view, cut=settings.micro_batches)
     response, position = token_index(sequences)
     advantages = settings.advantage(rollouts.rewards, rollouts.group)
     corrected = settings.importance.weights(

@@ -9,7 +9,6 @@ may differ in the last bit.  Only costly work is divided: sampling, grading, for
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -20,7 +19,8 @@ from torch import Tensor
 from torch import distributed as dist
 
 from policies.model.loading import LoadedPolicy
-from policies.statistics.response_statistics import Statistics, View, observe
+from policies.statistics.micro_batches import MicroBatches
+from policies.statistics.response_statistics import Statistics, View, observe_pieces
 from policies.statistics.sequences import Sequences
 
 PATIENCE = timedelta(hours=6)
@@ -84,21 +84,16 @@ class Ranks:
         start, end = (num_items * rank // self.size for rank in (self.rank, self.rank + 1))
         return range(start, end)
 
-    def deal(self, sequences: Sequences) -> list[Tensor]:
-        """Row indices of each rank, longest first: dealt in turn, so that all have much the same to do."""
-        by_length = next(sequences.pieces(len(sequences.input_ids)))
-        return [by_length[rank :: self.size] for rank in range(self.size)]
-
-    def pieces(self, sequences: Sequences, size: int) -> Iterator[tuple[Tensor, bool]]:
-        """This rank's rows in pieces of at most ``size``, and whether they count.
+    def pieces(self, sequences: Sequences, cut: MicroBatches) -> list[tuple[Tensor, bool]]:
+        """This rank's pieces, and whether each counts.
 
         Every rank gets as many pieces as any other, since a sharded model runs on all of them or none.  One
         that has nothing left is given a row of another's, and must not count it.
         """
-        shares = self.deal(sequences)
-        for start in range(0, len(shares[0]), size):
-            rows = shares[self.rank][start : start + size]
-            yield (rows, True) if len(rows) else (torch.zeros(1, dtype=torch.int64), False)
+        shares = cut.of_ranks(sequences, self.size)
+        mine = [(rows, True) for rows in shares[self.rank]]
+        most = max(map(len, shares))
+        return mine + [(torch.zeros(1, dtype=torch.int64), False)] * (most - len(mine))
 
     def observe(
         self,
@@ -106,27 +101,18 @@ class Ranks:
         sequences: Sequences,
         view: View,
         *,
-        micro_batch_size: int,
+        cut: MicroBatches,
         scale: Tensor | None = None,
     ) -> Statistics:
         """`policies.statistics.response_statistics.observe`, each rank its share, and all of it on every rank."""
+        pieces = [rows for rows, _ in self.pieces(sequences, cut)]
+        seen = observe_pieces(policy.model, sequences, view, pieces, scale)
         if self.size == 1:
-            return observe(policy.model, sequences, view, micro_batch_size=micro_batch_size, scale=scale)
-        shares = self.deal(sequences)
-        rows = shares[self.rank]
-        # Filled up to the longest share, for the same reason as above; what is filled in comes last.
-        rows = torch.cat([rows, rows.new_zeros(len(shares[0]) - len(rows))])
-        tokens = sequences.tokens_of(rows)
-        mine = observe(
-            policy.model,
-            sequences.select(rows),
-            view,
-            micro_batch_size=micro_batch_size,
-            scale=None if scale is None else scale[tokens.to(scale.device)],
-        )
-        return _assemble([sequences.tokens_of(share) for share in shares], self.gather(mine.to("cpu"))).to(
-            policy.model.device
-        )
+            return seen
+        shares = [torch.cat([torch.arange(0), *share]) for share in cut.of_ranks(sequences, self.size)]
+        tokens = [sequences.tokens_of(share) for share in shares]
+        parts = self.gather(seen.at(tokens[self.rank]).to("cpu"))
+        return _assemble(tokens, parts).to(policy.model.device)
 
 
 def _assemble(tokens: list[Tensor], parts: list[Statistics]) -> Statistics:
@@ -139,7 +125,7 @@ def _assemble(tokens: list[Tensor], parts: list[Statistics]) -> Statistics:
         result = values[0].new_empty(num_tokens)
         for places, part in zip(tokens, values, strict=True):
             assert part is not None
-            result[places] = part[: len(places)]
+            result[places] = part
         return result
 
     logprobs, entropy = whole([part.logprobs for part in parts]), whole([part.entropy for part in parts])

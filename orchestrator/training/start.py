@@ -26,6 +26,7 @@ from policies.model.sources import BUILTIN
 from policies.model.trainable import add_adapters, train_last_layers
 from policies.rollouts.base import RolloutEngine, Sampling
 from policies.rollouts.open_engine import open_engine
+from policies.statistics.packed_attention import pack_rows
 from tasks import Task
 from tasks.demonstrations import demonstration
 
@@ -79,6 +80,8 @@ def load_policy(config: RunConfig) -> LoadedPolicy:
         add_adapters(policy.model, config.policy.lora)
     if config.policy.trainable_layers is not None:
         train_last_layers(policy.model, config.policy.trainable_layers)
+    if config.learner.tokens_per_micro_batch is not None:
+        pack_rows(policy.model, config.policy.attention)
     if config.learner.recompute_activations:
         recompute_activations(policy.model)
     return policy
@@ -118,7 +121,7 @@ def _first_entropy(
         [prompt for prompt in prompts for _ in range(learner.group_size)],
         responses,
         temperature=temperature,
-        micro_batch_size=learner.micro_batch_size,
+        cut=learner.micro_batches,
     )
 
 

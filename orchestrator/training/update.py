@@ -105,7 +105,8 @@ class Updater:
         sequences = sequences.select(rows)
         batch, _ = batch.select(rows.to(batch.response.device))
         batch = replace(batch, weights=self._weights(batch))
-        if update.gradient_norms and actuation.looks_at_minibatch:
+        looks_again = actuation.looks_at_minibatch and self.settings.plans == "current"
+        if update.gradient_norms and looks_again:
             # The policy has moved since the batch was measured, and decisions look at it as it is.
             batch = _seen(batch, self._observe(sequences, batch, view))
         generator = torch.Generator().manual_seed(
@@ -120,7 +121,7 @@ class Updater:
             vocabulary=view.vocabulary if actuation.needs_entropy_gradient else None,
         )
         totals: dict[str, float] = defaultdict(float)
-        pieces = list(self.ranks.pieces(sequences, self._micro_batch_size(batch)))
+        pieces = self.ranks.pieces(sequences, self.settings.micro_batches)
         for number, (piece, counts) in enumerate(pieces, start=1):
             tokens, index = batch.select(piece.to(batch.response.device))
             seen = response_statistics(self.policy.model, sequences.select(piece), view, tokens.scale)
@@ -146,12 +147,9 @@ class Updater:
             self.policy,
             sequences,
             view,
-            micro_batch_size=self._micro_batch_size(batch),
+            cut=self.settings.micro_batches,
             scale=batch.scale,
         )
-
-    def _micro_batch_size(self, batch: TokenBatch) -> int:
-        return self.settings.micro_batch_size or batch.num_responses
 
     def _weights(self, batch: TokenBatch) -> Tensor:
         return token_weights(

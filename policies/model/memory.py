@@ -75,6 +75,8 @@ class TrainingSetup:
     """Responses in one forward and backward pass on a device."""
     length: int
     """Prompt and response together [tokens].  Rows are counted as if they shared no prompt (`hidden_states.py`)."""
+    packed: bool = False
+    """Whether rows are packed (`packed_rows.py`): ``length`` is then the token budget of the one ``row``."""
     shards: int = 1
     """Devices that share weights, gradients and optimiser state (FSDP2); 1 has all of them on each."""
     replicas: int = 1
@@ -91,7 +93,7 @@ class TrainingSetup:
         Then queries that share a key and a value have a copy of both each, since attention takes no groups with a
         mask (transformers, ``use_gqa_in_sdpa``).
         """
-        return self.rows > 1 or self.shards > 1
+        return not self.packed and (self.rows > 1 or self.shards > 1)
 
 
 def activation_bytes_per_token(shape: ModelShape, training: TrainingSetup) -> int:

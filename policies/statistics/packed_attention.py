@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -26,8 +26,11 @@ if TYPE_CHECKING:  # see loading.py
 Kernel = Literal["auto", "varlen", "flash", "sdpa"]
 Attend = Callable[[Tensor, Tensor, Tensor, Segments, float | None], Tensor]
 
+HALF_ON_CUDA: tuple[Kernel, ...] = ("varlen", "flash")
+"""Kernels of variable length, the better one first: for bfloat16 and float16 on CUDA, and heads of at most 256 that
+are a multiple of 8."""
+
 _NAME = "packed_"
-_MOST_HEAD_SIZE = 256  # of the kernels of variable length, which take multiples of 8
 
 
 def why_absent(kernel: Kernel) -> str | None:
@@ -155,17 +158,21 @@ def packed_attention(
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if segments.index is not None:
         key, value = key[segments.index], value[segments.index]
-    attend = _KERNELS[_best(query) if kernel == "auto" else kernel]
-    return attend(query, key, value, segments, scaling)[None], None
+    return _KERNELS[_choice(kernel, query)](query, key, value, segments, scaling)[None], None
 
 
-def _best(query: Tensor) -> Kernel:
+def _choice(kernel: Kernel, query: Tensor) -> Kernel:
+    """The kernel for queries like these; ``sdpa`` where the one asked for does not compute them."""
     size = query.shape[-1]
-    if not query.is_cuda or query.dtype not in (torch.bfloat16, torch.float16):
+    fits = query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and size <= 256 and size % 8 == 0
+    if not fits:
         return "sdpa"
-    if size > _MOST_HEAD_SIZE or size % 8:
-        return "sdpa"
-    return next((name for name in ("varlen", "flash") if why_absent(name) is None), "sdpa")  # type: ignore[arg-type]
+    return next((name for name in _installed() if kernel in ("auto", name)), "sdpa")
+
+
+@cache
+def _installed() -> tuple[Kernel, ...]:
+    return tuple(name for name in HALF_ON_CUDA if why_absent(name) is None)
 
 
 def _sdpa(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from policies.finite_weights import why_not_finite
 from policies.sharding import FORWARD
+from policies.statistics.micro_batches import ByRows
 from policies.statistics.sequences import Sequences
 from policies.statistics.token_statistics import token_statistics
 from policies.statistics.vocabulary import VocabularyFilter
@@ -33,9 +35,16 @@ class Statistics:
 
     def to(self, device: torch.device | str) -> Statistics:
         """The statistics on a device."""
+        return self._map(lambda values: values.to(device))
+
+    def at(self, tokens: Tensor) -> Statistics:
+        """Those of some tokens, [t] int64."""
+        return self._map(lambda values: values[tokens.to(values.device)])
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Statistics:
         tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved: dict[str, Any] = {name: v if v is None else v.to(device) for name, v in tensors.items()}
-        return Statistics(**moved)
+        changed: dict[str, Any] = {name: v if v is None else change(v) for name, v in tensors.items()}
+        return Statistics(**changed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,31 +149,39 @@ def token_values(model: PreTrainedModel, job: _Job) -> tuple[Tensor, ...]:
     return values if view.vocabulary is None else values + statistics(view.vocabulary)
 
 
-@torch.no_grad()
 def observe(
     model: PreTrainedModel,
     sequences: Sequences,
     view: View,
     *,
-    micro_batch_size: int,
+    micro_batch_size: int | None = None,
     scale: Tensor | None = None,
 ) -> Statistics:
-    """`response_statistics` without gradient, in pieces of at most ``micro_batch_size`` rows."""
+    """`response_statistics` without gradient, in pieces of at most ``micro_batch_size`` rows; None is all of them."""
+    (pieces,) = ByRows(micro_batch_size).of_ranks(sequences, 1)
+    return observe_pieces(model, sequences, view, pieces, scale)
+
+
+@torch.no_grad()
+def observe_pieces(
+    model: PreTrainedModel,
+    sequences: Sequences,
+    view: View,
+    pieces: Iterable[Tensor],
+    scale: Tensor | None = None,
+) -> Statistics:
+    """`response_statistics` without gradient of the rows [n] in each piece; tokens of no piece have any value."""
     num_tokens = int(sequences.spoken.sum())
     # Said outright: Lightning's bf16-true makes bfloat16 the default dtype around a training step.
     whole = torch.empty((4, num_tokens), dtype=torch.float32, device=model.device)
-    for rows in sequences.pieces(micro_batch_size):
+    for rows in pieces:
         tokens = sequences.tokens_of(rows).to(model.device)
         cut = None if scale is None else scale[tokens]
         piece = response_statistics(model, sequences.select(rows), view, cut)
         whole[0, tokens], whole[1, tokens] = piece.logprobs, piece.entropy
         if piece.filtered_logprobs is not None and piece.filtered_entropy is not None:
             whole[2, tokens], whole[3, tokens] = piece.filtered_logprobs, piece.filtered_entropy
-    if view.vocabulary is None:
-        return Statistics(logprobs=whole[0], entropy=whole[1])
-    return Statistics(
-        logprobs=whole[0], entropy=whole[1], filtered_logprobs=whole[2], filtered_entropy=whole[3]
-    )
+    return Statistics(**dict(zip(_NAMES, whole if view.vocabulary is not None else whole[:2])))
 
 
 def _same(one: Tensor | None, other: Tensor | None) -> bool:

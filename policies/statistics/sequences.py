@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,10 +43,6 @@ class Sequences:
             prompt=self.prompt[rows],
             prompt_lengths=self.prompt_lengths[rows],
         )
-
-    def pieces(self, size: int) -> Iterator[Tensor]:
-        """Row indices in pieces of at most ``size`` rows of like length, longest first."""
-        yield from torch.split(torch.argsort(self.lengths, descending=True, stable=True), size)
 
     def places(self) -> tuple[Tensor, Tensor]:
         """Row [T] and column [T] of every loss token, row by row."""

@@ -20,6 +20,7 @@ from policies.model.loading import LoadedPolicy
 from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.rollouts.base import Completion, Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
+from policies.statistics.micro_batches import ByRows
 
 pytestmark = pytest.mark.trains
 
@@ -143,7 +144,7 @@ def measured(policy: LoadedPolicy, temperature: float, micro_batch_size: int | N
         [prompt for prompt in prompts for _ in range(8)],
         [completion for group in groups for completion in group],
         temperature=temperature,
-        micro_batch_size=micro_batch_size,
+        cut=ByRows(micro_batch_size),
     )
 
 

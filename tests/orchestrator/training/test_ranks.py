@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from orchestrator.training.ranks import Ranks, RanksDisagreeError, _assemble
+from policies.statistics.micro_batches import ByRows
 from policies.statistics.response_statistics import Statistics
 from policies.statistics.sequences import pack
 from tasks.grading.pool import Grades
@@ -29,15 +30,8 @@ def test_shares_are_neighbours_and_cover_all(num_items, size):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_rows_are_dealt_in_turn_by_length(sequences):
-    first, second = Ranks(rank=0, size=2).deal(sequences)
-    assert first.tolist() == [2, 0, 1]  # lengths 5, 3, 1
-    assert second.tolist() == [4, 3]  # lengths 4, 2
-    assert [rows.tolist() for rows in Ranks(rank=1, size=2).deal(sequences)] == [[2, 0, 1], [4, 3]]
-
-
 def test_every_rank_gets_as_many_pieces(sequences):
-    pieces = [list(ranks.pieces(sequences, 1)) for ranks in all_ranks(2)]
+    pieces = [ranks.pieces(sequences, ByRows(1)) for ranks in all_ranks(2)]
     assert [[(rows.tolist(), counts) for rows, counts in each] for each in pieces] == [
         [([2], True), ([0], True), ([1], True)],
         [([4], True), ([3], True), ([0], False)],
@@ -45,13 +39,13 @@ def test_every_rank_gets_as_many_pieces(sequences):
 
 
 def test_more_ranks_than_rows(sequences):
-    pieces = [list(ranks.pieces(sequences.select(torch.arange(2)), 8)) for ranks in all_ranks(3)]
+    pieces = [ranks.pieces(sequences.select(torch.arange(2)), ByRows(8)) for ranks in all_ranks(3)]
     assert [[counts for _, counts in each] for each in pieces] == [[True], [True], [False]]
 
 
 def test_one_rank_has_the_pieces_of_no_ranks(sequences):
-    mine = [rows.tolist() for rows, _ in Ranks().pieces(sequences, 2)]
-    assert mine == [rows.tolist() for rows in sequences.pieces(2)]
+    mine = [(rows.tolist(), counts) for rows, counts in Ranks().pieces(sequences, ByRows(2))]
+    assert mine == [([2, 4], True), ([0, 3], True), ([1], True)]
 
 
 def test_statistics_go_where_their_tokens_are():

@@ -24,6 +24,8 @@ from policies.actuators.sign_weights import SignWeights
 from policies.advantages import grpo
 from policies.policy_loss import Actuation
 from policies.statistics.batch import TokenBatch, domain_code
+from policies.statistics.micro_batches import ByRows, ByTokens
+from policies.statistics.packed_attention import pack_rows
 from policies.statistics.response_statistics import View, observe
 from policies.statistics.sequences import pack, token_index
 from tasks.kinds.arithmetic import Arithmetic
@@ -97,6 +99,63 @@ def gradient_of(policy, experience, actuation, rows=None, **settings):
     rows = torch.arange(12) if rows is None else rows
     loss = updater_of(policy, **settings).accumulate(update, rows, sequences, batch, actuation, VIEW)
     return torch.cat([p.grad.flatten() for p in policy.model.parameters()]), loss, update.metrics()
+
+
+@pytest.mark.parametrize("actuation", [NONE, BOTH, BY_DOMAIN], ids=["plain", "actuated", "by domain"])
+@pytest.mark.parametrize("tokens", [6, 12, 25, 1000])
+@pytest.mark.parametrize("size", [1, 3])
+def test_packed_rows_on_any_budget_and_any_number_of_ranks_give_the_padded_gradient(
+    policy, experience, actuation, tokens, size
+):
+    whole, loss, metrics = gradient_of(policy, experience, actuation)
+    pack_rows(policy.model, "auto")
+    policy.model.zero_grad()
+    sequences, batch = experience
+    update, found = Update(seed=0), 0.0
+    for rank in range(size):
+        updater = updater_of(policy, tokens_per_micro_batch=tokens)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Ranks, "gather", lambda _, value: [value])
+            updater = replace(updater, ranks=Ranks(rank=rank, size=size))
+            found += updater.accumulate(update, torch.arange(12), sequences, batch, actuation, VIEW)
+    packed = torch.cat([p.grad.flatten() for p in policy.model.parameters()])
+    assert whole.abs().max() > 1e-3
+    torch.testing.assert_close(packed, whole, atol=1e-5, rtol=1e-4)
+    assert found == pytest.approx(loss, abs=1e-5)
+    if size == 1:
+        assert update.metrics() == pytest.approx(metrics, abs=1e-5, nan_ok=True)
+
+
+@pytest.mark.parametrize("cut", [ByRows(2), ByTokens(9), ByTokens(1000)])
+def test_every_cut_measures_the_same(policy, experience, cut):
+    sequences, batch = experience
+    if isinstance(cut, ByTokens):
+        pack_rows(policy.model, "auto")
+    seen = Ranks().observe(policy, sequences, VIEW, cut=cut)
+    torch.testing.assert_close(seen.logprobs, batch.logprobs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.entropy, batch.entropy, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("plans", "forwards"), [("current", 3), ("measured", 2)])
+def test_a_second_minibatch_is_planned_with_or_without_a_further_forward_pass(
+    policy, experience, plans, forwards
+):
+    sequences, batch = experience
+    updater, update, passes = updater_of(policy, plans=plans), Update(seed=0), []
+    policy.model.get_decoder().register_forward_hook(lambda *_: passes.append(1))
+    planned = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Actuation, "plans", lambda _, batch: planned.append(batch.logprobs) or [{}, {}])
+        patch.setattr("orchestrator.training.update.policy_loss", lambda batch, *_: (batch.logprobs.sum(), {}, {}))
+        for rows in (torch.arange(6), torch.arange(6, 12)):
+            updater.accumulate(update, rows, sequences, batch, BOTH, VIEW)
+            update.gradient_norms.append(1.0)
+            with torch.no_grad():
+                policy.model.get_output_embeddings().weight.mul_(1.5)
+    # Prompts of like length are read twice in a padded pass where rows share them: count passes over prompts.
+    assert len(passes) == 2 * forwards
+    measured = batch.logprobs[-len(planned[1]) :]
+    assert torch.equal(planned[1], measured) == (plans == "measured")
 
 
 @pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "fixed_length"])
@@ -213,7 +272,7 @@ def test_shares_of_ranks_add_up_to_the_gradient_of_one(policy, experience):
             updater = replace(updater_of(policy, micro_batch_size=2), ranks=ranks)
             losses += updater.accumulate(Update(seed=0), rows, sequences, batch, BOTH, VIEW)
         summed += torch.cat([p.grad.flatten() for p in policy.model.parameters()])
-        numbers.append([counts for _, counts in ranks.pieces(sequences.select(rows), 2)])
+        numbers.append([counts for _, counts in ranks.pieces(sequences.select(rows), ByRows(2))])
     torch.testing.assert_close(summed, whole, rtol=1e-4, atol=1e-7)
     assert losses == pytest.approx(loss, rel=1e-5)
     assert numbers == [[True, True]] * 3

@@ -96,16 +96,6 @@ def test_tokens_of_rows_in_any_order(sequences):
     assert sequences.tokens_of(torch.tensor([2])).tolist() == []
 
 
-@given(st.integers(1, 7))
-def test_pieces_are_all_rows_once_longest_first(size):
-    sequences = pack(*rows_of(ROWS), pad_id=0)
-    pieces = list(sequences.pieces(size))
-    assert all(len(piece) <= size for piece in pieces)
-    order = torch.cat(pieces)
-    assert sorted(order.tolist()) == [0, 1, 2, 3, 4]
-    assert (sequences.lengths[order].diff() <= 0).all()
-
-
 @pytest.fixture
 def spoken():
     """In each response every third token is not the policy's, the first of the last row among them."""

@@ -1,0 +1,76 @@
+"""The cut of a batch into micro-batches, the pieces that are in memory at once, for each of several ranks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from policies.statistics.sequences import Sequences
+
+Pieces = list[Tensor]
+
+
+class MicroBatches(ABC):
+    """How rows are dealt to ranks, and the rows of each rank cut into pieces."""
+
+    @abstractmethod
+    def of_ranks(self, sequences: Sequences, num_ranks: int) -> list[Pieces]:
+        """The pieces of each rank, [n] int64 row indices each.  Together they hold every row once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByRows(MicroBatches):
+    """At most so many rows in a piece, and rows of like length in one, since they are padded to the longest."""
+
+    rows: int | None = None
+    """None is all of the batch."""
+
+    def of_ranks(self, sequences: Sequences, num_ranks: int) -> list[Pieces]:
+        size = self.rows or len(sequences.input_ids)
+        by_length = torch.argsort(sequences.lengths, descending=True, stable=True)
+        # Dealt in turn, so that all have much the same to do.
+        shares = [by_length[rank::num_ranks] for rank in range(num_ranks)]
+        return [list(torch.split(share, size)) if len(share) else [] for share in shares]
+
+
+@dataclass(frozen=True, slots=True)
+class ByTokens(MicroBatches):
+    """At most so many tokens in a piece, a prompt counted once, for rows that are packed (`packed_rows`).
+
+    Rows stand in a line by prompt.  Every rank has a stretch of it of much the same number of tokens, and a piece is
+    a stretch of that: responses to one prompt part only where a rank or a piece ends.
+    """
+
+    tokens: int
+
+    def of_ranks(self, sequences: Sequences, num_ranks: int) -> list[Pieces]:
+        line = torch.argsort(sequences.prompt, stable=True)
+        prompts, prompt_lengths = sequences.prompt[line], sequences.prompt_lengths[line]
+        responses = sequences.lengths[line] - prompt_lengths
+        is_first = torch.cat([torch.ones(1, dtype=torch.bool), prompts[1:] != prompts[:-1]])[: len(line)]
+        costs = responses + prompt_lengths * is_first
+        middles = (costs.cumsum(0) - costs / 2) / costs.sum()
+        rank_of = (middles * num_ranks).long()
+        rows = list(
+            zip(line.tolist(), prompts.tolist(), prompt_lengths.tolist(), responses.tolist(), strict=True)
+        )
+        return [
+            self._cut([row for row, owner in zip(rows, rank_of.tolist(), strict=True) if owner == rank])
+            for rank in range(num_ranks)
+        ]
+
+    def _cut(self, rows: list[tuple[int, int, int, int]]) -> Pieces:
+        """Fill one piece after the other; a row that is longer than all of it has one for itself."""
+        pieces: list[list[int]] = []
+        filled, last = 0, None
+        for row, prompt, prompt_length, response in rows:
+            cost = response + (0 if prompt == last else prompt_length)
+            if not pieces or filled + cost > self.tokens:
+                pieces.append([])
+                filled, cost = 0, response + prompt_length
+            pieces[-1].append(row)
+            filled, last = filled + cost, prompt
+        return [torch.tensor(piece) for piece in pieces]
