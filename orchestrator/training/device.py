@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.configuration.learner import LearnerConfig
+from policies.statistics.packed_attention import HALF_ON_CUDA, Kernel
 
 Precision = Literal["32-true", "bf16-mixed"]
 
@@ -56,6 +57,19 @@ def check_device(settings: LearnerConfig) -> None:
         raise ValueError(
             f"learner.precision: 'bf16-mixed', and a {torch.cuda.get_device_name()} does not compute in bfloat16; "
             "set it to 'auto' or '32-true'"
+        )
+
+
+def check_attention(kernel: Kernel, settings: LearnerConfig) -> None:
+    """Make sure that a kernel that is asked for by name computes what this learner gives it.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if kernel in HALF_ON_CUDA and not (on_cuda(settings) and precision_of(settings) == "bf16-mixed"):
+        raise ValueError(
+            f"policy.attention: {kernel!r} computes in bfloat16 on CUDA alone, and this run {described(settings)}; "
+            "set it to 'auto'"
         )
 
 

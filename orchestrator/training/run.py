@@ -32,7 +32,7 @@ from orchestrator.training.attempt import Attempt, begin, parts_of
 from orchestrator.training.checkpoint_files import SealedCheckpoints
 from orchestrator.training.checkpoints import UnsavedError
 from orchestrator.training.credentials import with_credentials
-from orchestrator.training.device import check_device, described, precision_of
+from orchestrator.training.device import check_attention, check_device, described, precision_of
 from orchestrator.training.finite import NotFiniteError
 from orchestrator.training.going_on import how_to_go_on
 from orchestrator.training.guardrails import GuardrailStop, RollbackDue
@@ -130,6 +130,7 @@ def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     """Train to the end, again from the last good checkpoint where a guardrail goes back to it."""
     config = RunConfig(**info.config)
     check_device(config.learner)
+    check_attention(config.policy.attention, config.learner)
     if ranks.is_first:
         log.info("%s", described(config.learner))
     while True:

@@ -125,6 +125,39 @@ MISTAKES = [
     pytest.param(
         {"learner.strategy": "fsdp"}, ["learner.strategy: ", "'auto', 'ddp' or 'fsdp2'"], id="strategy"
     ),
+    pytest.param(
+        {"learner.tokens_per_micro_batch": 64, "learner.micro_batch_size": 4},
+        ["learner: micro_batch_size must be null beside tokens_per_micro_batch, got 4; remove one"],
+        id="two measures of a micro-batch",
+    ),
+    pytest.param(
+        {"learner.tokens_per_micro_batch": 5},
+        [
+            "learner.tokens_per_micro_batch: must hold a prompt and its longest response, at least ",
+            "got 5; raise it",
+        ],
+        id="budget below a row",
+    ),
+    pytest.param(
+        {"policy.attention": "sdpa"},
+        [
+            "policy.attention: must be 'auto' unless rows are packed",
+            "got 'sdpa'; set learner.tokens_per_micro_batch",
+        ],
+        id="attention of rows that are not packed",
+    ),
+    pytest.param(
+        {
+            "policy.attention": "varlen",
+            "learner.tokens_per_micro_batch": 200,
+            "learner.accelerator": "cpu",
+        },
+        [
+            "policy.attention: 'varlen' computes in bfloat16 on CUDA alone, got learner.accelerator 'cpu'",
+            "take 'auto'",
+        ],
+        id="kernel of a GPU on a CPU",
+    ),
     pytest.param({"policy.lora": {"rank": 0}}, ["policy.lora: rank must be >= 1, got 0"], id="rank of lora"),
     pytest.param(
         {"policy.lora": {"rank": 4}, "policy.trainable_layers": 1},

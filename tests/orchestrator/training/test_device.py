@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.training import start
-from orchestrator.training.device import check_device, described, device_of, precision_of
+from orchestrator.training.device import check_attention, check_device, described, device_of, precision_of
 from orchestrator.training.learner import Learner
 
 
@@ -45,6 +45,16 @@ def test_a_gpu_trains_in_bf16_mixed_unless_it_is_told(cuda):
     assert described(settings()) == (
         "trains in bf16-mixed on cuda:0, AdamW in one kernel; products of float32 matrices are exact (TF32 is off)"
     )
+
+
+def test_a_kernel_of_a_gpu_needs_one_and_bfloat16(cuda):
+    check_attention("varlen", settings())
+    check_attention("sdpa", settings(accelerator="cpu"))
+    for changes in ({"accelerator": "cpu"}, {"precision": "32-true"}):
+        with pytest.raises(
+            ValueError, match=r"policy\.attention: 'varlen' .* this run trains in 32-true .* 'auto'"
+        ):
+            check_attention("varlen", settings(**changes))
 
 
 def test_each_rank_of_a_machine_has_a_gpu_of_its_own(cuda, monkeypatch):

@@ -52,8 +52,7 @@ def test_statistics_go_where_their_tokens_are():
     places = [torch.tensor([3, 0]), torch.tensor([1, 2])]
     parts = [
         Statistics(logprobs=torch.tensor([-3.0, -0.5]), entropy=torch.tensor([3.0, 0.5])),
-        # The last number is of a row that was filled in.
-        Statistics(logprobs=torch.tensor([-1.0, -2.0, -9.0]), entropy=torch.tensor([1.0, 2.0, 9.0])),
+        Statistics(logprobs=torch.tensor([-1.0, -2.0]), entropy=torch.tensor([1.0, 2.0])),
     ]
     whole = _assemble(places, parts)
     assert whole.logprobs.tolist() == [-0.5, -1.0, -2.0, -3.0]

@@ -158,6 +158,16 @@ def test_two_are_as_one(make_run, monkeypatch, strategy):
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_that_pack_their_rows_are_as_one_that_pads_them(make_run, strategy):
+    alone = make_run("alone")
+    assert run.main(str(alone.path)) == run.EXIT_DONE, alone.read_status().reason
+    budget = {"learner.micro_batch_size": None, "learner.tokens_per_micro_batch": 60}
+    together = make_run("together", devices=2, **budget, **{"learner.strategy": strategy})
+    train(together)
+    assert_alike(alone, together)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_two_are_told_to_stop_and_one_goes_on(make_run, monkeypatch, tmp_path, strategy):
     """The signal goes to the whole group, launcher and ranks, as a scheduler sends it."""
     stopped = make_run("stopped", devices=2, **{"learner.strategy": strategy})

@@ -146,7 +146,9 @@ def test_a_second_minibatch_is_planned_with_or_without_a_further_forward_pass(
     planned = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Actuation, "plans", lambda _, batch: planned.append(batch.logprobs) or [{}, {}])
-        patch.setattr("orchestrator.training.update.policy_loss", lambda batch, *_: (batch.logprobs.sum(), {}, {}))
+        patch.setattr(
+            "orchestrator.training.update.policy_loss", lambda batch, *_: (batch.logprobs.sum(), {}, {})
+        )
         for rows in (torch.arange(6), torch.arange(6, 12)):
             updater.accumulate(update, rows, sequences, batch, BOTH, VIEW)
             update.gradient_norms.append(1.0)

@@ -216,3 +216,11 @@ def test_the_other_kernels_agree_on_a_gpu(kernel):
     expected = values(model, sequences)
     model.set_attn_implementation(f"packed_{kernel}")
     assert_same(values(model, sequences), expected, atol=5e-2, rtol=5e-2)
+
+
+def test_a_saved_policy_does_not_say_how_its_rows_were_read(tmp_path):
+    model = model_of(CONFIGS["llama"], torch.float32)
+    pack_rows(model, "auto")
+    model.save_pretrained(tmp_path)
+    assert "packed_" not in (tmp_path / "config.json").read_text()
+    assert not is_packed(AutoModelForCausalLM.from_pretrained(tmp_path))
