@@ -17,7 +17,7 @@ from torch import Tensor
 
 from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import Completion
-from policies.statistics.micro_batches import ByRows, MicroBatches
+from policies.statistics.micro_batches import ALL_AT_ONCE, MicroBatches
 from policies.statistics.response_statistics import View, observe_pieces
 from policies.statistics.sequences import pack
 
@@ -99,7 +99,7 @@ def rollout_entropy(
     responses: Sequence[Completion],
     *,
     temperature: float,
-    cut: MicroBatches = ByRows(),
+    cut: MicroBatches = ALL_AT_ONCE,
 ) -> float:
     """Full-vocabulary entropy, mean over the tokens that the policy spoke [nats/token].
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from policies.sharding import blocks
-from policies.statistics.token_statistics import CHUNK_BYTES
+from policies.statistics.token_statistics import GPU_CHUNK_BYTES
 
 if TYPE_CHECKING:  # see loading.py
     from transformers import PreTrainedModel
@@ -143,6 +143,7 @@ def learner_memory(shape: ModelShape, training: TrainingSetup) -> Mapping[str, i
     # FSDP2 reduces in float32 what a group has in the compute dtype, and the next group is computed meanwhile.
     reduced = shape.in_block + max(shape.in_block, shape.outside_blocks)
     is_half = training.compute_bytes < training.weight_bytes
+    all_logits = training.rows * training.length * shape.vocabulary * FLOAT32
     # Summed in float32, and rounded to what the head was computed in.
     of_head = shape.vocabulary * shape.hidden * (FLOAT32 + is_half * training.compute_bytes)
     return {
@@ -159,7 +160,8 @@ def learner_memory(shape: ModelShape, training: TrainingSetup) -> Mapping[str, i
         ),
         "activations": training.rows * training.length * activation_bytes_per_token(shape, training),
         **masked_attention_bytes(shape, training),
-        "logits in chunks": 2 * CHUNK_BYTES + of_head,
+        # A half chunk more where the head is computed in bfloat16, before its logits are widened.
+        "logits in chunks": round((2 + is_half / 2) * min(GPU_CHUNK_BYTES, all_logits)) + of_head,
     }
 
 

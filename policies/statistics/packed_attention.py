@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.nn.attention.bias import causal_lower_right
+from torch.nn.functional import scaled_dot_product_attention
 
 from policies.statistics.packed_rows import PackedRows, Segments, packed_rows
 from policies.statistics.sequences import Sequences, pack
@@ -185,7 +185,7 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: 
     )
     grouped = query.shape[1] != key.shape[1]
     outputs = [
-        F.scaled_dot_product_attention(
+        scaled_dot_product_attention(
             q[None],
             k[None],
             v[None],

@@ -29,8 +29,11 @@ from torch.autograd.function import once_differentiable
 
 from policies.statistics.vocabulary import VocabularyFilter
 
-CHUNK_BYTES = 64 * 2**20
-"""Size of one [chunk, V] buffer of logits; two such buffers are alive at a time."""
+CHUNK_BYTES, GPU_CHUNK_BYTES = 64 * 2**20, 640 * 2**20
+"""Size of one [chunk, V] buffer of logits, on a CPU and elsewhere; two such buffers are alive at a time.
+
+A CPU is fastest while a buffer is near its caches.  A GPU needs a matrix product of a thousand tokens to be busy,
+which the larger one holds at a vocabulary of 152,000."""
 
 NEGLIGIBLE = -80.0
 """Shifted logits below this (π < 2e-35) are raised to it.  It keeps 0 · -inf out of the entropy and
@@ -57,7 +60,7 @@ def token_statistics(
         targets: [T] int64, the sampled tokens.
         bias: [V] of the output head; -inf takes an entry out of the vocabulary.
         inverse_temperature: β, one number or one a token [T]; a constant, no gradient reaches it.
-        chunk_tokens: tokens a chunk; by default as many as fit ``CHUNK_BYTES``.
+        chunk_tokens: tokens a chunk; by default as many as `tokens_of_chunk` says.
         entropy_gradient: False gives a detached entropy, whose backward then costs nothing.
         vocabulary: cuts the distribution to a part of the vocabulary and renormalises it; a target that
             was cut off has a log-probability of about ``NEGLIGIBLE`` and no gradient.
@@ -78,7 +81,7 @@ def token_statistics(
     if isinstance(inverse_temperature, Tensor):
         _check("inverse_temperature", inverse_temperature, (T,))
     if chunk_tokens is None:
-        chunk_tokens = max(1, CHUNK_BYTES // (V * 4))
+        chunk_tokens = tokens_of_chunk(hidden.device, V)
     if chunk_tokens < 1:
         raise ValueError(f"chunk_tokens must be at least 1, got {chunk_tokens}")
 
@@ -100,6 +103,12 @@ def token_statistics(
             masked,
         )
     return result
+
+
+def tokens_of_chunk(device: torch.device, vocabulary: int) -> int:
+    """Tokens whose logits are made at once on a device."""
+    size = CHUNK_BYTES if device.type == "cpu" else GPU_CHUNK_BYTES
+    return max(1, size // (vocabulary * 4))
 
 
 class _TokenStatistics(torch.autograd.Function):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from policies.statistics.token_statistics import token_statistics
+from policies.statistics.token_statistics import token_statistics, tokens_of_chunk
 
 T, V, D = 37, 23, 8
 
@@ -40,6 +40,12 @@ def gradients(statistics, upstream, leaves):
 
 
 # Hand values ------------------------------------------------------------------------------------------
+
+
+def test_a_chunk_is_as_before_on_a_cpu_and_a_thousand_tokens_on_a_gpu():
+    assert tokens_of_chunk(torch.device("cpu"), 152_064) == 110
+    assert 1024 <= tokens_of_chunk(torch.device("cuda"), 152_064) < 2048
+    assert tokens_of_chunk(torch.device("cuda"), 10**9) == 1
 
 
 def test_two_tokens_by_hand():
