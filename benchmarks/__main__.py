@@ -14,6 +14,7 @@ BENCHMARKS = (
     "comparison",
     "methods",
     "lora",
+    "packed_rows",
     "quickstart",
     "against_trl",
 )

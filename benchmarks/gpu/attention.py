@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import product
 from typing import TYPE_CHECKING
 
 from torch.profiler import ProfilerActivity, profile
@@ -12,6 +13,7 @@ from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.models import QWEN_7B, TINY, random_model, rows
 from benchmarks.gpu.spread import one_rank
 from policies.sharding import shard
+from policies.statistics.packed_attention import pack_rows
 from policies.statistics.response_statistics import View, response_statistics, token_values
 from policies.statistics.sequences import Sequences
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 FAST = ("flash", "cudnn", "varlen")
 FORWARD_LIMIT, BACKWARD_LIMIT = 5.0, 15.0  # microseconds a token, all layers together
+VARLEN = "torch_attn::_varlen_attn"
+"""torch's kernel of variable length, as a profiler names it."""
 NUM_LAYERS = 2  # that run; all are alike
 
 Lengths = Sequence[tuple[int, int]]
@@ -36,10 +40,12 @@ TINY_CASES: dict[str, tuple[Lengths, bool]] = {
 
 
 def attention_kernels(bench: Bench) -> None:
-    """Run forward and backward under a profiler, plain and spread over one rank."""
+    """Run forward and backward under a profiler: padded, packed, and both spread over one rank."""
     shape = bench.size(QWEN_7B.of_layers(NUM_LAYERS), TINY)
-    for spread in (False, True):
+    for packed, spread in product((False, True), (False, True)):
         model = random_model(bench, shape)
+        if packed:
+            pack_rows(model, "auto")
         with one_rank(bench) if spread else nullcontext() as mesh:
             if mesh is not None:
                 shard(model, mesh, half=bench.is_gpu, run=token_values)
@@ -47,7 +53,7 @@ def attention_kernels(bench: Bench) -> None:
                 sequences = rows(lengths, shape.vocabulary, one_prompt=one_prompt)
                 kernel, forward, backward = _profiled(bench, model, sequences)
                 scale = QWEN_7B.layers / NUM_LAYERS / int(sequences.lengths.sum())
-                at = f"{name}{', sharded' if spread else ''}"
+                at = f"{name}{', packed' if packed else ''}{', sharded' if spread else ''}"
                 bench.require(f"{at}, kernel", any(word in kernel for word in FAST), kernel, on="gpu")
                 bench.at_most(f"{at}, forward [µs/token]", forward * scale, FORWARD_LIMIT, on="h200")
                 bench.at_most(f"{at}, backward [µs/token]", backward * scale, BACKWARD_LIMIT, on="h200")
@@ -72,10 +78,14 @@ def _profiled(bench: Bench, model: PreTrainedModel, sequences: Sequences) -> tup
     kernels, forward, backward = set(), 0.0, 0.0
     for event in profiled.key_averages():
         spent = event.device_time_total if bench.is_gpu else event.cpu_time_total
-        if event.key == "aten::scaled_dot_product_attention":
+        if event.key in ("aten::scaled_dot_product_attention", VARLEN):
             forward += spent
-        elif event.key.startswith("ScaledDotProduct") and event.key.endswith("Backward0"):
+        elif (
+            event.key.startswith("ScaledDotProduct") and event.key.endswith("Backward0")
+        ) or event.key == f"{VARLEN}_backward":
             backward += spent
+        if event.key == VARLEN:
+            kernels.add("varlen")
         elif event.key.startswith("aten::_scaled_dot_product") and not event.key.endswith("backward"):
             kernels.add(event.key.removeprefix("aten::_scaled_dot_product_"))
     return " and ".join(sorted(kernels)) or "none found", forward, backward

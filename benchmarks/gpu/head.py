@@ -32,8 +32,7 @@ def token_statistics_of_a_large_vocabulary(bench: Bench) -> None:
             else:
                 bench.say(f"{at}, forward + backward [µs/token]", f"{forward:.2f} + {backward:.2f}")
         _compare(bench, width, hidden[:NUM_COMPARED], weight, targets[:NUM_COMPARED])
-    found = "installed, and not used by the learner" if find_spec("liger_kernel") else "not installed"
-    bench.say("Liger", f"{found}, so there is nothing to time")
+        _liger(bench, width, hidden, weight, targets)
 
 
 def _inputs(bench: Bench, num_tokens: int, vocabulary: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,6 +57,38 @@ def _microseconds(
     forward = bench.seconds(partial(both, False))
     whole = bench.seconds(partial(both, True))
     return 1e6 * forward / len(targets), 1e6 * (whole - forward) / len(targets)
+
+
+def _liger(bench: Bench, width: int, hidden: Tensor, weight: Tensor, targets: Tensor) -> None:
+    """Time Liger's fused head, which the learner does not use: its entropy is rounded to bfloat16."""
+    if find_spec("liger_kernel") is None or not bench.is_gpu:
+        bench.say(f"width {width}, Liger", "not installed" if bench.is_gpu else "for CUDA alone")
+        return
+    from liger_kernel.ops.fused_linear_scaled_cross_entropy import (  # type: ignore[import-not-found,unused-ignore]
+        LigerFusedLinearScaledCrossEntropyFunction as Fused,
+    )
+
+    half, head = hidden.bfloat16().requires_grad_(), weight.bfloat16().requires_grad_()
+
+    def both(backward: bool) -> None:
+        loss, entropy = Fused.apply(half, head, targets, 1.0, -100, 1, True)
+        if backward:
+            (-loss.mean() + 0.1 * entropy.float().mean()).backward()
+            half.grad = head.grad = None
+
+    forward = bench.seconds(partial(both, False))
+    backward = bench.seconds(partial(both, True)) - forward
+    per_token = 1e6 / len(targets)
+    bench.say(
+        f"width {width}, Liger, forward + backward [µs/token]",
+        f"{forward * per_token:.2f} + {backward * per_token:.2f}",
+    )
+    with torch.no_grad():
+        own = token_statistics(half, head, targets)[1]
+        bench.say(
+            f"width {width}, Liger, entropy off [nats]",
+            _mean_gap(Fused.apply(half, head, targets, 1.0, -100, 1, True)[1].float(), own),
+        )
 
 
 def _compare(bench: Bench, width: int, hidden: Tensor, weight: Tensor, targets: Tensor) -> None:

@@ -13,6 +13,7 @@ from benchmarks.gpu.optimiser import adamw
 from policies.model.flops import peak_flops, training_flops
 from policies.model.memory import BFLOAT16, FLOAT32, TrainingSetup, learner_memory, shape_of
 from policies.model.recompute import recompute_activations
+from policies.statistics.packed_attention import pack_rows
 from policies.statistics.response_statistics import View, observe, response_statistics
 from policies.statistics.sequences import Sequences
 
@@ -26,10 +27,17 @@ CASES = {
     "8 x 4k": [(512, 3584 - 64 * n) for n in range(8)],
 }
 """Rows as sampling gives them: of unequal length, so that attention has a mask."""
-TINY_CASES = {"1 x 8k": [(4, 12)], "2 x 8k": [(4, 12), (4, 11)], "8 x 4k": [(4, 7), (4, 6), (4, 5)]}
+TINY_CASES = {
+    "1 x 8k": [(4, 12)],
+    "2 x 8k": [(4, 12), (4, 11)],
+    "32 x 512": [(4, 3), (3, 2), (2, 1)],
+    "8 x 4k": [(4, 7), (4, 6), (4, 5)],
+}
 RECOMPUTED = "8 x 4k"
 """The last case: its activations alone are 100 GB, so that they are made again."""
 JUDGED = "2 x 8k"
+PACKED = "32 x 512"
+"""A case that is trained packed too: many short rows."""
 FORWARD_LIMIT, TRAINING_LIMIT, MFU_LIMIT = 95e3, 25e3, 0.35
 MEMORY_LIMIT = 0.15
 
@@ -58,6 +66,13 @@ def forward_and_training(bench: Bench) -> None:
             bench.say(f"{name}, forward and training [tokens/s]", f"{forward:.0f} and {training:.0f}")
         _share_of_peak(bench, name, model, sequences, num_tokens / training)
         _memory(bench, name, model, sequences)
+        if name == PACKED:
+            pack_rows(model, "auto")
+            packed = num_tokens / bench.seconds(partial(_train, bench, model, sequences))
+            model.set_attn_implementation("sdpa")
+            bench.say(
+                f"{name}, packed, training [tokens/s]", f"{packed:.0f}, {packed / training:.2f} of padded"
+            )
 
 
 def _forward(bench: Bench, model: PreTrainedModel, sequences: Sequences) -> None:

@@ -100,6 +100,13 @@ def test_the_system_takes_what_it_takes():
     assert 10 * GIB <= everything <= 15 * GIB
 
 
+def test_packed_rows_take_no_mask_and_a_chunk_of_logits_no_more_than_their_tokens():
+    shape = shape_of(model())
+    packed = learner_memory(shape, TrainingSetup(rows=1, length=64, shards=2, packed=True, compute_bytes=2))
+    assert packed["masks"] == packed["repeated keys and values"] == 0
+    assert packed["logits in chunks"] == 64 * shape.vocabulary * 10 + shape.vocabulary * shape.hidden * 6
+
+
 def test_recomputing_keeps_one_tensor_a_block_and_one_block_at_work():
     policy = model(layers=6)
     recompute_activations(policy)
