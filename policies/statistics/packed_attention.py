@@ -158,7 +158,8 @@ def packed_attention(
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if segments.index is not None:
-        key, value = key[segments.index], value[segments.index]
+        # Not by brackets, whose gradient is sorted by index before it is added.
+        key, value = key.index_select(0, segments.index), value.index_select(0, segments.index)
     return _KERNELS[_choice(kernel, query)](query, key, value, segments, scaling)[None], None
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import itertools
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
+from torch.nn.attention.varlen import varlen_attn
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen3Config
 
 from policies.model.recompute import recompute_activations
@@ -205,6 +210,69 @@ def test_a_kernel_that_is_not_installed_says_so(monkeypatch):
     assert "install torch 2.13" in why_absent("varlen")
     assert why_absent("auto") is None
     assert why_absent("sdpa") is None
+
+
+def by_the_definition(query, key, value, query_starts, key_starts, max_q, max_k, scale):
+    """Attention of each segment by softmax; its last query sees all of its keys, the one before all but one."""
+    outputs = []
+    for (q0, q1), (k0, k1) in zip(
+        itertools.pairwise(query_starts.tolist()), itertools.pairwise(key_starts.tolist()), strict=True
+    ):
+        assert q1 - q0 <= max_q
+        assert k1 - k0 <= max_k
+        q, k, v = query[q0:q1], key[k0:k1], value[k0:k1]
+        k, v = (each.repeat_interleave(q.shape[1] // each.shape[1], dim=1) for each in (k, v))
+        scores = torch.einsum("qhd,khd->hqk", q, k) * scale
+        seen = torch.arange(len(k)) <= torch.arange(len(q))[:, None] + len(k) - len(q)
+        outputs.append(torch.einsum("hqk,khd->qhd", scores.masked_fill(~seen, -torch.inf).softmax(-1), v))
+    return torch.cat(outputs)
+
+
+def stand_in_varlen(*args, **options):
+    called = inspect.signature(varlen_attn).bind(*args, **options).arguments
+    assert called["window_size"] == (-1, 0)  # causal
+    assert called["enable_gqa"]
+    return by_the_definition(*args, called["scale"])
+
+
+def stand_in_flash(*args, softmax_scale, causal):
+    assert causal
+    return by_the_definition(*args, softmax_scale)
+
+
+@pytest.mark.parametrize("kernel", ["varlen", "flash"])
+def test_the_kernels_of_a_gpu_are_given_what_gives_the_same_on_a_cpu(kernel, monkeypatch):
+    """The same calls, answered by attention written out."""
+    model, sequences = model_of(CONFIGS["llama"]), rows_of(GROUPS)
+    pack_rows(model, "auto")
+    expected = values(model, sequences)
+    monkeypatch.setattr(packed_attention, "_choice", lambda *_: kernel)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", stand_in_varlen)
+    monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace(flash_attn_varlen_func=stand_in_flash))
+    assert_same(values(model, sequences), expected, atol=1e-6, rtol=1e-5)
+
+
+def query(size=128, dtype=torch.bfloat16, is_cuda=True):
+    return SimpleNamespace(shape=(10, 4, size), dtype=dtype, is_cuda=is_cuda)
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "installed", "taken"),
+    [
+        ("auto", query(), ("varlen", "flash"), "varlen"),
+        ("auto", query(), ("flash",), "flash"),
+        ("auto", query(), (), "sdpa"),
+        ("flash", query(), ("varlen", "flash"), "flash"),
+        ("sdpa", query(), ("varlen", "flash"), "sdpa"),
+        ("varlen", query(is_cuda=False), ("varlen",), "sdpa"),
+        ("varlen", query(dtype=torch.float32), ("varlen",), "sdpa"),  # before training, outside autocast
+        ("auto", query(size=320), ("varlen",), "sdpa"),
+        ("auto", query(size=100), ("varlen",), "sdpa"),
+    ],
+)
+def test_the_kernel_is_the_best_that_computes_these_queries(monkeypatch, asked, given, installed, taken):
+    monkeypatch.setattr(packed_attention, "_installed", lambda: installed)
+    assert packed_attention._choice(asked, given) == taken
 
 
 @pytest.mark.parametrize("kernel", ["varlen", "flash"])
