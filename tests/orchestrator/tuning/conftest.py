@@ -12,9 +12,7 @@ import pytest
 import yaml
 
 from orchestrator.execution import process
-from orchestrator.execution.identity import own_identity
 from orchestrator.tuning import trial as trials
-from orchestrator.tuning.attempts import PROCESS
 from orchestrator.tuning.storage import open_storage
 from orchestrator.tuning.study_file import read_study
 
@@ -41,8 +39,6 @@ PLANT = {
     "origin": {"campaign": "made up"},
 }
 TRACKING = "sqlite:////nowhere/mlflow.db"
-GONE = own_identity().rpartition(" ")[0] + " 0"
-"""A process whose number another has by now."""
 STUDY = {
     "name": "gains",
     "campaign": "campaign.yaml",
@@ -115,12 +111,6 @@ def storage(tmp_path):
 def optuna_study(storage):
     """An Optuna study in it."""
     return optuna.create_study(study_name="a", storage=storage, sampler=optuna.samplers.RandomSampler(seed=0))
-
-
-def kill(storage, *trial_ids):
-    """Make the worker of trials one that was killed."""
-    for trial_id in trial_ids:
-        storage.set_trial_user_attr(trial_id, PROCESS, GONE)
 
 
 def age(storage, seconds, trial=None):
