@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from orchestrator.cli import app
 from orchestrator.commands.dry_run import dry_run
+from orchestrator.configuration.memory_estimate import longest_row
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.errors import ConfigError
 from policies.model.memory import GIB
@@ -64,3 +65,14 @@ def test_a_model_of_unknown_shape_is_refused(monkeypatch):
 def test_the_built_in_policy_needs_none(write_campaign):
     with pytest.raises(ConfigError, match="needs no dry run"):
         dry_run(read_campaign(write_campaign()), 80.0)
+
+
+def test_a_token_budget_is_what_takes_memory_of_packed_rows():
+    """A budget of 4 rows of the longest length has the activations of 4 such rows, and no masks."""
+    campaign = RECIPES / "qwen2.5-7b.yaml"
+    length = longest_row(read_campaign(campaign).arms[0].config)
+    ((_, padded),) = dry_run(read_campaign(campaign, ["learner.micro_batch_size=4"]), 200.0)
+    budget = ["learner.micro_batch_size=null", f"learner.tokens_per_micro_batch={4 * length}"]
+    ((_, packed),) = dry_run(read_campaign(campaign, budget), 200.0)
+    assert packed.learner["activations"] == padded.learner["activations"]
+    assert padded.learner["masks"] > packed.learner["masks"] == 0
