@@ -8,7 +8,14 @@ from orchestrator.configuration.memory_estimate import estimate, largest
 from orchestrator.configuration.models import RunConfig
 from policies.model.loading import LoadedPolicy
 
-CONTINUES_WITH = ("micro_batch_size", "strategy", "devices", "memory_fraction", "sleep")
+CONTINUES_WITH = (
+    "micro_batch_size",
+    "recompute_activations",
+    "strategy",
+    "devices",
+    "memory_fraction",
+    "sleep",
+)
 """Settings of learner and engine that decide no result, so that a stored run takes others."""
 _DID = {
     "rollout": "sampled",
