@@ -21,8 +21,10 @@ import yaml
 from orchestrator.masking import masked
 from orchestrator.storage.files import read_json, write_json
 from orchestrator.storage.guardrail_files import read_events
+from orchestrator.storage.metric_names import family_name
 from orchestrator.storage.metrics_log import Kind, Record, Tail
 from orchestrator.storage.run_folder import OVER, CampaignInfo, RunFolder, RunInfo, RunState
+from orchestrator.tracking.datasets import log_datasets
 from tasks.names import escaped
 
 MAX_METRICS_PER_BATCH = 1000  # MLflow's limits
@@ -37,6 +39,9 @@ NOTES_TAG = "entrostat.notes"
 REASON_TAG = "entrostat.reason"
 STATE_TAG = "entrostat.state"
 """As in `status.json`; MLflow has one word for a run that was interrupted and one that a guardrail stopped."""
+
+IDENTITY = ("arm", "seed", "method")
+"""What tells a run from the others of its campaign, as parameters: MLflow's tables compare and group by those."""
 
 MLFLOW_STATUS: dict[RunState, str] = {
     "pending": "SCHEDULED",
@@ -115,7 +120,8 @@ class RunDelivery:
         }
         start = next((record.time for record in Tail(self.folder.metrics_path).read(limit=1)), None)
         run = find_or_create_run(client, experiment.experiment_id, self.folder.path, self.name, tags, start)
-        complete_run(client, run, config)
+        complete_run(client, run, config, named={key: getattr(self.info, key) for key in IDENTITY})
+        log_datasets(client, run, self.info)
         self._mlflow_status = run.info.status
         self._tags = dict(run.data.tags)
         self._sent = last_steps(run)
@@ -128,7 +134,7 @@ class RunDelivery:
         fresh = [record for record in records if record.step > self._sent[record.kind]]
         for batch in batches(fresh):
             metrics = [
-                Metric(clean_key(name), value, int(1000 * record.time), record.step)
+                Metric(clean_key(family_name(name)), value, int(1000 * record.time), record.step)
                 for record in batch
                 for name, value in record.metrics.items()
             ]
@@ -219,12 +225,15 @@ def find_or_create_run(
     return client.get_run(run.info.run_id)
 
 
-def complete_run(client: Any, run: Any, config: Mapping[str, Any]) -> None:
-    """Log the resolved configuration, if the run does not have all of it yet."""
+def complete_run(
+    client: Any, run: Any, config: Mapping[str, Any], named: Mapping[str, Any] | None = None
+) -> None:
+    """Log the resolved configuration, and parameters beside it, if the run does not have all of them yet."""
     from mlflow.entities import Param
 
     config = masked(config)  # of a folder that an older version wrote
-    missing = {key: value for key, value in flat_params(config).items() if key not in run.data.params}
+    params = flat_params({**(named or {}), **config})
+    missing = {key: value for key, value in params.items() if key not in run.data.params}
     if missing:
         text = yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True)
         client.log_text(run.info.run_id, text, "config.yaml")

@@ -57,6 +57,8 @@ class Training:
         self._console = console
         seconds = study.config.budget.seconds
         self._is_silent = False
+        self.experiment_id: str | None = None
+        """MLflow's, of the study; known once this command has tracked it."""
         self._until = None if seconds is None else time.time() + seconds
 
     def run(self, then: Callable[[], tuple[Study, Any] | None], before_end: Callable[[], None]) -> int:
@@ -77,7 +79,13 @@ class Training:
             before_end()
             return status
         try:
-            tracker = Tracker(self._folder, self._uri, warn=self._warn, artifacts=False)
+            tracker = Tracker(
+                self._folder,
+                self._uri,
+                warn=self._warn,
+                artifacts=False,
+                system_metrics=self._study.campaign.config.tracking.system_metrics,
+            )
             tracker.forward()  # makes the study's MLflow run before any worker could
             self._share_tracking_key()
             tracker.start()
@@ -89,6 +97,7 @@ class Training:
             finally:
                 for message in tracker.finish(state):
                     self._warn(message)
+                self.experiment_id = tracker.experiment_id
         finally:
             lock.release()
         return status

@@ -22,6 +22,7 @@ class Client:
         self.artifacts = {}
         self.run = SimpleNamespace(
             info=SimpleNamespace(run_id="r", status="RUNNING"),
+            inputs=None,
             data=SimpleNamespace(params={}, tags={}, to_proto=lambda: SimpleNamespace(metrics=[])),
         )
 
