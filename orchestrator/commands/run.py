@@ -18,6 +18,7 @@ from orchestrator.campaign import (
     prepare,
     retry_stopped,
     runs_of,
+    saved,
 )
 from orchestrator.commands.progress import Progress
 from orchestrator.configuration.checks import check_campaign
@@ -29,6 +30,8 @@ from orchestrator.configuration.resolve import Campaign, read_campaign
 from orchestrator.continuing import Earlier, continue_from, narrowed
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import OVER, CampaignFolder, RunFolder
+from orchestrator.tracking.others import check_installed as check_others
+from orchestrator.tracking.others import write_others
 from orchestrator.tracking.store import check, ui_hint
 
 if TYPE_CHECKING:
@@ -86,6 +89,7 @@ def _run(campaign: Campaign, uri: str, console: Console, retry: bool, accept: bo
         folder,
         uri,
         warn=partial(console.print, markup=False),
+        artifacts=campaign.config.tracking.artifacts,
         system_metrics=campaign.config.tracking.system_metrics,
     )
     tracker.start()
@@ -103,6 +107,11 @@ def _run(campaign: Campaign, uri: str, console: Console, retry: bool, accept: bo
     finally:
         for message in tracker.finish(final=final):
             console.print(message, markup=False)
+        for message in write_others(folder, campaign.config.tracking.also):
+            console.print(message, markup=False, soft_wrap=True, highlight=False)
+    for run in runs:
+        if (text := saved(run)) is not None:
+            console.print(f"interrupted: {run.path}: {text}", soft_wrap=True, highlight=False, markup=False)
     for run in failed:
         reason = run.read_status().reason or f"see {run.log_path}"
         console.print(f"[red]failed[/]: {escape(f'{run.path}: {reason}')}", soft_wrap=True)
@@ -220,6 +229,10 @@ def check_tracking(campaign: Campaign) -> None:
         check(campaign.tracking_uri)
     except ValueError as error:
         raise ConfigError(f"{campaign.path}: tracking.uri: {error}") from error
+    try:
+        check_others(campaign.config.tracking.also)
+    except ValueError as error:
+        raise ConfigError(f"{campaign.path}: tracking.also: {error}") from error
 
 
 def _loop_line(loop: LoopConfig) -> str:

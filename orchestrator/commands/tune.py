@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from orchestrator.commands.progress import Progress
 from orchestrator.commands.run import check_tracking
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import mask_uri
@@ -66,7 +67,7 @@ def _tune(study: Study, overrides: Sequence[str], console: Console, accept: bool
     experiment: str | None = None
     if study.config.budget.trials:
         enqueue(study, found, simulated)
-        training = Training(study, found, folder, uri, overrides, console)
+        training = Training(study, found, folder, uri, overrides, console, Progress((), console))
         status = training.run(
             then=partial(begin_confirmation, study, storage, found),
             before_end=lambda: write_page(study, found, simulated, report, confirmations()),

@@ -32,6 +32,7 @@ from orchestrator.configuration.part_schema import Strict, one_of, section
 from orchestrator.configuration.phases import AnyTask, PhaseConfig, phase_at
 from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.storage.metric_names import FAMILIES, recorded_name
+from orchestrator.tracking.others import OtherTracker
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, command_name
 from policies.statistics.own_sensors import OWN as OWN_READING
@@ -187,6 +188,12 @@ class TrackingConfig(Strict):
     """Run folders, checkpoints and reports, relative to the working directory."""
     uri: str | None = None
     """MLflow tracking URI; null is an SQLite file in the folder."""
+    also: tuple[OtherTracker, ...] = ()
+    """Trackers that get every run of a campaign too, once it has ended: ``tensorboard``, ``wandb``, ``trackio``.  They write
+    into the campaign's folder and send nothing, unless their own environment variables say so (``WANDB_MODE``)."""
+    artifacts: bool = True
+    """Copy the last checkpoint and the policy of each run into MLflow.  With ``false`` they stay in the run's folder alone,
+    which the model that MLflow has of every policy refers to."""
     system_metrics: bool = False
     """Load of the machine that the command runs on, its GPUs included where ``nvidia-ml-py`` is installed: by MLflow's own
     monitor, on the campaign's MLflow run."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestrator.masking import mask_uri, scrub
 from orchestrator.provenance import versions
-from orchestrator.tracking.delivery import clean_key, flat_params
+from orchestrator.tracking.keys import clean_key, flat_params
 from orchestrator.tracking.store import check, experiment_of, open_client
 
 

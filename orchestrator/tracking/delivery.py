@@ -8,7 +8,6 @@ the last step of each kind in MLflow says exactly which records it has.  The fol
 from __future__ import annotations
 
 import getpass
-import hashlib
 import json
 import uuid
 from collections.abc import Iterator, Mapping
@@ -25,16 +24,16 @@ from orchestrator.storage.metric_names import family_name
 from orchestrator.storage.metrics_log import Kind, Record, Tail
 from orchestrator.storage.run_folder import OVER, CampaignInfo, RunFolder, RunInfo, RunState
 from orchestrator.tracking.datasets import log_datasets
-from tasks.names import escaped
+from orchestrator.tracking.keys import clean_key, flat_params
+from orchestrator.tracking.logged_models import log_policy
 
 MAX_METRICS_PER_BATCH = 1000  # MLflow's limits
-MAX_PARAM_CHARACTERS = 6000
 MAX_TAG_CHARACTERS = 8000
-MAX_KEY_CHARACTERS = 250
 RECORDS_PER_READ = 200
 KEY_FILE = "tracking.json"
 INPUTS_TAG = "entrostat.inputs"
 GUARDRAILS_TAG = "entrostat.guardrails"
+MODEL_TAG = "entrostat.model"
 NOTES_TAG = "entrostat.notes"
 REASON_TAG = "entrostat.reason"
 STATE_TAG = "entrostat.state"
@@ -61,6 +60,9 @@ class Experiment:
     parent_run_id: str
     campaign: CampaignInfo
     artifacts: bool
+    """Whether checkpoints and policies are copied into it."""
+    models: bool = True
+    """Whether policies are logged as models, which refer to the folders of their runs."""
 
 
 class RunDelivery:
@@ -96,6 +98,8 @@ class RunDelivery:
         self._send_guardrails(client, self._run_id)
         if state == "done" and experiment.artifacts:
             self._send_artifacts(client, self._run_id)
+        if state == "done" and experiment.models:
+            self._send_model(client, experiment.experiment_id, self._run_id)
         self._send_status(client, self._run_id, state)
 
     def forget(self) -> None:
@@ -191,6 +195,13 @@ class RunDelivery:
         client.set_tag(run_id, "entrostat.artifacts", "complete")
         self._tags["entrostat.artifacts"] = "complete"
 
+    def _send_model(self, client: Any, experiment_id: str, run_id: str) -> None:
+        if MODEL_TAG in self._tags or not self.folder.policy_path.exists():
+            return
+        self._set_tag(
+            client, run_id, MODEL_TAG, log_policy(client, experiment_id, run_id, self.folder, self.info)
+        )
+
 
 def renew_key(folder: Path) -> None:
     """Let what the folder holds be another run of MLflow from now on; the one before stays there as it is."""
@@ -263,36 +274,11 @@ def batches(records: list[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def flat_params(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """`{"a": {"b": 1}}` as `{"a.b": "1"}`, with keys and values that MLflow takes."""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat |= flat_params(value, f"{name}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            flat[clean_key(name)] = text[:MAX_PARAM_CHARACTERS]
-    return flat
-
-
 def provenance_tags(campaign: CampaignInfo) -> dict[str, str]:
     """Who, versions, commit and source file, as tags."""
     versions = {f"entrostat.version.{clean_key(name)}": text for name, text in campaign.versions.items()}
     commit = {"mlflow.source.git.commit": campaign.git_commit} if campaign.git_commit else {}
     return {"mlflow.user": _user(), "mlflow.source.name": campaign.source, **commit, **versions}
-
-
-def clean_key(name: str) -> str:
-    """A name as MLflow takes it for a key, and that of no other name; `tasks.names.unescaped` reads it back.
-
-    One that is too long keeps its beginning and has a digest for the rest.
-    """
-    key = escaped(name)
-    if len(key) <= MAX_KEY_CHARACTERS:
-        return key
-    digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
-    return f"{key[: MAX_KEY_CHARACTERS - len(digest) - 2]}--{digest}"
 
 
 def _digests(info: RunInfo) -> str:

@@ -28,12 +28,12 @@ from orchestrator.tracking.delivery import (
     MLFLOW_STATUS,
     Experiment,
     RunDelivery,
-    clean_key,
     complete_run,
     find_or_create_run,
     provenance_tags,
 )
 from orchestrator.tracking.groups import GroupDelivery, groups, is_group
+from orchestrator.tracking.keys import clean_key
 from orchestrator.tracking.store import experiment_of, open_client
 
 FIRST_PAUSE_SECONDS = 5.0
@@ -49,6 +49,7 @@ class Tracker:
         uri: a tracking URI that `tracking_store.check` let pass.
         warn: told, from the tracker's thread, when the server stops answering and when it is back.
         artifacts: whether checkpoints and policies are uploaded too, or only metrics and reports.
+        models: whether policies are logged as models, which refer to the folders of their runs.
         system_metrics: whether MLflow's monitor logs the load of this machine on the parent run.
         interval_seconds: between two passes over the run folders.
     """
@@ -60,13 +61,14 @@ class Tracker:
         *,
         warn: Callable[[str], None] = print,
         artifacts: bool = True,
+        models: bool = True,
         system_metrics: bool = False,
         interval_seconds: float = 10.0,
     ) -> None:
         self.campaign = campaign
         self.uri = uri
         self._warn = warn
-        self._artifacts = artifacts
+        self._artifacts, self._models = artifacts, models
         self._system_metrics = system_metrics
         self._monitor: Any = None
         self._interval_seconds = interval_seconds
@@ -190,6 +192,7 @@ class Tracker:
             parent_run_id=run.info.run_id,
             campaign=info,
             artifacts=self._artifacts,
+            models=self._models,
         )
 
     def _deliveries(self) -> list[RunDelivery]:

@@ -14,9 +14,11 @@ from pathlib import Path
 import lightning.pytorch as pl
 
 from orchestrator.configuration.models import RunConfig
+from orchestrator.storage.activity import Activity, ActivityFile, Tell, keep_silent
 from orchestrator.storage.guardrail_files import Rollback, forget_events, read_rollbacks
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunFolder, RunInfo
+from orchestrator.training.activities import Activities
 from orchestrator.training.checkpoints import Checkpointer
 from orchestrator.training.entropy_control import EntropyControl
 from orchestrator.training.evaluation import Evaluator
@@ -68,6 +70,7 @@ class Parts:
     """What trains: the learner, and what stands beside it, in the order in which it is called."""
 
     learner: Learner
+    activities: Activities
     control: EntropyControl
     finiteness: Finiteness
     guardrails: Guardrails
@@ -77,7 +80,14 @@ class Parts:
     @property
     def callbacks(self) -> list[pl.Callback]:
         """What Lightning calls between the learner's steps."""
-        return [self.control, self.finiteness, self.guardrails, self.evaluator, self.checkpointer]
+        return [
+            self.activities,
+            self.control,
+            self.finiteness,
+            self.guardrails,
+            self.evaluator,
+            self.checkpointer,
+        ]
 
 
 def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> Attempt:
@@ -86,7 +96,9 @@ def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> 
     if ranks.is_first:
         _tidy(folder, found, len(rollbacks))
     saves = told_in(folder) if ranks.is_first else Saves()
-    config, policy = load_start(config, info.seed, folder)
+    tell = _telling(folder, ranks)
+    tell(Activity(name="loading"))
+    config, policy = load_start(config, info.seed, folder, tell)
     return Attempt(
         folder=folder,
         info=info,
@@ -166,6 +178,7 @@ def _assembled(
         saves=attempt.saves,
     )
     return Parts(
+        activities=Activities(config, _telling(attempt.folder, attempt.ranks)),
         learner=learner,
         control=control,
         finiteness=finiteness,
@@ -173,6 +186,11 @@ def _assembled(
         evaluator=evaluator,
         checkpointer=checkpointer,
     )
+
+
+def _telling(folder: RunFolder, ranks: Ranks) -> Tell:
+    """The first rank tells what the run is at."""
+    return ActivityFile(folder.path) if ranks.is_first else keep_silent
 
 
 def _tidy(folder: RunFolder, found: GoingOn | None, num_rollbacks: int) -> None:

@@ -7,7 +7,10 @@ import shutil
 import time
 from dataclasses import replace
 
+import mlflow
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from orchestrator.comparison.comparison import compare
 from orchestrator.comparison.export import chosen_names
@@ -17,6 +20,8 @@ from orchestrator.storage.run_folder import Status
 from orchestrator.tracking.read import fetch_runs
 from orchestrator.tracking.store import open_client, ui_hint
 from orchestrator.tracking.tracker import Tracker
+from policies.model.loading import LoadedPolicy
+from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # mlflow and sqlalchemy, in their own code
@@ -175,3 +180,43 @@ def is_load(run):
 
 def is_watched(uri):
     return is_load(runs_of(uri)["quickstart"])
+
+
+@pytest.fixture
+def policy(folder, tmp_path):
+    """The folder of a policy that a run has kept: a tiny one, untrained."""
+    run = folder.run("grpo", 0)
+    tokenizer = character_tokenizer("0123456789+=", 64)
+    torch.manual_seed(0)
+    LoadedPolicy(tiny_model(TinyModel(max_tokens=64), tokenizer, 0), tokenizer).save(run.policy_path)
+    return run.policy_path
+
+
+def test_a_policy_is_a_model_that_refers_to_its_folder_and_can_be_loaded(
+    folder, policy, mlflow_uri, tmp_path
+):
+    deliver(folder, mlflow_uri)
+    deliver(folder, mlflow_uri)
+    client, run = open_client(mlflow_uri), runs_of(mlflow_uri)["grpo seed-0"]
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert (model.name, str(model.status), model.source_run_id) == ("grpo-seed-0", "READY", run.info.run_id)
+    assert run.data.tags["entrostat.model"] == model.model_id
+    assert {metric.key: metric.value for metric in model.metrics}["eval/pass_at_1"] == pytest.approx(
+        run.data.metrics["eval/pass_at_1"]
+    )
+    last = [m for m in client.get_metric_history(run.info.run_id, "eval/pass_at_1") if m.step == 150]
+    assert len(last) == 1  # the model's number is the run's, not another
+    copied = [file for file in (tmp_path / "mlartifacts").rglob("*") if file.suffix == ".safetensors"]
+    assert not copied
+    mlflow.set_tracking_uri(mlflow_uri)
+    loaded = mlflow.transformers.load_model(f"models:/{model.model_id}", return_type="components")
+    kept = load_file(policy / "model.safetensors")
+    weights = loaded["model"].state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in kept.items())
+    assert loaded["tokenizer"]("1+2=")["input_ids"]
+
+
+def test_trials_have_no_models(folder, policy, mlflow_uri):
+    Tracker(folder, mlflow_uri, artifacts=False, models=False).finish()
+    run = runs_of(mlflow_uri)["grpo seed-0"]
+    assert open_client(mlflow_uri).search_logged_models([run.info.experiment_id]) == []
