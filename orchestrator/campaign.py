@@ -37,11 +37,11 @@ from orchestrator.storage.run_folder import OVER, CampaignFolder, CampaignInfo, 
 from orchestrator.tracking.delivery import renew_key
 
 POLL_SECONDS = 0.2
-CONTINUE = "checkpoints are saved and the same command again continues"
+CONTINUE = "the same command again continues"
 
 
 class InterruptedCampaignError(RuntimeError):
-    """A signal asked the campaign to stop; its runs have saved their checkpoints."""
+    """A signal asked the campaign to stop; each of its runs has saved what it could, see `saved`."""
 
 
 @dataclass(slots=True)
@@ -180,10 +180,11 @@ def execute(
     waiting = [run for run in runs if run.read_status().status not in OVER]
     ended = [run for run in runs if run not in waiting]
     execution = campaign.config.execution
+    threads = execution.threads_of_a_run([arm.config.policy for arm in campaign.arms], execution.workers)
     queue = RunQueue(waiting=waiting, ended=ended)
     with collected_signals() as received, lent({arm.name: arm.plain for arm in campaign.arms}):
         try:
-            with execution.executor.connect(folder.path, execution.threads_of_a_run) as crew:
+            with execution.executor.connect(folder.path, threads) as crew:
                 _work_off(queue, crew, execution, received, on_poll)
         except ExecutorError as error:
             raise InterruptedCampaignError(f"{error}; {CONTINUE}") from error
@@ -231,6 +232,24 @@ def _run_infos(campaign: Campaign, inputs: Mapping[str, Inputs]) -> Iterator[Run
     for seed in campaign.config.seeds:
         for arm in campaign.arms:
             yield run_info(campaign.config.name, arm, seed, campaign.config.execution, inputs[arm.name])
+
+
+def saved(run: RunFolder) -> str | None:
+    """What an interrupted run has saved: the iteration that it continues from; None for any other run."""
+    from orchestrator.training.going_on import where_to_go_on
+
+    status = run.read_status()
+    if status.status != "interrupted":
+        return None
+    try:
+        found = where_to_go_on(run)
+    except ValueError as error:
+        return str(error)
+    lost = status.iteration - (found.iteration if found else 0)
+    if found is None:
+        return f"nothing is saved yet; it starts over, {status.iteration} iterations are lost"
+    again = f", {lost} of its {status.iteration} iterations are trained again" if lost > 0 else ""
+    return f"saved after iteration {found.iteration} of {status.num_iterations}{again}"
 
 
 def run_info(name: str, arm: Arm, seed: int, execution: ExecutionConfig, inputs: Inputs) -> RunInfo:

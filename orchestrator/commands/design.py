@@ -113,7 +113,7 @@ def run_design(path: Path, wish: Wish, *, folder: Path, uri: str | None, console
     print_rows(console, title, rows)
     say(console, f"preset    {output} (and {len(written) - 1} files beside it)")
     tracked = log_run(
-        tracking_of(folder, file.origin.campaign, uri),
+        tracking_of(folder, file.origin.campaign, uri, file.origin.tracking),
         file.origin.campaign,
         kind="design",
         name=name,

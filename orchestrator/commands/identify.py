@@ -34,6 +34,7 @@ from orchestrator.engineering.sources import (
 )
 from orchestrator.engineering.tracking import log_run
 from orchestrator.errors import ConfigError
+from orchestrator.masking import mask_uri
 from orchestrator.provenance import git_commit, versions
 from orchestrator.storage.outputs import require_name
 
@@ -85,7 +86,7 @@ def run_identification(
         raise ConfigError(f"{chosen.where}: {error}") from error
     rows = table(found, chosen, skipped)
     warnings = [*chosen.notes, *notes, *found.warnings]
-    file = plant_file(found.plant, chosen, seen, skipped)
+    file = plant_file(found.plant, chosen, seen, skipped, tracking=mask_uri(source.uri))
     picture = identification_picture(title, _panels(found.plant, records))
     written = write_all(
         {
@@ -132,7 +133,9 @@ def records_of(chosen: Chosen, seen: Sequence[Signals], skipped: int) -> list[Re
     return records
 
 
-def plant_file(plant: Plant, chosen: Chosen, seen: Sequence[Signals], skipped: int) -> PlantFile:
+def plant_file(
+    plant: Plant, chosen: Chosen, seen: Sequence[Signals], skipped: int, *, tracking: str | None = None
+) -> PlantFile:
     """The plant with what it is the plant of, and where it comes from."""
     config = chosen.config
     built = config.build()
@@ -152,6 +155,7 @@ def plant_file(plant: Plant, chosen: Chosen, seen: Sequence[Signals], skipped: i
             "arm": chosen.arm,
             "loop": chosen.loop,
             "runs": [each.name for each in seen],
+            "tracking": tracking,
             "skipped_iterations": skipped,
             "created": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
             "commit": git_commit(Path()),

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from orchestrator.commands.progress import Progress
 from orchestrator.commands.run import check_tracking
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import mask_uri
@@ -63,19 +64,21 @@ def _tune(study: Study, overrides: Sequence[str], console: Console, accept: bool
     confirmations = partial(find_confirmations, study, storage, fresh_seeds(study))
     status = EXIT_DONE
     simulated = _stage_one(study, storage, console)
+    experiment: str | None = None
     if study.config.budget.trials:
         enqueue(study, found, simulated)
-        training = Training(study, found, folder, uri, overrides, console)
+        training = Training(study, found, folder, uri, overrides, console, Progress((), console))
         status = training.run(
             then=partial(begin_confirmation, study, storage, found),
             before_end=lambda: write_page(study, found, simulated, report, confirmations()),
         )
+        experiment = training.experiment_id
     else:
         write_page(study, found, simulated, report)
     print_summary(study, found, simulated, console, confirmations())
     lines = [f"report     {report}", f"dashboard  {dashboard_hint(url)}"]
     if study.config.budget.trials:
-        lines.append(f"tracking   {ui_hint(uri)}")
+        lines.append(f"tracking   {ui_hint(uri, experiment)}")
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
     return status
 

@@ -31,6 +31,8 @@ from orchestrator.configuration.own_families import OWN
 from orchestrator.configuration.part_schema import Strict, one_of, section
 from orchestrator.configuration.phases import AnyTask, PhaseConfig, phase_at
 from orchestrator.configuration.policy import PolicyConfig
+from orchestrator.storage.metric_names import FAMILIES, recorded_name
+from orchestrator.tracking.others import OtherTracker
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, command_name
 from policies.statistics.own_sensors import OWN as OWN_READING
@@ -67,7 +69,8 @@ class LoopConfig(Strict):
     actuators of the same kind."""
     sensor: str = "entropy"
     """Signal that is controlled; `entrostat list sensors` names them all.  One of your own is a function of the
-    batch, ``parts.py:my_sensor``, and its reading is ``own/my_sensor``."""
+    batch, ``parts.py:my_sensor``, and its reading is ``own/my_sensor``.  The name that MLflow shows, such as
+    ``entropy/mean``, stands for the same signal."""
     filter: AnyFilter = Hold()
     """Smoothing of the sensor's reading before the law sees it."""
     reference: AnyReference = Coverage()
@@ -118,19 +121,19 @@ class LoopConfig(Strict):
     def _entropy_of_its_domain(cls, loop: Any) -> Any:
         if not isinstance(loop, dict) or loop.get("domain") is None:
             return loop
-        sensor = loop.get("sensor", "entropy")
-        return loop | {"sensor": f"{DOMAIN}{loop['domain']}" if sensor == "entropy" else sensor}
+        is_plain = loop.get("sensor", "entropy") in ("entropy", FAMILIES["entropy"])
+        return loop | {"sensor": f"{DOMAIN}{loop['domain']}"} if is_plain else loop
 
     @field_validator("sensor")
     @classmethod
-    def _own_sensor_is_there(cls, sensor: str) -> str:
+    def _recorded_or_own(cls, sensor: str) -> str:
         if own_code.is_own(sensor):
             function = own_code.load(sensor)
             if isinstance(function, type) or not callable(function):
                 raise ValueError(
                     f"{sensor} must be a function of a TokenBatch, got {function!r:.60}; name one"
                 )
-        return sensor
+        return recorded_name(sensor)
 
     @property
     def reading(self) -> str:
@@ -185,6 +188,15 @@ class TrackingConfig(Strict):
     """Run folders, checkpoints and reports, relative to the working directory."""
     uri: str | None = None
     """MLflow tracking URI; null is an SQLite file in the folder."""
+    also: tuple[OtherTracker, ...] = ()
+    """Trackers that get every run of a campaign too, once it has ended: ``tensorboard``, ``wandb``, ``trackio``.  They write
+    into the campaign's folder and send nothing, unless their own environment variables say so (``WANDB_MODE``)."""
+    artifacts: bool = True
+    """Copy the last checkpoint and the policy of each run into MLflow.  With ``false`` they stay in the run's folder alone,
+    which the model that MLflow has of every policy refers to."""
+    system_metrics: bool = False
+    """Load of the machine that the command runs on, its GPUs included where ``nvidia-ml-py`` is installed: by MLflow's own
+    monitor, on the campaign's MLflow run."""
 
 
 class ArmConfig(Strict):

@@ -15,6 +15,8 @@ from policies.model.tiny import TinyModel
 from policies.model.trainable import Lora
 from policies.model.warm_start import WarmStart
 
+TINY_HIDDEN_SIZE = 128
+
 
 class PolicyConfig(Strict):
     """The language model that is trained."""
@@ -39,6 +41,11 @@ class PolicyConfig(Strict):
     """Train low-rank adapters and freeze the rest; null trains the model's own weights."""
     trainable_layers: PositiveInt | None = None
     """Train only so many of the last layers and freeze the rest, which is faster and takes less memory."""
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether its tensors are too small for several CPU threads to share."""
+        return self.source == BUILTIN and self.architecture.hidden_size <= TINY_HIDDEN_SIZE
 
     @model_validator(mode="after")
     def _one_way_to_train_and_to_speak(self) -> PolicyConfig:

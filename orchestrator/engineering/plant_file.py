@@ -60,6 +60,8 @@ class Origin(Strict):
     """Loop whose records were read."""
     runs: tuple[str, ...] = ()
     """The runs whose records were used."""
+    tracking: str | None = None
+    """MLflow tracking URI of these runs, without credentials; a design for the plant is tracked beside them."""
     skipped_iterations: Annotated[int, Field(ge=0)] = 0
     """Iterations at the beginning of each run that were left out."""
     created: str = ""

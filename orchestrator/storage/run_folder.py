@@ -3,6 +3,8 @@
     runs/<campaign>/campaign.json                settings of the campaign
     runs/<campaign>/<arm>/seed-<n>/run.json      settings of the run
                                    status.json   its progress
+                                   activity.json what it is at now, to be looked at
+                                   also.json     what trackers beside MLflow have of it
                                    metrics.jsonl all measured numbers, one record a line
                                    metrics.npz   the same as columns, once the run has ended
                                    initialisation.json  decision of the initialisation, if any

@@ -14,9 +14,11 @@ from pathlib import Path
 import lightning.pytorch as pl
 
 from orchestrator.configuration.models import RunConfig
+from orchestrator.storage.activity import Activity, ActivityFile, Tell, keep_silent
 from orchestrator.storage.guardrail_files import Rollback, forget_events, read_rollbacks
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunFolder, RunInfo
+from orchestrator.training.activities import Activities
 from orchestrator.training.checkpoints import Checkpointer
 from orchestrator.training.entropy_control import EntropyControl
 from orchestrator.training.evaluation import Evaluator
@@ -69,6 +71,7 @@ class Parts:
     """What trains: the learner, and what stands beside it, in the order in which it is called."""
 
     learner: Learner
+    activities: Activities
     control: EntropyControl
     finiteness: Finiteness
     guardrails: Guardrails
@@ -81,6 +84,7 @@ class Parts:
         """What Lightning calls between the learner's steps."""
         return [
             self.profiling,
+            self.activities,
             self.control,
             self.finiteness,
             self.guardrails,
@@ -95,7 +99,9 @@ def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> 
     if ranks.is_first:
         _tidy(folder, found, len(rollbacks))
     saves = told_in(folder) if ranks.is_first else Saves()
-    config, policy = load_start(config, info.seed, folder)
+    tell = _telling(folder, ranks)
+    tell(Activity(name="loading"))
+    config, policy = load_start(config, info.seed, folder, tell)
     return Attempt(
         folder=folder,
         info=info,
@@ -176,6 +182,7 @@ def _assembled(
     )
     iterations = attempt.info.execution.get("profile_iterations", ()) if attempt.ranks.is_first else ()
     return Parts(
+        activities=Activities(config, _telling(attempt.folder, attempt.ranks)),
         learner=learner,
         control=control,
         finiteness=finiteness,
@@ -184,6 +191,11 @@ def _assembled(
         checkpointer=checkpointer,
         profiling=Profiling(iterations, attempt.folder.profile_path),
     )
+
+
+def _telling(folder: RunFolder, ranks: Ranks) -> Tell:
+    """The first rank tells what the run is at."""
+    return ActivityFile(folder.path) if ranks.is_first else keep_silent
 
 
 def _tidy(folder: RunFolder, found: GoingOn | None, num_rollbacks: int) -> None:

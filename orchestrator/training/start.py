@@ -6,20 +6,21 @@ import logging
 import random
 from contextlib import closing
 from dataclasses import asdict, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.policy import PolicyConfig
+from orchestrator.storage.activity import Activity, Tell, keep_silent
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.sealed import read_sealed, write_sealed
 from orchestrator.training.device import device_of
 from orchestrator.training.experience import Explorer
 from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
-from policies.model.loading import LoadedPolicy, built_in, load_pretrained
+from policies.model.loading import FINGERPRINTED, LoadedPolicy, built_in, load_pretrained
 from policies.model.prompt_start import start_ids
 from policies.model.recompute import recompute_activations
 from policies.model.sources import BUILTIN
@@ -32,14 +33,16 @@ from tasks.demonstrations import demonstration
 log = logging.getLogger(__name__)
 
 
-def load_start(config: RunConfig, seed: int, folder: RunFolder) -> tuple[RunConfig, LoadedPolicy]:
+def load_start(
+    config: RunConfig, seed: int, folder: RunFolder, tell: Tell = keep_silent
+) -> tuple[RunConfig, LoadedPolicy]:
     """The policy of a run, and its configuration as entropy-aware initialisation leaves it.
 
     What was decided is kept in the run's folder, so that a continued run starts from the same.
     """
     if config.policy.initialisation.floor_nats is None:
-        return config, load_policy(config)
-    load = lru_cache(maxsize=1)(lambda seed: load_policy(_drawn_with(config, seed)))
+        return config, load_policy(config, tell)
+    load = lru_cache(maxsize=1)(lambda seed: load_policy(_drawn_with(config, seed), tell))
     if folder.start_path.exists():
         start = Start(**read_sealed(folder.start_path))
     else:
@@ -58,13 +61,15 @@ def load_start(config: RunConfig, seed: int, folder: RunFolder) -> tuple[RunConf
     return config, load(start.seed)
 
 
-def load_policy(config: RunConfig) -> LoadedPolicy:
+def load_policy(config: RunConfig, tell: Tell = keep_silent) -> LoadedPolicy:
     """The policy that a run starts from, with what is trained of it and how it is spoken to.
+
+    ``tell`` is told how far a warm start is.
 
     Raises:
         ValueError: it cannot be loaded, or not be used as the configuration says.
     """
-    policy = _load(config.policy, config.task).stopping_at(config.rollout.stop)
+    policy = _load(config.policy, config.task, tell).stopping_at(config.rollout.stop)
     policy = replace(policy, chat=config.policy.chat, bos=config.policy.bos)
     policy.encode("?")  # a chat template that is missing, or refuses the system's turn, shows now
     if policy.chat is None and (first := start_ids(policy.tokenizer, policy.bos)):
@@ -84,10 +89,15 @@ def load_policy(config: RunConfig) -> LoadedPolicy:
     return policy
 
 
-def _load(settings: PolicyConfig, task: Task) -> LoadedPolicy:
+def _load(settings: PolicyConfig, task: Task, tell: Tell) -> LoadedPolicy:
     if settings.source != BUILTIN:
         return load_pretrained(settings.source, trust_remote_code=settings.trust_remote_code)
-    demonstrations = partial(_demonstrations, task, settings)
+
+    def demonstrations(batch: int) -> list[list[str]]:
+        if batch >= FINGERPRINTED:  # the first are asked for anyway, to find the start in the cache
+            tell(Activity(name="warm start", done=batch, total=settings.warm_start.num_steps))
+        return _demonstrations(task, settings, batch)
+
     return built_in(settings.architecture, settings.warm_start, task.alphabet(), demonstrations)
 
 

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -21,7 +22,7 @@ from orchestrator.execution.devices import device_setting, share_of_slot, visibl
 from orchestrator.execution.local import Local
 from orchestrator.execution.runs import STOP_SECONDS
 from orchestrator.storage.files import read_json
-from orchestrator.storage.run_folder import CampaignFolder, RunState
+from orchestrator.storage.run_folder import CampaignFolder, RunFolder, RunState
 from orchestrator.tuning.attempts import counted, num_open
 from orchestrator.tuning.storage import storage_failures, why
 from orchestrator.tuning.study import Study
@@ -37,6 +38,12 @@ GRACE_SECONDS = 10.0
 LOOK_SECONDS = 1.0
 
 
+class ShowsRuns(AbstractContextManager["ShowsRuns"], Protocol):
+    """The part of a `Progress` that is needed."""
+
+    def show(self, folders: Sequence[RunFolder], total: str) -> None: ...
+
+
 class Training:
     """The training trials of a study, worked off by processes of this machine."""
 
@@ -48,6 +55,7 @@ class Training:
         uri: str,
         overrides: Sequence[str],
         console: Console,
+        progress: ShowsRuns,
     ) -> None:
         self._study = study
         self._found = found
@@ -55,8 +63,11 @@ class Training:
         self._uri = uri
         self._overrides = overrides
         self._console = console
+        self._progress = progress
         seconds = study.config.budget.seconds
         self._is_silent = False
+        self.experiment_id: str | None = None
+        """MLflow's, of the study; known once this command has tracked it."""
         self._until = None if seconds is None else time.time() + seconds
 
     def run(self, then: Callable[[], tuple[Study, Any] | None], before_end: Callable[[], None]) -> int:
@@ -77,7 +88,14 @@ class Training:
             before_end()
             return status
         try:
-            tracker = Tracker(self._folder, self._uri, warn=self._warn, artifacts=False)
+            tracker = Tracker(
+                self._folder,
+                self._uri,
+                warn=self._warn,
+                artifacts=False,
+                models=False,
+                system_metrics=self._study.campaign.config.tracking.system_metrics,
+            )
             tracker.forward()  # makes the study's MLflow run before any worker could
             self._share_tracking_key()
             tracker.start()
@@ -89,6 +107,7 @@ class Training:
             finally:
                 for message in tracker.finish(state):
                     self._warn(message)
+                self.experiment_id = tracker.experiment_id
         finally:
             lock.release()
         return status
@@ -104,16 +123,16 @@ class Training:
         self._announce_running(found)
         workers = {index: self._start(index, *how) for index in range(self._study.config.workers)}
         next_look = 0.0
-        with collected_signals() as received:
+        with collected_signals() as received, self._progress:
             try:
                 while not received and any(each.poll() is None for each in workers.values()):
                     time.sleep(POLL_SECONDS)
                     if time.monotonic() >= next_look:
-                        self._look(finished)
+                        self._look(finished, study, found)
                         next_look = time.monotonic() + LOOK_SECONDS
             finally:
                 _stop(list(workers.values()))
-                self._look(finished)
+                self._look(finished, study, found)
         if received:
             name = signal.Signals(received[0]).name
             self._warn(f"stopped by {name}; trials are saved and the same command again continues")
@@ -130,15 +149,20 @@ class Training:
                 "on here"
             )
 
-    def _look(self, finished: Finished) -> None:
-        """Print the trials that have ended; the command goes on when the storage does not answer."""
+    def _look(self, finished: Finished, study: Study, found: Any) -> None:
+        """Print the trials that have ended and show the runs that train now; the command goes on when the storage does not answer."""
         try:
             finished.print_new()
+            begun = counted(found.get_trials(deepcopy=False))
             self._is_silent = False
         except storage_failures() as error:
             if not self._is_silent:
                 self._warn(f"storage: {why(error)}; the workers try again")
             self._is_silent = True
+            return
+        folders = (RunFolder(path.parent) for path in sorted(self._folder.path.glob("*/seed-*/status.json")))
+        running = [run for run in folders if run.read_status().status == "running"]
+        self._progress.show(running, f"{begun}/{study.config.budget.trials} trials begun")
 
     def _status(self, study: Study, found: Any, workers: dict[int, subprocess.Popen[bytes]]) -> int:
         dead = {index: each.returncode for index, each in workers.items() if each.returncode != 0}

@@ -103,7 +103,8 @@ class TrialWorker:
 
     def run(self) -> int:
         """Take trials until none is left; give the exit status."""
-        threads = self._execution.threads or self._execution.executor.threads(self._study.config.workers)
+        policy, num_workers = self._study.arm.config.policy, self._study.config.workers
+        threads = self._execution.threads_of_a_run([policy], num_workers)
         try:
             with (
                 lent({ANY_ARM: self._study.arm.plain}),

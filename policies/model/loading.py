@@ -34,6 +34,8 @@ from policies.model.warm_start import Demonstrations, WarmStart, warm_start
 from policies.sharding import full, is_sharded
 from policies.statistics.response_statistics import check_head
 
+FINGERPRINTED = 4
+"""Batches of demonstrations that a supervised start is known by."""
 _BROKEN = (SafetensorError, struct.error)
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and reading a campaign comes through here
@@ -264,7 +266,9 @@ def built_in(
 def _fingerprint(
     architecture: TinyModel, start: WarmStart, alphabet: str, demonstrations: Demonstrations
 ) -> str:
-    shown: list[Sequence[Sequence[str]]] = [demonstrations(n) for n in range(min(4, start.num_steps))]
+    shown: list[Sequence[Sequence[str]]] = [
+        demonstrations(n) for n in range(min(FINGERPRINTED, start.num_steps))
+    ]
     recipe = [asdict(architecture), asdict(start), sorted(set(alphabet)), shown]
     versions = [version("torch"), version("transformers")]
     return hashlib.sha256(json.dumps([recipe, versions]).encode()).hexdigest()[:20]
