@@ -97,7 +97,7 @@ class VllmServerEngine(PushedEngine):
                 missing = [number for number, group in enumerate(groups) if group is None]
                 if not missing:
                     return [group for group in groups if group is not None]
-                dealt = [(number, self._present[number % len(self._present)]) for number in missing]
+                dealt = [(each, self._replica(sampling.number(each))) for each in missing]
                 answers = [
                     pool.submit(self._ask, replica, prompts[number], number, num_samples, sampling)
                     for number, replica in dealt
@@ -114,6 +114,10 @@ class VllmServerEngine(PushedEngine):
             f"the weights in {', '.join(replica.url for replica in self.replicas)} keep changing: another run pushes to "
             "the same server; give each run servers of its own, then give the same command again"
         )
+
+    def _replica(self, number: int) -> Replica:
+        """Whom a prompt goes to, by its number in the whole batch: a rank's share begins where the last one's ended."""
+        return self._present[number % len(self._present)]
 
     def _give_again(self, replica: Replica) -> None:
         """Push to a server that was restarted and has lost the weights."""
