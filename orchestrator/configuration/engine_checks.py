@@ -40,6 +40,11 @@ def check_engine(config: RunConfig) -> Iterator[str]:
             "rollout.engine.transfer: 'adapter' pushes a LoRA adapter, and this policy has none; set policy.lora, "
             "or transfer to 'folder'"
         )
+    if isinstance(engine, VllmServer) and engine.between_gpus and config.learner.accelerator == "cpu":
+        yield (
+            f"rollout.engine.transfer: {engine.transfer!r} is from GPU to GPU, and learner.accelerator is 'cpu'; set "
+            "transfer to 'folder', or accelerator to 'gpu'"
+        )
 
 
 def check_installed(campaign: Campaign) -> None:

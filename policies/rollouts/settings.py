@@ -81,9 +81,9 @@ class VllmServer(EngineSettings):
 
     urls: tuple[str, ...]
     """One a replica, such as ``http://127.0.0.1:8000``; `policies.rollouts.vllm_launch` starts them."""
-    transfer: Literal["folder", "adapter", "nccl"] = "folder"
-    """How weights get there: a model ``folder`` on a disk that servers see too, the LoRA ``adapter`` alone, or
-    ``nccl`` from GPU to GPU."""
+    transfer: Literal["folder", "adapter", "nccl", "ipc"] = "folder"
+    """How weights get there: a model ``folder`` on a disk that servers see too, the LoRA ``adapter`` alone, or in
+    bfloat16 from GPU to GPU: ``nccl`` to servers on GPUs of their own, ``ipc`` to servers on those of the learner."""
     folder: str | None = None
     """Folder that weights are written to for the servers; null is inside the run's folder."""
     push_every: int = 1
@@ -115,7 +115,12 @@ class VllmServer(EngineSettings):
             raise ValueError(f"retries must be at least 0, got {self.retries}")
 
     def why_unavailable(self) -> str | None:
-        return why_no_vllm() if self.transfer == "nccl" else None
+        return why_no_vllm() if self.between_gpus else None
+
+    @property
+    def between_gpus(self) -> bool:
+        """Whether weights go from GPU to GPU, by vLLM's own means."""
+        return self.transfer in ("nccl", "ipc")
 
 
 def check_push_every(push_every: int) -> None:
