@@ -36,10 +36,14 @@ class Vllm(EngineSettings):
     """vLLM in the learner's process, taking turns with it on the same device."""
 
     kind: ClassVar[str] = "vllm"
-    execution_only: ClassVar[tuple[str, ...]] = ("memory_fraction", "cache_gib", "sleep")
+    execution_only: ClassVar[tuple[str, ...]] = (
+        "tensor_parallel_size", "memory_fraction", "cache_gib", "sleep",
+    )  # fmt: skip
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of weights and cache; ``auto`` is bfloat16 on a GPU and float32 on a CPU."""
+    tensor_parallel_size: int = 1
+    """GPUs that hold one engine together, for a model too large for its share of one; divides ``learner.devices``."""
     memory_fraction: float = 0.35
     """Share of a GPU's memory for weights and cache; the rest is the learner's."""
     cache_gib: float | None = None
@@ -54,6 +58,8 @@ class Vllm(EngineSettings):
     """Whether to give the memory back to the learner between rollouts; only on a GPU."""
 
     def __post_init__(self) -> None:
+        if self.tensor_parallel_size < 1:
+            raise ValueError(f"tensor_parallel_size must be at least 1, got {self.tensor_parallel_size}")
         if not 0.0 < self.memory_fraction <= 1.0:
             raise ValueError(f"memory_fraction must be above 0 and at most 1, got {self.memory_fraction}")
         if self.cache_gib is not None and not self.cache_gib > 0.0:

@@ -23,8 +23,8 @@ class FakeServer:
     """One replica on the loopback interface.  It samples with the weights that were pushed to it.
 
     ``say_503`` and ``hang_up`` count requests for samples that are still to be refused or cut; ``refuse``
-    is the status of all of them.  After ``dies_after`` samples were asked for, or once ``dies_at`` is called,
-    nothing is answered any more.
+    is the status of all of them.  After ``dies_after`` samples were asked for, or when a route is called
+    that ``dies_at`` has, so many times after the first, nothing is answered any more.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -37,7 +37,7 @@ class FakeServer:
         self.say_503 = self.hang_up = 0
         self.refuse: int | None = None
         self.dies_after: int | None = None
-        self.dies_at: str | None = None
+        self.dies_at: dict[str, int] = {}
         self.model: Any = None
         self.masked_ids: list[int] = []
         self.heeds = True  # whether it does without the ids that it is told to
@@ -61,7 +61,7 @@ class FakeServer:
 
     def forget(self) -> None:
         """Start again, with the weights that it had at first."""
-        self.version = "default"
+        self.version, self.dies_after, self.dies_at = "default", None, {}
 
     def answer(self, path: str, body: dict[str, Any]) -> Any:
         """What a route gives."""
@@ -112,7 +112,7 @@ class FakeServer:
                 path, _, query = self.path.partition("?")
                 fake.shown.add((self.headers.get("Authorization"), query.split("&")[-1]))
                 with fake.lock:
-                    if path == fake.dies_at:
+                    if fake.dies_at.get(path) == fake.calls[path]:
                         fake.dies_after = 0
                     if path == "/v1/load_lora_adapter":
                         fake.calls[path] += 1

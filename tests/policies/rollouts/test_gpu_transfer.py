@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -13,6 +18,7 @@ from policies.rollouts.settings import VllmServer
 from policies.rollouts.weights import whole_weights
 from tests.policies.fake_vllm import FakeServer
 from tests.policies.gloo_transfer import ReceivingServer, Stuck, install
+from tests.policies.rollouts.pushing_ranks import NUM_PUSHES
 
 SAMPLING = Sampling(temperature=1.0, max_tokens=6, seed=5)
 
@@ -97,6 +103,22 @@ def test_each_weight_is_gathered_once_a_push_and_none_for_the_announcement(
     assert gathered == [torch.bfloat16] * len(servers[0].received[0])
 
 
+def test_two_ranks_gather_each_shard_once_a_push_and_every_worker_has_every_tensor(tmp_path):
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.policies.rollouts.pushing_ranks", str(rank), str(tmp_path)],
+            cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    printed = [rank.communicate()[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0]
+    first, other = (json.loads(text.splitlines()[-1]) for text in printed)
+    assert first["equal"] == [True, True, True]
+    for said in (first, other):
+        assert said["gathers"] == [said["weights"]] * NUM_PUSHES
+
+
 def test_ids_without_a_token_are_told_even_if_there_are_none(policy, engine_of, servers):
     engine_of(servers).generate(prompts_of(policy), 1, SAMPLING)
     assert servers[0].bodies["/collective_rpc"][-1] == {
@@ -123,7 +145,7 @@ def test_a_server_that_takes_no_weights_is_named_with_the_cure_and_no_group_is_f
 
 def test_a_server_that_is_not_started_by_the_launcher_takes_no_weights(policy, engine_of):
     server = FakeServer()
-    server.dies_at = "/collective_rpc"  # as without the extension of its workers
+    server.dies_at = {"/collective_rpc": 0}  # as without the extension of its workers
     with pytest.raises(EngineUnavailableError, match="takes no weights over 'nccl'"):
         engine_of([server]).generate(prompts_of(policy), 1, SAMPLING)
     server.stop()
@@ -131,7 +153,7 @@ def test_a_server_that_is_not_started_by_the_launcher_takes_no_weights(policy, e
 
 def test_a_server_that_dies_in_a_push_wakes_the_learner_and_is_named(policy, engine_of, servers, monkeypatch):
     install(monkeypatch, Stuck)
-    servers[1].dies_at = "/update_weights"
+    servers[1].dies_at = {"/update_weights": 0}
     servers[0].answer = lambda path, body: (  # receives nothing, and says so
         {} if path == "/update_weights" else ReceivingServer.answer(servers[0], path, body)
     )
@@ -144,10 +166,10 @@ def test_a_server_that_dies_in_a_push_wakes_the_learner_and_is_named(policy, eng
 
 
 def test_after_a_failed_push_a_learner_goes_on_with_the_servers_of_before(policy, engine_of, servers):
-    servers[1].dies_at = "/start_weight_update"
+    servers[1].dies_at = {"/start_weight_update": 0}
     with pytest.raises(EngineUnavailableError, match="does not answer"):
         engine_of(servers).generate(prompts_of(policy), 1, SAMPLING)
-    servers[1].dies_at = servers[1].dies_after = None  # it was started again
+    servers[1].forget()  # it was started again
     engine_of(servers).generate(prompts_of(policy), 1, SAMPLING)  # as the same command would
     for server in servers:
         assert_has_all(server, policy)
