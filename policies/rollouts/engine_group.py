@@ -39,7 +39,7 @@ class EngineGroup:
         return _sample(shares, sample)[start : start + len(requests)]
 
     def stay(self, sample: Callable[[list[Request]], list[Answer]]) -> None:
-        """Sample what the others still ask for, until nobody asks for anything any more."""
+        """Sample what the others still ask for, until no rank asks for anything any more."""
         shares: list[list[Request] | None] = self._gather(None)
         while any(share is not None for share in shares):
             _sample(shares, sample)

@@ -133,7 +133,7 @@ def ask_all(
 ) -> Iterator[tuple[Replica, Answer | Exception]]:
     """Ask all servers at the same time: each with its answer, or what went wrong, as they come.
 
-    Whoever stops listening waits for none that is left, and neither does the end of the process.
+    A caller that stops listening waits for none that is left, and neither does the end of the process.
     """
     answers: SimpleQueue[tuple[Replica, Answer | Exception]] = SimpleQueue()
 

@@ -33,7 +33,7 @@ class ReplicaGroup:
         masked_ids: Sequence[int],
         give_up: Callable[[], None],
     ) -> None:
-        """A group that nobody has joined.
+        """A group without members yet.
 
         Args:
             replicas: the servers, in the order of their ranks.

@@ -6,7 +6,9 @@ real one is given a `GlooGroup` instead of its communicator.
 
 from __future__ import annotations
 
+import pickle
 import sys
+from base64 import b64decode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -68,7 +70,7 @@ class ReceivingServer(FakeServer):
             return {"world_size": self.num_workers}
         if path == "/weight_info":
             return {"weight_version": self.version}
-        if path == "/init_weight_transfer_engine":
+        if path == "/init_weight_transfer_engine" and self.backend == "nccl":
             self.groups = self._each(lambda worker: self._join(worker, body["init_info"]))
         elif path == "/shutdown_weight_transfer_engine":
             self.groups = []
@@ -89,6 +91,11 @@ class ReceivingServer(FakeServer):
         return GlooGroup(info["master_address"], info["master_port"], rank, info["world_size"])
 
     def _receive(self, worker: int, info: dict[str, Any]) -> dict[str, Tensor]:
+        if self.backend == "ipc":
+            opened = pickle.loads(b64decode(info["ipc_handles_pickled"]))["GPU"]
+            return (self.received[worker] if self.received else {}) | dict(
+                zip(info["names"], opened, strict=True)
+            )
         received = {}
         for name, dtype, shape in zip(info["names"], info["dtype_names"], info["shapes"], strict=True):
             received[name] = torch.empty(shape, dtype=getattr(torch, dtype))
@@ -104,6 +111,14 @@ class InitInfo:
     master_address: str
     master_port: int
     world_size: int
+
+
+@dataclass(kw_only=True)
+class IpcInitInfo:
+    """In the place of vLLM's ``IPCTrainerInitInfo``."""
+
+    rank: int
+    packed: bool = False
 
 
 class StandIn:
@@ -163,12 +178,37 @@ class Stuck(StandIn):
         raise RuntimeError("the communicator was aborted")
 
 
-def install(monkeypatch: Any, trainer: type[StandIn] = StandIn) -> None:
+class Handles:
+    """In the place of vLLM's ``IPCTrainerWeightTransferEngine``: a request for each bucket, here of one weight."""
+
+    def __init__(self, client: Any, source: Any) -> None:
+        self.client, self.source = client, source
+
+    @classmethod
+    def trainer_init(cls, info: IpcInitInfo, *, client: Any, source: Any) -> Handles:
+        """Say how the buckets are packed."""
+        client.init_weight_transfer_engine({"packed": info.packed})
+        return cls(client, source)
+
+    def send_weights(self) -> None:
+        """Let them open what the handles name; a weight is its own handle here."""
+        self.client.start_weight_update()
+        for name, weight in self.source:
+            info = {"names": [name], "dtype_names": ["bfloat16"], "shapes": [list(weight.shape)]}
+            self.client.update_weights(info | {"ipc_handles": {"GPU": [weight]}, "ipc_handles_pickled": None})
+        self.client.finish_weight_update()
+
+    def shutdown(self) -> None:
+        """There is no group to leave."""
+
+
+def install(monkeypatch: Any, trainer: type[StandIn] | type[Handles] = StandIn) -> None:
     """Put the stand-in where vLLM's trainer engine is imported from, as on a machine with a GPU."""
     package = "vllm.distributed.weight_transfer"
-    factory, engine = ModuleType(f"{package}.factory"), ModuleType(f"{package}.nccl_engine")
+    factory = ModuleType(f"{package}.factory")
+    nccl, ipc = ModuleType(f"{package}.nccl_engine"), ModuleType(f"{package}.ipc_engine")
     vars(factory)["WeightTransferTrainerFactory"] = trainer
-    vars(engine)["NCCLTrainerInitInfo"] = InitInfo
-    for module in (factory, engine, *map(ModuleType, ("vllm", "vllm.distributed", package))):
+    vars(nccl)["NCCLTrainerInitInfo"], vars(ipc)["IPCTrainerInitInfo"] = InitInfo, IpcInitInfo
+    for module in (factory, nccl, ipc, *map(ModuleType, ("vllm", "vllm.distributed", package))):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(gpu_transfer, "check_gpu", lambda _: None)

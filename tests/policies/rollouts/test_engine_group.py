@@ -48,7 +48,7 @@ def test_the_parts_of_an_engine_are_asked_the_same_and_each_rank_has_its_own_ans
         ]
 
 
-def test_a_rank_alone_is_asked_what_it_asks_and_waits_for_nobody():
+def test_a_rank_alone_is_asked_what_it_asks_and_does_not_wait():
     alone, asked = EngineGroup(), []
 
     def sample(requests):

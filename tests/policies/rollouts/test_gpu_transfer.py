@@ -17,7 +17,7 @@ from policies.rollouts.open_engine import open_engine
 from policies.rollouts.settings import VllmServer
 from policies.rollouts.weights import whole_weights
 from tests.policies.fake_vllm import FakeServer
-from tests.policies.gloo_transfer import ReceivingServer, Stuck, install
+from tests.policies.gloo_transfer import Handles, ReceivingServer, Stuck, install
 from tests.policies.rollouts.pushing_ranks import NUM_PUSHES
 
 SAMPLING = Sampling(temperature=1.0, max_tokens=6, seed=5)
@@ -119,12 +119,25 @@ def test_two_ranks_gather_each_shard_once_a_push_and_every_worker_has_every_tens
         assert said["gathers"] == [said["weights"]] * NUM_PUSHES
 
 
+def test_servers_on_the_learners_gpus_are_sent_handles_bucket_by_bucket(
+    policy, engine_of, servers, monkeypatch
+):
+    install(monkeypatch, Handles)
+    for server in servers:
+        server.backend = "ipc"
+    engine = engine_of(servers, transfer="ipc")
+    engine.generate(prompts_of(policy), 1, SAMPLING)
+    for server in servers:
+        assert_has_all(server, policy)
+        assert server.bodies["/init_weight_transfer_engine"] == [{"init_info": {"packed": True}}]
+        assert server.calls["/update_weights"] == len(server.received[0])
+    engine.close()
+
+
 def test_ids_without_a_token_are_told_even_if_there_are_none(policy, engine_of, servers):
+    assert policy.masked_ids == ()
     engine_of(servers).generate(prompts_of(policy), 1, SAMPLING)
-    assert servers[0].bodies["/collective_rpc"][-1] == {
-        "method": "mask_ids",
-        "args": [list(policy.masked_ids)],
-    }
+    assert servers[0].bodies["/collective_rpc"][-1] == {"method": "mask_ids", "args": [[]]}
 
 
 @pytest.mark.parametrize("backend", [None, "ipc"])
