@@ -26,7 +26,7 @@ def server():
 
 @pytest.fixture
 def receiving(write_campaign, monkeypatch):
-    """A server that takes weights as files and from GPU to GPU, which is over gloo here."""
+    """A server that takes weights as files and, by gloo here, from GPU to GPU."""
     install(monkeypatch)
     started = ReceivingServer(load_policy(read_campaign(write_campaign({})).arms[0].config).model)
     yield started
@@ -93,7 +93,7 @@ def test_a_server_that_dies_in_a_push_interrupts_the_run_which_then_goes_on_to_t
     assert worker.main(str(straight.path)) == worker.EXIT_DONE, straight.read_status().reason
 
     run = make_run("died", transfer=transfer, urls=[receiving.url])
-    receiving.dies_at = {dies_at: receiving.calls[dies_at] + 2}
+    receiving.dies_at = {dies_at: receiving.calls[dies_at] + 3}  # after an iteration
     assert worker.main(str(run.path)) == worker.EXIT_INTERRUPTED
     status = run.read_status()
     assert f"the rollout server {receiving.url} does not answer" in status.reason
