@@ -86,7 +86,7 @@ class ReplicaGroup:
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         """Let all workers receive what the learner sends meanwhile."""
-        body = {"update_info": _in_json(update_info)}
+        body = {"update_info": in_json(update_info)}
 
         def receive(replica: Replica) -> None:
             try:
@@ -153,7 +153,7 @@ def restarted(replica: Replica) -> EngineUnavailableError:
     )
 
 
-def _in_json(update_info: dict[str, Any]) -> dict[str, Any]:
+def in_json(update_info: dict[str, Any]) -> dict[str, Any]:
     """Handles of GPU memory as vLLM takes them over HTTP; all else is plain already."""
     if (handles := update_info.get("ipc_handles")) is None:
         return update_info

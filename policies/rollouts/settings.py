@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from policies.rollouts.vllm_support import why_no_vllm
+from policies.rollouts.vllm_support import GPU_TRANSFERS, why_no_vllm
 
 _ADDRESS = re.compile(r"https?://([^/?#]*@)?(\[[^\]]*\]|[^:/?#@]*)(:\d*)?([/?#][^@]*)?\Z")
 
@@ -126,7 +126,7 @@ class VllmServer(EngineSettings):
     @property
     def between_gpus(self) -> bool:
         """Whether weights go from GPU to GPU, by vLLM's own means."""
-        return self.transfer in ("nccl", "ipc")
+        return self.transfer in GPU_TRANSFERS
 
 
 def check_push_every(push_every: int) -> None:

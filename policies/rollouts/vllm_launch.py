@@ -14,11 +14,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from policies.rollouts.vllm_support import why_no_vllm
+from policies.rollouts.vllm_support import GPU_TRANSFERS, why_no_vllm
 from policies.rollouts.vllm_worker import EXTENSION
-
-GPU_TRANSFERS = ("nccl", "ipc")
-"""Values of ``rollout.engine.transfer`` that a server has to be started for, which are vLLM's names too."""
 
 ENVIRONMENT = {
     "VLLM_SERVER_DEV_MODE": "1",  # the routes that push weights

@@ -20,9 +20,12 @@ PATIENCE_SECONDS = 1200
 
 @contextmanager
 def serving(
-    policy: LoadedPolicy, folder: Path, *arguments: str, transfer: str = "folder"
+    policy: LoadedPolicy, folder: Path, *arguments: str, transfer: str = "folder", gpu: int | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The process and the address of a server of ``policy``, which is killed at the end if it still lives."""
+    """The process and the address of a server of ``policy``, which is killed at the end if it still lives.
+
+    It sees the ``gpu`` of that number alone, or what there is.
+    """
     policy.save(folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -31,10 +34,14 @@ def serving(
         "--dtype", "float32", "--max-model-len", "64", "--max-num-seqs", "64", "--block-size", "32",
         "--enforce-eager", "--kv-cache-memory-bytes", str(2**28),
     )  # fmt: skip
-    environment = serve_environment(transfer) | {
-        "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}",
-        "HF_HUB_OFFLINE": "1",
-    }
+    environment = (
+        serve_environment(transfer)
+        | {
+            "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}",
+            "HF_HUB_OFFLINE": "1",
+        }
+        | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu)})
+    )
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             serve_command(str(folder), port=port, transfer=transfer, arguments=(*small, *arguments)),

@@ -8,7 +8,7 @@ import torch
 from policies.rollouts import gpu_transfer
 from policies.rollouts.base import Sampling
 from policies.rollouts.open_engine import open_engine
-from policies.rollouts.replica_group import _in_json
+from policies.rollouts.replica_group import in_json
 from policies.rollouts.settings import VllmServer
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.rollouts.vllm_launch import serve_command, serve_environment
@@ -40,7 +40,7 @@ def test_vllm_reads_the_handles_of_ipc_as_they_were_written(monkeypatch):
     for name, value in serve_environment("ipc").items():
         monkeypatch.setenv(name, value)
     read = IPCWeightTransferUpdateInfo(
-        **_in_json(info | {"ipc_handles": handles, "ipc_handles_pickled": None})
+        **in_json(info | {"ipc_handles": handles, "ipc_handles_pickled": None})
     )
     assert read.ipc_handles == handles
     assert read.tensor_sizes == [12]
@@ -65,27 +65,46 @@ def test_a_real_server_samples_with_what_vllms_trainer_sent_it_in_several_bucket
     from tests.policies.gloo_worker import EXTENSION
 
     policy = make_policy()
+    assert sum(2 * weight.numel() for _, weight in HalfWeights(policy)) > 2 * SMALL_BUFFER_BYTES
+    with serving(policy, tmp_path / "served", "--worker-extension-cls", EXTENSION, transfer="nccl") as (
+        _,
+        url,
+    ):
+        assert_that_pushes_arrive(policy, url, "nccl", tmp_path, close=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.parametrize(("transfer", "num_gpus"), [("nccl", 2), ("ipc", 1)])
+def test_on_gpus(make_policy, tmp_path, transfer, num_gpus):
+    """The server is on the second GPU by NCCL, and on the learner's by IPC.  Not run by its authors, who had none."""
+    if torch.cuda.device_count() < num_gpus:
+        pytest.skip(f"needs {num_gpus} CUDA device{'s' * (num_gpus > 1)}")
+    policy = make_policy()
+    with serving(policy, tmp_path / "served", transfer=transfer, gpu=num_gpus - 1) as (_, url):
+        policy.model.to("cuda")
+        assert_that_pushes_arrive(policy, url, transfer, tmp_path, close=2e-2)
+
+
+def assert_that_pushes_arrive(policy, url, transfer, tmp_path, close):
+    """Push twice, and compare what the server samples with what the policy itself does."""
     prompts = [policy.encode(text) for text in ("1+2=", "3", "4+5=", "7+")]
     own = TransformersEngine(policy.model, pad_id=policy.pad_id, stop_ids=policy.stop_ids)
-    sent = sum(2 * weight.numel() for _, weight in HalfWeights(policy))
-    assert sent > 2 * SMALL_BUFFER_BYTES
-    arguments = ("--worker-extension-cls", EXTENSION)
-    with serving(policy, tmp_path / "served", *arguments, transfer="nccl") as (_, url):
-        settings = VllmServer(urls=(url,), transfer="nccl", timeout_seconds=300.0)
-        engine = open_engine(settings, policy, max_batch_size=64, scratch=tmp_path)
-        answers = []
-        for version in (0, 1):
-            move(policy, size=0.3 * version)
-            engine.push(version)
-            (*groups,) = engine.generate(prompts, 1, GREEDY)
-            answers.append([group[0].tokens.tolist() for group in groups])
-            expected = own.generate(prompts, 1, GREEDY)
-            assert answers[-1] == [group[0].tokens.tolist() for group in expected]
-            for (one,), (other,) in zip(groups, expected, strict=True):
-                torch.testing.assert_close(one.logprobs, other.logprobs, atol=1e-3, rtol=0)
-            assert groups[0][0].versions.unique().tolist() == [version]
-        assert answers[0] != answers[1]
-        engine.close()
+    settings = VllmServer(urls=(url,), transfer=transfer, timeout_seconds=300.0)
+    engine = open_engine(settings, policy, max_batch_size=64, scratch=tmp_path)
+    answers = []
+    for version in (0, 1):
+        move(policy, size=0.3 * version)
+        engine.push(version)
+        groups = engine.generate(prompts, 1, GREEDY)
+        expected = own.generate(prompts, 1, GREEDY)
+        answers.append([group[0].tokens.tolist() for group in groups])
+        assert answers[-1] == [group[0].tokens.tolist() for group in expected]
+        for (one,), (other,) in zip(groups, expected, strict=True):
+            torch.testing.assert_close(one.logprobs, other.logprobs, atol=close, rtol=0)
+        assert groups[0][0].versions.unique().tolist() == [version]
+    assert answers[0] != answers[1]
+    engine.close()
 
 
 def move(policy, size):
