@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from orchestrator.configuration.models import RunConfig
@@ -30,6 +31,7 @@ def check_engine(config: RunConfig) -> Iterator[str]:
         reason = why_no_head(_head_dim(config)) if config.learner.accelerator == "cpu" else None
         if reason is not None:
             yield f"rollout.engine: {reason}"
+        yield from _tensor_parallelism(config, engine.tensor_parallel_size)
     if isinstance(engine, VllmServer) and engine.folder is not None:
         try:
             user_path(engine.folder)
@@ -39,6 +41,11 @@ def check_engine(config: RunConfig) -> Iterator[str]:
         yield (
             "rollout.engine.transfer: 'adapter' pushes a LoRA adapter, and this policy has none; set policy.lora, "
             "or transfer to 'folder'"
+        )
+    if isinstance(engine, VllmServer) and engine.between_gpus and config.learner.accelerator == "cpu":
+        yield (
+            f"rollout.engine.transfer: {engine.transfer!r} is from GPU to GPU, and learner.accelerator is 'cpu'; set "
+            "transfer to 'folder', or accelerator to 'gpu'"
         )
 
 
@@ -59,6 +66,38 @@ def check_installed(campaign: Campaign) -> None:
     ]
     if lacking:
         raise ConfigError(lines_of(lacking))
+
+
+def _tensor_parallelism(config: RunConfig, size: int) -> Iterator[str]:
+    """Ranks that hold an engine together are on one machine, and each has as many attention heads."""
+    devices, key = config.learner.devices, "rollout.engine.tensor_parallel_size"
+    if devices % size:
+        yield (
+            f"{key}: must divide learner.devices ({devices}), since the GPUs of an engine are those of a machine's "
+            f"ranks, got {size}; take {_divisors(devices)}, or raise learner.devices"
+        )
+    elif (heads := _num_heads(config)) is not None and heads % size:
+        yield (
+            f"{key}: must divide the policy's attention heads ({heads}), got {size}; take "
+            f"{_divisors(math.gcd(heads, devices))}"
+        )
+    if size > 1 and config.policy.initialisation.floor_nats is not None:
+        yield (
+            f"{key}: must be 1 with policy.initialisation.floor_nats, whose first rollouts each rank samples by itself, "
+            f"got {size}; remove one of them"
+        )
+
+
+def _divisors(number: int) -> str:
+    return " or ".join(str(size) for size in range(1, number + 1) if number % size == 0)
+
+
+def _num_heads(config: RunConfig) -> int | None:
+    """Attention heads of the policy, without loading it; None where that cannot be known."""
+    if config.policy.source == BUILTIN:
+        return config.policy.architecture.num_heads
+    heads = model_config(config.policy.source).get("num_attention_heads")
+    return heads if isinstance(heads, int) else None
 
 
 def _head_dim(config: RunConfig) -> int | None:

@@ -49,9 +49,14 @@ def test_what_does_not_fit_names_the_largest_part_and_the_cure():
         dry_run(read_campaign(RECIPES / "qwen2.5-7b.yaml", settings), 80.0)
 
 
-def test_a_share_that_cannot_hold_the_weights_is_refused():
-    with pytest.raises(ConfigError, match=r"memory_fraction: 0\.1 of 80 GiB must hold"):
-        dry_run(read_campaign(RECIPES / "qwen2.5-7b.yaml", ["rollout.engine.memory_fraction=0.1"]), 80.0)
+def test_a_share_that_cannot_hold_the_weights_is_refused_and_several_shares_may_hold_them():
+    share = ["rollout.engine.memory_fraction=0.1"]
+    with pytest.raises(
+        ConfigError, match=r"memory_fraction: 0\.1 of 80 GiB must hold.*raise it or tensor_para"
+    ):
+        dry_run(read_campaign(RECIPES / "qwen2.5-7b.yaml", share), 80.0)
+    several = [*share, "rollout.engine.tensor_parallel_size=4"]
+    assert dry_run(read_campaign(RECIPES / "qwen2.5-7b.yaml", several), 80.0)
 
 
 def test_a_model_of_unknown_shape_is_refused(monkeypatch):
