@@ -86,7 +86,7 @@ def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> 
     if ranks.is_first:
         _tidy(folder, found, len(rollbacks))
     saves = told_in(folder) if ranks.is_first else Saves()
-    config, policy = load_start(config, info.seed, folder)
+    config, policy = load_start(config, info.seed, folder, ranks)
     return Attempt(
         folder=folder,
         info=info,

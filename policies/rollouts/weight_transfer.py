@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from policies.model.saving import save_adapters
 from policies.rollouts.replica import Replica
 from policies.rollouts.weights import save_weights, whole_weights
 
@@ -73,7 +74,7 @@ class AdapterTransfer(Transfer):
     def prepare(self, *, write: bool) -> None:
         if write:
             shutil.rmtree(self.folder, ignore_errors=True)
-            self.policy.model.save_pretrained(self.folder)
+        save_adapters(self.policy.model, self.folder, write=write)
 
     def give(self, replica: Replica, label: str) -> None:
         adapter = {"lora_name": ADAPTER, "lora_path": str(self.folder), "load_inplace": True}
