@@ -122,6 +122,7 @@ def _hand_over(
 ) -> None:
     from orchestrator.training.checkpoint_files import read_checkpoint, write_checkpoint
     from orchestrator.training.going_on import where_to_go_on
+    from orchestrator.training.shares import keep_shares
 
     try:
         found = where_to_go_on(source, at_most=earlier.at)
@@ -155,6 +156,7 @@ def _hand_over(
     checkpoint = read_checkpoint(found.path)
     _adapt(checkpoint, RunConfig(**stored), arm, same, earlier.seed)
     run.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
+    keep_shares(checkpoint, found.path, run.checkpoint_path)
     unfinished = run.checkpoint_path.with_suffix(".unfinished")
     write_checkpoint(checkpoint, unfinished)
     unfinished.replace(run.checkpoint_path)

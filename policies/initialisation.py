@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from torch import Tensor
 
 from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import Completion
-from policies.statistics.response_statistics import View, observe
-from policies.statistics.sequences import pack
+from policies.statistics.response_statistics import Statistics, View, observe
+from policies.statistics.sequences import Sequences, pack
 
 LARGEST_FACTOR = 4.0
 """On the temperature: samples of what is hotter than that are noise, whatever their entropy."""
@@ -28,6 +28,21 @@ GROWTH = math.sqrt(2.0)
 
 Entropy = Callable[[int, float], float]
 """Entropy [nats/token] of the policy that a seed makes, sampled at a temperature."""
+
+
+class Observe(Protocol):
+    """Measures every response token of some rows."""
+
+    def __call__(
+        self, policy: LoadedPolicy, sequences: Sequences, view: View, *, micro_batch_size: int
+    ) -> Statistics: ...
+
+
+def observe_alone(
+    policy: LoadedPolicy, sequences: Sequences, view: View, *, micro_batch_size: int
+) -> Statistics:
+    """`observe` in this process."""
+    return observe(policy.model, sequences, view, micro_batch_size=micro_batch_size)
 
 
 class LowEntropyError(ValueError):
@@ -99,6 +114,7 @@ def rollout_entropy(
     *,
     temperature: float,
     micro_batch_size: int | None = None,
+    observe: Observe = observe_alone,
 ) -> float:
     """Full-vocabulary entropy, mean over the tokens that the policy spoke [nats/token].
 
@@ -108,12 +124,13 @@ def rollout_entropy(
         responses: [N].
         temperature: at which they were sampled.
         micro_batch_size: responses in memory at once; None is all of them.
+        observe: measures the tokens; several ranks do it together.
     """
     sequences = pack(
         prompts, [each.tokens for each in responses], policy.pad_id, [each.spoken for each in responses]
     )
     seen = observe(
-        policy.model,
+        policy,
         sequences,
         View(temperature=temperature, masked_ids=policy.masked_ids),
         micro_batch_size=micro_batch_size or len(responses),

@@ -134,13 +134,6 @@ def _devices(config: RunConfig) -> Iterator[str]:
 def _sharding(config: RunConfig) -> Iterator[str]:
     if config.learner.strategy != "fsdp2":
         return
-    freezing = {"lora": config.policy.lora, "trainable_layers": config.policy.trainable_layers}
-    for key, value in freezing.items():
-        if value is not None:
-            yield (
-                f"learner.strategy: 'fsdp2' needs all parameters to be trained, and policy.{key} freezes some; "
-                "take 'ddp' for a policy that fits one device, or remove it"
-            )
     if config.task.answers_back and isinstance(config.rollout.engine, Transformers):
         yield (
             "learner.strategy: 'fsdp2' must sample on all ranks at once, but the episodes of a multi-turn task differ "

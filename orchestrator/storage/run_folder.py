@@ -12,7 +12,7 @@
                                    graders.json  rules that its graders were held to
                                    profile/      traces of iterations, where they were asked for
                                    continued.json the run of another campaign it continues, if any
-                                   checkpoints/last.ckpt, previous.ckpt; policy/, log.txt
+                                   checkpoints/last.ckpt, previous.ckpt, *.shares; policy/, log.txt
     runs/<campaign>/report/index.html
 
 A run only appends to its own folder; the campaign's parent process reads along, shows progress
@@ -68,6 +68,9 @@ RunState = Literal["pending", "running", "done", "failed", "interrupted", "stopp
 
 OVER: tuple[RunState, ...] = ("done", "stopped")
 """States that the same command again leaves as they are."""
+
+SHARES = ".shares"
+"""How the names of folders end that hold the tensors of a checkpoint, where ranks share them."""
 
 Info = TypeVar("Info", "CampaignInfo", "RunInfo", "Status")
 
@@ -144,6 +147,11 @@ class RunFolder:
     def good_checkpoint_path(self) -> Path:
         """What a guardrail goes back to, where it may: the one before the last, if nothing was wrong since."""
         return self.path / "checkpoints" / "good.ckpt"
+
+    @property
+    def shares_paths(self) -> list[Path]:
+        """Folders with the tensors of checkpoints whose policy is spread over ranks."""
+        return sorted(self.checkpoint_path.parent.glob(f"*{SHARES}"))
 
     @property
     def confirmed_path(self) -> Path:

@@ -190,6 +190,8 @@ class RunDelivery:
             return
         if self.folder.checkpoint_path.exists():
             client.log_artifact(run_id, str(self.folder.checkpoint_path), "checkpoints")
+            for shares in self.folder.shares_paths:  # of a policy that is spread over ranks
+                client.log_artifacts(run_id, str(shares), f"checkpoints/{shares.name}")
         if self.folder.policy_path.exists():
             client.log_artifacts(run_id, str(self.folder.policy_path), "policy")
         client.set_tag(run_id, "entrostat.artifacts", "complete")

@@ -101,7 +101,7 @@ def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> 
     saves = told_in(folder) if ranks.is_first else Saves()
     tell = _telling(folder, ranks)
     tell(Activity(name="loading"))
-    config, policy = load_start(config, info.seed, folder, tell)
+    config, policy = load_start(config, info.seed, folder, ranks, tell)
     return Attempt(
         folder=folder,
         info=info,

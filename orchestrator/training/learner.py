@@ -15,7 +15,7 @@ from torch import Tensor
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.phases import phase_at
 from orchestrator.storage.metrics_log import MetricsWriter
-from orchestrator.training.device import fuses, precision_of
+from orchestrator.training.device import fuses
 from orchestrator.training.entropy_control import EntropyControl, trace_metrics
 from orchestrator.training.experience import Explorer, Rollouts, token_batch
 from orchestrator.training.guardrails import Guardrails
@@ -24,9 +24,9 @@ from orchestrator.training.prompts import PromptBatch
 from orchestrator.training.seeds import derive_seed
 from orchestrator.training.update import TrainingDivergedError, Update, Updater
 from policies.rollouts.base import Sampling
-from policies.sharding import full, is_sharded, shard
+from policies.sharding import full
 from policies.statistics.batch import TokenBatch
-from policies.statistics.response_statistics import View, token_values
+from policies.statistics.response_statistics import View
 from policies.statistics.sensors import measure
 from policies.statistics.sequences import Sequences, pack
 from tasks import Problem
@@ -176,13 +176,7 @@ class Learner(pl.LightningModule):
         return self.settings.learning_rate * share * (phase.learning_rate_factor if phase else 1.0)
 
     def configure_model(self) -> None:
-        if self.device_mesh is not None and not is_sharded(self.model):
-            shard(
-                self.model,
-                self.device_mesh["data_parallel"],
-                half=precision_of(self.settings) != "32-true",
-                run=token_values,
-            )
+        """Nothing is left to do: a policy that is sharded was so when it was loaded.  Lightning's strategy asks for this."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         trained = [p for p in self.model.parameters() if p.requires_grad]

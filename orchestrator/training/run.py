@@ -29,10 +29,9 @@ from orchestrator.storage.run_folder import (
 )
 from orchestrator.storage.stored_columns import store_columns
 from orchestrator.training.attempt import Attempt, begin, parts_of
-from orchestrator.training.checkpoint_files import SealedCheckpoints
 from orchestrator.training.checkpoints import UnsavedError
 from orchestrator.training.credentials import with_credentials
-from orchestrator.training.device import check_device, described, precision_of
+from orchestrator.training.device import check_device, described, device_of, precision_of
 from orchestrator.training.finite import NotFiniteError
 from orchestrator.training.going_on import how_to_go_on
 from orchestrator.training.guardrails import GuardrailStop, RollbackDue
@@ -42,6 +41,7 @@ from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import roll_back
 from orchestrator.training.seeds import derive_seed
+from orchestrator.training.shares import WholeCheckpoints, drop_unnamed
 from orchestrator.training.stopping import Stopping, stop_on_signals
 from orchestrator.training.strategy import environment_of, strategy_of
 from orchestrator.training.telling import (
@@ -130,6 +130,7 @@ def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     """Train to the end, again from the last good checkpoint where a guardrail goes back to it."""
     config = RunConfig(**info.config)
     check_device(config.learner)
+    ranks.connect(device_of(config.learner))
     if ranks.is_first:
         log.info("%s", described(config.learner))
     while True:
@@ -196,7 +197,7 @@ def _trainer(
         devices=settings.devices,
         num_nodes=settings.num_nodes,
         strategy=strategy_of(settings, ranks),
-        plugins=[environment_of(ranks), SealedCheckpoints()],
+        plugins=[environment_of(ranks), WholeCheckpoints()],
         precision=precision_of(settings),
         max_epochs=1,
         callbacks=[*callbacks, Stopping(ranks, settings.iterations)],
@@ -220,6 +221,7 @@ def _keep(policy: LoadedPolicy, folder: RunFolder, config: RunConfig, ranks: Ran
                 f"{folder.policy_path}: the policy cannot be written ({error}); fix that and give the same command again"
             ) from error
         folder.good_checkpoint_path.unlink(missing_ok=True)
+        drop_unnamed(folder)
     else:
         _save(policy, folder.policy_path, config, ranks)
 

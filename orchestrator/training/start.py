@@ -16,17 +16,21 @@ from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.storage.activity import Activity, Tell, keep_silent
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.sealed import read_sealed, write_sealed
-from orchestrator.training.device import device_of
+from orchestrator.training.device import device_of, precision_of
 from orchestrator.training.experience import Explorer
+from orchestrator.training.ranks import Ranks
 from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
-from policies.model.loading import FINGERPRINTED, LoadedPolicy, built_in, load_pretrained
+from policies.model.built_in import FINGERPRINTED, built_in_folder
+from policies.model.loading import LoadedPolicy, load_pretrained, load_unfilled
 from policies.model.prompt_start import start_ids
 from policies.model.recompute import recompute_activations
 from policies.model.sources import BUILTIN
 from policies.model.trainable import add_adapters, train_last_layers
 from policies.rollouts.base import RolloutEngine, Sampling
 from policies.rollouts.open_engine import open_engine
+from policies.sharding import given_back, shard
+from policies.statistics.response_statistics import token_values
 from tasks import Task
 from tasks.demonstrations import demonstration
 
@@ -34,42 +38,64 @@ log = logging.getLogger(__name__)
 
 
 def load_start(
-    config: RunConfig, seed: int, folder: RunFolder, tell: Tell = keep_silent
+    config: RunConfig,
+    seed: int,
+    folder: RunFolder,
+    ranks: Ranks | None = None,
+    tell: Tell = keep_silent,
 ) -> tuple[RunConfig, LoadedPolicy]:
     """The policy of a run, and its configuration as entropy-aware initialisation leaves it.
 
-    What was decided is kept in the run's folder, so that a continued run starts from the same.
+    What was decided is kept in the run's folder, so that a continued run starts from the same.  The first of several
+    ranks decides, by rollouts of all of them; all of them come here.
     """
+    ranks = ranks or Ranks()
     if config.policy.initialisation.floor_nats is None:
-        return config, load_policy(config, tell)
-    load = lru_cache(maxsize=1)(lambda seed: load_policy(_drawn_with(config, seed), tell))
-    if folder.start_path.exists():
-        start = Start(**read_sealed(folder.start_path))
+        return config, load_policy(config, ranks, tell)
+    load = lru_cache(maxsize=1)(lambda seed: load_policy(_drawn_with(config, seed), ranks, tell))
+    decided = ranks.of_first(folder.start_path.exists() and read_sealed(folder.start_path))
+    if decided:
+        start = Start(**decided)
     else:
         start = choose_start(
             config.policy.initialisation,
             seed=config.policy.warm_start.seed,
             temperature=config.rollout.temperature,
-            entropy=lambda draw, temperature: _first_entropy(
-                load(draw), config, seed, temperature, folder.engine_path
+            entropy=lambda draw, temperature: ranks.of_first(
+                _first_entropy(load(draw), config, seed, temperature, folder.engine_path, ranks)
             ),
         )
-        write_sealed(folder.start_path, asdict(start))
-    _report(start, config)
+        if ranks.is_first:
+            write_sealed(folder.start_path, asdict(start))
+    if ranks.is_first:
+        _report(start, config)
     rollout = config.rollout.model_copy(update={"temperature": start.temperature})
     config = _drawn_with(config, start.seed).model_copy(update={"rollout": rollout})
     return config, load(start.seed)
 
 
-def load_policy(config: RunConfig, tell: Tell = keep_silent) -> LoadedPolicy:
+def load_policy(config: RunConfig, ranks: Ranks | None = None, tell: Tell = keep_silent) -> LoadedPolicy:
     """The policy that a run starts from, with what is trained of it and how it is spoken to.
 
-    ``tell`` is told how far a warm start is.
+    Under ``fsdp2`` several ``ranks`` share it: all of them come here, and each reads its share.  ``tell`` is told how
+    far a warm start is.
 
     Raises:
         ValueError: it cannot be loaded, or not be used as the configuration says.
     """
-    policy = _load(config.policy, config.task, tell).stopping_at(config.rollout.stop)
+    settings, source = config.policy, _source(config.policy, config.task, tell)
+    if ranks is None or ranks.size == 1 or config.learner.strategy != "fsdp2":
+        return _as_configured(load_pretrained(source, trust_remote_code=settings.trust_remote_code), config)
+    unfilled = load_unfilled(source, trust_remote_code=settings.trust_remote_code)
+    policy, device = _as_configured(unfilled.policy, config), device_of(config.learner)
+    half = precision_of(config.learner) != "32-true"
+    shard(policy.model, ranks.mesh(device), half=half, run=token_values)
+    unfilled.fill(device)
+    return policy
+
+
+def _as_configured(policy: LoadedPolicy, config: RunConfig) -> LoadedPolicy:
+    policy = policy.stopping_at(config.rollout.stop)
     policy = replace(policy, chat=config.policy.chat, bos=config.policy.bos)
     policy.encode("?")  # a chat template that is missing, or refuses the system's turn, shows now
     if policy.chat is None and (first := start_ids(policy.tokenizer, policy.bos)):
@@ -89,16 +115,17 @@ def load_policy(config: RunConfig, tell: Tell = keep_silent) -> LoadedPolicy:
     return policy
 
 
-def _load(settings: PolicyConfig, task: Task, tell: Tell) -> LoadedPolicy:
+def _source(settings: PolicyConfig, task: Task, tell: Tell) -> str:
+    """What is loaded: the source as it is named, or the folder of a built-in policy."""
     if settings.source != BUILTIN:
-        return load_pretrained(settings.source, trust_remote_code=settings.trust_remote_code)
+        return settings.source
 
     def demonstrations(batch: int) -> list[list[str]]:
         if batch >= FINGERPRINTED:  # the first are asked for anyway, to find the start in the cache
             tell(Activity(name="warm start", done=batch, total=settings.warm_start.num_steps))
         return _demonstrations(task, settings, batch)
 
-    return built_in(settings.architecture, settings.warm_start, task.alphabet(), demonstrations)
+    return built_in_folder(settings.architecture, settings.warm_start, task.alphabet(), demonstrations)
 
 
 def make_engine(policy: LoadedPolicy, config: RunConfig, scratch: Path) -> RolloutEngine:
@@ -108,9 +135,9 @@ def make_engine(policy: LoadedPolicy, config: RunConfig, scratch: Path) -> Rollo
 
 
 def _first_entropy(
-    policy: LoadedPolicy, config: RunConfig, seed: int, temperature: float, scratch: Path
+    policy: LoadedPolicy, config: RunConfig, seed: int, temperature: float, scratch: Path, ranks: Ranks
 ) -> float:
-    """Entropy of the very rollouts that iteration 0 is going to sample [nats/token]."""
+    """Entropy of the very rollouts that iteration 0 is going to sample, by all ranks, each its share [nats/token]."""
     if (device := device_of(config.learner)).type == "cuda":
         torch.cuda.set_device(device)  # as the strategy will: an engine takes the current one
         policy.model.to(device)
@@ -119,17 +146,23 @@ def _first_entropy(
     sampling = Sampling(
         temperature=temperature, max_tokens=config.rollout.max_tokens, seed=derive_seed(seed, "rollout", 0)
     )
+    share = ranks.share(len(problems))
+    ours = slice(share.start, share.stop)
     with closing(make_engine(policy, config, scratch)) as engine:
         explorer = Explorer(task=config.task, policy=policy, engine=engine, limits=config.rollout.episode)
         prompts = explorer.encode(problems)
-        responses = explorer.sample(problems, prompts, learner.group_size, sampling)
-    return rollout_entropy(
-        policy,
-        [prompt for prompt in prompts for _ in range(learner.group_size)],
-        responses,
-        temperature=temperature,
-        micro_batch_size=learner.micro_batch_size,
-    )
+        mine = explorer.sample(
+            problems[ours], prompts[ours], learner.group_size, replace(sampling, first_prompt=share.start)
+        )
+    with given_back(policy.model):
+        return rollout_entropy(
+            policy,
+            [prompt for prompt in prompts for _ in range(learner.group_size)],
+            [response for part in ranks.gather(mine) for response in part],
+            temperature=temperature,
+            micro_batch_size=learner.micro_batch_size,
+            observe=ranks.observe,
+        )
 
 
 def _report(start: Start, config: RunConfig) -> None:

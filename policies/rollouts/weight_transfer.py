@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from policies.model.saving import save_adapters
 from policies.rollouts.base import EngineUnavailableError
 from policies.rollouts.replica import Replica, ask_all
 from policies.rollouts.weights import save_weights
@@ -98,7 +99,7 @@ class AdapterTransfer(DiskTransfer):
     def _write(self, *, write: bool) -> None:
         if write:
             shutil.rmtree(self.folder, ignore_errors=True)
-            self.policy.model.save_pretrained(self.folder)
+        save_adapters(self.policy.model, self.folder, write=write)
 
     def push_again(self, replica: Replica, label: str) -> None:
         adapter = {"lora_name": ADAPTER, "lora_path": str(self.folder), "load_inplace": True}

@@ -79,7 +79,10 @@ def save_weights(policy: LoadedPolicy, folder: Path, *, write: bool = True) -> N
     """
     from safetensors.torch import save_file
 
-    weights = {name: weight.cpu().contiguous() for name, weight in whole_weights(policy)}
+    weights = {}
+    for name, weight in whole_weights(policy):
+        if write:
+            weights[name] = weight.cpu().contiguous()
     if not write:
         return
     unfinished = folder.with_name(f"{folder.name}.unfinished")
