@@ -7,9 +7,11 @@ from pathlib import Path
 
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.own_kinds import files_of as files_of_part
+from orchestrator.configuration.signals import reads_reference
 from orchestrator.errors import ConfigError
 from orchestrator.storage.inputs import Inputs, read_inputs
 from policies.model import sources
+from policies.model.reference import START
 from tasks import Task, own_code
 from tasks.kinds.mixture import Mixture
 
@@ -84,11 +86,14 @@ def _own_parts(config: RunConfig) -> Iterator[tuple[str, Sequence[Path]]]:
 
 
 def _policy(config: RunConfig, *, ask_hub: bool = True) -> dict[str, Path | str]:
-    source = config.policy.source
-    if not ask_hub and source != sources.BUILTIN and sources.local_source(source) is None:
-        return {}
+    named = {"policy.source": config.policy.source}
+    if config.policy.reference != START and reads_reference(config.loops):
+        named["policy.reference"] = config.policy.reference
     found: dict[str, Path | str] = {}
-    for name, each in sources.reads(source).items():
-        key = f"policy.source ({name})" if name else "policy.source"
-        found[key if isinstance(each, Path) else f"{key}: {source}"] = each
+    for setting, source in named.items():
+        if not ask_hub and source != sources.BUILTIN and sources.local_source(source) is None:
+            continue
+        for name, each in sources.reads(source).items():
+            key = f"{setting} ({name})" if name else setting
+            found[key if isinstance(each, Path) else f"{key}: {source}"] = each
     return found

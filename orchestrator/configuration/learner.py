@@ -10,6 +10,7 @@ from orchestrator.configuration.own_families import OWN
 from orchestrator.configuration.part_schema import Strict, one_of, section
 from policies.advantages import ADVANTAGES, Advantage, Grpo, PassK
 from policies.importance import IMPORTANCES, Importance, NoImportance
+from policies.long_responses import Overlong, Truncated
 from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
 from policies.rollouts.episodes import EpisodeLimits
 from policies.rollouts.settings import ENGINES, EngineSettings, Transformers
@@ -66,10 +67,23 @@ class LearnerConfig(Strict):
     aggregation: Literal["token_mean", "sequence_mean", "fixed_length"] = "token_mean"
     """What one token weighs in the loss: ``token_mean`` weighs all tokens alike, ``sequence_mean`` all responses
     alike, ``fixed_length`` divides by ``rollout.max_tokens``, as Dr. GRPO does."""
+    truncated: Truncated = "keep"
+    """Responses that were cut at their limit: ``keep`` learns from them as graded, ``mask`` gives them no loss while
+    their rewards still count in their groups (DAPO's overlong filtering), ``zero`` takes 0 for their rewards."""
+    overlong: Annotated[Overlong, section(Overlong)] | None = None
+    """Penalty that rises over the last tokens before the limit (DAPO's soft overlong punishment); null is none."""
+    uniform_groups: Literal["keep", "drop"] = "keep"
+    """Groups whose rewards are all equal, after the two settings above, and which so have no advantages: ``drop``
+    leaves them out of the update, so that the others weigh more and no bonus moves these."""
     learning_rate: PositiveFloat = 1e-6
-    """Step size of AdamW [per optimiser step], after the warm-up."""
+    """Step size of AdamW [per optimiser step], after the warm-up and before the schedule takes any of it."""
     warmup_iterations: Annotated[int, Field(ge=0)] = 0
     """Iterations in which the learning rate rises linearly to its value."""
+    learning_rate_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate goes from the end of the warm-up to the last iteration: it stays, or falls in a line or in
+    half a cosine."""
+    learning_rate_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the learning rate that it falls to."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Decoupled weight decay of AdamW [1]."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
@@ -121,6 +135,21 @@ class LearnerConfig(Strict):
             raise ValueError(
                 f"minibatches must be at most the {self.prompts_per_iteration} prompts of an iteration "
                 f"(groups are not cut), got {self.minibatches}; lower it, or raise prompts_per_iteration"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_schedule_has_room(self) -> LearnerConfig:
+        if self.learning_rate_schedule == "constant":
+            if self.learning_rate_floor > 0:
+                raise ValueError(
+                    f"learning_rate_floor must be 0 under the schedule 'constant', got {self.learning_rate_floor:g}; "
+                    "remove it, or set learning_rate_schedule to 'linear' or 'cosine'"
+                )
+        elif self.warmup_iterations >= self.iterations:
+            raise ValueError(
+                f"warmup_iterations must be below the {self.iterations} iterations of the run under the schedule "
+                f"{self.learning_rate_schedule!r}, got {self.warmup_iterations}; lower it"
             )
         return self
 

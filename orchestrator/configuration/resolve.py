@@ -31,7 +31,7 @@ from orchestrator.errors import (
     short,
 )
 from orchestrator.masking import masked
-from orchestrator.storage.renamed import KINDS, RETIRED, new_key
+from orchestrator.storage.renamed import KINDS, RETIRED, new_key, without_later
 from orchestrator.tracking.store import default_uri
 from tasks import own_code
 
@@ -70,7 +70,7 @@ class Arm:
         when a run goes on; the plant that a loop was designed for decides nothing, nor does a guardrail that
         only warns.  Credentials decide nothing: a password may be another when a run goes on.
         """
-        plain = without_folders(masked(self.plain))
+        plain = without_later(without_folders(masked(self.plain)))
         learner = {key: value for key, value in plain["learner"].items() if key not in EXECUTION_ONLY}
         if learner["precision"] == "auto":  # what it is on a CPU, and was before there was a choice
             learner["precision"] = "32-true"

@@ -1,4 +1,4 @@
-"""Keys and kinds of earlier versions that have another name now, or none.
+"""Keys and kinds of earlier versions that have another name now, or none; and keys that came later.
 
 A file that still has an old name gets one line with the new one.  A stored run keeps the names of its time, and its
 configuration is brought up to date where it is read, from its folder and from MLflow.
@@ -20,6 +20,29 @@ RETIRED = {
     "which learns it and has no settings",
 }
 """Kinds that there are no more, and what to write instead."""
+
+LATER: dict[str, dict[str, Any]] = {
+    "policy": {"reference": "start"},
+    "learner": {
+        "truncated": "keep",
+        "overlong": None,
+        "uniform_groups": "keep",
+        "learning_rate_schedule": "constant",
+        "learning_rate_floor": 0.0,
+    },
+}
+"""Keys of sections that came after the first runs were stored, with the values that leave a run as it was then."""
+
+
+def without_later(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections without later keys at those values, so that a run stored before them is what it was."""
+    found = dict(sections)
+    for name, defaults in LATER.items():
+        section = sections[name]
+        found[name] = {
+            key: each for key, each in section.items() if key not in defaults or each != defaults[key]
+        }
+    return found
 
 
 def new_key(part: Any, key: str) -> str | None:

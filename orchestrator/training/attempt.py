@@ -28,9 +28,10 @@ from orchestrator.training.learner import Learner
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import limits_of
 from orchestrator.training.saves import Saves, add_notes, told_in
-from orchestrator.training.start import load_start, make_engine
+from orchestrator.training.start import load_reference, load_start, make_engine
 from orchestrator.training.telling import record_confinement
 from policies.model.loading import LoadedPolicy
+from policies.model.reference import ReferencePolicy
 from tasks.grading.pool import GradingPool
 from tasks.splits import held_out_set
 
@@ -46,6 +47,7 @@ class Attempt:
     config: RunConfig
     """As entropy-aware initialisation leaves it."""
     policy: LoadedPolicy
+    reference: ReferencePolicy | None
     ranks: Ranks
     found: GoingOn | None
     """The checkpoint that it goes on from; None at the beginning."""
@@ -92,6 +94,7 @@ def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> 
         info=info,
         config=config,
         policy=policy,
+        reference=load_reference(config, policy),
         ranks=ranks,
         found=found,
         rollbacks=rollbacks,
@@ -149,6 +152,7 @@ def _assembled(
         control=control,
         guardrails=guardrails,
         writer=writer,
+        reference=attempt.reference,
         num_redraws=sum(rollback.redraws for rollback in attempt.rollbacks),
     )
     minutes = config.learner.checkpoint_minutes

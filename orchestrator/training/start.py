@@ -13,6 +13,7 @@ import torch
 
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.policy import PolicyConfig
+from orchestrator.configuration.signals import reads_reference
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.sealed import read_sealed, write_sealed
 from orchestrator.training.device import device_of
@@ -22,6 +23,7 @@ from policies.initialisation import Start, choose_start, rollout_entropy
 from policies.model.loading import LoadedPolicy, built_in, load_pretrained
 from policies.model.prompt_start import start_ids
 from policies.model.recompute import recompute_activations
+from policies.model.reference import START, ReferencePolicy
 from policies.model.sources import BUILTIN
 from policies.model.trainable import add_adapters, train_last_layers
 from policies.rollouts.base import RolloutEngine, Sampling
@@ -82,6 +84,24 @@ def load_policy(config: RunConfig) -> LoadedPolicy:
     if config.learner.recompute_activations:
         recompute_activations(policy.model)
     return policy
+
+
+def load_reference(config: RunConfig, policy: LoadedPolicy) -> ReferencePolicy | None:
+    """The policy that a loop of the run compares the trained ``policy`` with; None where no loop does.
+
+    ``config`` is as entropy-aware initialisation leaves it, so what the run started from is loaded again.
+
+    Raises:
+        ValueError: it cannot be loaded, or has other tokens.
+    """
+    if not reads_reference(config.loops):
+        return None
+    settings = config.policy
+    if settings.reference == START and settings.lora is not None:
+        return ReferencePolicy.within(policy)
+    if settings.reference != START:
+        settings = settings.model_copy(update={"source": settings.reference})
+    return ReferencePolicy.beside(_load(settings, config.task), policy)
 
 
 def _load(settings: PolicyConfig, task: Task) -> LoadedPolicy:

@@ -14,6 +14,7 @@ from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import method_names, read_campaign, read_method
 from orchestrator.configuration.yaml_files import merge, read_yaml
 from orchestrator.errors import ConfigError
+from orchestrator.storage.renamed import LATER, without_later
 
 # Merging ----------------------------------------------------------------------------------------------
 
@@ -207,6 +208,18 @@ def test_a_run_of_before_precision_was_auto_is_the_same_run(write_campaign):
         for changes in ({}, {"learner.precision": "32-true"}, {"learner.precision": "bf16-mixed"})
     ]
     assert of[0] == of[1] != of[2]
+
+
+def test_a_run_of_before_a_key_was_there_is_the_same_run(write_campaign):
+    """Later keys count where a run is not as all were before them."""
+    arm = read_campaign(write_campaign()).arms[0]
+    stored = without_later(arm.plain)
+    for section, defaults in LATER.items():
+        for key, value in defaults.items():
+            assert arm.plain[section][key] == value, f"{section}.{key} has another default"
+            assert key not in stored[section]
+    other = read_campaign(write_campaign({"policy.reference": "elsewhere/model"})).arms[0]
+    assert other.fingerprint != arm.fingerprint
 
 
 @pytest.mark.parametrize("name", method_names())
