@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import Campaign
+from orchestrator.configuration.signals import reads_reference
 from orchestrator.errors import ConfigError
 from policies.model.memory import (
     BFLOAT16,
@@ -22,6 +23,7 @@ from policies.model.memory import (
     learner_memory,
     shape_of,
 )
+from policies.model.reference import START
 from policies.model.sources import BUILTIN
 from policies.model.trainable import add_adapters, train_last_layers
 from policies.rollouts.settings import Transformers, Vllm
@@ -92,9 +94,11 @@ def estimate(config: RunConfig, model: PreTrainedModel, device_bytes: float) -> 
     elif isinstance(engine, Vllm):
         taken["vLLM's share"] = round(engine.memory_fraction * device_bytes)
     stays = isinstance(engine, Vllm) and not engine.sleep
-    return MemoryEstimate(
-        shape=shape, learner=learner_memory(shape, training), engine=taken, engine_stays=stays
-    )
+    updating = dict(learner_memory(shape, training))
+    if reads_reference(config.loops) and (config.policy.reference != START or config.policy.lora is None):
+        # Taken to be as large as the policy, which another model need not be.
+        updating["reference policy"] = shape.parameters * training.weight_bytes // training.shards
+    return MemoryEstimate(shape=shape, learner=updating, engine=taken, engine_stays=stays)
 
 
 def check_share(config: RunConfig, shape: ModelShape, device_bytes: float) -> str | None:

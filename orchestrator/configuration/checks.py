@@ -70,7 +70,7 @@ def _problems(config: RunConfig, with_problems: bool) -> Iterator[str]:
         yield from check_prompts(config)
     yield from check_rewards(config, with_problems=with_problems)
     yield from check_engine(config)
-    yield from check_learner(config)
+    yield from check_learner(config, with_problems=with_problems)
     yield from _objective(config)
     yield from _owners(config)
     yield from _vocabularies(config)

@@ -17,7 +17,7 @@ from tasks.kinds.mixture import Mixture
 
 
 def inputs_of(config: RunConfig) -> Inputs:
-    """Everything that a run of this configuration reads: of its tasks, those of phases too, and of its policy.
+    """Everything that a run of this configuration reads: of its tasks, those of phases and evaluations too, and of its policy.
 
     Raises:
         ConfigError: something of it cannot be read.
@@ -60,9 +60,13 @@ def _code(config: RunConfig) -> dict[str, Path]:
 
 def _tasks(config: RunConfig) -> dict[str, Task]:
     """The tasks of a run, by their keys."""
-    return {"task": config.task} | {
-        f"phases.{place}.task": phase.task for place, phase in enumerate(config.phases)
+    phases = {f"phases.{place}.task": phase.task for place, phase in enumerate(config.phases)}
+    evaluations = {
+        f"evaluation.sets.{name}.task": each.task
+        for name, each in config.evaluation.sets.items()
+        if each.task is not None
     }
+    return {"task": config.task} | phases | evaluations
 
 
 def _own_parts(config: RunConfig) -> Iterator[tuple[str, Sequence[Path]]]:

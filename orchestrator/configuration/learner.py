@@ -1,4 +1,4 @@
-"""The sections of a run for sampling, learning and evaluation."""
+"""The sections of a run for sampling and learning."""
 
 from __future__ import annotations
 
@@ -159,36 +159,5 @@ class LearnerConfig(Strict):
             raise ValueError(
                 f"advantage.k must be below group_size = {self.group_size} (a baseline needs a team that a response "
                 f"is not in), got {self.advantage.k}; lower it, or raise group_size"
-            )
-        return self
-
-
-class EvaluationConfig(Strict):
-    """Evaluation on held-out problems: the greedy pass rate, and pass@k from samples at the rollout temperature."""
-
-    every: PositiveInt = 50
-    """Iterations between evaluations; there is always one at the start and one at the end."""
-    num_problems: PositiveInt = 128
-    """Held-out problems in each evaluation."""
-    num_samples: PositiveInt = 8
-    """Responses sampled for each problem, for pass@k."""
-    pass_at: tuple[PositiveInt, ...] = (8,)
-    """Values of k; each at most num_samples."""
-
-    @field_validator("pass_at")
-    @classmethod
-    def _differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(value)) < len(value) or 1 in value:
-            raise ValueError(
-                f"pass_at must hold different numbers above 1 (`eval/pass_at_1` is greedy, `eval/pass_rate` the sampled pass@1), got {value}"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _enough_samples(self) -> EvaluationConfig:
-        if self.pass_at and max(self.pass_at) > self.num_samples:
-            raise ValueError(
-                f"num_samples must be at least the largest k of pass_at ({max(self.pass_at)}), "
-                f"got {self.num_samples}; raise it"
             )
         return self

@@ -30,6 +30,7 @@ LATER: dict[str, dict[str, Any]] = {
         "learning_rate_schedule": "constant",
         "learning_rate_floor": 0.0,
     },
+    "evaluation": {"sets": {}, "keep_best": None},
 }
 """Keys of sections that came after the first runs were stored, with the values that leave a run as it was then."""
 

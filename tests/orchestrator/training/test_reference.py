@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from orchestrator.campaign import prepare
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.storage.best_file import read_best
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training import run as worker
 from orchestrator.training.start import load_policy, load_reference
@@ -127,8 +128,10 @@ def test_tokens_of_another_model_are_refused(make_run):
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_two_processes_are_as_one(make_run, strategy):
-    alone = trained(make_run("alone", KL))
-    together = make_run("together", KL, **{"learner.devices": 2, "learner.strategy": strategy})
+    """What is compared with the reference, and the best policy, which all ranks gather and the first one writes."""
+    best = {"evaluation.keep_best": "eval/pass_at_1"}
+    alone = trained(make_run("alone", KL, **best))
+    together = make_run("together", KL, **best, **{"learner.devices": 2, "learner.strategy": strategy})
     done = subprocess.run(
         [sys.executable, "-P", "-m", "orchestrator.training.worker", str(together.path)],
         env=os.environ | {"PYTHONPATH": python_path()},
@@ -138,3 +141,7 @@ def test_two_processes_are_as_one(make_run, strategy):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert kl_of(together) == pytest.approx(kl_of(alone), rel=1e-3, abs=1e-6)
+    assert read_best(together) == read_best(alone)
+    first, second = (load_file(run.best_path / "model.safetensors") for run in (alone, together))
+    assert first.keys() == second.keys()
+    assert all(torch.allclose(first[name], second[name], atol=1e-4) for name in first)
