@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.configuration.checks import arm_problems
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.errors import ConfigError
 
 KL = {"actuator": {"kind": "kl_coefficient"}, "limits": [0.0, 0.1]}
 
@@ -28,6 +29,18 @@ def test_a_reference_that_is_not_there(faults, tmp_path):
 def test_the_built_in_policy_is_no_reference(faults):
     (fault,) = faults(**{"policy.reference": "builtin:tiny"})
     assert "must be 'start' or a pretrained model, got 'builtin:tiny'" in fault
+
+
+def test_an_estimator_that_cannot_act_in_a_loss(write_campaign):
+    path = write_campaign(
+        {"arms.1.loops.kl": KL | {"actuator": {"kind": "kl_coefficient", "estimator": "k1"}}}
+    )
+    with pytest.raises(ConfigError) as refusal:
+        read_campaign(path)
+    assert str(refusal.value) == (
+        f"{path}: arms.held.loops.kl.actuator: estimator must be k2 or k3, got 'k1', whose gradient has mean 0 in a loss; "
+        "take one of them, or the actuator kl_reward"
+    )
 
 
 @pytest.mark.parametrize("by", [{"actuator": {"kind": "kl_reward"}}, {"sensor": "reference_kl/nearness"}])

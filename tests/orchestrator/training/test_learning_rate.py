@@ -59,16 +59,18 @@ def test_cosine_is_that_of_torch_and_of_transformers():
     assert rates(learning_rate_schedule="cosine") == pytest.approx(of_transformers, abs=1e-12)
 
 
-def test_a_phase_multiplies_the_schedule():
-    config = RunConfig(
-        task={"kind": "arithmetic"},
-        learner={"iterations": 12},
-        phases=[{"start": 6, "learning_rate_factor": 2.0, "task": {"kind": "arithmetic"}}],
-    )
-    plain = rates(learning_rate_schedule="linear")
-    assert rates(config.phases, learning_rate_schedule="linear") == pytest.approx(
-        [rate * (2 if k >= 6 else 1) for k, rate in enumerate(plain)]
-    )
+def phases(*changes):
+    task = {"kind": "arithmetic"}
+    phases = [{"start": start, "learning_rate_factor": factor, "task": task} for start, factor in changes]
+    return RunConfig(task=task, learner={"iterations": 12}, phases=phases).phases
+
+
+def test_a_phase_multiplies_the_rate_from_its_start_to_the_next():
+    tripled = phases((2, 3.0), (4, 1.0))
+    assert rates(tripled, warmup_iterations=4) == pytest.approx([0.25, 0.5, 2.25, 3.0, *[1.0] * 8])
+    # 1 - k / 12, twice as much from 6 on
+    linear = [1 - k / 12 if k < 6 else 2 * (1 - k / 12) for k in range(12)]
+    assert rates(phases((6, 2.0)), learning_rate_schedule="linear") == pytest.approx(linear)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 
 from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.configuration.models import RunConfig
-from orchestrator.configuration.phases import PhaseConfig
 from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.training.experience import Explorer
 from orchestrator.training.learner import Learner
@@ -311,23 +310,3 @@ def test_steps_in_a_row_stop_the_run_with_a_reason(learner):
         TrainingDivergedError, match=r"not finite for 3 optimiser steps.*lower learner\.learning_rate"
     ):
         step(learner, math.nan)
-
-
-def test_learning_rate_warms_up_by_iteration(learner):
-    learner.settings = learner.settings.model_copy(update={"warmup_iterations": 4})
-    rates = []
-    for learner.iteration in range(6):
-        rates.append(learner._learning_rate())
-    assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
-
-
-def test_a_phase_multiplies_the_learning_rate_from_its_start_to_the_next(learner):
-    learner.phases = [
-        PhaseConfig(start=2, learning_rate_factor=3.0, task=TASK_SETTINGS),
-        PhaseConfig(start=4, task=TASK_SETTINGS),
-    ]
-    learner.settings = learner.settings.model_copy(update={"warmup_iterations": 4})
-    rates = []
-    for learner.iteration in range(6):
-        rates.append(learner._learning_rate())
-    assert rates == pytest.approx([0.025, 0.05, 0.225, 0.3, 0.1, 0.1])
