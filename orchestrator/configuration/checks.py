@@ -14,6 +14,7 @@ from controllers.base import Reference
 from controllers.laws.open_loop import OpenLoop
 from controllers.parts.references import Free
 from orchestrator.configuration.engine_checks import check_engine
+from orchestrator.configuration.learner_checks import check_learner
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.own_rewards import check_rewards
 from orchestrator.configuration.prompt_checks import check_prompts
@@ -69,6 +70,7 @@ def _problems(config: RunConfig, with_problems: bool) -> Iterator[str]:
         yield from check_prompts(config)
     yield from check_rewards(config, with_problems=with_problems)
     yield from check_engine(config)
+    yield from check_learner(config, with_problems=with_problems)
     yield from _objective(config)
     yield from _owners(config)
     yield from _vocabularies(config)

@@ -23,9 +23,10 @@ from controllers.parts.feedforward import FEEDFORWARDS
 from controllers.parts.filters import FILTERS, Hold
 from controllers.parts.references import AUTO, REFERENCES, Free
 from controllers.plants.plant import Plant
+from orchestrator.configuration.evaluation import EvaluationConfig
 from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.guardrails import GuardrailsConfig
-from orchestrator.configuration.learner import EvaluationConfig, LearnerConfig, RolloutConfig
+from orchestrator.configuration.learner import LearnerConfig, RolloutConfig
 from orchestrator.configuration.names import ArmName, FolderName, Name
 from orchestrator.configuration.own_families import OWN
 from orchestrator.configuration.part_schema import Strict, one_of, section

@@ -14,6 +14,7 @@ from orchestrator.configuration.resolve import Arm
 from policies.model.prompt_start import Bos, start_of_folder
 from policies.model.sources import BUILTIN, GGUF, local_source
 from policies.model.warm_start import WarmStart
+from policies.statistics.reference_kl import REFERENCE_KL
 from tasks import Task
 from tasks.kinds.mixture import Mixture
 from tasks.kinds.route_trap import RouteTrap
@@ -111,11 +112,18 @@ def _folder(source: str) -> str | None:
 
 
 def _falling(loop: LoopConfig) -> Iterator[str]:
-    """A sensor that falls as entropy rises, under a law that raises entropy where the sensor is too low."""
-    if loop.sensor == "starvation" and not isinstance(loop.law, OpenLoop):
+    """A sensor that falls as the command rises, under a law that raises the command where the sensor is too low."""
+    if isinstance(loop.law, OpenLoop):
+        return
+    if loop.sensor == "starvation":
         yield (
             "sensor: 'starvation' falls as entropy rises, so the loop pushes it away from its setpoint; take "
             "'teaching_groups', which is 1 minus it, with 1 minus the setpoint"
+        )
+    if loop.sensor == REFERENCE_KL and loop.actuator.needs_reference:
+        yield (
+            f"sensor: {REFERENCE_KL!r} falls as the command rises, so the loop pushes it away from its setpoint; take "
+            f"'{REFERENCE_KL}/nearness', which is exp of minus it, with exp of minus the setpoint"
         )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from orchestrator.configuration.part_schema import Strict, section
 from policies.initialisation import Initialisation
 from policies.model.chat import Chat
 from policies.model.prompt_start import Bos
+from policies.model.reference import START
 from policies.model.sources import BUILTIN
 from policies.model.tiny import TinyModel
 from policies.model.trainable import Lora
@@ -28,6 +29,10 @@ class PolicyConfig(Strict):
     """Size of the built-in policy."""
     warm_start: Annotated[WarmStart, section(WarmStart)] = WarmStart()
     """Supervised start of the built-in policy."""
+    reference: Annotated[str, Field(min_length=1)] = START
+    """Policy that the actuators ``kl_coefficient`` and ``kl_reward`` and the sensors ``reference_kl`` compare with:
+    ``start`` is the one that the run started from, else as for ``source``.  Loaded only where a loop names one of them,
+    beside the trained policy and as large as it, but for ``start`` under ``lora``, which takes no memory."""
     initialisation: Annotated[Initialisation, section(Initialisation)] = Initialisation()
     """Entropy that the fresh policy has to have before training."""
     trust_remote_code: bool = False

@@ -117,7 +117,7 @@ class Status:
     reason: str | None = None
     """Why it ended so; of a run that goes on, why its last save failed."""
     notes: list[str] = field(default_factory=list)
-    """What happened to its files and was made good, a sentence each."""
+    """What happened to its files and was made good, and where its best policy is, a sentence each."""
     iteration: int = 0
     num_iterations: int = 0
     updated: float = field(default_factory=time.time)  # seconds since 1970
@@ -181,6 +181,11 @@ class RunFolder:
     @property
     def policy_path(self) -> Path:
         return self.path / "policy"
+
+    @property
+    def best_path(self) -> Path:
+        """The policy whose evaluation was the best, where `evaluation.keep_best` asks for it."""
+        return self.path / "best"
 
     @property
     def engine_path(self) -> Path:
@@ -249,6 +254,7 @@ class RunFolder:
         for path in self.checkpoint_path.parent.glob(f"*{UNFINISHED}"):
             path.unlink(missing_ok=True)
         clear_unfinished_folder(self.policy_path)
+        clear_unfinished_folder(self.best_path)
 
     def settled(self) -> Callable[[Record], bool] | None:
         """The records of an unfinished run that are never rolled back; None if this holds for all of them.

@@ -6,22 +6,24 @@ A run takes one attempt, or another after each rollback.  What it is is read onc
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning.pytorch as pl
 
+from orchestrator.configuration.evaluation import sets_of
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.activity import Activity, ActivityFile, Tell, keep_silent
 from orchestrator.storage.guardrail_files import Rollback, forget_events, read_rollbacks
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunFolder, RunInfo
 from orchestrator.training.activities import Activities
+from orchestrator.training.best_policy import BestPolicy
 from orchestrator.training.checkpoints import Checkpointer
 from orchestrator.training.entropy_control import EntropyControl
-from orchestrator.training.evaluation import Evaluator
+from orchestrator.training.evaluation import Evaluator, HeldOutSet
 from orchestrator.training.experience import Explorer
 from orchestrator.training.finite import Finiteness
 from orchestrator.training.going_on import GoingOn, go_on, where_to_go_on
@@ -31,9 +33,11 @@ from orchestrator.training.profiling import Profiling
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import limits_of
 from orchestrator.training.saves import Saves, add_notes, told_in
-from orchestrator.training.start import load_start, make_engine
+from orchestrator.training.start import load_reference, load_start, make_engine
 from orchestrator.training.telling import record_confinement
 from policies.model.loading import LoadedPolicy
+from policies.model.reference import ReferencePolicy
+from tasks import Task
 from tasks.grading.pool import GradingPool
 from tasks.splits import held_out_set
 
@@ -49,6 +53,7 @@ class Attempt:
     config: RunConfig
     """As entropy-aware initialisation leaves it."""
     policy: LoadedPolicy
+    reference: ReferencePolicy | None
     ranks: Ranks
     found: GoingOn | None
     """The checkpoint that it goes on from; None at the beginning."""
@@ -107,6 +112,7 @@ def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> 
         info=info,
         config=config,
         policy=policy,
+        reference=load_reference(config, policy, ranks),
         ranks=ranks,
         found=found,
         rollbacks=rollbacks,
@@ -117,18 +123,13 @@ def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> 
 @contextmanager
 def parts_of(attempt: Attempt) -> Iterator[Parts]:
     """The parts that train; graders, engine and record are closed at the end."""
-    config, folder, execution = attempt.config, attempt.folder, attempt.info.execution
-    problems = held_out_set(config.task, config.evaluation.num_problems)
+    config, folder = attempt.config, attempt.folder
     is_first = attempt.ranks.is_first
     with (
-        GradingPool(
-            config.task,
-            num_workers=execution["graders"],
-            timeout_seconds=execution["grading_timeout_seconds"],
-            memory_limit_megabytes=execution.get("grading_memory_megabytes"),
-        ) as graders,
+        _graders(config.task, attempt) as graders,
         MetricsWriter(folder.metrics_path) if is_first else nullcontext() as writer,
         closing(make_engine(attempt.policy, config, folder.engine_path)) as engine,
+        ExitStack() as further,
     ):
         if is_first:
             record_confinement(folder, graders.confinement)
@@ -140,16 +141,33 @@ def parts_of(attempt: Attempt) -> Iterator[Parts]:
             graders=graders,
             ranks=attempt.ranks,
         )
-        yield _assembled(
-            attempt,
-            explorer,
-            Evaluator(config=config, seed=attempt.seed, problems=problems, explorer=explorer, writer=writer),
-            writer,
-        )
+        yield _assembled(attempt, explorer, _held_out_sets(attempt, explorer, further), writer)
+
+
+def _graders(task: Task, attempt: Attempt) -> GradingPool:
+    execution = attempt.info.execution
+    return GradingPool(
+        task,
+        num_workers=execution["graders"],
+        timeout_seconds=execution["grading_timeout_seconds"],
+        memory_limit_megabytes=execution.get("grading_memory_megabytes"),
+    )
+
+
+def _held_out_sets(attempt: Attempt, explorer: Explorer, further: ExitStack) -> list[HeldOutSet]:
+    """Every set of held-out problems; one of another task has graders of its own, which ``further`` closes."""
+    found = []
+    for prefix, (settings, task) in sets_of(attempt.config.evaluation, attempt.config.task).items():
+        who = explorer
+        if task != explorer.task:
+            who = replace(explorer, task=task, graders=further.enter_context(_graders(task, attempt)))
+        problems = held_out_set(task, settings.num_problems)
+        found.append(HeldOutSet(prefix=prefix, settings=settings, problems=problems, explorer=who))
+    return found
 
 
 def _assembled(
-    attempt: Attempt, explorer: Explorer, evaluator: Evaluator, writer: MetricsWriter | None
+    attempt: Attempt, explorer: Explorer, sets: Sequence[HeldOutSet], writer: MetricsWriter | None
 ) -> Parts:
     config, num_rollbacks = attempt.config, len(attempt.rollbacks)
     limits = limits_of(config.loops, attempt.rollbacks) if attempt.rollbacks else None
@@ -157,6 +175,17 @@ def _assembled(
     told = attempt.folder if attempt.ranks.is_first else None
     guardrails = Guardrails(config, control, told, attempt=num_rollbacks)
     finiteness = Finiteness(control, attempt.ranks)
+    best = None
+    if config.evaluation.keep_best is not None:
+        best = BestPolicy(attempt.folder, config, attempt.policy, attempt.ranks)
+    evaluator = Evaluator(
+        config=config,
+        seed=attempt.seed,
+        sets=sets,
+        writer=writer,
+        best=best,
+        guardrails=guardrails,
+    )
     learner = Learner(
         config=config,
         seed=attempt.seed,
@@ -164,6 +193,7 @@ def _assembled(
         control=control,
         guardrails=guardrails,
         writer=writer,
+        reference=attempt.reference,
         num_redraws=sum(rollback.redraws for rollback in attempt.rollbacks),
     )
     minutes = config.learner.checkpoint_minutes

@@ -13,6 +13,7 @@ from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.training.ranks import Ranks
 from policies.advantages import uniform_share
 from policies.model.loading import LoadedPolicy
+from policies.model.reference import ReferencePolicy
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
 from policies.rollouts.episodes import EpisodeLimits, play
 from policies.statistics.batch import TokenBatch, domain_code
@@ -183,19 +184,24 @@ def token_batch(
     settings: LearnerConfig,
     view: View,
     ranks: Ranks,
+    *,
+    rewards: Tensor,
+    reference: ReferencePolicy | None = None,
 ) -> tuple[TokenBatch, dict[str, float]]:
     """The rollouts as the policy sees them before the update: log-probs and entropy of every token.
 
-    Beside the batch come the metrics of the importance correction, if there is one.
+    Advantages are made from ``rewards`` [N]; those of the batch are as graded.  Beside the batch come the metrics of
+    the importance correction, if there is one.
     """
-    seen = ranks.observe(
-        policy,
-        sequences,
-        view,
-        micro_batch_size=settings.micro_batch_size or len(rollouts.problems),
-    )
+    size = settings.micro_batch_size or len(rollouts.problems)
+    seen = ranks.observe(policy, sequences, view, micro_batch_size=size)
+    reference_logprobs = None
+    if reference is not None:
+        with reference.shown() as other:
+            plain = replace(view, masked_ids=other.masked_ids, vocabulary=None)
+            reference_logprobs = ranks.observe(other, sequences, plain, micro_batch_size=size).logprobs
     response, position = token_index(sequences)
-    advantages = settings.advantage(rollouts.rewards, rollouts.group)
+    advantages = settings.advantage(rewards, rollouts.group)
     corrected = settings.importance.weights(
         seen.logprobs,
         rollouts.behaviour_logprobs.to(seen.logprobs),
@@ -217,6 +223,7 @@ def token_batch(
         turn=rollouts.turn,
         filtered_logprobs=seen.filtered_logprobs,
         filtered_entropy=seen.filtered_entropy,
+        reference_logprobs=reference_logprobs,
         importance=importance,
     )
     return batch.to(policy.model.device), metrics

@@ -15,11 +15,10 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from safetensors import SafetensorError
 
 from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.configuration.models import RunConfig
-from orchestrator.storage.files import replacing_folder
+from orchestrator.storage.best_file import read_best
 from orchestrator.storage.guardrail_files import Event
 from orchestrator.storage.run_folder import (
     RunBusyError,
@@ -29,6 +28,7 @@ from orchestrator.storage.run_folder import (
 )
 from orchestrator.storage.stored_columns import store_columns
 from orchestrator.training.attempt import Attempt, begin, parts_of
+from orchestrator.training.best_policy import keep
 from orchestrator.training.checkpoints import UnsavedError
 from orchestrator.training.credentials import with_credentials
 from orchestrator.training.device import check_device, described, device_of, precision_of
@@ -40,6 +40,7 @@ from orchestrator.training.out_of_memory import explained
 from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import roll_back
+from orchestrator.training.saves import add_notes
 from orchestrator.training.seeds import derive_seed
 from orchestrator.training.shares import WholeCheckpoints, drop_unnamed
 from orchestrator.training.stopping import Stopping, stop_on_signals
@@ -51,7 +52,6 @@ from orchestrator.training.telling import (
     tell_state,
 )
 from orchestrator.training.update import TrainingDivergedError
-from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import EngineUnavailableError
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
@@ -112,6 +112,8 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
         traceback.print_exc()
         tell_failure(folder, info, ranks, f"{type(error).__name__}: {error}")
         return EXIT_FAILED
+    if ranks.is_first and (best := read_best(folder)) is not None:
+        add_notes(folder, [best.sentence])
     tell(*ending)
     if ranks.is_first:
         _store_columns(folder)
@@ -176,7 +178,10 @@ def _train(attempt: Attempt) -> None:
             f"it is trained, and nothing of it after iteration {last_iteration} is saved: {attempt.saves.wanting}; "
             "fix that and give the same command again to continue from there"
         )
-    _keep(attempt.policy, attempt.folder, attempt.config, attempt.ranks)
+    keep(attempt.policy, attempt.folder.policy_path, attempt.config, attempt.ranks)
+    if attempt.ranks.is_first:
+        attempt.folder.good_checkpoint_path.unlink(missing_ok=True)
+        drop_unnamed(attempt.folder)
 
 
 def _prompts(config: RunConfig, seed: int) -> PromptLoader:
@@ -208,24 +213,3 @@ def _trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-
-
-def _keep(policy: LoadedPolicy, folder: RunFolder, config: RunConfig, ranks: Ranks) -> None:
-    """Save the trained policy; every rank takes part, the first writes."""
-    if ranks.is_first:
-        try:
-            with replacing_folder(folder.policy_path) as path:
-                _save(policy, path, config, ranks)
-        except SafetensorError as error:  # which names no file
-            raise OSError(
-                f"{folder.policy_path}: the policy cannot be written ({error}); fix that and give the same command again"
-            ) from error
-        folder.good_checkpoint_path.unlink(missing_ok=True)
-        drop_unnamed(folder)
-    else:
-        _save(policy, folder.policy_path, config, ranks)
-
-
-def _save(policy: LoadedPolicy, path: Path, config: RunConfig, ranks: Ranks) -> None:
-    merge = config.policy.lora is not None and config.policy.lora.merge
-    policy.save(path, merge=merge, write=ranks.is_first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -13,6 +14,7 @@ import torch
 
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.policy import PolicyConfig
+from orchestrator.configuration.signals import reads_reference
 from orchestrator.storage.activity import Activity, Tell, keep_silent
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.sealed import read_sealed, write_sealed
@@ -25,6 +27,7 @@ from policies.model.built_in import FINGERPRINTED, built_in_folder
 from policies.model.loading import LoadedPolicy, load_pretrained, load_unfilled
 from policies.model.prompt_start import start_ids
 from policies.model.recompute import recompute_activations
+from policies.model.reference import START, ReferencePolicy
 from policies.model.sources import BUILTIN
 from policies.model.trainable import add_adapters, train_last_layers
 from policies.rollouts.base import RolloutEngine, Sampling
@@ -83,11 +86,43 @@ def load_policy(config: RunConfig, ranks: Ranks | None = None, tell: Tell = keep
     Raises:
         ValueError: it cannot be loaded, or not be used as the configuration says.
     """
-    settings, source = config.policy, _source(config.policy, config.task, tell)
+    return _loaded(config, config.policy, ranks, lambda policy: _as_configured(policy, config), tell)
+
+
+def load_reference(
+    config: RunConfig, policy: LoadedPolicy, ranks: Ranks | None = None
+) -> ReferencePolicy | None:
+    """The policy that a loop of the run compares the trained ``policy`` with; None where no loop does.
+
+    ``config`` is as entropy-aware initialisation leaves it, so what the run started from is loaded again.  It is
+    shared as the policy is.
+
+    Raises:
+        ValueError: it cannot be loaded, or has other tokens.
+    """
+    if not reads_reference(config.loops):
+        return None
+    settings = config.policy
+    if settings.reference == START and settings.lora is not None:
+        return ReferencePolicy.within(policy)
+    if settings.reference != START:
+        settings = settings.model_copy(update={"source": settings.reference})
+    return ReferencePolicy.beside(_loaded(config, settings, ranks), policy)
+
+
+def _loaded(
+    config: RunConfig,
+    settings: PolicyConfig,
+    ranks: Ranks | None,
+    prepare: Callable[[LoadedPolicy], LoadedPolicy] = lambda policy: policy,
+    tell: Tell = keep_silent,
+) -> LoadedPolicy:
+    """A policy, whole or this rank's share of it; ``prepare`` changes its model before it is shared out."""
+    source = _source(settings, config.task, tell)
     if ranks is None or ranks.size == 1 or config.learner.strategy != "fsdp2":
-        return _as_configured(load_pretrained(source, trust_remote_code=settings.trust_remote_code), config)
+        return prepare(load_pretrained(source, trust_remote_code=settings.trust_remote_code))
     unfilled = load_unfilled(source, trust_remote_code=settings.trust_remote_code)
-    policy, device = _as_configured(unfilled.policy, config), device_of(config.learner)
+    policy, device = prepare(unfilled.policy), device_of(config.learner)
     half = precision_of(config.learner) != "32-true"
     shard(policy.model, ranks.mesh(device), half=half, run=token_values)
     unfilled.fill(device)
