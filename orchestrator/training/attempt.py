@@ -17,6 +17,7 @@ from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.guardrail_files import Rollback, forget_events, read_rollbacks
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunFolder, RunInfo
+from orchestrator.storage.samples import forget_samples
 from orchestrator.training.checkpoints import Checkpointer
 from orchestrator.training.entropy_control import EntropyControl
 from orchestrator.training.evaluation import Evaluator
@@ -27,6 +28,7 @@ from orchestrator.training.guardrails import Guardrails
 from orchestrator.training.learner import Learner
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import limits_of
+from orchestrator.training.samples import SampleKeeper
 from orchestrator.training.saves import Saves, add_notes, told_in
 from orchestrator.training.start import load_start, make_engine
 from orchestrator.training.telling import record_confinement
@@ -149,6 +151,7 @@ def _assembled(
         control=control,
         guardrails=guardrails,
         writer=writer,
+        samples=_sample_keeper(attempt) if attempt.ranks.is_first else None,
         num_redraws=sum(rollback.redraws for rollback in attempt.rollbacks),
     )
     minutes = config.learner.checkpoint_minutes
@@ -175,10 +178,23 @@ def _assembled(
     )
 
 
+def _sample_keeper(attempt: Attempt) -> SampleKeeper:
+    """What keeps samples, by the run's record; a run of an earlier version keeps none."""
+    settings = attempt.info.execution.get("samples", {"number": 0})
+    return SampleKeeper(
+        folder=attempt.folder.samples_path,
+        policy=attempt.policy,
+        num_iterations=attempt.config.learner.iterations,
+        **settings,
+    )
+
+
 def _tidy(folder: RunFolder, found: GoingOn | None, num_rollbacks: int) -> None:
     """Leave in the folder what belongs to the checkpoint that the run goes on from, and say what was found."""
     go_on(folder, found)
-    forget_events(folder.events_path, found.iteration if found else 0, num_rollbacks)
+    iteration = found.iteration if found else 0
+    forget_events(folder.events_path, iteration, num_rollbacks)
+    forget_samples(folder.samples_path, iteration)
     if found and found.note:
         log.warning("%s", found.note)
         add_notes(folder, [found.note])

@@ -20,6 +20,7 @@ from orchestrator.training.entropy_control import EntropyControl, trace_metrics
 from orchestrator.training.experience import Explorer, Rollouts, token_batch
 from orchestrator.training.guardrails import Guardrails
 from orchestrator.training.prompts import PromptBatch
+from orchestrator.training.samples import SampleKeeper
 from orchestrator.training.seeds import derive_seed
 from orchestrator.training.update import TrainingDivergedError, Update, Updater
 from policies.rollouts.base import Sampling
@@ -43,6 +44,7 @@ class Learner(pl.LightningModule):
         control: EntropyControl,
         guardrails: Guardrails,
         writer: MetricsWriter | None,
+        samples: SampleKeeper | None = None,
         num_redraws: int = 0,
     ) -> None:
         super().__init__()
@@ -58,6 +60,7 @@ class Learner(pl.LightningModule):
         self.guardrails = guardrails
         self.num_redraws = num_redraws
         self.writer = writer  # None on a rank that does not write
+        self.samples = samples  # likewise
         self.ranks = explorer.ranks
         self.updater = Updater(
             policy=self.policy,
@@ -116,6 +119,8 @@ class Learner(pl.LightningModule):
         metrics |= self.guardrails.watch(self.iteration, metrics)
         if self.writer is not None:
             self.writer.append(self.iteration, metrics)
+        if self.samples is not None:
+            self.samples.keep(self.iteration, rollouts, batch)
         self.iteration += 1
 
     def _collect(self, problems: Sequence[Problem]) -> Rollouts:
