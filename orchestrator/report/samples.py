@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import ConfigError
@@ -18,7 +19,7 @@ from orchestrator.storage.run_data import ArmRecords, CampaignRecords
 from orchestrator.storage.samples import Sample, read_samples, sample_files
 
 MOST_CHARACTERS = 2_000_000
-"""Of all samples on a page: it shall open on a phone."""
+"""Size of all samples on a page, which shall open on a phone."""
 
 
 def samples_of(campaign: CampaignRecords) -> list[dict[str, Any]]:
@@ -59,7 +60,7 @@ def _choice(name: str, label: str, options: Mapping[str, str]) -> str:
 
 
 def _of_arm(number: int, arm: ArmRecords, room: int) -> list[dict[str, Any]]:
-    """Of the first seed that has samples, from as many iterations as there is room for, spread over the run."""
+    """The samples of the first seed that has some, from as many iterations as there is room for, spread over the run."""
     for run in arm.runs:
         files = list(sample_files(run.samples_path).values()) if run.samples_path else []
         if not files:
@@ -71,7 +72,7 @@ def _of_arm(number: int, arm: ArmRecords, room: int) -> list[dict[str, Any]]:
     return []
 
 
-def _read(path: Any) -> list[Sample]:
+def _read(path: Path) -> list[Sample]:
     """The samples of a file; none of one that is damaged, which loses a page nothing else."""
     try:
         return read_samples(path)
