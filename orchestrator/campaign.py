@@ -22,6 +22,7 @@ from orchestrator.changed_inputs import continued, refuse_changes, tell_unrecord
 from orchestrator.collected_signals import collected_signals
 from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.inputs import inputs_of
+from orchestrator.configuration.models import CampaignConfig
 from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.configuration.stored import differing_keys
 from orchestrator.errors import ConfigError
@@ -231,7 +232,7 @@ def _take_leave(queue: RunQueue, patience: Patience) -> None:
 def _run_infos(campaign: Campaign, inputs: Mapping[str, Inputs]) -> Iterator[RunInfo]:
     for seed in campaign.config.seeds:
         for arm in campaign.arms:
-            yield run_info(campaign.config.name, arm, seed, campaign.config.execution, inputs[arm.name])
+            yield run_info(campaign.config.name, arm, seed, campaign.config, inputs[arm.name])
 
 
 def saved(run: RunFolder) -> str | None:
@@ -252,16 +253,17 @@ def saved(run: RunFolder) -> str | None:
     return f"saved after iteration {found.iteration} of {status.num_iterations}{again}"
 
 
-def run_info(name: str, arm: Arm, seed: int, execution: ExecutionConfig, inputs: Inputs) -> RunInfo:
+def run_info(name: str, arm: Arm, seed: int, campaign: CampaignConfig, inputs: Inputs) -> RunInfo:
     """What one run is, for its folder.
 
     Args:
         name: of its campaign or study.
         arm: what it trains.
         seed: of all its draws.
-        execution: how it is executed.
+        campaign: says how it is executed, and which samples of it are kept.
         inputs: what there is to read for it now.
     """
+    execution = campaign.execution
     return RunInfo(
         campaign=name,
         arm=arm.name,
@@ -276,6 +278,7 @@ def run_info(name: str, arm: Arm, seed: int, execution: ExecutionConfig, inputs:
             "grading_timeout_seconds": execution.grading_timeout_seconds,
             "grading_memory_megabytes": execution.grading_memory_megabytes,
             "profile_iterations": list(execution.profile_iterations),
+            "samples": campaign.tracking.of_samples,
         },
     )
 

@@ -21,6 +21,7 @@ from orchestrator.masking import masked
 from orchestrator.storage.files import replace_file, write_json
 from orchestrator.storage.guardrail_files import read_rollbacks
 from orchestrator.storage.run_folder import RunFolder, Status, read_json
+from orchestrator.storage.samples import sample_files
 
 FILE = "continued.json"
 """Says in a run's folder where it comes from; written last, so that what a kill left half done is done again."""
@@ -144,6 +145,8 @@ def _hand_over(
             f"--continue-from {source.path}: its checkpoint is of an earlier version; give its own command once"
         )
     replace_file(run.metrics_path, records[: found.mark.size])
+    for path in sample_files(source.samples_path, before=found.iteration).values():
+        replace_file(run.samples_path / path.name, path.read_bytes())
     same = _unchanged(stored, masked(arm.plain))
     if source.start_path.exists():
         replace_file(run.start_path, source.start_path.read_bytes())

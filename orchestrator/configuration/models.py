@@ -40,6 +40,9 @@ from policies.statistics.own_sensors import OWN as OWN_READING
 from policies.statistics.sensors import DOMAIN
 from tasks import Task, own_code
 
+MOST_SAMPLES = 1000
+"""Samples of an iteration: each is a few kilobytes."""
+
 AnyLaw = Annotated[
     Law,
     one_of(LAWS, nested={PID: one_of({PID.kind: PID})}, by_name=True, own=OWN[Law]),
@@ -198,6 +201,23 @@ class TrackingConfig(Strict):
     system_metrics: bool = False
     """Load of the machine that the command runs on, its GPUs included where ``nvidia-ml-py`` is installed: by MLflow's own
     monitor, on the campaign's MLflow run."""
+    samples: Annotated[int, Field(ge=0, le=MOST_SAMPLES)] = 4
+    """Responses of an iteration that are kept as texts, in the run's folder, its report and MLflow: the first to each
+    of the first prompts.  0 keeps none.  Samples change no result."""
+    samples_every: PositiveInt | None = None
+    """Iterations between two of which samples are kept; null is a tenth of the run.  The first and the last iteration
+    have samples too."""
+    samples_entropies: bool = True
+    """Keep the tokens of samples one by one, with the policy's entropy at each [nats]."""
+
+    @property
+    def of_samples(self) -> dict[str, Any]:
+        """What a run keeps as samples, for its record."""
+        return {
+            "number": self.samples,
+            "every": self.samples_every,
+            "entropies": self.samples_entropies,
+        }
 
 
 class ArmConfig(Strict):

@@ -7,6 +7,7 @@
                                    also.json     what trackers beside MLflow have of it
                                    metrics.jsonl all measured numbers, one record a line
                                    metrics.npz   the same as columns, once the run has ended
+                                   samples/      a few responses as texts, a Parquet file an iteration
                                    initialisation.json  decision of the initialisation, if any
                                    guardrails.jsonl, rollbacks.json  events and their outcomes
                                    graders.json  rules that its graders were held to
@@ -179,6 +180,11 @@ class RunFolder:
         return self.path / "initialisation.json"
 
     @property
+    def samples_path(self) -> Path:
+        """The folder of samples: a few responses of some iterations."""
+        return self.path / "samples"
+
+    @property
     def policy_path(self) -> Path:
         return self.path / "policy"
 
@@ -249,7 +255,7 @@ class RunFolder:
 
     def clear_unfinished(self) -> None:
         """Remove what killed processes have left half written; for the one that holds the run."""
-        for folder in (self.path, self.checkpoint_path.parent):
+        for folder in (self.path, self.checkpoint_path.parent, self.samples_path):
             clear_unfinished(folder)
         for path in self.checkpoint_path.parent.glob(f"*{UNFINISHED}"):
             path.unlink(missing_ok=True)

@@ -26,6 +26,7 @@ from orchestrator.storage.run_folder import OVER, CampaignInfo, RunFolder, RunIn
 from orchestrator.tracking.datasets import log_datasets
 from orchestrator.tracking.keys import clean_key, flat_params
 from orchestrator.tracking.logged_models import log_policy
+from orchestrator.tracking.samples import SampleDelivery
 
 MAX_METRICS_PER_BATCH = 1000  # MLflow's limits
 MAX_TAG_CHARACTERS = 8000
@@ -77,6 +78,7 @@ class RunDelivery:
         self._sent: dict[Kind, int] = {"train": -1, "eval": -1}
         self._found: tuple[list[str], list[int]] = ([], [])  # what guardrails did, as far as it was sent
         self._tail = Tail(folder.metrics_path)
+        self._samples = SampleDelivery(folder.samples_path)
 
     @property
     def name(self) -> str:
@@ -95,6 +97,7 @@ class RunDelivery:
         accept = None if state in OVER else self.folder.settled()
         while records := self._tail.read(limit=RECORDS_PER_READ, accept=accept):
             self._send(client, self._run_id, records)
+        self._samples.forward(client, self._run_id, before=self._sent["train"] + 1, is_over=state in OVER)
         self._send_guardrails(client, self._run_id)
         if state == "done" and experiment.artifacts:
             self._send_artifacts(client, self._run_id)
@@ -106,6 +109,7 @@ class RunDelivery:
         """After any failure: ask MLflow again what it has."""
         self._run_id = None
         self._tail = Tail(self.folder.metrics_path)
+        self._samples = SampleDelivery(self.folder.samples_path)
 
     def num_undelivered(self) -> int:
         """Records in the folder that MLflow is not known to have."""

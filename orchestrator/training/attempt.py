@@ -19,6 +19,7 @@ from orchestrator.storage.activity import Activity, ActivityFile, Tell, keep_sil
 from orchestrator.storage.guardrail_files import Rollback, forget_events, read_rollbacks
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunFolder, RunInfo
+from orchestrator.storage.samples import forget_samples
 from orchestrator.training.activities import Activities
 from orchestrator.training.best_policy import BestPolicy
 from orchestrator.training.checkpoints import Checkpointer
@@ -32,6 +33,7 @@ from orchestrator.training.learner import Learner
 from orchestrator.training.profiling import Profiling
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import limits_of
+from orchestrator.training.samples import SampleKeeper
 from orchestrator.training.saves import Saves, add_notes, told_in
 from orchestrator.training.start import load_reference, load_start, make_engine
 from orchestrator.training.telling import record_confinement
@@ -194,6 +196,7 @@ def _assembled(
         guardrails=guardrails,
         writer=writer,
         reference=attempt.reference,
+        samples=_sample_keeper(attempt) if attempt.ranks.is_first else None,
         num_redraws=sum(rollback.redraws for rollback in attempt.rollbacks),
     )
     minutes = config.learner.checkpoint_minutes
@@ -228,10 +231,23 @@ def _telling(folder: RunFolder, ranks: Ranks) -> Tell:
     return ActivityFile(folder.path) if ranks.is_first else keep_silent
 
 
+def _sample_keeper(attempt: Attempt) -> SampleKeeper:
+    """What keeps samples, by the run's record; a run of an earlier version keeps none."""
+    settings = attempt.info.execution.get("samples", {"number": 0})
+    return SampleKeeper(
+        folder=attempt.folder.samples_path,
+        policy=attempt.policy,
+        num_iterations=attempt.config.learner.iterations,
+        **settings,
+    )
+
+
 def _tidy(folder: RunFolder, found: GoingOn | None, num_rollbacks: int) -> None:
     """Leave in the folder what belongs to the checkpoint that the run goes on from, and say what was found."""
     go_on(folder, found)
-    forget_events(folder.events_path, found.iteration if found else 0, num_rollbacks)
+    iteration = found.iteration if found else 0
+    forget_events(folder.events_path, iteration, num_rollbacks)
+    forget_samples(folder.samples_path, iteration)
     if found and found.note:
         log.warning("%s", found.note)
         add_notes(folder, [found.note])

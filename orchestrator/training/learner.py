@@ -22,6 +22,7 @@ from orchestrator.training.guardrails import Guardrails
 from orchestrator.training.learning_rate import LearningRate
 from orchestrator.training.phase_meter import PhaseMeter
 from orchestrator.training.prompts import PromptBatch
+from orchestrator.training.samples import SampleKeeper
 from orchestrator.training.seeds import derive_seed
 from orchestrator.training.teaching import Teaching
 from orchestrator.training.update import TrainingDivergedError, Update, Updater
@@ -48,6 +49,7 @@ class Learner(pl.LightningModule):
         guardrails: Guardrails,
         writer: MetricsWriter | None,
         reference: ReferencePolicy | None = None,
+        samples: SampleKeeper | None = None,
         num_redraws: int = 0,
     ) -> None:
         super().__init__()
@@ -64,6 +66,7 @@ class Learner(pl.LightningModule):
         self.reference = reference  # no module: nothing of it is trained, saved or averaged over ranks
         self.num_redraws = num_redraws
         self.writer = writer  # None on a rank that does not write
+        self.samples = samples  # likewise
         self.ranks = explorer.ranks
         self.updater = Updater(
             policy=self.policy,
@@ -135,6 +138,8 @@ class Learner(pl.LightningModule):
         metrics |= self.guardrails.watch(self.iteration, metrics)
         if self.writer is not None:
             self.writer.append(self.iteration, metrics)
+        if self.samples is not None:
+            self.samples.keep(self.iteration, rollouts, batch)
         self.iteration += 1
 
     def _collect(self, problems: Sequence[Problem]) -> Rollouts:

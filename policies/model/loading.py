@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
+from tokenizers.decoders import DecodeStream
 
 from policies.finite_weights import not_finite
 from policies.model.chat import Chat
@@ -98,6 +99,14 @@ class LoadedPolicy:
         ids = [tokens.tolist() for tokens in responses]
         ids = [row[:-1] if row and row[-1] in self.stop_ids else row for row in ids]
         return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
+
+    def pieces(self, tokens: torch.Tensor) -> list[str]:
+        """Text of each token [L], special ones too; joined they are the whole text.
+
+        A character of several tokens is the text of the last of them, and those before it have none.
+        """
+        stream, backend = DecodeStream(skip_special_tokens=False), self.tokenizer.backend_tokenizer
+        return [stream.step(backend, each) or "" for each in tokens.tolist()]
 
     def stopping_at(self, texts: Sequence[str]) -> LoadedPolicy:
         """The same policy, whose responses end at these texts too.
