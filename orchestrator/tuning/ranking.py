@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from orchestrator.tuning.attempts import OUTCOME, RANK, SURPLUS
 from orchestrator.tuning.criteria import Criterion, Direction
 from orchestrator.tuning.space import distance
 from orchestrator.tuning.study import Study
@@ -104,18 +103,6 @@ def rank_correlation(predicted: ArrayLike, found: ArrayLike) -> RankCorrelation:
         p_value=float(tau.pvalue),
         num=int(x.size),
     )
-
-
-def enqueue(study: Study, found: Any, simulated: Any) -> None:
-    """Hand stage one's best to training, each once and no more than the budget has room for."""
-    if simulated is None:
-        return
-    trials = found.get_trials(deepcopy=False)
-    queued = {trial.user_attrs.get(RANK) for trial in trials if trial.user_attrs.get(OUTCOME) != SURPLUS}
-    chosen = best_of_simulation(study, simulated)[: study.config.budget.trials]
-    for rank, trial in enumerate(chosen, 1):
-        if rank not in queued:
-            found.enqueue_trial(trial.params, user_attrs={RANK: rank})
 
 
 def best_of_simulation(study: Study, simulated: Any) -> list[Any]:

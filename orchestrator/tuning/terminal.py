@@ -10,7 +10,6 @@ from rich.table import Table
 
 from orchestrator.tuning.attempts import (
     CONFIRMS,
-    DUPLICATE,
     OUTCOME,
     PREDICTED,
     REASON,
@@ -46,7 +45,7 @@ class Finished:
             if trial.number in self._known:
                 continue
             self._known.add(trial.number)
-            if trial.user_attrs.get(OUTCOME) in (DUPLICATE, SURPLUS, UNTRAINED):
+            if trial.user_attrs.get(OUTCOME) in (SURPLUS, UNTRAINED):
                 continue
             reason = trial.user_attrs.get(REASON, "")
             is_replaced = trial.user_attrs.get(OUTCOME) == REPLACED

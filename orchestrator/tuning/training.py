@@ -18,11 +18,12 @@ from rich.console import Console
 from orchestrator.campaign import POLL_SECONDS
 from orchestrator.collected_signals import collected_signals
 from orchestrator.execution.devices import device_setting, share_of_slot, visible_gpus
+from orchestrator.execution.identity import is_gone
 from orchestrator.execution.local import Local
 from orchestrator.execution.runs import STOP_SECONDS
 from orchestrator.storage.files import read_json
 from orchestrator.storage.run_folder import CampaignFolder, RunState
-from orchestrator.tuning.attempts import counted, num_open
+from orchestrator.tuning.attempts import PROCESS, counted, num_open
 from orchestrator.tuning.storage import storage_failures, why
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.terminal import Finished
@@ -121,9 +122,12 @@ class Training:
         return self._status(study, found, workers)
 
     def _announce_running(self, found: Any) -> None:
-        """Say why trials that a killed command has left do not go on at once."""
-        trials = found.get_trials(deepcopy=False)
-        if running := sum(trial.state.name == "RUNNING" for trial in trials):
+        """Say why trials that another machine has left do not go on at once."""
+        running = sum(
+            trial.state.name == "RUNNING" and not is_gone(trial.user_attrs.get(PROCESS, ""))
+            for trial in found.get_trials(deepcopy=False)
+        )
+        if running:
             count = "1 trial runs" if running == 1 else f"{running} trials run"
             self._warn(
                 f"{count} in other workers; a trial without a heartbeat for {self._study.config.stale_seconds} s goes "
