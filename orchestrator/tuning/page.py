@@ -20,12 +20,12 @@ from orchestrator.report.html_parts import json_for_script, sort_head
 from orchestrator.storage.files import replace_file
 from orchestrator.tuning.attempts import OUTCOME, REASON, UNTRAINED, stands_for_none
 from orchestrator.tuning.preset import preset_text
+from orchestrator.tuning.ranking import Agreement, agreement
 from orchestrator.tuning.records import url_of
-from orchestrator.tuning.space import labels
-from orchestrator.tuning.stage_agreement import Agreement, agreement, sentences
+from orchestrator.tuning.space import labels, short
 from orchestrator.tuning.storage import dashboard_hint
 from orchestrator.tuning.study import Study
-from orchestrator.tuning.terminal import best_columns, confirmed_columns, short
+from orchestrator.tuning.terminal import best_columns, confirmed_columns, sentences
 from orchestrator.tuning.winner import Standing, headline, standing, winner
 
 ROWS = 25

@@ -23,10 +23,22 @@ from orchestrator.execution.local import Local
 from orchestrator.execution.runs import STOP_SECONDS
 from orchestrator.storage.files import read_json
 from orchestrator.storage.run_folder import CampaignFolder, RunState
-from orchestrator.tuning.attempts import PROCESS, counted, num_open
+from orchestrator.tuning.attempts import (
+    CONFIRMS,
+    OUTCOME,
+    PROCESS,
+    REASON,
+    REPLACED,
+    SURPLUS,
+    UNTRAINED,
+    counted,
+    num_open,
+    trial_name,
+)
+from orchestrator.tuning.space import written
 from orchestrator.tuning.storage import storage_failures, why
 from orchestrator.tuning.study import Study
-from orchestrator.tuning.terminal import Finished
+from orchestrator.tuning.winner import figures
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 TRACKING_KEY = "entrostat.tracking_key"
@@ -195,6 +207,41 @@ class Training:
 
     def _warn(self, message: str) -> None:
         self._console.print(message, markup=False, soft_wrap=True, highlight=False)
+
+
+class Finished:
+    """Prints a line for each training trial that has ended since the last look."""
+
+    def __init__(self, study: Study, found: Any, console: Console) -> None:
+        self._study = study
+        self._found = found
+        self._console = console
+        self._known = {trial.number for trial in self._ended()}
+
+    def print_new(self) -> None:
+        """Print the trials that have ended since the last call."""
+        for trial in self._ended():
+            if trial.number in self._known:
+                continue
+            self._known.add(trial.number)
+            if trial.user_attrs.get(OUTCOME) in (SURPLUS, UNTRAINED):
+                continue
+            reason = trial.user_attrs.get(REASON, "")
+            is_replaced = trial.user_attrs.get(OUTCOME) == REPLACED
+            state = "continues as another attempt" if is_replaced else trial.state.name.lower()
+            line = [
+                trial_name(trial.number, trial.user_attrs.get(CONFIRMS)),
+                state,
+                figures(self._study.criteria, trial.values) if trial.state.name == "COMPLETE" else "",
+                written(trial.params, self._study.config.space),
+                reason,
+            ]
+            self._console.print(
+                "  ".join(part for part in line if part), highlight=False, markup=False, soft_wrap=True
+            )
+
+    def _ended(self) -> list[Any]:
+        return [trial for trial in self._found.get_trials(deepcopy=False) if trial.state.is_finished()]
 
 
 def _stop(workers: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -11,10 +11,14 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from orchestrator.tuning.attempts import OUTCOME, REASON, REPLACED, SURPLUS
-from orchestrator.tuning.terminal import Finished, short
+from orchestrator.tuning.criteria import criterion
+from orchestrator.tuning.space import short
+from orchestrator.tuning.training import Finished
 
 KP = "loops.h.law.kp"
-STUDY = SimpleNamespace(config=SimpleNamespace(criteria=["iae", "effort"], space={KP: None}))
+STUDY = SimpleNamespace(
+    criteria=[criterion("iae"), criterion("effort")], config=SimpleNamespace(space={KP: None})
+)
 
 
 def add(found, kp, state=TrialState.COMPLETE, values=None, **marks):
