@@ -127,7 +127,7 @@ class InMemory(optuna.storages.InMemoryStorage):
 
 
 def ask(study):
-    """A trial as Optuna gives one to whoever asks.  (It warns that its own loop is to keep the heartbeat.)"""
+    """A trial as Optuna itself gives it.  (It warns that its own loop is to keep the heartbeat.)"""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
         return study.ask()

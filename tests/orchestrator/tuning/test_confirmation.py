@@ -12,6 +12,8 @@ from rich.console import Console
 
 from controllers.plants.simulation import simulate
 from orchestrator.errors import ConfigError
+from orchestrator.report.study_page import render
+from orchestrator.report.study_terminal import print_summary
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tracking.groups import read_group
 from orchestrator.tuning import worker as workers
@@ -25,11 +27,9 @@ from orchestrator.tuning.confirmation import (
     to_confirm,
 )
 from orchestrator.tuning.judging import search
-from orchestrator.tuning.page import render
 from orchestrator.tuning.preset import preset_text
 from orchestrator.tuning.records import find_confirmations, open_confirmations, open_study
 from orchestrator.tuning.storage import open_storage, storage_url
-from orchestrator.tuning.terminal import print_summary
 from orchestrator.tuning.trial_mlflow import TrialRuns
 from orchestrator.tuning.trial_queue import TrialQueue
 from orchestrator.tuning.winner import winner
