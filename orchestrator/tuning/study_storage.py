@@ -1,4 +1,4 @@
-"""Optuna's database as a study uses it: locks, heartbeats, many trials at once."""
+"""Optuna's database as a study uses it: locks, heartbeats, transactions of one worker at a time."""
 
 from __future__ import annotations
 
