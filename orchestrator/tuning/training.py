@@ -19,14 +19,27 @@ from rich.console import Console
 from orchestrator.campaign import POLL_SECONDS
 from orchestrator.collected_signals import collected_signals
 from orchestrator.execution.devices import device_setting, share_of_slot, visible_gpus
+from orchestrator.execution.identity import is_gone
 from orchestrator.execution.local import Local
 from orchestrator.execution.runs import STOP_SECONDS
 from orchestrator.storage.files import read_json
 from orchestrator.storage.run_folder import CampaignFolder, RunFolder, RunState
-from orchestrator.tuning.attempts import counted, num_open
+from orchestrator.tuning.attempts import (
+    CONFIRMS,
+    OUTCOME,
+    PROCESS,
+    REASON,
+    REPLACED,
+    SURPLUS,
+    UNTRAINED,
+    counted,
+    num_open,
+    trial_name,
+)
+from orchestrator.tuning.space import written
 from orchestrator.tuning.storage import storage_failures, why
 from orchestrator.tuning.study import Study
-from orchestrator.tuning.terminal import Finished
+from orchestrator.tuning.winner import figures
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 TRACKING_KEY = "entrostat.tracking_key"
@@ -140,9 +153,12 @@ class Training:
         return self._status(study, found, workers)
 
     def _announce_running(self, found: Any) -> None:
-        """Say why trials that a killed command has left do not go on at once."""
-        trials = found.get_trials(deepcopy=False)
-        if running := sum(trial.state.name == "RUNNING" for trial in trials):
+        """Say why trials that another machine has left do not go on at once."""
+        running = sum(
+            trial.state.name == "RUNNING" and not is_gone(trial.user_attrs.get(PROCESS, ""))
+            for trial in found.get_trials(deepcopy=False)
+        )
+        if running:
             count = "1 trial runs" if running == 1 else f"{running} trials run"
             self._warn(
                 f"{count} in other workers; a trial without a heartbeat for {self._study.config.stale_seconds} s goes "
@@ -215,6 +231,41 @@ class Training:
 
     def _warn(self, message: str) -> None:
         self._console.print(message, markup=False, soft_wrap=True, highlight=False)
+
+
+class Finished:
+    """Prints a line for each training trial that has ended since the last look."""
+
+    def __init__(self, study: Study, found: Any, console: Console) -> None:
+        self._study = study
+        self._found = found
+        self._console = console
+        self._known = {trial.number for trial in self._ended()}
+
+    def print_new(self) -> None:
+        """Print the trials that have ended since the last call."""
+        for trial in self._ended():
+            if trial.number in self._known:
+                continue
+            self._known.add(trial.number)
+            if trial.user_attrs.get(OUTCOME) in (SURPLUS, UNTRAINED):
+                continue
+            reason = trial.user_attrs.get(REASON, "")
+            is_replaced = trial.user_attrs.get(OUTCOME) == REPLACED
+            state = "continues as another attempt" if is_replaced else trial.state.name.lower()
+            line = [
+                trial_name(trial.number, trial.user_attrs.get(CONFIRMS)),
+                state,
+                figures(self._study.criteria, trial.values) if trial.state.name == "COMPLETE" else "",
+                written(trial.params, self._study.config.space),
+                reason,
+            ]
+            self._console.print(
+                "  ".join(part for part in line if part), highlight=False, markup=False, soft_wrap=True
+            )
+
+    def _ended(self) -> list[Any]:
+        return [trial for trial in self._found.get_trials(deepcopy=False) if trial.state.is_finished()]
 
 
 def _stop(workers: Sequence[subprocess.Popen[bytes]]) -> None:

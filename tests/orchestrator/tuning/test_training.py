@@ -14,7 +14,9 @@ from rich.console import Console
 
 from orchestrator.execution.devices import VISIBLE
 from orchestrator.storage.run_folder import CampaignFolder
+from orchestrator.tuning.attempts import PROCESS
 from orchestrator.tuning.training import Training
+from tests.orchestrator.tuning.conftest import GONE
 
 
 class Silent(nullcontext):
@@ -35,12 +37,14 @@ class Fails:
             raise StorageInternalError("study.log: gone")
 
 
-def test_trials_that_a_killed_command_has_left_are_announced(make_study):
+def test_trials_that_other_machines_may_have_left_are_announced(make_study):
     study, told = make_study(), io.StringIO()
     training = Training(
         study, None, CampaignFolder(study.folder), "", (), Console(file=told, width=200), Silent()
     )
     found = optuna.create_study()
+    training._announce_running(found)
+    found.ask().set_user_attr(PROCESS, GONE)  # it goes on at once
     training._announce_running(found)
     assert told.getvalue() == ""
     found.ask()
