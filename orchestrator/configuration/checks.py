@@ -141,7 +141,8 @@ def _sharding(config: RunConfig) -> Iterator[str]:
                 f"learner.strategy: 'fsdp2' needs all parameters to be trained, and policy.{key} freezes some; "
                 "take 'ddp' for a policy that fits one device, or remove it"
             )
-    if config.task.answers_back and isinstance(config.rollout.engine, Transformers):
+    in_turns = isinstance(config.rollout.engine, Transformers) and not config.rollout.ahead
+    if config.task.answers_back and in_turns:
         yield (
             "learner.strategy: 'fsdp2' must sample on all ranks at once, but the episodes of a multi-turn task differ "
             "in their number of turns; set rollout.engine to 'vllm', or take 'ddp'"

@@ -30,6 +30,7 @@ def check_engine(config: RunConfig) -> Iterator[str]:
         reason = why_no_head(_head_dim(config)) if config.learner.accelerator == "cpu" else None
         if reason is not None:
             yield f"rollout.engine: {reason}"
+    yield from _ahead(config)
     if isinstance(engine, VllmServer) and engine.folder is not None:
         try:
             user_path(engine.folder)
@@ -39,6 +40,25 @@ def check_engine(config: RunConfig) -> Iterator[str]:
         yield (
             "rollout.engine.transfer: 'adapter' pushes a LoRA adapter, and this policy has none; set policy.lora, "
             "or transfer to 'folder'"
+        )
+
+
+def _ahead(config: RunConfig) -> Iterator[str]:
+    """Sampling ahead needs an engine that samples while the learner updates, and weights of a bounded age."""
+    engine, ahead = config.rollout.engine, config.rollout.ahead
+    if not ahead:
+        return
+    if isinstance(engine, Vllm) and engine.sleep:
+        yield (
+            f"rollout.ahead: must be 0 with rollout.engine.sleep, which gives the learner the engine's memory and so has "
+            f"them take turns, got {ahead}; set rollout.engine.sleep to false, or the engine to 'vllm_server'"
+        )
+    oldest = ahead + getattr(engine, "push_every", 1) - 1
+    if oldest > config.rollout.max_staleness:
+        yield (
+            f"rollout.ahead: must keep responses at most rollout.max_staleness = {config.rollout.max_staleness} updates "
+            f"old, and with rollout.engine.push_every they can be {oldest}, got {ahead}; lower it, or raise "
+            "rollout.max_staleness"
         )
 
 

@@ -17,6 +17,7 @@ from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.guardrail_files import Rollback, forget_events, read_rollbacks
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunFolder, RunInfo
+from orchestrator.training.batches import Batches
 from orchestrator.training.checkpoints import Checkpointer
 from orchestrator.training.entropy_control import EntropyControl
 from orchestrator.training.evaluation import Evaluator
@@ -25,9 +26,11 @@ from orchestrator.training.finite import Finiteness
 from orchestrator.training.going_on import GoingOn, go_on, where_to_go_on
 from orchestrator.training.guardrails import Guardrails
 from orchestrator.training.learner import Learner
+from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import limits_of
 from orchestrator.training.saves import Saves, add_notes, told_in
+from orchestrator.training.seeds import derive_seed
 from orchestrator.training.start import load_start, make_engine
 from orchestrator.training.telling import record_confinement
 from policies.model.loading import LoadedPolicy
@@ -67,6 +70,7 @@ class Attempt:
 class Parts:
     """What trains: the learner, and what stands beside it, in the order in which it is called."""
 
+    prompts: PromptLoader
     learner: Learner
     control: EntropyControl
     finiteness: Finiteness
@@ -125,20 +129,46 @@ def parts_of(attempt: Attempt) -> Iterator[Parts]:
             graders=graders,
             ranks=attempt.ranks,
         )
-        yield _assembled(
-            attempt,
+        batches = Batches(
             explorer,
-            Evaluator(config=config, seed=attempt.seed, problems=problems, explorer=explorer, writer=writer),
-            writer,
+            _prompts(config, attempt.seed),
+            group_size=config.learner.group_size,
+            ahead=config.rollout.ahead,
+            extra_rounds=config.rollout.extra_rounds,
         )
+        with closing(batches):
+            yield _assembled(
+                attempt,
+                explorer,
+                batches,
+                Evaluator(
+                    config=config, seed=attempt.seed, problems=problems, explorer=explorer, writer=writer
+                ),
+                writer,
+            )
+
+
+def _prompts(config: RunConfig, seed: int) -> PromptLoader:
+    return PromptLoader(
+        config.task_at,
+        seed=derive_seed(seed, "prompts"),
+        prompts_per_iteration=config.learner.prompts_per_iteration,
+        num_iterations=config.learner.iterations,
+    )
 
 
 def _assembled(
-    attempt: Attempt, explorer: Explorer, evaluator: Evaluator, writer: MetricsWriter | None
+    attempt: Attempt,
+    explorer: Explorer,
+    batches: Batches,
+    evaluator: Evaluator,
+    writer: MetricsWriter | None,
 ) -> Parts:
     config, num_rollbacks = attempt.config, len(attempt.rollbacks)
     limits = limits_of(config.loops, attempt.rollbacks) if attempt.rollbacks else None
-    control = EntropyControl(config.loops, attempt.seed, limits, config.learner.iterations)
+    control = EntropyControl(
+        config.loops, attempt.seed, limits, config.learner.iterations, config.rollout.ahead
+    )
     told = attempt.folder if attempt.ranks.is_first else None
     guardrails = Guardrails(config, control, told, attempt=num_rollbacks)
     finiteness = Finiteness(control, attempt.ranks)
@@ -146,6 +176,7 @@ def _assembled(
         config=config,
         seed=attempt.seed,
         explorer=explorer,
+        batches=batches,
         control=control,
         guardrails=guardrails,
         writer=writer,
@@ -166,6 +197,7 @@ def _assembled(
         saves=attempt.saves,
     )
     return Parts(
+        prompts=batches.prompts,
         learner=learner,
         control=control,
         finiteness=finiteness,

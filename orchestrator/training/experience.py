@@ -11,6 +11,7 @@ from torch import Tensor
 
 from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.training.ranks import Ranks
+from orchestrator.training.shares import Drawing, Share
 from policies.advantages import uniform_share
 from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
@@ -34,6 +35,8 @@ class Rollouts:
     group: Tensor  # [N] int64
     temperature: float
     seconds: dict[str, float]
+    drawing: Drawing | None = None
+    """None where groups without a signal are not replaced."""
 
     @property
     def rewards(self) -> Tensor:
@@ -90,23 +93,28 @@ class Rollouts:
         episodes = {}
         if self.turn is not None:
             episodes = {"rollout/turns": sum(each.num_turns for each in self.completions) / N}
-        return episodes | {
-            "rollout/length": lengths.mean().item(),
-            "rollout/length/max": lengths.max().item(),
-            "rollout/truncated": 1.0 - sum(each.finished for each in self.completions) / N,
-            "rollout/repetition": repeated_share(self.responses),
-            "rollout/starved_groups": uniform_share(self.rewards, self.group),
-            "rollout/temperature": self.temperature,
-            "rollout/logprob_gap": gap.mean().item(),
-            "rollout/staleness": staleness.double().mean().item(),
-            "rollout/staleness/max": float(staleness.max()),
-            "rollout/tokens_per_second": lengths.sum().item() / self.seconds["rollout"],
-            "grader/timeouts": float(self.grades.num_timeouts),
-            "grader/errors": float(self.grades.num_errors),
-            "grader/crashes": float(self.grades.num_crashes),
-            "grader/regraded": float(self.grades.num_regraded),
-            **{f"reward/{name}": mean for name, mean in self.grades.means.items()},
-        }
+        drawing = {} if self.drawing is None else self.drawing.metrics(N // len(self.drawing.draws))
+        return (
+            episodes
+            | drawing
+            | {
+                "rollout/length": lengths.mean().item(),
+                "rollout/length/max": lengths.max().item(),
+                "rollout/truncated": 1.0 - sum(each.finished for each in self.completions) / N,
+                "rollout/repetition": repeated_share(self.responses),
+                "rollout/starved_groups": uniform_share(self.rewards, self.group),
+                "rollout/temperature": self.temperature,
+                "rollout/logprob_gap": gap.mean().item(),
+                "rollout/staleness": staleness.double().mean().item(),
+                "rollout/staleness/max": float(staleness.max()),
+                "rollout/tokens_per_second": lengths.sum().item() / self.seconds["rollout"],
+                "grader/timeouts": float(self.grades.num_timeouts),
+                "grader/errors": float(self.grades.num_errors),
+                "grader/crashes": float(self.grades.num_crashes),
+                "grader/regraded": float(self.grades.num_regraded),
+                **{f"reward/{name}": mean for name, mean in self.grades.means.items()},
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,28 +159,41 @@ class Explorer:
 
         Each rank has its share of the problems, and all have the result.
         """
+        whole = Share.join(self.ranks.gather(self.try_share(problems, num_samples, sampling)))
+        return self.rollouts(whole, num_samples, sampling)
+
+    def try_share(self, problems: Sequence[Problem], num_samples: int, sampling: Sampling) -> Share:
+        """This rank's share of a batch."""
+        ours = self.ranks.share(len(problems))
+        sampling = replace(sampling, first_prompt=ours.start)
+        return self.try_all(problems[ours.start : ours.stop], num_samples, sampling)
+
+    def try_all(self, problems: Sequence[Problem], num_samples: int, sampling: Sampling) -> Share:
+        """Sample responses to all of these problems, and grade them."""
         assert self.graders is not None, "rollouts are graded"
         start = perf_counter()
-        prompts = self.encode(problems)
-        repeated = [problem for problem in problems for _ in range(num_samples)]
-        share = self.ranks.share(len(problems))
-        ours = slice(share.start, share.stop)
-        completions = self.sample(
-            problems[ours], prompts[ours], num_samples, replace(sampling, first_prompt=share.start)
-        )
+        completions = self.sample(problems, self.encode(problems), num_samples, sampling)
         texts = self.policy.decode([completion.last_turn for completion in completions])
         sampled = perf_counter()
-        grades = self.graders.grade(repeated[share.start * num_samples : share.stop * num_samples], texts)
-        graded = perf_counter()
-        parts = self.ranks.gather((completions, grades, sampled - start, graded - sampled))
+        grades = self.graders.grade([problem for problem in problems for _ in range(num_samples)], texts)
+        return Share(
+            problems=list(problems),
+            completions=completions,
+            grades=grades,
+            seconds={"rollout": sampled - start, "grade": perf_counter() - sampled},
+        )
+
+    def rollouts(self, whole: Share, num_samples: int, sampling: Sampling) -> Rollouts:
+        """A whole batch as the learner takes it."""
         return Rollouts(
-            problems=repeated,
-            prompts=[prompt for prompt in prompts for _ in range(num_samples)],
-            completions=[completion for part in parts for completion in part[0]],
-            grades=Grades.join([part[1] for part in parts]),
-            group=torch.repeat_interleave(torch.arange(len(problems)), num_samples),
+            problems=[problem for problem in whole.problems for _ in range(num_samples)],
+            prompts=[prompt for prompt in self.encode(whole.problems) for _ in range(num_samples)],
+            completions=whole.completions,
+            grades=whole.grades,
+            group=torch.repeat_interleave(torch.arange(len(whole.problems)), num_samples),
             temperature=sampling.temperature,
-            seconds={"rollout": max(part[2] for part in parts), "grade": max(part[3] for part in parts)},
+            seconds=whole.seconds,
+            drawing=whole.drawing,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from time import perf_counter
 from typing import Any
@@ -15,9 +15,10 @@ from torch import Tensor
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.phases import phase_at
 from orchestrator.storage.metrics_log import MetricsWriter
+from orchestrator.training.batches import Batches
 from orchestrator.training.device import fuses, precision_of
 from orchestrator.training.entropy_control import EntropyControl, trace_metrics
-from orchestrator.training.experience import Explorer, Rollouts, token_batch
+from orchestrator.training.experience import Explorer, token_batch
 from orchestrator.training.guardrails import Guardrails
 from orchestrator.training.prompts import PromptBatch
 from orchestrator.training.seeds import derive_seed
@@ -28,7 +29,6 @@ from policies.statistics.batch import TokenBatch
 from policies.statistics.response_statistics import View, token_values
 from policies.statistics.sensors import measure
 from policies.statistics.sequences import Sequences, pack
-from tasks import Problem
 
 
 class Learner(pl.LightningModule):
@@ -40,6 +40,7 @@ class Learner(pl.LightningModule):
         config: RunConfig,
         seed: int,
         explorer: Explorer,
+        batches: Batches,
         control: EntropyControl,
         guardrails: Guardrails,
         writer: MetricsWriter | None,
@@ -53,7 +54,7 @@ class Learner(pl.LightningModule):
         self.seed = seed
         self.model = explorer.policy.model  # registers the parameters
         self.policy = explorer.policy
-        self.explorer = explorer
+        self.batches = batches
         self.control = control
         self.guardrails = guardrails
         self.num_redraws = num_redraws
@@ -74,13 +75,13 @@ class Learner(pl.LightningModule):
         for group in self.trainer.optimizers[0].param_groups:  # a checkpoint brings those of its run
             group |= {"betas": self.settings.betas, "weight_decay": self.settings.weight_decay}
             group["fused"] = True if fuses(group["params"]) else None  # by where it goes on
-        self.explorer.engine.push(self.iteration)
+        self.batches.push(self.iteration)
 
-    def training_step(self, prompts: PromptBatch, _: int) -> None:
+    def training_step(self, _: PromptBatch, __: int) -> None:
         start = perf_counter()
         torch.manual_seed(derive_seed(self.seed, "iteration", self.iteration))
 
-        rollouts = self._collect(prompts.problems)
+        rollouts = self.batches.collect(self.iteration, self._sampling)
         with self._timed("measure"):
             sequences = pack(rollouts.prompts, rollouts.responses, self.policy.pad_id, rollouts.spoken)
             view = View(
@@ -99,8 +100,11 @@ class Learner(pl.LightningModule):
             self.control.follow(self.ranks.of_first(dict(self.control.commands)))
         with self._timed("update"):
             update = self._update(sequences, batch, view)
+        if self.batches.ahead:
+            with self._timed("wait"):
+                self.batches.settle()
         with self._timed("push"):
-            self.explorer.engine.push(self.iteration + 1)
+            self.batches.push(self.iteration + 1)
 
         self.seconds |= rollouts.seconds | {"iteration": perf_counter() - start}
         metrics = (
@@ -118,15 +122,15 @@ class Learner(pl.LightningModule):
             self.writer.append(self.iteration, metrics)
         self.iteration += 1
 
-    def _collect(self, problems: Sequence[Problem]) -> Rollouts:
+    def _sampling(self, iteration: int) -> Sampling:
+        """How the batch of an iteration is sampled if it is begun now."""
         # After a rollback that could change nothing else, other responses.
         again = ("again", self.num_redraws) if self.num_redraws else ()
-        sampling = Sampling(
+        return Sampling(
             temperature=self.control.actuation.temperature(self.rollout_settings.temperature),
             max_tokens=self.rollout_settings.max_tokens,
-            seed=derive_seed(self.seed, "rollout", self.iteration, *again),
+            seed=derive_seed(self.seed, "rollout", iteration, *again),
         )
-        return self.explorer.collect(problems, self.settings.group_size, sampling)
 
     def _update(self, sequences: Sequences, batch: TokenBatch, view: View) -> Update:
         update = Update(seed=derive_seed(self.seed, "update", self.iteration))
@@ -198,6 +202,7 @@ class Learner(pl.LightningModule):
         checkpoint["learner"] = {
             "iteration": self.iteration,
             "num_skipped_in_a_row": self.num_skipped_in_a_row,
+            "batches": self.batches.state_dict(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -205,6 +210,8 @@ class Learner(pl.LightningModule):
             checkpoint["state_dict"] |= frozen
         self.iteration = checkpoint["learner"]["iteration"]
         self.num_skipped_in_a_row = checkpoint["learner"]["num_skipped_in_a_row"]
+        batches = checkpoint["learner"].get("batches", {})  # which checkpoints of earlier versions lack
+        self.batches.load_state_dict(batches, self.iteration, self._sampling)
 
     def _frozen(self) -> dict[str, torch.Tensor]:
         """Weights that training leaves as they were loaded, by their names in a checkpoint, which lacks them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from orchestrator.training.seeds import derive_seed
 from tasks import Problem, Task
 
 
@@ -49,10 +50,17 @@ class PromptLoader:
 
     def __iter__(self) -> Iterator[PromptBatch]:
         while self.next_iteration < self.num_iterations:
-            task, first = self.task_at(self.next_iteration), self.next_iteration * self.prompts_per_iteration
             self.next_iteration += 1
-            indices = range(first, first + self.prompts_per_iteration)
-            yield PromptBatch([task.problem("train", self.seed, index) for index in indices])
+            yield PromptBatch(self.problems(self.next_iteration - 1))
+
+    def problems(self, iteration: int) -> list[Problem]:
+        """The problems of an iteration."""
+        return [self.problem(iteration, place) for place in range(self.prompts_per_iteration)]
+
+    def problem(self, iteration: int, place: int, draw: int = 0) -> Problem:
+        """The problem at a place of an iteration, or what replaces it there at another draw than the first."""
+        seed = derive_seed(self.seed, "draw", draw) if draw else self.seed
+        return self.task_at(iteration).problem("train", seed, iteration * self.prompts_per_iteration + place)
 
     def state_dict(self) -> dict[str, Any]:
         return {"next_iteration": self.next_iteration}

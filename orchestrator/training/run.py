@@ -36,10 +36,8 @@ from orchestrator.training.finite import NotFiniteError
 from orchestrator.training.going_on import how_to_go_on
 from orchestrator.training.guardrails import GuardrailStop, RollbackDue
 from orchestrator.training.inputs import require_inputs
-from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import roll_back
-from orchestrator.training.seeds import derive_seed
 from orchestrator.training.stopping import Stopping, stop_on_signals
 from orchestrator.training.strategy import environment_of, strategy_of
 from orchestrator.training.telling import (
@@ -159,7 +157,7 @@ def _train(attempt: Attempt) -> None:
         trainer = _trainer(attempt.config.learner, attempt.folder, attempt.ranks, parts.callbacks)
         trainer.fit(
             parts.learner,
-            train_dataloaders=_prompts(attempt.config, attempt.seed),
+            train_dataloaders=parts.prompts,
             ckpt_path=attempt.checkpoint,
             weights_only=True if attempt.checkpoint else None,
         )
@@ -170,15 +168,6 @@ def _train(attempt: Attempt) -> None:
             "fix that and give the same command again to continue from there"
         )
     _keep(attempt.policy, attempt.folder, attempt.config, attempt.ranks)
-
-
-def _prompts(config: RunConfig, seed: int) -> PromptLoader:
-    return PromptLoader(
-        config.task_at,
-        seed=derive_seed(seed, "prompts"),
-        prompts_per_iteration=config.learner.prompts_per_iteration,
-        num_iterations=config.learner.iterations,
-    )
 
 
 def _trainer(

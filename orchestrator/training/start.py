@@ -15,7 +15,7 @@ from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.sealed import read_sealed, write_sealed
-from orchestrator.training.device import device_of
+from orchestrator.training.device import device_of, precision_of
 from orchestrator.training.experience import Explorer
 from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
@@ -94,7 +94,14 @@ def _load(settings: PolicyConfig, task: Task) -> LoadedPolicy:
 def make_engine(policy: LoadedPolicy, config: RunConfig, scratch: Path) -> RolloutEngine:
     """The rollout engine that a run names; ``scratch`` is where it may leave files."""
     rollout = config.rollout
-    return open_engine(rollout.engine, policy, max_batch_size=rollout.max_batch_size, scratch=scratch)
+    return open_engine(
+        rollout.engine,
+        policy,
+        max_batch_size=rollout.max_batch_size,
+        scratch=scratch,
+        apart=rollout.ahead > 0,
+        half=precision_of(config.learner) == "bf16-mixed",
+    )
 
 
 def _first_entropy(

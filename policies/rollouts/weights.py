@@ -23,7 +23,7 @@ def whole_weights(policy: LoadedPolicy) -> Iterator[tuple[str, Tensor]]:
 
     Tied ones come under their first name; shards are gathered, by all ranks together.
     """
-    tied = _tied_names(policy.model)
+    tied = tied_names(policy.model)
     for name, weight in policy.weights():
         if name not in tied:
             yield name, full(weight.detach())
@@ -57,7 +57,8 @@ def save_weights(policy: LoadedPolicy, folder: Path, *, write: bool = True) -> N
     unfinished.rename(folder)
 
 
-def _tied_names(model: PreTrainedModel) -> set[str]:
+def tied_names(model: PreTrainedModel) -> set[str]:
+    """Names that a model has for a weight besides its first one."""
     if not model.config.get_text_config().tie_word_embeddings:
         return set()
     return set(model._tied_weights_keys or ())
