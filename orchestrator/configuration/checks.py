@@ -24,7 +24,6 @@ from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, LossActuator, UpdateFacts, command_name
 from policies.model.sources import BUILTIN, GGUF, has_chat_template, local_source, model_config
 from policies.model.tiny import vocabulary_size
-from policies.rollouts.settings import Transformers
 from policies.statistics.sensors import FILTERED, TURN
 from policies.statistics.vocabulary import VocabularyFilter
 from tasks.names import look_alikes
@@ -141,12 +140,6 @@ def _sharding(config: RunConfig) -> Iterator[str]:
                 f"learner.strategy: 'fsdp2' needs all parameters to be trained, and policy.{key} freezes some; "
                 "take 'ddp' for a policy that fits one device, or remove it"
             )
-    in_turns = isinstance(config.rollout.engine, Transformers) and not config.rollout.ahead
-    if config.task.answers_back and in_turns:
-        yield (
-            "learner.strategy: 'fsdp2' must sample on all ranks at once, but the episodes of a multi-turn task differ "
-            "in their number of turns; set rollout.engine to 'vllm', or take 'ddp'"
-        )
 
 
 def _objective(config: RunConfig) -> Iterator[str]:

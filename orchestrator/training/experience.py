@@ -90,31 +90,28 @@ class Rollouts:
         N, lengths, versions = len(self.completions), self.lengths, self.versions
         staleness = torch.zeros(1) if versions is None else version - versions
         gap = (logprobs.cpu() - self.behaviour_logprobs).abs().double()
-        episodes = {}
+        more = {}
         if self.turn is not None:
-            episodes = {"rollout/turns": sum(each.num_turns for each in self.completions) / N}
-        drawing = {} if self.drawing is None else self.drawing.metrics(N // len(self.drawing.draws))
-        return (
-            episodes
-            | drawing
-            | {
-                "rollout/length": lengths.mean().item(),
-                "rollout/length/max": lengths.max().item(),
-                "rollout/truncated": 1.0 - sum(each.finished for each in self.completions) / N,
-                "rollout/repetition": repeated_share(self.responses),
-                "rollout/starved_groups": uniform_share(self.rewards, self.group),
-                "rollout/temperature": self.temperature,
-                "rollout/logprob_gap": gap.mean().item(),
-                "rollout/staleness": staleness.double().mean().item(),
-                "rollout/staleness/max": float(staleness.max()),
-                "rollout/tokens_per_second": lengths.sum().item() / self.seconds["rollout"],
-                "grader/timeouts": float(self.grades.num_timeouts),
-                "grader/errors": float(self.grades.num_errors),
-                "grader/crashes": float(self.grades.num_crashes),
-                "grader/regraded": float(self.grades.num_regraded),
-                **{f"reward/{name}": mean for name, mean in self.grades.means.items()},
-            }
-        )
+            more = {"rollout/turns": sum(each.num_turns for each in self.completions) / N}
+        if self.drawing is not None:
+            more |= self.drawing.metrics(N // len(self.drawing.draws))
+        return more | {
+            "rollout/length": lengths.mean().item(),
+            "rollout/length/max": lengths.max().item(),
+            "rollout/truncated": 1.0 - sum(each.finished for each in self.completions) / N,
+            "rollout/repetition": repeated_share(self.responses),
+            "rollout/starved_groups": uniform_share(self.rewards, self.group),
+            "rollout/temperature": self.temperature,
+            "rollout/logprob_gap": gap.mean().item(),
+            "rollout/staleness": staleness.double().mean().item(),
+            "rollout/staleness/max": float(staleness.max()),
+            "rollout/tokens_per_second": lengths.sum().item() / self.seconds["rollout"],
+            "grader/timeouts": float(self.grades.num_timeouts),
+            "grader/errors": float(self.grades.num_errors),
+            "grader/crashes": float(self.grades.num_crashes),
+            "grader/regraded": float(self.grades.num_regraded),
+            **{f"reward/{name}": mean for name, mean in self.grades.means.items()},
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,7 +77,7 @@ class Learner(pl.LightningModule):
             group["fused"] = True if fuses(group["params"]) else None  # by where it goes on
         self.batches.push(self.iteration)
 
-    def training_step(self, _: PromptBatch, __: int) -> None:
+    def training_step(self, _: PromptBatch, __: int) -> None:  # its problems may have been tried already
         start = perf_counter()
         torch.manual_seed(derive_seed(self.seed, "iteration", self.iteration))
 

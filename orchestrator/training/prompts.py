@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from orchestrator.training.seeds import derive_seed
@@ -10,14 +11,19 @@ from tasks import Problem, Task
 
 
 class PromptBatch:
-    """The problems of one iteration, closed to Lightning.
+    """The problems of one iteration, closed to Lightning, and drawn when they are asked for.
 
     It walks into lists and dataclasses to move their tensors to a device and to convert their floats,
     and fails on frozen ones.
     """
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = problems
+    def __init__(self, draw: Callable[[], Sequence[Problem]]) -> None:
+        self._draw = draw
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """[P]; rollouts ahead of the learner have drawn them before."""
+        return self._draw()
 
 
 class PromptLoader:
@@ -50,8 +56,9 @@ class PromptLoader:
 
     def __iter__(self) -> Iterator[PromptBatch]:
         while self.next_iteration < self.num_iterations:
+            draw = partial(self.problems, self.next_iteration)
             self.next_iteration += 1
-            yield PromptBatch(self.problems(self.next_iteration - 1))
+            yield PromptBatch(draw)
 
     def problems(self, iteration: int) -> list[Problem]:
         """The problems of an iteration."""

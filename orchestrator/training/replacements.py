@@ -37,24 +37,29 @@ def try_until_mixed(
         extra_rounds: 0 replaces none.
         another: the problem for a place of the batch at a further draw, (place, draw) with draws from 1.
     """
-    share = explorer.try_share(problems, num_samples, sampling)
-    if not extra_rounds:
+    with explorer.engine.session():  # one for all draws, whose number differs from rank to rank
+        share = explorer.try_share(problems, num_samples, sampling)
+        if not extra_rounds:
+            return share
+        first = explorer.ranks.share(len(problems)).start
+        drawing = Drawing(
+            draws=[0] * len(share.problems), num_groups=len(share.problems), score=sum(share.grades.scores)
+        )
+        share = replace(share, drawing=drawing)
+        for draw in range(1, extra_rounds + 1):
+            uniform = uniform_groups(share.grades.scores, num_samples)
+            if not uniform:
+                break
+            places = tuple(first + group for group in uniform)
+            again = replace(sampling, seed=derive_seed(sampling.seed, "draw", draw), numbers=places)
+            tried = explorer.try_all([another(place, draw) for place in places], num_samples, again)
+            drawing = Drawing(
+                draws=[draw if group in uniform else before for group, before in enumerate(drawing.draws)],
+                num_groups=drawing.num_groups + len(uniform),
+                score=drawing.score + sum(tried.grades.scores),
+            )
+            share = replace(_replaced(share, uniform, tried, num_samples), drawing=drawing)
         return share
-    first = explorer.ranks.share(len(problems)).start
-    draws = [0] * len(share.problems)
-    drawing = Drawing(draws=draws, num_groups=len(draws), score=sum(share.grades.scores))
-    share = replace(share, drawing=drawing)
-    for draw in range(1, extra_rounds + 1):
-        uniform = uniform_groups(share.grades.scores, num_samples)
-        if not uniform:
-            break
-        places = tuple(first + group for group in uniform)
-        again = replace(sampling, seed=derive_seed(sampling.seed, "draw", draw), numbers=places)
-        tried = explorer.try_all([another(place, draw) for place in places], num_samples, again)
-        share = _replaced(share, drawing, uniform, tried, draw, num_samples)
-        assert share.drawing is not None
-        drawing = share.drawing
-    return share
 
 
 def uniform_groups(scores: Sequence[float], num_samples: int) -> list[int]:
@@ -63,25 +68,17 @@ def uniform_groups(scores: Sequence[float], num_samples: int) -> list[int]:
     return [number for number, group in enumerate(groups) if len(set(group)) == 1]
 
 
-def _replaced(
-    share: Share, drawing: Drawing, groups: Sequence[int], tried: Share, draw: int, num_samples: int
-) -> Share:
+def _replaced(share: Share, groups: Sequence[int], tried: Share, num_samples: int) -> Share:
     """The share with what was tried in the place of some groups."""
-    problems, completions, draws = list(share.problems), list(share.completions), list(drawing.draws)
-    scores = list(share.grades.scores)
+    problems, completions, scores = list(share.problems), list(share.completions), list(share.grades.scores)
     for number, group in enumerate(groups):
         old = slice(group * num_samples, (group + 1) * num_samples)
         new = slice(number * num_samples, (number + 1) * num_samples)
-        problems[group], draws[group] = tried.problems[number], draw
+        problems[group] = tried.problems[number]
         completions[old], scores[old] = tried.completions[new], tried.grades.scores[new]
     return Share(
         problems=problems,
         completions=completions,
         grades=replace(Grades.join([share.grades, tried.grades]), scores=scores),
         seconds={phase: seconds + tried.seconds[phase] for phase, seconds in share.seconds.items()},
-        drawing=Drawing(
-            draws=draws,
-            num_groups=drawing.num_groups + len(groups),
-            score=drawing.score + sum(tried.grades.scores),
-        ),
     )

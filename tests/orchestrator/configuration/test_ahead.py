@@ -50,6 +50,19 @@ def test_what_can_be_is_not(write_campaign, rollout):
     check_campaign(read_campaign(write_campaign({f"rollout.{k}": v for k, v in rollout.items()})))
 
 
+def test_ranks_that_share_a_policy_draw_again_by_engines_of_their_own_alone(write_campaign):
+    changes = {"learner.strategy": "fsdp2", "rollout.extra_rounds": 2}
+    with pytest.raises(ConfigError, match=r"with rollout\.extra_rounds ranks differ in what they draw again"):
+        check_campaign(read_campaign(write_campaign(changes)))
+    check_campaign(read_campaign(write_campaign(changes | {"rollout.ahead": 1})))
+
+
+def test_code_of_a_checkpoint_is_not_in_the_engines_process(write_campaign):
+    changes = {"policy.source": "some/model", "policy.trust_remote_code": True, "rollout.ahead": 1}
+    with pytest.raises(ConfigError, match=r"must be 0 with policy\.trust_remote_code.*got 1; set the engine"):
+        check_campaign(read_campaign(write_campaign(changes)), with_problems=False)
+
+
 def test_old_responses_without_a_correction_are_noted(write_campaign):
     def said(**changes):
         return [n for n in notices(read_campaign(write_campaign(changes)).arms) if "importance" in n]

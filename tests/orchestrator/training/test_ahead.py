@@ -14,15 +14,16 @@ from orchestrator.configuration.resolve import read_campaign
 from orchestrator.training import run as worker
 from orchestrator.training.batches import Batches
 from tests.orchestrator.training.test_resume import assert_same, in_own_process, wait_for_iteration
+from tests.test_metrics_doc import is_documented
 
 pytestmark = pytest.mark.trains
 
-ITERATIONS = 8
+ITERATIONS = 7
 
 
 @pytest.fixture
 def make_run(write_campaign, campaign_content):
-    """A run of the controlled arm, whose loop moves the sampling temperature, ``ahead`` iterations ahead."""
+    """A run whose loop moves the sampling temperature, and whose groups without a signal are replaced once."""
 
     def make(name, ahead, **changes):
         torch.set_num_threads(1)
@@ -38,6 +39,7 @@ def make_run(write_campaign, campaign_content):
             "learner.checkpoint_every": 3,
             "learner.importance": {"kind": "truncated", "cap": 2.0},
             "rollout.ahead": ahead,
+            "rollout.extra_rounds": 1,
             "tracking.folder": name,
             "arms.1.method": None,
         }
@@ -61,6 +63,9 @@ def test_batches_are_as_old_as_said_and_a_killed_run_goes_on_bit_for_bit(make_ru
     assert column(straight, "rollout/staleness") == column(straight, "rollout/staleness/max") == ages
     gaps = column(straight, "rollout/logprob_gap")
     assert gaps[0] < 1e-4 < max(gaps[2:])  # the engine has the weights of iteration 0, and then older ones
+    assert 0.0 < max(column(straight, "rollout/extra_groups")) <= 1.0
+    (*_, last) = (record.metrics for record in straight.records() if record.kind == "train")
+    assert all(map(is_documented, last))
     # A command is in the batch that is begun after it: two iterations later than in turns.
     commands, temperatures = column(straight, "loop/entropy/u"), column(straight, "rollout/temperature")
     assert temperatures[:3] == [1.0] * 3

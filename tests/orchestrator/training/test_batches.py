@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -21,7 +23,14 @@ class CountingEngine(RolloutEngine):
     """Responses of one token, the number of the prompt; it notes what it was asked and with which weights."""
 
     def __init__(self):
-        self.version, self.asked = 0, []
+        self.version, self.asked, self.depth, self.outermost = 0, [], 0, 0
+
+    @contextmanager
+    def session(self):
+        self.outermost += self.depth == 0
+        self.depth += 1
+        yield
+        self.depth -= 1
 
     def push(self, version):
         self.version = version
@@ -133,7 +142,8 @@ def test_what_would_be_drawn_otherwise_now_is_drawn_again(changes, seed):
 
 
 def test_groups_that_teach_nothing_are_replaced_by_address_whatever_the_ranks():
-    whole = batches(extra_rounds=3).collect(2, sampling_at)
+    made = batches(extra_rounds=3)
+    whole = made.collect(2, sampling_at)
     scores = whole.rewards.reshape(P, G)
     assert (scores[:, 0] != scores[:, 1]).sum() > 2  # half of all would be, by chance
     plain = batches().collect(2, sampling_at)
@@ -142,7 +152,10 @@ def test_groups_that_teach_nothing_are_replaced_by_address_whatever_the_ranks():
     assert kept == was_mixed.tolist()
     assert 0 < sum(kept) < P
 
-    drawing = whole.drawing
+    drawing, engine = whole.drawing, made.explorer.engine
+    assert len(engine.asked) > 1
+    # Ranks meet where a session begins; those of the draws themselves are within the first.
+    assert engine.outermost == 1
     metrics = drawing.metrics(G)
     assert drawing.num_groups * G == whole.grades.num_timeouts  # the faults of all draws
     assert metrics["rollout/extra_groups"] == drawing.num_groups / P - 1 > 0
