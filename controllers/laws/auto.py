@@ -88,8 +88,10 @@ class Auto(Law):
 
     Four filters differ in λ and h (0.5 and 5, or 0.8 and 12.5 iterations) and in how lively entropy and its drift are (Q what
     an unpredicted change has beyond twice R, or 0.01 R); the fifth takes the command to act at once and to push
-    nothing.  With a known ``dead_time`` the filters are shown each command when it can act, and x and f
-    above are those after the commands that still wait, as a Smith predictor has them.  p is their likelihood, forgotten by 1 % a reading.  R is the mean variance that the batches tell
+    nothing.  With a known ``dead_time`` the filters are shown each command when it can act, and x and f above are
+    those after the commands that still wait, as a Smith predictor has them; K is then h / (h + dead_time) of itself, since
+    what the filters have wrong shows that much later.  p is their likelihood, forgotten by 1 % a reading.  R is the
+    mean variance that the batches tell
     (``Sample.noise``), or, where they tell none, what the autocovariance of unpredicted changes says.  Before
     anything is known b and d are correlated by −½: what collapses fast can be pushed fast; and the drift is
     thought to be downward, as training spends entropy.  For the same reason the correction that lowers entropy grows
@@ -134,7 +136,8 @@ class Auto(Law):
             x, f, share = foreseen(belief, numbers, waiting)
             there = x + numbers[1] * (belief[1] + belief[2] * f) + belief[3] * f
             kept += weight * share
-            correction += weight * (target - there) / max(max(moved, 0.0) + SPREAD * doubt, 1e-9)
+            slower = numbers[1] / (numbers[1] + sample.dead_time)
+            correction += weight * slower * (target - there) / max(max(moved, 0.0) + SPREAD * doubt, 1e-9)
             ahead += weight * there
             bound += weight * (moved + 2 * doubt)
         if correction < 0 and num < CAREFUL:

@@ -24,6 +24,9 @@ from policies.rollouts.weights import save_weights
 if TYPE_CHECKING:
     from policies.model.loading import LoadedPolicy
 
+LAST_SECONDS = 10.0
+"""Longest wait for the exit code of a process that answers no more [s]."""
+
 
 class EngineProcess(PushedEngine):
     """Hosts an engine that would else sample in the learner's process, with a copy of the policy.
@@ -52,7 +55,7 @@ class EngineProcess(PushedEngine):
 
     @property
     def process_id(self) -> int | None:
-        """The engine's process; None before it is started."""
+        """Number of the process; None before it is started."""
         return self._process.pid if self._process else None
 
     @property
@@ -114,7 +117,7 @@ class EngineProcess(PushedEngine):
             self._connection.send_bytes(pickle.dumps((what, arguments)))
             answer = pickle.loads(self._connection.recv_bytes())  # nosec B301  # of the process that was started here
         except (EOFError, OSError) as error:
-            self._process.join()
+            self._process.join(timeout=LAST_SECONDS)
             raise EngineUnavailableError(
                 f"the process of the rollout engine {self.settings.kind!r} has ended (exit code "
                 f"{self._process.exitcode}; -9 is often a lack of memory) while it was to {what}; give the same "

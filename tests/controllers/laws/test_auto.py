@@ -468,6 +468,22 @@ def test_commands_that_still_wait_are_counted_in():
     assert np.sqrt(np.mean(blind**2)) > 1.0
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_correction_is_spread_over_the_dead_time(seed):
+    """In full it would be up to e^1.4 off: the policy collapses while nothing is known of what a command does."""
+    rng = np.random.default_rng(seed)
+    loop = loop_of(dead_time=4, actuator="temperature", low=0.2, high=5.0, neutral=1.0)
+    state, base, level, waiting, zs = loop.init(), 0.63, 0.63, [1.0] * 4, []
+    for t in range(80):
+        reading = R * exp(level + 0.08 * rng.standard_normal())
+        state, trace = loop.step(state, {"entropy": reading, "entropy/standard_error": 0.08 * reading}, t)
+        waiting.append(trace.u)
+        base += -0.05 * exp(-t / 40) + 0.02 * rng.standard_normal()
+        level = base + 3.0 * log(waiting.pop(0))
+        zs.append(level)
+    assert np.sqrt(np.mean(np.square(zs[30:]))) < 0.4
+
+
 def test_a_command_moves_the_beliefs_once_it_can_act():
     """What the law believes under dead time 2 is what it believes without, shown the same commands 2 later."""
     law, rng = Auto(), np.random.default_rng(0)

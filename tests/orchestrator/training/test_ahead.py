@@ -85,6 +85,7 @@ def test_batches_are_as_old_as_said_and_a_killed_run_goes_on_bit_for_bit(make_ru
     assert_same(straight, finish(killed))
 
 
+@pytest.mark.slow
 def test_an_engine_that_dies_with_prompts_in_flight_interrupts_the_run_which_then_goes_on(
     make_run, monkeypatch
 ):
