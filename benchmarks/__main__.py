@@ -14,6 +14,7 @@ BENCHMARKS = (
     "comparison",
     "methods",
     "lora",
+    "ahead",
     "quickstart",
     "against_trl",
 )

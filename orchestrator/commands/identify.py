@@ -44,6 +44,9 @@ TRANSIENT = 20
 AHEAD = 10
 """Iterations that the picture predicts ahead; what integrates runs away from its commands alone."""
 
+LONGEST_DELAY = 3
+"""Longest delay that is tried [iterations], but for the dead time of rollouts ahead of the learner."""
+
 MOST_PANELS = 6
 RUNNERS_UP = 3
 
@@ -81,7 +84,12 @@ def run_identification(
     skipped, notes = _skipped(chosen, skip)
     records = records_of(chosen, seen, skipped)
     try:
-        found = identify_plant(records, coordinates=coordinates, max_order=max_order)
+        found = identify_plant(
+            records,
+            coordinates=coordinates,
+            max_order=max_order,
+            max_delay=LONGEST_DELAY + chosen.config.dead_time(chosen.ahead),
+        )
     except IdentificationError as error:
         raise ConfigError(f"{chosen.where}: {error}") from error
     rows = table(found, chosen, skipped)
@@ -149,6 +157,7 @@ def plant_file(
             "limits": [built.low, built.high],
             "learning_rate": float(chosen.learner["learning_rate"]),
             "initial_nats": float(np.mean(starts)),
+            "ahead": chosen.ahead,
         },
         "origin": {
             "campaign": chosen.campaign,

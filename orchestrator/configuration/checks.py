@@ -25,7 +25,6 @@ from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, LossActuator, UpdateFacts, command_name
 from policies.model.sources import BUILTIN, GGUF, has_chat_template, local_source, model_config
 from policies.model.tiny import vocabulary_size
-from policies.rollouts.settings import Transformers
 from policies.statistics.sensors import FILTERED, TURN
 from policies.statistics.vocabulary import VocabularyFilter
 from tasks.names import look_alikes
@@ -65,7 +64,6 @@ def _problems(config: RunConfig, with_problems: bool) -> Iterator[str]:
     yield from _policy(config)
     yield from _stops(config)
     yield from _devices(config)
-    yield from _sharding(config)
     if with_problems:
         yield from check_prompts(config)
     yield from check_rewards(config, with_problems=with_problems)
@@ -131,16 +129,6 @@ def _devices(config: RunConfig) -> Iterator[str]:
                 f"learner.devices: must be at most one for each of the {number} {what}, got {num_processes} "
                 f"(devices times num_nodes); lower it, or raise {key}"
             )
-
-
-def _sharding(config: RunConfig) -> Iterator[str]:
-    if config.learner.strategy != "fsdp2":
-        return
-    if config.task.answers_back and isinstance(config.rollout.engine, Transformers):
-        yield (
-            "learner.strategy: 'fsdp2' must sample on all ranks at once, but the episodes of a multi-turn task differ "
-            "in their number of turns; set rollout.engine to 'vllm', or take 'ddp'"
-        )
 
 
 def _objective(config: RunConfig) -> Iterator[str]:

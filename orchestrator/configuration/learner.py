@@ -39,6 +39,15 @@ class RolloutConfig(Strict):
     few-shot prompt.  Each must be one token of the tokenizer; graders do not see it."""
     max_batch_size: PositiveInt = 256
     """Responses generated at once."""
+    ahead: Annotated[int, Field(ge=0)] = 0
+    """Iterations by which sampling and grading run ahead of the learner: the engine samples the batch of iteration t + k
+    while the learner updates on that of t.  0 takes turns.  Above it the engine has a process or servers of its own, and
+    responses are k updates old, which ``learner.importance`` corrects."""
+    max_staleness: PositiveInt = 8
+    """Most updates that the weights behind a response may be old with ``ahead``, rare pushes of the engine included."""
+    extra_rounds: Annotated[int, Field(ge=0)] = 0
+    """Further draws of other prompts in the place of groups whose responses all have the same reward, and so teach
+    nothing: DAPO's dynamic sampling, with a bound.  0 keeps such groups."""
     episode: Annotated[EpisodeLimits, section(EpisodeLimits)] = EpisodeLimits()
     """Limits of an episode, for tasks that answer back; ``max_tokens`` above is then the limit of one turn."""
 

@@ -35,7 +35,7 @@ from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.storage.metric_names import FAMILIES, recorded_name
 from orchestrator.tracking.others import OtherTracker
 from policies.actuators import ACTUATORS
-from policies.actuators.base import Actuator, command_name
+from policies.actuators.base import Actuator, SamplingActuator, command_name
 from policies.statistics.own_sensors import OWN as OWN_READING
 from policies.statistics.sensors import DOMAIN
 from tasks import Task, own_code
@@ -159,8 +159,8 @@ class LoopConfig(Strict):
         (low, high), neutral = self.bounds, self.actuator.command.neutral
         return max(high - neutral, neutral - low) / self.gains_range
 
-    def build(self, num_iterations: int | None = None) -> FeedbackLoop:
-        """The loop on plain floats that the controller layer runs, in a run of that length."""
+    def build(self, num_iterations: int | None = None, ahead: int = 0) -> FeedbackLoop:
+        """The loop on plain floats that the controller layer runs, in a run of that length and with such ``rollout.ahead``."""
         command = self.actuator.command
         low, high = self.bounds
         domain = self.domain
@@ -182,7 +182,16 @@ class LoopConfig(Strict):
             slew=self.slew or float("inf"),
             dead_band_nats=self.dead_band_nats,
             period=self.period,
+            dead_time=self.dead_time(ahead),
         )
+
+    def dead_time(self, ahead: int) -> int:
+        """Iterations by which rollouts that are begun ``ahead`` of their update delay what the command does.
+
+        A command on sampling waits for a batch that is not begun yet.  One on the update does not: the next reading is
+        of the policy that it made, on whatever responses.
+        """
+        return ahead if isinstance(self.actuator, SamplingActuator) else 0
 
 
 class TrackingConfig(Strict):

@@ -11,6 +11,7 @@ from controllers.parts.moving_references import ScheduledBand
 from controllers.parts.references import Band, InitialAnchored
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Arm
+from policies.importance import NoImportance
 from policies.model.prompt_start import Bos, start_of_folder
 from policies.model.sources import BUILTIN, GGUF, local_source
 from policies.model.warm_start import WarmStart
@@ -29,7 +30,18 @@ def notices(arms: Sequence[Arm]) -> list[str]:
         for name, loop in arm.config.loops.items()
         for notice in (*_falling(loop), *_one_sided(loop))
     ]
-    return [*_starts(arms), *_nothing_to_find(arms), *of_loops]
+    return [*_starts(arms), *_nothing_to_find(arms), *_uncorrected(arms), *of_loops]
+
+
+def _uncorrected(arms: Sequence[Arm]) -> Iterator[str]:
+    """Arms that learn from old responses as if the policy of now had given them."""
+    for arm in arms:
+        ahead = arm.config.rollout.ahead
+        if ahead and isinstance(arm.config.learner.importance, NoImportance):
+            yield (
+                f"arms.{arm.name}.learner.importance: 'none' takes responses that are {ahead} updates old "
+                "(rollout.ahead) for those of the policy of now; 'truncated' corrects for that"
+            )
 
 
 def _nothing_to_find(arms: Sequence[Arm]) -> Iterator[str]:

@@ -61,6 +61,11 @@ class Chosen:
         return learner
 
     @property
+    def ahead(self) -> int:
+        """Iterations by which the runs' rollouts were ahead of their learner."""
+        return int((self.runs[0].info.config.get("rollout") or {}).get("ahead", 0))
+
+    @property
     def where(self) -> str:
         """What an error message begins with."""
         return f"{self.campaign}: arm {self.arm!r}, loop {self.loop!r}"

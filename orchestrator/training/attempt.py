@@ -21,6 +21,7 @@ from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunFolder, RunInfo
 from orchestrator.storage.samples import forget_samples
 from orchestrator.training.activities import Activities
+from orchestrator.training.batches import Batches
 from orchestrator.training.best_policy import BestPolicy
 from orchestrator.training.checkpoints import Checkpointer
 from orchestrator.training.entropy_control import EntropyControl
@@ -31,10 +32,12 @@ from orchestrator.training.going_on import GoingOn, go_on, where_to_go_on
 from orchestrator.training.guardrails import Guardrails
 from orchestrator.training.learner import Learner
 from orchestrator.training.profiling import Profiling
+from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import limits_of
 from orchestrator.training.samples import SampleKeeper
 from orchestrator.training.saves import Saves, add_notes, told_in
+from orchestrator.training.seeds import derive_seed
 from orchestrator.training.start import load_reference, load_start, make_engine
 from orchestrator.training.telling import record_confinement
 from policies.model.loading import LoadedPolicy
@@ -77,6 +80,7 @@ class Attempt:
 class Parts:
     """What trains: the learner, and what stands beside it, in the order in which it is called."""
 
+    prompts: PromptLoader
     learner: Learner
     activities: Activities
     control: EntropyControl
@@ -143,7 +147,25 @@ def parts_of(attempt: Attempt) -> Iterator[Parts]:
             graders=graders,
             ranks=attempt.ranks,
         )
-        yield _assembled(attempt, explorer, _held_out_sets(attempt, explorer, further), writer)
+        batches = Batches(
+            explorer,
+            _prompts(config, attempt.seed),
+            group_size=config.learner.group_size,
+            ahead=config.rollout.ahead,
+            extra_rounds=config.rollout.extra_rounds,
+        )
+        with closing(batches):
+            sets = _held_out_sets(attempt, explorer, further)
+            yield _assembled(attempt, explorer, batches, sets, writer)
+
+
+def _prompts(config: RunConfig, seed: int) -> PromptLoader:
+    return PromptLoader(
+        config.task_at,
+        seed=derive_seed(seed, "prompts"),
+        prompts_per_iteration=config.learner.prompts_per_iteration,
+        num_iterations=config.learner.iterations,
+    )
 
 
 def _graders(task: Task, attempt: Attempt) -> GradingPool:
@@ -169,11 +191,17 @@ def _held_out_sets(attempt: Attempt, explorer: Explorer, further: ExitStack) -> 
 
 
 def _assembled(
-    attempt: Attempt, explorer: Explorer, sets: Sequence[HeldOutSet], writer: MetricsWriter | None
+    attempt: Attempt,
+    explorer: Explorer,
+    batches: Batches,
+    sets: Sequence[HeldOutSet],
+    writer: MetricsWriter | None,
 ) -> Parts:
     config, num_rollbacks = attempt.config, len(attempt.rollbacks)
     limits = limits_of(config.loops, attempt.rollbacks) if attempt.rollbacks else None
-    control = EntropyControl(config.loops, attempt.seed, limits, config.learner.iterations)
+    control = EntropyControl(
+        config.loops, attempt.seed, limits, config.learner.iterations, config.rollout.ahead
+    )
     told = attempt.folder if attempt.ranks.is_first else None
     guardrails = Guardrails(config, control, told, attempt=num_rollbacks)
     finiteness = Finiteness(control, attempt.ranks)
@@ -192,6 +220,7 @@ def _assembled(
         config=config,
         seed=attempt.seed,
         explorer=explorer,
+        batches=batches,
         control=control,
         guardrails=guardrails,
         writer=writer,
@@ -216,6 +245,7 @@ def _assembled(
     iterations = attempt.info.execution.get("profile_iterations", ()) if attempt.ranks.is_first else ()
     return Parts(
         activities=Activities(config, _telling(attempt.folder, attempt.ranks)),
+        prompts=batches.prompts,
         learner=learner,
         control=control,
         finiteness=finiteness,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from time import perf_counter
@@ -15,9 +14,10 @@ from torch import Tensor
 
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.metrics_log import MetricsWriter
+from orchestrator.training.batches import Batches
 from orchestrator.training.device import fuses
 from orchestrator.training.entropy_control import EntropyControl, trace_metrics
-from orchestrator.training.experience import Explorer, Rollouts, token_batch
+from orchestrator.training.experience import Explorer, token_batch
 from orchestrator.training.guardrails import Guardrails
 from orchestrator.training.learning_rate import LearningRate
 from orchestrator.training.phase_meter import PhaseMeter
@@ -33,7 +33,6 @@ from policies.statistics.batch import TokenBatch
 from policies.statistics.response_statistics import View
 from policies.statistics.sensors import measure
 from policies.statistics.sequences import Sequences, pack
-from tasks import Problem
 
 
 class Learner(pl.LightningModule):
@@ -45,6 +44,7 @@ class Learner(pl.LightningModule):
         config: RunConfig,
         seed: int,
         explorer: Explorer,
+        batches: Batches,
         control: EntropyControl,
         guardrails: Guardrails,
         writer: MetricsWriter | None,
@@ -60,7 +60,7 @@ class Learner(pl.LightningModule):
         self.seed = seed
         self.model = explorer.policy.model  # registers the parameters
         self.policy = explorer.policy
-        self.explorer = explorer
+        self.batches = batches
         self.control = control
         self.guardrails = guardrails
         self.reference = reference  # no module: nothing of it is trained, saved or averaged over ranks
@@ -85,14 +85,14 @@ class Learner(pl.LightningModule):
             group["fused"] = True if fuses(group["params"]) else None  # by where it goes on
         if self.reference is not None:
             self.reference.to(self.device)
-        self.explorer.engine.push(self.iteration)
+        self.batches.push(self.iteration)
 
-    def training_step(self, prompts: PromptBatch, _: int) -> None:
+    def training_step(self, _: PromptBatch, __: int) -> None:  # its problems may have been tried already
         start = perf_counter()
         torch.manual_seed(derive_seed(self.seed, "iteration", self.iteration))
 
         with self._phase("rollout"):
-            rollouts = self._collect(prompts.problems)
+            rollouts = self.batches.collect(self.iteration, self._sampling)
         with self._phase("measure"):
             sequences = pack(rollouts.prompts, rollouts.responses, self.policy.pad_id, rollouts.spoken)
             view = View(
@@ -121,8 +121,11 @@ class Learner(pl.LightningModule):
             self.control.follow(self.ranks.of_first(dict(self.control.commands)))
         with self._phase("update"):
             update = self._update(sequences, batch, view, teaching)
+        if self.batches.ahead:
+            with self._phase("wait"):
+                self.batches.settle()
         with self._phase("push"):
-            self.explorer.engine.push(self.iteration + 1)
+            self.batches.push(self.iteration + 1)
 
         self.meter.seconds |= rollouts.seconds | {"iteration": perf_counter() - start}
         metrics = (
@@ -142,15 +145,15 @@ class Learner(pl.LightningModule):
             self.samples.keep(self.iteration, rollouts, batch)
         self.iteration += 1
 
-    def _collect(self, problems: Sequence[Problem]) -> Rollouts:
+    def _sampling(self, iteration: int) -> Sampling:
+        """How the batch of an iteration is sampled if it is begun now."""
         # After a rollback that could change nothing else, other responses.
         again = ("again", self.num_redraws) if self.num_redraws else ()
-        sampling = Sampling(
+        return Sampling(
             temperature=self.control.actuation.temperature(self.rollout_settings.temperature),
             max_tokens=self.rollout_settings.max_tokens,
-            seed=derive_seed(self.seed, "rollout", self.iteration, *again),
+            seed=derive_seed(self.seed, "rollout", iteration, *again),
         )
-        return self.explorer.collect(problems, self.settings.group_size, sampling)
 
     def _update(self, sequences: Sequences, batch: TokenBatch, view: View, teaching: Teaching) -> Update:
         update = Update(seed=derive_seed(self.seed, "update", self.iteration))
@@ -210,6 +213,7 @@ class Learner(pl.LightningModule):
         checkpoint["learner"] = {
             "iteration": self.iteration,
             "num_skipped_in_a_row": self.num_skipped_in_a_row,
+            "batches": self.batches.state_dict(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -217,6 +221,8 @@ class Learner(pl.LightningModule):
             checkpoint["state_dict"] |= frozen
         self.iteration = checkpoint["learner"]["iteration"]
         self.num_skipped_in_a_row = checkpoint["learner"]["num_skipped_in_a_row"]
+        batches = checkpoint["learner"].get("batches", {})  # which checkpoints of earlier versions lack
+        self.batches.load_state_dict(batches, self.iteration, self._sampling)
 
     def _frozen(self) -> dict[str, torch.Tensor]:
         """Weights that training leaves as they were loaded, by their names in a checkpoint, which lacks them."""

@@ -37,11 +37,9 @@ from orchestrator.training.going_on import how_to_go_on
 from orchestrator.training.guardrails import GuardrailStop, RollbackDue
 from orchestrator.training.inputs import require_inputs
 from orchestrator.training.out_of_memory import explained
-from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import roll_back
 from orchestrator.training.saves import add_notes
-from orchestrator.training.seeds import derive_seed
 from orchestrator.training.shares import WholeCheckpoints, drop_unnamed
 from orchestrator.training.stopping import Stopping, stop_on_signals
 from orchestrator.training.strategy import environment_of, strategy_of
@@ -166,7 +164,7 @@ def _train(attempt: Attempt) -> None:
         try:
             trainer.fit(
                 parts.learner,
-                train_dataloaders=_prompts(attempt.config, attempt.seed),
+                train_dataloaders=parts.prompts,
                 ckpt_path=attempt.checkpoint,
                 weights_only=True if attempt.checkpoint else None,
             )
@@ -182,15 +180,6 @@ def _train(attempt: Attempt) -> None:
     if attempt.ranks.is_first:
         attempt.folder.good_checkpoint_path.unlink(missing_ok=True)
         drop_unnamed(attempt.folder)
-
-
-def _prompts(config: RunConfig, seed: int) -> PromptLoader:
-    return PromptLoader(
-        config.task_at,
-        seed=derive_seed(seed, "prompts"),
-        prompts_per_iteration=config.learner.prompts_per_iteration,
-        num_iterations=config.learner.iterations,
-    )
 
 
 def _trainer(

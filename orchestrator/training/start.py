@@ -166,7 +166,14 @@ def _source(settings: PolicyConfig, task: Task, tell: Tell) -> str:
 def make_engine(policy: LoadedPolicy, config: RunConfig, scratch: Path) -> RolloutEngine:
     """The rollout engine that a run names; ``scratch`` is where it may leave files."""
     rollout = config.rollout
-    return open_engine(rollout.engine, policy, max_batch_size=rollout.max_batch_size, scratch=scratch)
+    return open_engine(
+        rollout.engine,
+        policy,
+        max_batch_size=rollout.max_batch_size,
+        scratch=scratch,
+        apart=rollout.ahead > 0,
+        half=precision_of(config.learner) == "bf16-mixed",
+    )
 
 
 def _first_entropy(

@@ -95,11 +95,11 @@ def save_weights(policy: LoadedPolicy, folder: Path, *, write: bool = True) -> N
 
 def _own_weights(policy: LoadedPolicy) -> Iterator[tuple[str, Tensor]]:
     """Weights or this rank's shards of them, without those that are tied to an earlier one."""
-    tied = _tied_names(policy.model)
+    tied = tied_names(policy.model)
     return ((name, weight.detach()) for name, weight in merged_weights(policy.model) if name not in tied)
 
 
-def _tied_names(model: PreTrainedModel) -> set[str]:
+def tied_names(model: PreTrainedModel) -> set[str]:
     if not model.config.get_text_config().tie_word_embeddings:
         return set()
     return set(model._tied_weights_keys or ())

@@ -35,11 +35,12 @@ def receiving(write_campaign, monkeypatch):
 
 @pytest.fixture
 def make_run(write_campaign, server):
-    def make(name, **engine):
+    def make(name, ahead=0, **engine):
         torch.set_num_threads(1)
         settings = {"kind": "vllm_server", "urls": [server.url], "retries": 1, "backoff_seconds": 0.01}
         changes = {
             "rollout.engine": settings | engine,
+            "rollout.ahead": ahead,
             "learner.iterations": 4,
             "learner.checkpoint_every": 1,
             "tracking.folder": name,
@@ -62,13 +63,15 @@ def column(folder, metric):
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_interrupts_the_run_which_then_goes_on_to_the_same_end(make_run, server):
-    straight = make_run("straight")
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_a_server_that_dies_interrupts_the_run_which_then_goes_on_to_the_same_end(make_run, server, ahead):
+    straight = make_run("straight", ahead)
     assert worker.main(str(straight.path)) == worker.EXIT_DONE, straight.read_status().reason
-    assert max(column(straight, "rollout/logprob_gap")) < 1e-4  # every push arrived
-    assert column(straight, "rollout/staleness") == [0.0] * 4
+    gaps = column(straight, "rollout/logprob_gap")
+    assert max(gaps if ahead == 0 else gaps[:1]) < 1e-4  # every push arrived
+    assert column(straight, "rollout/staleness") == [0.0, *[float(ahead)] * 3]
 
-    run = make_run("died")
+    run = make_run("died", ahead)
     server.dies_after = len(server.asked) + 22  # an evaluation asks for 12, an iteration for 4
     assert worker.main(str(run.path)) == worker.EXIT_INTERRUPTED
     status = run.read_status()

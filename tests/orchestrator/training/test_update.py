@@ -258,6 +258,7 @@ def learner(policy, monkeypatch):
         config=config,
         seed=0,
         explorer=Explorer(task=None, policy=policy, engine=None, limits=None),
+        batches=None,
         control=None,
         guardrails=None,
         writer=None,
