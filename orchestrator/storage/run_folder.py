@@ -29,9 +29,9 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 from orchestrator.masking import mask, masked
 from orchestrator.storage.files import (
@@ -39,12 +39,12 @@ from orchestrator.storage.files import (
     clear_unfinished,
     clear_unfinished_folder,
     read_json,
-    read_record,
     replace_file,
     write_json,
 )
 from orchestrator.storage.metrics_log import MetricsWriter, Record, Tail, encode
 from orchestrator.storage.renamed import up_to_date
+from orchestrator.storage.run_info import OVER, CampaignInfo, RunInfo, RunState, Status, read_info_file
 from orchestrator.storage.run_lock import RunBusyError, hold
 from orchestrator.storage.sealed import read_sealed
 
@@ -64,65 +64,8 @@ __all__ = [
     "write_json",
 ]
 
-RunState = Literal["pending", "running", "done", "failed", "interrupted", "stopped"]
-"""``stopped``: by a guardrail, as its campaign says; such a run has ended as one that is done has."""
-
-OVER: tuple[RunState, ...] = ("done", "stopped")
-"""States that the same command again leaves as they are."""
-
 SHARES = ".shares"
 """How the names of folders end that hold the tensors of a checkpoint, where ranks share them."""
-
-Info = TypeVar("Info", "CampaignInfo", "RunInfo", "Status")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CampaignInfo:
-    """What `campaign.json` holds."""
-
-    name: str
-    description: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
-    source: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-    git_commit: str | None = None
-    created: float = 0.0  # seconds since 1970
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunInfo:
-    """What `run.json` holds."""
-
-    campaign: str
-    arm: str
-    seed: int
-    method: str
-    config: dict[str, Any] = field(default_factory=dict)
-    fingerprint: str = ""
-    execution: dict[str, Any] = field(default_factory=dict)  # what changes no result
-    inputs: dict[str, dict[str, Any]] | None = (
-        None  # what it read when it began; None where that was not recorded
-    )
-    accepted: list[dict[str, Any]] = field(
-        default_factory=list
-    )  # what of it was another later, and was taken
-    hidden: list[list[str | int]] = field(default_factory=list)
-    """Keys that lead to the settings that are here without their credentials."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """What `status.json` holds; `iteration` counts the finished ones."""
-
-    status: RunState = "pending"
-    reason: str | None = None
-    """Why it ended so; of a run that goes on, why its last save failed."""
-    notes: list[str] = field(default_factory=list)
-    """What happened to its files and was made good, and where its best policy is, a sentence each."""
-    iteration: int = 0
-    num_iterations: int = 0
-    updated: float = field(default_factory=time.time)  # seconds since 1970
-    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +155,7 @@ class RunFolder:
         write_json(self.path / "run.json", masked(dataclasses.asdict(info)))
 
     def read_info(self) -> RunInfo:
-        info = _read_info(RunInfo, self.path / "run.json")
+        info = read_info_file(RunInfo, self.path / "run.json")
         return dataclasses.replace(info, config=up_to_date(info.config))
 
     def exists(self) -> bool:
@@ -227,7 +170,7 @@ class RunFolder:
     def read_status(self) -> Status:
         """The status as last written; pending where there is none yet."""
         path = self.path / "status.json"
-        return _read_info(Status, path) if path.exists() else Status(updated=0.0)
+        return read_info_file(Status, path) if path.exists() else Status(updated=0.0)
 
     def writer(self) -> MetricsWriter:
         """Opens `metrics.jsonl` for appending; a torn last line is removed."""
@@ -321,15 +264,11 @@ class CampaignFolder:
         write_json(self.path / "campaign.json", masked(dataclasses.asdict(info)))
 
     def read_info(self) -> CampaignInfo:
-        info = _read_info(CampaignInfo, self.path / "campaign.json")
+        info = read_info_file(CampaignInfo, self.path / "campaign.json")
         return dataclasses.replace(info, config=up_to_date(info.config))
 
     def exists(self) -> bool:
         return (self.path / "campaign.json").exists()
-
-
-def _read_info(kind: type[Info], path: Path) -> Info:
-    return read_record(kind, path, f"delete the folder {path.parent}")
 
 
 def _arm_names(config: Mapping[str, Any]) -> list[str]:
