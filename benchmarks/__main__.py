@@ -15,6 +15,7 @@ BENCHMARKS = (
     "methods",
     "lora",
     "packed_rows",
+    "ahead",
     "quickstart",
     "against_trl",
 )

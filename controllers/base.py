@@ -69,6 +69,8 @@ class Sample:
     """The command that does nothing, in the law's unit."""
     noise: float | None = None
     """Standard error of ``y``, as its batch tells it [nats/token]; None where it does not."""
+    dead_time: int = 0
+    """Iterations for which a command waits before it can act: those of the last so many have not shown yet."""
     telemetry: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """All readings of the iteration, for a law that ``reads`` more than the measurement."""
 

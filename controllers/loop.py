@@ -104,6 +104,9 @@ class FeedbackLoop:
     period: int = 1
     """Iterations from one control instant to the next."""
 
+    dead_time: int = 0
+    """Iterations for which a command waits before it can act at all: its first effect is in the reading after those."""
+
     def __post_init__(self) -> None:
         if not self.sensor:
             raise ValueError("sensor must be a name, got ''")
@@ -127,6 +130,8 @@ class FeedbackLoop:
             raise ValueError(f"dead_band_nats must be >= 0 and finite, got {self.dead_band_nats}")
         if self.period < 1:
             raise ValueError(f"period must be >= 1, got {self.period}")
+        if self.dead_time < 0:
+            raise ValueError(f"dead_time must be >= 0, got {self.dead_time}")
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -180,6 +185,7 @@ class FeedbackLoop:
             high=self._in_units(self.high),
             neutral=self._in_units(self.neutral),
             noise=self._noise(telemetry),
+            dead_time=self.dead_time,
             telemetry=telemetry,
         )
         law_state, terms = self._law_step(last.law, sample)

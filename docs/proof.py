@@ -33,7 +33,9 @@ SHOWN = {
 
 def blocks(campaigns: Sequence[CampaignRecords]) -> dict[str, str]:
     """The generated parts of the page by the name between their markers: `map`, and `<regime> <table>`."""
-    found = {"map": "\n".join(map(_markdown, [regime_table(regime_map(campaigns, each)) for each in METRICS]))}
+    found = {
+        "map": "\n".join(map(_markdown, [regime_table(regime_map(campaigns, each)) for each in METRICS]))
+    }
     for campaign in campaigns:
         for name, (table, metric) in SHOWN.items():
             drawn = TABLES[table](compare(campaign, metric=metric))
@@ -42,7 +44,7 @@ def blocks(campaigns: Sequence[CampaignRecords]) -> dict[str, str]:
 
 
 def filled(page: str, parts: dict[str, str]) -> str:
-    """The page with every block between `<!-- name -->` and `<!-- end -->` written anew."""
+    """The page with the new text of every block between `<!-- name -->` and `<!-- end -->`."""
 
     def block(match: re.Match[str]) -> str:
         return f"<!-- {match[1]} -->\n{parts[match[1]].strip()}\n<!-- end -->"

@@ -22,6 +22,7 @@ from orchestrator.changed_inputs import continued, refuse_changes, tell_unrecord
 from orchestrator.collected_signals import collected_signals
 from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.inputs import inputs_of
+from orchestrator.configuration.models import CampaignConfig
 from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.configuration.stored import differing_keys
 from orchestrator.errors import ConfigError
@@ -37,11 +38,11 @@ from orchestrator.storage.run_folder import OVER, CampaignFolder, CampaignInfo, 
 from orchestrator.tracking.delivery import renew_key
 
 POLL_SECONDS = 0.2
-CONTINUE = "checkpoints are saved and the same command again continues"
+CONTINUE = "the same command again continues"
 
 
 class InterruptedCampaignError(RuntimeError):
-    """A signal asked the campaign to stop; its runs have saved their checkpoints."""
+    """A signal asked the campaign to stop; each of its runs has saved what it could, see `saved`."""
 
 
 @dataclass(slots=True)
@@ -180,10 +181,11 @@ def execute(
     waiting = [run for run in runs if run.read_status().status not in OVER]
     ended = [run for run in runs if run not in waiting]
     execution = campaign.config.execution
+    threads = execution.threads_of_a_run([arm.config.policy for arm in campaign.arms], execution.workers)
     queue = RunQueue(waiting=waiting, ended=ended)
     with collected_signals() as received, lent({arm.name: arm.plain for arm in campaign.arms}):
         try:
-            with execution.executor.connect(folder.path, execution.threads_of_a_run) as crew:
+            with execution.executor.connect(folder.path, threads) as crew:
                 _work_off(queue, crew, execution, received, on_poll)
         except ExecutorError as error:
             raise InterruptedCampaignError(f"{error}; {CONTINUE}") from error
@@ -230,19 +232,38 @@ def _take_leave(queue: RunQueue, patience: Patience) -> None:
 def _run_infos(campaign: Campaign, inputs: Mapping[str, Inputs]) -> Iterator[RunInfo]:
     for seed in campaign.config.seeds:
         for arm in campaign.arms:
-            yield run_info(campaign.config.name, arm, seed, campaign.config.execution, inputs[arm.name])
+            yield run_info(campaign.config.name, arm, seed, campaign.config, inputs[arm.name])
 
 
-def run_info(name: str, arm: Arm, seed: int, execution: ExecutionConfig, inputs: Inputs) -> RunInfo:
+def saved(run: RunFolder) -> str | None:
+    """What an interrupted run has saved: the iteration that it continues from; None for any other run."""
+    from orchestrator.training.going_on import where_to_go_on
+
+    status = run.read_status()
+    if status.status != "interrupted":
+        return None
+    try:
+        found = where_to_go_on(run)
+    except ValueError as error:
+        return str(error)
+    lost = status.iteration - (found.iteration if found else 0)
+    if found is None:
+        return f"nothing is saved yet; it starts over, {status.iteration} iterations are lost"
+    again = f", {lost} of its {status.iteration} iterations are trained again" if lost > 0 else ""
+    return f"saved after iteration {found.iteration} of {status.num_iterations}{again}"
+
+
+def run_info(name: str, arm: Arm, seed: int, campaign: CampaignConfig, inputs: Inputs) -> RunInfo:
     """What one run is, for its folder.
 
     Args:
         name: of its campaign or study.
         arm: what it trains.
         seed: of all its draws.
-        execution: how it is executed.
+        campaign: says how it is executed, and which samples of it are kept.
         inputs: what there is to read for it now.
     """
+    execution = campaign.execution
     return RunInfo(
         campaign=name,
         arm=arm.name,
@@ -257,6 +278,7 @@ def run_info(name: str, arm: Arm, seed: int, execution: ExecutionConfig, inputs:
             "grading_timeout_seconds": execution.grading_timeout_seconds,
             "grading_memory_megabytes": execution.grading_memory_megabytes,
             "profile_iterations": list(execution.profile_iterations),
+            "samples": campaign.tracking.of_samples,
         },
     )
 

@@ -21,6 +21,7 @@ from orchestrator.masking import masked
 from orchestrator.storage.files import replace_file, write_json
 from orchestrator.storage.guardrail_files import read_rollbacks
 from orchestrator.storage.run_folder import RunFolder, Status, read_json
+from orchestrator.storage.samples import sample_files
 
 FILE = "continued.json"
 """Says in a run's folder where it comes from; written last, so that what a kill left half done is done again."""
@@ -122,6 +123,7 @@ def _hand_over(
 ) -> None:
     from orchestrator.training.checkpoint_files import read_checkpoint, write_checkpoint
     from orchestrator.training.going_on import where_to_go_on
+    from orchestrator.training.shares import keep_shares
 
     try:
         found = where_to_go_on(source, at_most=earlier.at)
@@ -143,6 +145,8 @@ def _hand_over(
             f"--continue-from {source.path}: its checkpoint is of an earlier version; give its own command once"
         )
     replace_file(run.metrics_path, records[: found.mark.size])
+    for path in sample_files(source.samples_path, before=found.iteration).values():
+        replace_file(run.samples_path / path.name, path.read_bytes())
     same = _unchanged(stored, masked(arm.plain))
     if source.start_path.exists():
         replace_file(run.start_path, source.start_path.read_bytes())
@@ -155,6 +159,7 @@ def _hand_over(
     checkpoint = read_checkpoint(found.path)
     _adapt(checkpoint, RunConfig(**stored), arm, same, earlier.seed)
     run.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
+    keep_shares(checkpoint, found.path, run.checkpoint_path)
     unfinished = run.checkpoint_path.with_suffix(".unfinished")
     write_checkpoint(checkpoint, unfinished)
     unfinished.replace(run.checkpoint_path)

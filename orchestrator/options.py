@@ -60,6 +60,7 @@ class TableName(StrEnum):
     """What `compare` can print."""
 
     summary = "summary"
+    outcome = "outcome"
     statistics = "statistics"
     progress = "progress"
     efficiency = "efficiency"

@@ -78,11 +78,21 @@ def grpo_over_maxrl(rewards: Tensor, group: Tensor) -> Tensor:
 
 def uniform_share(rewards: Tensor, group: Tensor) -> float:
     """Share of the groups whose rewards are all equal, and whose advantages are zero for that; nan without any."""
-    centred, _ = _centred(rewards, group)
     there = torch.bincount(group) > 0
-    differs = torch.zeros(len(there), dtype=torch.bool, device=group.device)
+    return 1.0 - (_differs(rewards, group)[there].double().mean().item() if there.any() else math.nan)
+
+
+def uniform_groups(rewards: Tensor, group: Tensor) -> Tensor:
+    """Whether all rewards of each response's group are equal [N] of bool.  DAPO (2503.14476) drops such groups."""
+    return ~_differs(rewards, group)[group]
+
+
+def _differs(rewards: Tensor, group: Tensor) -> Tensor:
+    """Whether the rewards of each group differ, of those without a response too: no."""
+    centred, _ = _centred(rewards, group)
+    differs = torch.zeros(_num_groups(group), dtype=torch.bool, device=group.device)
     differs[group[centred != 0]] = True
-    return 1.0 - (differs[there].double().mean().item() if there.any() else math.nan)
+    return differs
 
 
 Interpolation = Literal["inverted_cdf", "linear"]

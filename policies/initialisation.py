@@ -11,15 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from torch import Tensor
 
 from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import Completion
 from policies.statistics.micro_batches import ALL_AT_ONCE, MicroBatches
-from policies.statistics.response_statistics import View, observe_pieces
-from policies.statistics.sequences import pack
+from policies.statistics.response_statistics import Statistics, View, observe_pieces
+from policies.statistics.sequences import Sequences, pack
 
 LARGEST_FACTOR = 4.0
 """On the temperature: samples of what is hotter than that are noise, whatever their entropy."""
@@ -29,6 +29,20 @@ GROWTH = math.sqrt(2.0)
 
 Entropy = Callable[[int, float], float]
 """Entropy [nats/token] of the policy that a seed makes, sampled at a temperature."""
+
+
+class Observe(Protocol):
+    """Measures every response token of some rows."""
+
+    def __call__(
+        self, policy: LoadedPolicy, sequences: Sequences, view: View, *, cut: MicroBatches
+    ) -> Statistics: ...
+
+
+def observe_alone(policy: LoadedPolicy, sequences: Sequences, view: View, *, cut: MicroBatches) -> Statistics:
+    """The same in this process alone."""
+    (pieces,) = cut.of_ranks(sequences, 1)
+    return observe_pieces(policy.model, sequences, view, pieces)
 
 
 class LowEntropyError(ValueError):
@@ -100,6 +114,7 @@ def rollout_entropy(
     *,
     temperature: float,
     cut: MicroBatches = ALL_AT_ONCE,
+    observe: Observe = observe_alone,
 ) -> float:
     """Full-vocabulary entropy, mean over the tokens that the policy spoke [nats/token].
 
@@ -109,13 +124,13 @@ def rollout_entropy(
         responses: [N].
         temperature: at which they were sampled.
         cut: what is in memory at once; by default all of it.
+        observe: measures the tokens; several ranks do it together.
     """
     sequences = pack(
         prompts, [each.tokens for each in responses], policy.pad_id, [each.spoken for each in responses]
     )
-    (pieces,) = cut.of_ranks(sequences, 1)
     view = View(temperature=temperature, masked_ids=policy.masked_ids)
-    seen = observe_pieces(policy.model, sequences, view, pieces)
+    seen = observe(policy, sequences, view, cut=cut)
     return float(seen.entropy.double().mean())
 
 

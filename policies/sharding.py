@@ -29,7 +29,8 @@ def shard(model: PreTrainedModel, mesh: DeviceMesh, *, half: bool, run: Callable
     Args:
         model: all of it is here, on every rank alike.
         mesh: of the ranks, one-dimensional.
-        half: gather weights and compute in bfloat16; the shares, and gradients between ranks, stay float32.
+        half: gather weights and compute in bfloat16; the shares of what is trained, and gradients between ranks, stay
+            float32.
         run: what the model's method ``FORWARD`` does, given the model; it returns tensors.
     """
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
@@ -37,6 +38,11 @@ def shard(model: PreTrainedModel, mesh: DeviceMesh, *, half: bool, run: Callable
     policy = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32 if half else None
     )
+    if half:
+        # As it is gathered anyway; float32 is for what is trained, whose steps are below the rounding of half of it.
+        for weight in model.parameters():
+            if not weight.requires_grad:
+                weight.data = weight.data.bfloat16()
     for block in blocks(model):
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
@@ -73,6 +79,16 @@ def whole(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for number, unit in enumerate(units):
             unit.set_reshard_after_forward(number > 0, recurse=False)  # the first is the model, see above
+            unit.reshard()
+
+
+@contextmanager
+def given_back(model: torch.nn.Module) -> Iterator[None]:
+    """What a forward pass without a backward one leaves gathered around the blocks is given back at the end."""
+    try:
+        yield
+    finally:
+        for unit in _units(model)[:1]:
             unit.reshard()
 
 

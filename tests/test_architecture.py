@@ -25,7 +25,8 @@ FLOORS = (
     {"configuration", "tracking", "execution", "collected_signals", "provenance"},
     {"training", "integrations"},
     {"engineering", "comparison", "campaign", "continuing", "changed_inputs"},
-    {"tuning", "report"},
+    {"tuning"},
+    {"report"},
     {"commands"},
     {"cli", "options"},
 )

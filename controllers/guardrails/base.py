@@ -71,6 +71,9 @@ class Detector(ABC):
 
     side: ClassVar[Side]
 
+    counts: ClassVar[str] = "iterations"
+    """What its patience counts."""
+
     threshold: float
     patience: int
     action: Action

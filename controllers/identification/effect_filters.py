@@ -92,6 +92,13 @@ NUMBERS = tuple(
 """For each view λ, h, whether it is calm, g_b, g_c, prior variances of d, b and c, as a step takes them."""
 
 
+Given = tuple[float, float]
+"""A command of one iteration in units of the range, counted from neutral: all of it, and the law's share."""
+
+NOTHING: Given = (0.0, 0.0)
+"""The neutral command, which is in force before the first."""
+
+
 # A belief is a tuple of 23 floats, since a name for each would double the time of a step:
 #
 #    0 x    ln of the entropy without the direct effect of the command
@@ -155,36 +162,54 @@ def effect(belief: State, numbers: tuple[float, ...]) -> tuple[float, float]:
     )
 
 
-def updated(
-    beliefs: tuple[State, ...], sample: Sample, neutral: float, unit: float, z: float, known: float = 0.0
-) -> tuple[State, ...]:
-    """The beliefs carried over the sample's ``dt`` iterations, then corrected by its reading, ln of it ``z``.
+def given(sample: Sample, neutral: float, unit: float) -> tuple[Given, ...]:
+    """The command of each of the sample's ``dt`` iterations: all of it, and the law's share.
 
-    ``neutral`` and ``unit`` are the command that counts as 0 and the range that counts as 1; ``known`` as in `noise`.
+    ``neutral`` and ``unit`` are the command that counts as 0 and the range that counts as 1.
     """
     whole = ((sample.u if sample.applied is None else sample.applied) - neutral) / unit
     # a hold keeps the mean of the whole command, so the law's share is what others did not add to that
     own = whole - sample.added / unit if sample.lost else (sample.u - neutral) / unit
-    steps = min(max(round(sample.dt), 1), LONGEST_GAP)
+    return ((whole, own),) * min(max(round(sample.dt), 1), LONGEST_GAP)
+
+
+def updated(
+    beliefs: tuple[State, ...], commands: Sequence[Given], sample: Sample, z: float, known: float = 0.0
+) -> tuple[State, ...]:
+    """The beliefs carried over iterations with these commands, then corrected by the sample's reading, ln of it ``z``.
+
+    ``known`` as in `noise`.
+    """
     seen = max(sample.seen, 1.0)
     return tuple(
-        _one(belief, numbers, whole, own, steps, seen, sample.lost, z, known)
+        _one(belief, numbers, commands, seen, sample.lost, z, known)
         for belief, numbers in zip(beliefs, NUMBERS, strict=True)
     )
+
+
+def foreseen(
+    belief: State, numbers: tuple[float, ...], commands: Sequence[Given]
+) -> tuple[float, float, float]:
+    """x, f and the law's part of f after iterations with commands that have been given and not shown yet."""
+    x, d, b = belief[:3]
+    f, share, kept = belief[14], belief[15], numbers[0]
+    for whole, own in commands:
+        f = kept * f + (1 - kept) * whole
+        share = kept * share + (1 - kept) * own
+        x += d + b * f
+    return x, f, share
 
 
 def _one(
     belief: State,
     numbers: tuple[float, ...],
-    whole: float,
-    own: float,
-    steps: int,
+    commands: Sequence[Given],
     seen: float,
     lost: float,
     z: float,
     known: float,
 ) -> State:
-    """One filter carried over ``steps`` iterations under a command, then corrected by the reading ``z``."""
+    """One filter carried over iterations with these commands, then corrected by the reading ``z``."""
     x, d, b, c, xx, xd, xb, xc, dd, db, dc, bb, bc, cc, f, share, before, c0, c1, last, num, suspect, fit = (
         belief
     )
@@ -193,7 +218,7 @@ def _one(
     level /= seen
     taken = 1 - kept
     expected = before - c * f
-    for _ in range(steps):
+    for whole, own in commands:
         f = kept * f + taken * whole
         share = kept * share + taken * own
         push = b * f

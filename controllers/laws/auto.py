@@ -7,7 +7,17 @@ from math import exp, inf, log, sqrt
 from typing import ClassVar, NamedTuple
 
 from controllers.base import Complaint, Law, Sample, State, Terms
-from controllers.identification.effect_filters import NUMBERS, effect, first_beliefs, noise, updated, weights
+from controllers.identification.effect_filters import (
+    NOTHING,
+    NUMBERS,
+    effect,
+    first_beliefs,
+    foreseen,
+    given,
+    noise,
+    updated,
+    weights,
+)
 from controllers.parts.coordinates import FLOOR_NATS
 
 SPREAD = 1.2
@@ -58,6 +68,8 @@ class AutoState(NamedTuple):
     """p: how likely each view is."""
     beliefs: tuple[State, ...]
     """What each view believes, see `controllers.identification.effect_filters`."""
+    waiting: State = ()
+    """Commands that have been given and cannot act yet, oldest first: as many as the dead time has iterations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +88,10 @@ class Auto(Law):
 
     Four filters differ in λ and h (0.5 and 5, or 0.8 and 12.5 iterations) and in how lively entropy and its drift are (Q what
     an unpredicted change has beyond twice R, or 0.01 R); the fifth takes the command to act at once and to push
-    nothing.  p is their likelihood, forgotten by 1 % a reading.  R is the mean variance that the batches tell
+    nothing.  With a known ``dead_time`` the filters are shown each command when it can act, and x and f above are
+    those after the commands that still wait, as a Smith predictor has them; K is then h / (h + dead_time) of itself, since
+    what the filters have wrong shows that much later.  p is their likelihood, forgotten by 1 % a reading.  R is the
+    mean variance that the batches tell
     (``Sample.noise``), or, where they tell none, what the autocovariance of unpredicted changes says.  Before
     anything is known b and d are correlated by −½: what collapses fast can be pushed fast; and the drift is
     thought to be downward, as training spends entropy.  For the same reason the correction that lowers entropy grows
@@ -103,10 +118,13 @@ class Auto(Law):
 
     def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
         z, target = log(max(sample.y, FLOOR_NATS)), log(max(sample.r, FLOOR_NATS))
-        neutral, unit, num, backwards, _, unable, known, told, _, beliefs = state
+        neutral, unit, num, backwards, _, unable, known, told, _, beliefs, waiting = AutoState(*state)
         known, told = _variance(known, told, sample)
         if beliefs:
-            beliefs = updated(beliefs, sample, neutral, unit, z, known)
+            new = given(sample, neutral, unit)
+            queue = ((NOTHING,) * sample.dead_time + waiting + new)[-(sample.dead_time + len(new)) :]
+            acted, waiting = queue[: len(new)], queue[len(new) :]
+            beliefs = updated(beliefs, acted, sample, z, known)
         else:
             neutral, beliefs = sample.neutral, first_beliefs(z, known)
             unit = full_command(sample.low, sample.high, neutral)
@@ -115,9 +133,11 @@ class Auto(Law):
         kept = correction = ahead = bound = 0.0
         for weight, belief, numbers in zip(shares, beliefs, NUMBERS, strict=True):
             moved, doubt = effect(belief, numbers)
-            there = belief[0] + numbers[1] * (belief[1] + belief[2] * belief[14]) + belief[3] * belief[14]
-            kept += weight * belief[15]
-            correction += weight * (target - there) / max(max(moved, 0.0) + SPREAD * doubt, 1e-9)
+            x, f, share = foreseen(belief, numbers, waiting)
+            there = x + numbers[1] * (belief[1] + belief[2] * f) + belief[3] * f
+            kept += weight * share
+            slower = numbers[1] / (numbers[1] + sample.dead_time)
+            correction += weight * slower * (target - there) / max(max(moved, 0.0) + SPREAD * doubt, 1e-9)
             ahead += weight * there
             bound += weight * (moved + 2 * doubt)
         if correction < 0 and num < CAREFUL:
@@ -129,7 +149,9 @@ class Auto(Law):
         v = sum(terms.values())
         short = target - ahead if v > sample.high else ahead - target if v < sample.low else 0.0
         unable = unable + 1.0 if short > OFF else 0.0
-        now = AutoState(neutral, unit, num, backwards, ahead, unable, known, told, tuple(shares), beliefs)
+        now = AutoState(
+            neutral, unit, num, backwards, ahead, unable, known, told, tuple(shares), beliefs, waiting
+        )
         return now, terms
 
     def estimates(self, state: State) -> dict[str, float]:

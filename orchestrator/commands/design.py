@@ -28,7 +28,7 @@ from controllers.design.gain_search import Structure
 from orchestrator.commands.outputs import beside, figure, print_rows, rows_text, say, write_all
 from orchestrator.engineering.curves import Analysis
 from orchestrator.engineering.pictures import design_pictures
-from orchestrator.engineering.plant_file import PlantFile, read_plant
+from orchestrator.engineering.plant_file import PlantFile, read_plant, with_ahead
 from orchestrator.engineering.preset import preset, preset_text, reference_for
 from orchestrator.engineering.sources import tracking_of
 from orchestrator.engineering.tracking import log_run
@@ -51,6 +51,7 @@ class Wish:
     fraction: float | None = None
     limits: tuple[float, float] | None = None
     robust: bool = False
+    ahead: int | None = None
     name: str | None = None
     output: Path | None = None
 
@@ -91,6 +92,9 @@ def run_design(path: Path, wish: Wish, *, folder: Path, uri: str | None, console
         require_name(wish.output, "--output")
     specification = wish.specification
     file = read_plant(path)
+    if wish.ahead is not None:
+        with refusing(f"--ahead {wish.ahead}", "the plant's delay does not have its runs' own ahead in it"):
+            file = with_ahead(file, wish.ahead)
     try:
         reference, level = reference_for(file, wish.setpoint, wish.fraction)
     except ConfigError as error:
@@ -113,7 +117,7 @@ def run_design(path: Path, wish: Wish, *, folder: Path, uri: str | None, console
     print_rows(console, title, rows)
     say(console, f"preset    {output} (and {len(written) - 1} files beside it)")
     tracked = log_run(
-        tracking_of(folder, file.origin.campaign, uri),
+        tracking_of(folder, file.origin.campaign, uri, file.origin.tracking),
         file.origin.campaign,
         kind="design",
         name=name,

@@ -27,15 +27,15 @@ def check_share(config: RunConfig, shape: ModelShape, device_bytes: float) -> st
     if not isinstance(engine, Vllm):
         return None
     width = FLOAT32 if engine.dtype == "float32" else BFLOAT16
-    weights = shape.parameters * width
-    one = weights + longest_row(config) * cache_bytes_per_token(shape, width)
+    whole = shape.parameters * width + longest_row(config) * cache_bytes_per_token(shape, width)
+    one = whole / engine.tensor_parallel_size
     share = engine.memory_fraction * device_bytes
     if one <= share:
         return None
     return (
         f"rollout.engine.memory_fraction: {engine.memory_fraction:g} of {device_bytes / GIB:.0f} GiB must hold "
-        f"vLLM's weights and one sequence, {one / GIB:.1f} GiB; raise it, or take the engine 'vllm_server' on "
-        "devices of its own"
+        f"vLLM's weights and one sequence, {one / GIB:.1f} GiB; raise it or tensor_parallel_size, or take the engine "
+        "'vllm_server' on devices of its own"
     )
 
 

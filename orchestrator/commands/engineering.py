@@ -110,6 +110,14 @@ def design(
     robust: Annotated[
         bool, typer.Option("--robust", help="Keep Ms for 95 % of the plants that the data allow.")
     ] = False,
+    ahead: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="K",
+            help="The key rollout.ahead of the runs to come (default: that of the identified ones).",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the preset to write.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="File to write the preset to (default: NAME.yaml).")
@@ -132,6 +140,7 @@ def design(
         fraction=fraction,
         limits=limits,
         robust=robust,
+        ahead=ahead,
         name=name,
         output=output,
     )

@@ -34,6 +34,7 @@ from orchestrator.engineering.sources import (
 )
 from orchestrator.engineering.tracking import log_run
 from orchestrator.errors import ConfigError
+from orchestrator.masking import mask_uri
 from orchestrator.provenance import git_commit, versions
 from orchestrator.storage.outputs import require_name
 
@@ -42,6 +43,9 @@ TRANSIENT = 20
 
 AHEAD = 10
 """Iterations that the picture predicts ahead; what integrates runs away from its commands alone."""
+
+LONGEST_DELAY = 3
+"""Longest delay that is tried [iterations], but for the dead time of rollouts ahead of the learner."""
 
 MOST_PANELS = 6
 RUNNERS_UP = 3
@@ -80,12 +84,17 @@ def run_identification(
     skipped, notes = _skipped(chosen, skip)
     records = records_of(chosen, seen, skipped)
     try:
-        found = identify_plant(records, coordinates=coordinates, max_order=max_order)
+        found = identify_plant(
+            records,
+            coordinates=coordinates,
+            max_order=max_order,
+            max_delay=LONGEST_DELAY + chosen.config.dead_time(chosen.ahead),
+        )
     except IdentificationError as error:
         raise ConfigError(f"{chosen.where}: {error}") from error
     rows = table(found, chosen, skipped)
     warnings = [*chosen.notes, *notes, *found.warnings]
-    file = plant_file(found.plant, chosen, seen, skipped)
+    file = plant_file(found.plant, chosen, seen, skipped, tracking=mask_uri(source.uri))
     picture = identification_picture(title, _panels(found.plant, records))
     written = write_all(
         {
@@ -132,7 +141,9 @@ def records_of(chosen: Chosen, seen: Sequence[Signals], skipped: int) -> list[Re
     return records
 
 
-def plant_file(plant: Plant, chosen: Chosen, seen: Sequence[Signals], skipped: int) -> PlantFile:
+def plant_file(
+    plant: Plant, chosen: Chosen, seen: Sequence[Signals], skipped: int, *, tracking: str | None = None
+) -> PlantFile:
     """The plant with what it is the plant of, and where it comes from."""
     config = chosen.config
     built = config.build()
@@ -146,12 +157,14 @@ def plant_file(plant: Plant, chosen: Chosen, seen: Sequence[Signals], skipped: i
             "limits": [built.low, built.high],
             "learning_rate": float(chosen.learner["learning_rate"]),
             "initial_nats": float(np.mean(starts)),
+            "ahead": chosen.ahead,
         },
         "origin": {
             "campaign": chosen.campaign,
             "arm": chosen.arm,
             "loop": chosen.loop,
             "runs": [each.name for each in seen],
+            "tracking": tracking,
             "skipped_iterations": skipped,
             "created": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
             "commit": git_commit(Path()),

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +18,7 @@ from orchestrator.campaign import (
     prepare,
     retry_stopped,
     runs_of,
+    saved,
 )
 from orchestrator.commands.progress import Progress
 from orchestrator.configuration.checks import check_campaign
@@ -28,7 +30,12 @@ from orchestrator.configuration.resolve import Campaign, read_campaign
 from orchestrator.continuing import Earlier, continue_from, narrowed
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import OVER, CampaignFolder, RunFolder
+from orchestrator.tracking.others import check_installed as check_others
+from orchestrator.tracking.others import write_others
 from orchestrator.tracking.store import check, ui_hint
+
+if TYPE_CHECKING:
+    from orchestrator.storage.run_data import CampaignRecords
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 
@@ -67,6 +74,7 @@ def run_campaign(
 
 
 def _run(campaign: Campaign, uri: str, console: Console, retry: bool, accept: bool) -> int:
+    from orchestrator.comparison.final_numbers import final_numbers
     from orchestrator.storage.run_data import load_runs
     from orchestrator.tracking.tracker import Tracker
 
@@ -77,21 +85,33 @@ def _run(campaign: Campaign, uri: str, console: Console, retry: bool, accept: bo
     )  # whole, or refused
     if retry:
         _retry(runs, console)
-    tracker = Tracker(folder, uri, warn=partial(console.print, markup=False))
+    tracker = Tracker(
+        folder,
+        uri,
+        warn=partial(console.print, markup=False),
+        artifacts=campaign.config.tracking.artifacts,
+        system_metrics=campaign.config.tracking.system_metrics,
+    )
     tracker.start()
     failed: list[RunFolder] = []
+    final: dict[str, dict[str, float]] = {}
     status = EXIT_DONE
     try:
         with Progress(runs, console) as progress:
             failed = execute(folder, campaign, on_poll=progress)
         status = EXIT_FAILED if failed else EXIT_DONE
-        write_report(folder, console)
+        final = final_numbers(write_report(folder, console).arms)
     except InterruptedCampaignError as interruption:
         console.print(str(interruption))
         status = EXIT_INTERRUPTED
     finally:
-        for message in tracker.finish():
+        for message in tracker.finish(final=final):
             console.print(message, markup=False)
+        for message in write_others(folder, campaign.config.tracking.also):
+            console.print(message, markup=False, soft_wrap=True, highlight=False)
+    for run in runs:
+        if (text := saved(run)) is not None:
+            console.print(f"interrupted: {run.path}: {text}", soft_wrap=True, highlight=False, markup=False)
     for run in failed:
         reason = run.read_status().reason or f"see {run.log_path}"
         console.print(f"[red]failed[/]: {escape(f'{run.path}: {reason}')}", soft_wrap=True)
@@ -102,7 +122,9 @@ def _run(campaign: Campaign, uri: str, console: Console, retry: bool, accept: bo
             text = escape(f"{run.path}: {ended.reason}; --retry-stopped continues it")
             console.print(f"[yellow]stopped[/]: {text}", soft_wrap=True)
     console.print(
-        f"report    {folder.report_path}\ntracking  {ui_hint(uri)}", soft_wrap=True, highlight=False
+        f"report    {folder.report_path}\ntracking  {ui_hint(uri, tracker.experiment_id)}",
+        soft_wrap=True,
+        highlight=False,
     )
     return status
 
@@ -183,8 +205,8 @@ def _print_estimates(campaign: Campaign, device_gib: float, console: Console) ->
         )
 
 
-def write_report(folder: CampaignFolder, console: Console) -> None:
-    """The table on the terminal and the page on disk."""
+def write_report(folder: CampaignFolder, console: Console) -> CampaignRecords:
+    """The table on the terminal and the page on disk; gives what they were made of."""
     from orchestrator.comparison.inputs import different_inputs
     from orchestrator.report import print_table, write_page
     from orchestrator.storage.run_data import load_campaign
@@ -194,6 +216,7 @@ def write_report(folder: CampaignFolder, console: Console) -> None:
     for line in different_inputs([run.info for arm in comparison.arms for run in arm.runs]):
         console.print(f"note: {line}", soft_wrap=True, highlight=False, markup=False)
     write_page(comparison, folder.report_path)
+    return comparison
 
 
 def check_tracking(campaign: Campaign) -> None:
@@ -206,6 +229,10 @@ def check_tracking(campaign: Campaign) -> None:
         check(campaign.tracking_uri)
     except ValueError as error:
         raise ConfigError(f"{campaign.path}: tracking.uri: {error}") from error
+    try:
+        check_others(campaign.config.tracking.also)
+    except ValueError as error:
+        raise ConfigError(f"{campaign.path}: tracking.also: {error}") from error
 
 
 def _loop_line(loop: LoopConfig) -> str:

@@ -108,7 +108,7 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
     say(console, f"written   {', '.join(map(str, written))}")
     campaign = given.origin.campaign if given else scene.name
     tracked = log_run(
-        tracking_of(folder, campaign, uri),
+        tracking_of(folder, campaign, uri, given.origin.tracking if given else None),
         campaign,
         kind="simulation",
         name=f"{scene.name} simulated",

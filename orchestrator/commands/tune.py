@@ -10,18 +10,21 @@ from typing import Any
 
 from rich.console import Console
 
+from orchestrator.commands.progress import Progress
 from orchestrator.commands.run import check_tracking
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import mask_uri
 from orchestrator.provenance import git_commit, versions
+from orchestrator.report.study_page import write_page
+from orchestrator.report.study_terminal import print_simulation, print_summary
 from orchestrator.storage.files import write_json
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tracking.store import ui_hint
+from orchestrator.tuning.attempts import RANK
 from orchestrator.tuning.confirmation import begin_confirmation, fresh_seeds
 from orchestrator.tuning.judging import search
-from orchestrator.tuning.page import write_page
 from orchestrator.tuning.preset import preset_text
-from orchestrator.tuning.ranking import enqueue
+from orchestrator.tuning.ranking import best_of_simulation
 from orchestrator.tuning.records import (
     find_confirmations,
     find_for,
@@ -37,8 +40,8 @@ from orchestrator.tuning.records import (
 from orchestrator.tuning.storage import answering, dashboard_hint
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.study_file import read_study, refuse, wasted_training
-from orchestrator.tuning.terminal import print_simulation, print_summary
 from orchestrator.tuning.training import EXIT_DONE, TRACKING_KEY, Training
+from orchestrator.tuning.trial_queue import TrialQueue
 from orchestrator.tuning.winner import winner
 
 
@@ -63,19 +66,24 @@ def _tune(study: Study, overrides: Sequence[str], console: Console, accept: bool
     confirmations = partial(find_confirmations, study, storage, fresh_seeds(study))
     status = EXIT_DONE
     simulated = _stage_one(study, storage, console)
+    experiment: str | None = None
     if study.config.budget.trials:
-        enqueue(study, found, simulated)
-        training = Training(study, found, folder, uri, overrides, console)
+        if simulated is not None:
+            chosen = best_of_simulation(study, simulated)[: study.config.budget.trials]
+            ranked = {rank: trial.params for rank, trial in enumerate(chosen, 1)}
+            TrialQueue(found, storage).enqueue(RANK, ranked)
+        training = Training(study, found, folder, uri, overrides, console, Progress((), console))
         status = training.run(
             then=partial(begin_confirmation, study, storage, found),
             before_end=lambda: write_page(study, found, simulated, report, confirmations()),
         )
+        experiment = training.experiment_id
     else:
         write_page(study, found, simulated, report)
     print_summary(study, found, simulated, console, confirmations())
     lines = [f"report     {report}", f"dashboard  {dashboard_hint(url)}"]
     if study.config.budget.trials:
-        lines.append(f"tracking   {ui_hint(uri)}")
+        lines.append(f"tracking   {ui_hint(uri, experiment)}")
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
     return status
 

@@ -29,6 +29,7 @@ from orchestrator.comparison.progress import Progress, progress
 from orchestrator.comparison.recovery import Recovery, recoveries
 from orchestrator.comparison.setpoint_quality import SetpointQuality, setpoint_quality
 from orchestrator.comparison.summary import Estimate, Summary, entropy_and_reward, summarise
+from orchestrator.storage.metric_names import recorded_name
 from orchestrator.storage.run_data import CampaignRecords
 
 
@@ -80,6 +81,7 @@ def compare(
     """
     arms = campaign.arms
     if metric is not None:
+        metric = recorded_name(metric)
         require_metric(arms, metric)
     metric = metric or DEFAULT_METRIC
     baseline = baseline_of(arms, baseline)

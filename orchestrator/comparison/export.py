@@ -19,6 +19,7 @@ import numpy as np
 from orchestrator.comparison.records_file import described
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.storage.files import replacing
+from orchestrator.storage.metric_names import recorded_name
 from orchestrator.storage.outputs import naming_output, require_writable
 from orchestrator.storage.run_data import CampaignRecords, RunRecords, Series
 
@@ -74,6 +75,7 @@ def chosen_names(campaign: CampaignRecords, patterns: Sequence[str]) -> list[str
     known = sorted({name for run in campaign.runs for name in (*run.train.values, *run.evaluation.values)})
     if not known:
         raise ConfigError(f"{campaign.info.name}: no run has recorded anything yet")
+    patterns = [recorded_name(pattern) for pattern in patterns]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in known):
             raise ConfigError(f"no run has the metric {pattern!r}; {did_you_mean(pattern, known)}")

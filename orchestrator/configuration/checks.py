@@ -14,6 +14,7 @@ from controllers.base import Reference
 from controllers.laws.open_loop import OpenLoop
 from controllers.parts.references import Free
 from orchestrator.configuration.engine_checks import check_engine
+from orchestrator.configuration.learner_checks import check_learner
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.own_rewards import check_rewards
 from orchestrator.configuration.packing_checks import check_packing
@@ -25,7 +26,6 @@ from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, LossActuator, UpdateFacts, command_name
 from policies.model.sources import BUILTIN, GGUF, has_chat_template, local_source, model_config
 from policies.model.tiny import vocabulary_size
-from policies.rollouts.settings import Transformers
 from policies.statistics.sensors import FILTERED, TURN
 from policies.statistics.vocabulary import VocabularyFilter
 from tasks.names import look_alikes
@@ -65,12 +65,12 @@ def _problems(config: RunConfig, with_problems: bool) -> Iterator[str]:
     yield from _policy(config)
     yield from _stops(config)
     yield from _devices(config)
-    yield from _sharding(config)
     yield from check_packing(config)
     if with_problems:
         yield from check_prompts(config)
     yield from check_rewards(config, with_problems=with_problems)
     yield from check_engine(config)
+    yield from check_learner(config, with_problems=with_problems)
     yield from _objective(config)
     yield from _owners(config)
     yield from _vocabularies(config)
@@ -131,23 +131,6 @@ def _devices(config: RunConfig) -> Iterator[str]:
                 f"learner.devices: must be at most one for each of the {number} {what}, got {num_processes} "
                 f"(devices times num_nodes); lower it, or raise {key}"
             )
-
-
-def _sharding(config: RunConfig) -> Iterator[str]:
-    if config.learner.strategy != "fsdp2":
-        return
-    freezing = {"lora": config.policy.lora, "trainable_layers": config.policy.trainable_layers}
-    for key, value in freezing.items():
-        if value is not None:
-            yield (
-                f"learner.strategy: 'fsdp2' needs all parameters to be trained, and policy.{key} freezes some; "
-                "take 'ddp' for a policy that fits one device, or remove it"
-            )
-    if config.task.answers_back and isinstance(config.rollout.engine, Transformers):
-        yield (
-            "learner.strategy: 'fsdp2' must sample on all ranks at once, but the episodes of a multi-turn task differ "
-            "in their number of turns; set rollout.engine to 'vllm', or take 'ddp'"
-        )
 
 
 def _objective(config: RunConfig) -> Iterator[str]:

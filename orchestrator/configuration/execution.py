@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from orchestrator.configuration.part_schema import Strict, one_of
+from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.execution import EXECUTORS
 from orchestrator.execution.base import Executor
 from orchestrator.execution.local import Local
@@ -22,7 +24,8 @@ class ExecutionConfig(Strict):
     workers: PositiveInt = 1
     """Runs at the same time, each a process of its own; on a cluster, tasks or jobs handed over at once."""
     threads: PositiveInt | None = None
-    """CPU threads of each run; null shares the cores among the workers, or takes what a cluster gives."""
+    """CPU threads of each run; null shares the cores among the workers, or takes what a cluster gives, and is 1 for
+    ``builtin:tiny`` of no more than 128 units, whose tensors are too small to be shared."""
     retries: Annotated[int, Field(ge=0)] = 2
     """Times in a row that a run is continued after its worker was lost without having saved any further."""
     graders: PositiveInt = 1
@@ -34,7 +37,10 @@ class ExecutionConfig(Strict):
     profile_iterations: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """Training iterations of which torch's profiler writes a trace into the folder ``profile`` of the run."""
 
-    @property
-    def threads_of_a_run(self) -> int:
-        """CPU threads of each run."""
-        return self.threads or self.executor.threads(self.workers)
+    def threads_of_a_run(self, policies: Iterable[PolicyConfig], num_workers: int) -> int:
+        """CPU threads of each run, of so many at the same time, that train these policies."""
+        if self.threads is not None:
+            return self.threads
+        if all(policy.is_tiny for policy in policies):
+            return 1
+        return self.executor.threads(num_workers)

@@ -12,6 +12,7 @@ from controllers.guardrails.collapse import Collapse
 from controllers.guardrails.decline import Decline
 from controllers.guardrails.explosion import Explosion
 from controllers.guardrails.mismatch import Mismatch
+from controllers.guardrails.plateau import Plateau
 from controllers.guardrails.repetition import Repetition
 from controllers.guardrails.stagnation import Stagnation
 from controllers.guardrails.starvation import Starvation
@@ -85,6 +86,8 @@ class GuardrailsConfig(Strict):
     """A reward that has stopped rising; null does not look for it."""
     decline: Annotated[Decline, section(Decline)] | None = Decline()
     """A reward below where it began; null does not look for it."""
+    plateau: Annotated[Plateau, section(Plateau)] | None = None
+    """An evaluation that has stopped rising: with ``action: stop`` the run ends early; null does not look for it."""
     own: tuple[Annotated[Detector, one_of({}, own=OWN[Detector]), AfterValidator(_sound)], ...] = ()
     """Detectors of your own, each ``{kind: "parts.py:MyDetector", ...}``."""
     max_rollbacks: Annotated[int, Field(ge=1)] = 2

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.own_kinds import files_of as files_of_part
+from orchestrator.configuration.signals import reads_reference
 from orchestrator.errors import ConfigError
 from orchestrator.storage.inputs import Inputs, read_inputs
 from policies.model import sources
+from policies.model.reference import START
 from tasks import Task, own_code
 from tasks.kinds.mixture import Mixture
 
 
 def inputs_of(config: RunConfig) -> Inputs:
-    """Everything that a run of this configuration reads: of its tasks, those of phases too, and of its policy.
+    """Everything that a run of this configuration reads: of its tasks, those of phases and evaluations too, and of its policy.
 
     Raises:
         ConfigError: something of it cannot be read.
@@ -58,9 +60,13 @@ def _code(config: RunConfig) -> dict[str, Path]:
 
 def _tasks(config: RunConfig) -> dict[str, Task]:
     """The tasks of a run, by their keys."""
-    return {"task": config.task} | {
-        f"phases.{place}.task": phase.task for place, phase in enumerate(config.phases)
+    phases = {f"phases.{place}.task": phase.task for place, phase in enumerate(config.phases)}
+    evaluations = {
+        f"evaluation.sets.{name}.task": each.task
+        for name, each in config.evaluation.sets.items()
+        if each.task is not None
     }
+    return {"task": config.task} | phases | evaluations
 
 
 def _own_parts(config: RunConfig) -> Iterator[tuple[str, Sequence[Path]]]:
@@ -84,11 +90,14 @@ def _own_parts(config: RunConfig) -> Iterator[tuple[str, Sequence[Path]]]:
 
 
 def _policy(config: RunConfig, *, ask_hub: bool = True) -> dict[str, Path | str]:
-    source = config.policy.source
-    if not ask_hub and source != sources.BUILTIN and sources.local_source(source) is None:
-        return {}
+    named = {"policy.source": config.policy.source}
+    if config.policy.reference != START and reads_reference(config.loops):
+        named["policy.reference"] = config.policy.reference
     found: dict[str, Path | str] = {}
-    for name, each in sources.reads(source).items():
-        key = f"policy.source ({name})" if name else "policy.source"
-        found[key if isinstance(each, Path) else f"{key}: {source}"] = each
+    for setting, source in named.items():
+        if not ask_hub and source != sources.BUILTIN and sources.local_source(source) is None:
+            continue
+        for name, each in sources.reads(source).items():
+            key = f"{setting} ({name})" if name else setting
+            found[key if isinstance(each, Path) else f"{key}: {source}"] = each
     return found

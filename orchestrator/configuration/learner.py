@@ -1,4 +1,4 @@
-"""The sections of a run for sampling, learning and evaluation."""
+"""The sections of a run for sampling and learning."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from orchestrator.configuration.own_families import OWN
 from orchestrator.configuration.part_schema import Strict, one_of, section
 from policies.advantages import ADVANTAGES, Advantage, Grpo, PassK
 from policies.importance import IMPORTANCES, Importance, NoImportance
+from policies.long_responses import Overlong, Truncated
 from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
 from policies.rollouts.episodes import EpisodeLimits
 from policies.rollouts.settings import ENGINES, EngineSettings, Transformers
@@ -39,6 +40,15 @@ class RolloutConfig(Strict):
     few-shot prompt.  Each must be one token of the tokenizer; graders do not see it."""
     max_batch_size: PositiveInt = 256
     """Responses generated at once."""
+    ahead: Annotated[int, Field(ge=0)] = 0
+    """Iterations by which sampling and grading run ahead of the learner: the engine samples the batch of iteration t + k
+    while the learner updates on that of t.  0 takes turns.  Above it the engine has a process or servers of its own, and
+    responses are k updates old, which ``learner.importance`` corrects."""
+    max_staleness: PositiveInt = 8
+    """Most updates that the weights behind a response may be old with ``ahead``, rare pushes of the engine included."""
+    extra_rounds: Annotated[int, Field(ge=0)] = 0
+    """Further draws of other prompts in the place of groups whose responses all have the same reward, and so teach
+    nothing: DAPO's dynamic sampling, with a bound.  0 keeps such groups."""
     episode: Annotated[EpisodeLimits, section(EpisodeLimits)] = EpisodeLimits()
     """Limits of an episode, for tasks that answer back; ``max_tokens`` above is then the limit of one turn."""
 
@@ -73,10 +83,23 @@ class LearnerConfig(Strict):
     aggregation: Literal["token_mean", "sequence_mean", "fixed_length"] = "token_mean"
     """What one token weighs in the loss: ``token_mean`` weighs all tokens alike, ``sequence_mean`` all responses
     alike, ``fixed_length`` divides by ``rollout.max_tokens``, as Dr. GRPO does."""
+    truncated: Truncated = "keep"
+    """Responses that were cut at their limit: ``keep`` learns from them as graded, ``mask`` gives them no loss while
+    their rewards still count in their groups (DAPO's overlong filtering), ``zero`` takes 0 for their rewards."""
+    overlong: Annotated[Overlong, section(Overlong)] | None = None
+    """Penalty that rises over the last tokens before the limit (DAPO's soft overlong punishment); null is none."""
+    uniform_groups: Literal["keep", "drop"] = "keep"
+    """Groups whose rewards are all equal, after the two settings above, and which so have no advantages: ``drop``
+    leaves them out of the update, so that the others weigh more and no bonus moves these."""
     learning_rate: PositiveFloat = 1e-6
-    """Step size of AdamW [per optimiser step], after the warm-up."""
+    """Step size of AdamW [per optimiser step], after the warm-up and before the schedule takes any of it."""
     warmup_iterations: Annotated[int, Field(ge=0)] = 0
     """Iterations in which the learning rate rises linearly to its value."""
+    learning_rate_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate goes from the end of the warm-up to the last iteration: it stays, or falls in a line or in
+    half a cosine."""
+    learning_rate_floor: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the learning rate that it falls to."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Decoupled weight decay of AdamW [1]."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
@@ -148,41 +171,25 @@ class LearnerConfig(Strict):
         return self
 
     @model_validator(mode="after")
+    def _the_schedule_has_room(self) -> LearnerConfig:
+        if self.learning_rate_schedule == "constant":
+            if self.learning_rate_floor > 0:
+                raise ValueError(
+                    f"learning_rate_floor must be 0 under the schedule 'constant', got {self.learning_rate_floor:g}; "
+                    "remove it, or set learning_rate_schedule to 'linear' or 'cosine'"
+                )
+        elif self.warmup_iterations >= self.iterations:
+            raise ValueError(
+                f"warmup_iterations must be below the {self.iterations} iterations of the run under the schedule "
+                f"{self.learning_rate_schedule!r}, got {self.warmup_iterations}; lower it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_team_leaves_somebody_out(self) -> LearnerConfig:
         if isinstance(self.advantage, PassK) and self.advantage.k >= self.group_size:
             raise ValueError(
                 f"advantage.k must be below group_size = {self.group_size} (a baseline needs a team that a response "
                 f"is not in), got {self.advantage.k}; lower it, or raise group_size"
-            )
-        return self
-
-
-class EvaluationConfig(Strict):
-    """Evaluation on held-out problems: the greedy pass rate, and pass@k from samples at the rollout temperature."""
-
-    every: PositiveInt = 50
-    """Iterations between evaluations; there is always one at the start and one at the end."""
-    num_problems: PositiveInt = 128
-    """Held-out problems in each evaluation."""
-    num_samples: PositiveInt = 8
-    """Responses sampled for each problem, for pass@k."""
-    pass_at: tuple[PositiveInt, ...] = (8,)
-    """Values of k; each at most num_samples."""
-
-    @field_validator("pass_at")
-    @classmethod
-    def _differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(value)) < len(value) or 1 in value:
-            raise ValueError(
-                f"pass_at must hold different numbers above 1 (`eval/pass_at_1` is greedy, `eval/pass_rate` the sampled pass@1), got {value}"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _enough_samples(self) -> EvaluationConfig:
-        if self.pass_at and max(self.pass_at) > self.num_samples:
-            raise ValueError(
-                f"num_samples must be at least the largest k of pass_at ({max(self.pass_at)}), "
-                f"got {self.num_samples}; raise it"
             )
         return self

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.configuration.models import RunConfig
+from orchestrator.configuration.signals import reads_reference
 from policies.model.memory import (
     BFLOAT16,
     FLOAT32,
@@ -18,6 +19,7 @@ from policies.model.memory import (
     shape_of,
     system_memory,
 )
+from policies.model.reference import START
 from policies.rollouts.settings import Transformers, Vllm
 
 if TYPE_CHECKING:
@@ -121,14 +123,20 @@ def estimate(config: RunConfig, model: PreTrainedModel, device_bytes: float) -> 
     elif isinstance(engine, Vllm):
         taken["vLLM's share"] = round(engine.memory_fraction * device_bytes)
     beside = engine if isinstance(engine, Vllm) else None
+    system = dict(
+        system_memory(
+            several_devices=num_devices > 1, cuda_graphs=beside is not None and not beside.enforce_eager
+        )
+    )
+    if reads_reference(config.loops) and (config.policy.reference != START or config.policy.lora is None):
+        # Taken to be as large as the policy, which another model need not be.
+        system |= {"reference policy": shape.parameters * training.weight_bytes // training.shards}
     return MemoryEstimate(
         shape=shape,
         learner=learner_memory(shape, training),
         engine=taken,
         engine_stays=beside is not None and not beside.sleep,
-        system=system_memory(
-            several_devices=num_devices > 1, cuda_graphs=beside is not None and not beside.enforce_eager
-        ),
+        system=system,
     )
 
 

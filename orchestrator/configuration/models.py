@@ -23,19 +23,25 @@ from controllers.parts.feedforward import FEEDFORWARDS
 from controllers.parts.filters import FILTERS, Hold
 from controllers.parts.references import AUTO, REFERENCES, Free
 from controllers.plants.plant import Plant
+from orchestrator.configuration.evaluation import EvaluationConfig
 from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.guardrails import GuardrailsConfig
-from orchestrator.configuration.learner import EvaluationConfig, LearnerConfig, RolloutConfig
+from orchestrator.configuration.learner import LearnerConfig, RolloutConfig
 from orchestrator.configuration.names import ArmName, FolderName, Name
 from orchestrator.configuration.own_families import OWN
 from orchestrator.configuration.part_schema import Strict, one_of, section
 from orchestrator.configuration.phases import AnyTask, PhaseConfig, phase_at
 from orchestrator.configuration.policy import PolicyConfig
+from orchestrator.storage.metric_names import FAMILIES, recorded_name
+from orchestrator.tracking.others import OtherTracker
 from policies.actuators import ACTUATORS
-from policies.actuators.base import Actuator, command_name
+from policies.actuators.base import Actuator, SamplingActuator, command_name
 from policies.statistics.own_sensors import OWN as OWN_READING
 from policies.statistics.sensors import DOMAIN
 from tasks import Task, own_code
+
+MOST_SAMPLES = 1000
+"""Samples of an iteration: each is a few kilobytes."""
 
 AnyLaw = Annotated[
     Law,
@@ -67,7 +73,8 @@ class LoopConfig(Strict):
     actuators of the same kind."""
     sensor: str = "entropy"
     """Signal that is controlled; `entrostat list sensors` names them all.  One of your own is a function of the
-    batch, ``parts.py:my_sensor``, and its reading is ``own/my_sensor``."""
+    batch, ``parts.py:my_sensor``, and its reading is ``own/my_sensor``.  The name that MLflow shows, such as
+    ``entropy/mean``, stands for the same signal."""
     filter: AnyFilter = Hold()
     """Smoothing of the sensor's reading before the law sees it."""
     reference: AnyReference = Coverage()
@@ -118,19 +125,19 @@ class LoopConfig(Strict):
     def _entropy_of_its_domain(cls, loop: Any) -> Any:
         if not isinstance(loop, dict) or loop.get("domain") is None:
             return loop
-        sensor = loop.get("sensor", "entropy")
-        return loop | {"sensor": f"{DOMAIN}{loop['domain']}" if sensor == "entropy" else sensor}
+        is_plain = loop.get("sensor", "entropy") in ("entropy", FAMILIES["entropy"])
+        return loop | {"sensor": f"{DOMAIN}{loop['domain']}"} if is_plain else loop
 
     @field_validator("sensor")
     @classmethod
-    def _own_sensor_is_there(cls, sensor: str) -> str:
+    def _recorded_or_own(cls, sensor: str) -> str:
         if own_code.is_own(sensor):
             function = own_code.load(sensor)
             if isinstance(function, type) or not callable(function):
                 raise ValueError(
                     f"{sensor} must be a function of a TokenBatch, got {function!r:.60}; name one"
                 )
-        return sensor
+        return recorded_name(sensor)
 
     @property
     def reading(self) -> str:
@@ -152,8 +159,8 @@ class LoopConfig(Strict):
         (low, high), neutral = self.bounds, self.actuator.command.neutral
         return max(high - neutral, neutral - low) / self.gains_range
 
-    def build(self, num_iterations: int | None = None) -> FeedbackLoop:
-        """The loop on plain floats that the controller layer runs, in a run of that length."""
+    def build(self, num_iterations: int | None = None, ahead: int = 0) -> FeedbackLoop:
+        """The loop on plain floats that the controller layer runs, in a run of that length and with such ``rollout.ahead``."""
         command = self.actuator.command
         low, high = self.bounds
         domain = self.domain
@@ -175,7 +182,16 @@ class LoopConfig(Strict):
             slew=self.slew or float("inf"),
             dead_band_nats=self.dead_band_nats,
             period=self.period,
+            dead_time=self.dead_time(ahead),
         )
+
+    def dead_time(self, ahead: int) -> int:
+        """Iterations by which rollouts that are begun ``ahead`` of their update delay what the command does.
+
+        A command on sampling waits for a batch that is not begun yet.  One on the update does not: the next reading is
+        of the policy that it made, on whatever responses.
+        """
+        return ahead if isinstance(self.actuator, SamplingActuator) else 0
 
 
 class TrackingConfig(Strict):
@@ -185,6 +201,32 @@ class TrackingConfig(Strict):
     """Run folders, checkpoints and reports, relative to the working directory."""
     uri: str | None = None
     """MLflow tracking URI; null is an SQLite file in the folder."""
+    also: tuple[OtherTracker, ...] = ()
+    """Trackers that get every run of a campaign too, once it has ended: ``tensorboard``, ``wandb``, ``trackio``.  They write
+    into the campaign's folder and send nothing, unless their own environment variables say so (``WANDB_MODE``)."""
+    artifacts: bool = True
+    """Copy the last checkpoint and the policy of each run into MLflow.  With ``false`` they stay in the run's folder alone,
+    which the model that MLflow has of every policy refers to."""
+    system_metrics: bool = False
+    """Load of the machine that the command runs on, its GPUs included where ``nvidia-ml-py`` is installed: by MLflow's own
+    monitor, on the campaign's MLflow run."""
+    samples: Annotated[int, Field(ge=0, le=MOST_SAMPLES)] = 4
+    """Responses of an iteration that are kept as texts, in the run's folder, its report and MLflow: the first to each
+    of the first prompts.  0 keeps none.  Samples change no result."""
+    samples_every: PositiveInt | None = None
+    """Iterations between two of which samples are kept; null is a tenth of the run.  The first and the last iteration
+    have samples too."""
+    samples_entropies: bool = True
+    """Keep the tokens of samples one by one, with the policy's entropy at each [nats]."""
+
+    @property
+    def of_samples(self) -> dict[str, Any]:
+        """What a run keeps as samples, for its record."""
+        return {
+            "number": self.samples,
+            "every": self.samples_every,
+            "entropies": self.samples_entropies,
+        }
 
 
 class ArmConfig(Strict):

@@ -11,9 +11,11 @@ from controllers.parts.moving_references import ScheduledBand
 from controllers.parts.references import Band, InitialAnchored
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import Arm
+from policies.importance import NoImportance
 from policies.model.prompt_start import Bos, start_of_folder
 from policies.model.sources import BUILTIN, GGUF, local_source
 from policies.model.warm_start import WarmStart
+from policies.statistics.reference_kl import REFERENCE_KL
 from tasks import Task
 from tasks.kinds.mixture import Mixture
 from tasks.kinds.route_trap import RouteTrap
@@ -28,7 +30,18 @@ def notices(arms: Sequence[Arm]) -> list[str]:
         for name, loop in arm.config.loops.items()
         for notice in (*_falling(loop), *_one_sided(loop))
     ]
-    return [*_starts(arms), *_nothing_to_find(arms), *of_loops]
+    return [*_starts(arms), *_nothing_to_find(arms), *_uncorrected(arms), *of_loops]
+
+
+def _uncorrected(arms: Sequence[Arm]) -> Iterator[str]:
+    """Arms that learn from old responses as if the policy of now had given them."""
+    for arm in arms:
+        ahead = arm.config.rollout.ahead
+        if ahead and isinstance(arm.config.learner.importance, NoImportance):
+            yield (
+                f"arms.{arm.name}.learner.importance: 'none' takes responses that are {ahead} updates old "
+                "(rollout.ahead) for those of the policy of now; 'truncated' corrects for that"
+            )
 
 
 def _nothing_to_find(arms: Sequence[Arm]) -> Iterator[str]:
@@ -111,11 +124,18 @@ def _folder(source: str) -> str | None:
 
 
 def _falling(loop: LoopConfig) -> Iterator[str]:
-    """A sensor that falls as entropy rises, under a law that raises entropy where the sensor is too low."""
-    if loop.sensor == "starvation" and not isinstance(loop.law, OpenLoop):
+    """A sensor that falls as the command rises, under a law that raises the command where the sensor is too low."""
+    if isinstance(loop.law, OpenLoop):
+        return
+    if loop.sensor == "starvation":
         yield (
             "sensor: 'starvation' falls as entropy rises, so the loop pushes it away from its setpoint; take "
             "'teaching_groups', which is 1 minus it, with 1 minus the setpoint"
+        )
+    if loop.sensor == REFERENCE_KL and loop.actuator.needs_reference:
+        yield (
+            f"sensor: {REFERENCE_KL!r} falls as the command rises, so the loop pushes it away from its setpoint; take "
+            f"'{REFERENCE_KL}/nearness', which is exp of minus it, with exp of minus the setpoint"
         )
 
 

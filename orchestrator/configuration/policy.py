@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from orchestrator.configuration.part_schema import Strict, section
 from policies.initialisation import Initialisation
 from policies.model.chat import Chat
 from policies.model.prompt_start import Bos
+from policies.model.reference import START
 from policies.model.sources import BUILTIN
 from policies.model.tiny import TinyModel
 from policies.model.trainable import Lora
 from policies.model.warm_start import WarmStart
 from policies.statistics.packed_attention import Kernel
+
+TINY_HIDDEN_SIZE = 128
 
 
 class PolicyConfig(Strict):
@@ -27,6 +30,10 @@ class PolicyConfig(Strict):
     """Size of the built-in policy."""
     warm_start: Annotated[WarmStart, section(WarmStart)] = WarmStart()
     """Supervised start of the built-in policy."""
+    reference: Annotated[str, Field(min_length=1)] = START
+    """Policy that the actuators ``kl_coefficient`` and ``kl_reward`` and the sensors ``reference_kl`` compare with:
+    ``start`` is the one that the run started from, else as for ``source``.  Loaded only where a loop names one of them,
+    beside the trained policy and as large as it, but for ``start`` under ``lora``, which takes no memory."""
     initialisation: Annotated[Initialisation, section(Initialisation)] = Initialisation()
     """Entropy that the fresh policy has to have before training."""
     trust_remote_code: bool = False
@@ -44,6 +51,11 @@ class PolicyConfig(Strict):
     """Train low-rank adapters and freeze the rest; null trains the model's own weights."""
     trainable_layers: PositiveInt | None = None
     """Train only so many of the last layers and freeze the rest, which is faster and takes less memory."""
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether its tensors are too small for several CPU threads to share."""
+        return self.source == BUILTIN and self.architecture.hidden_size <= TINY_HIDDEN_SIZE
 
     @model_validator(mode="after")
     def _one_way_to_train_and_to_speak(self) -> PolicyConfig:

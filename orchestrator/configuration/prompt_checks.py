@@ -30,7 +30,7 @@ def check_prompts(config: RunConfig) -> Iterator[str]:
     """All checks that draw problems."""
     try:
         held_out = held_out_set(config.task, config.evaluation.num_problems)
-        shown = _training(config.task, NUM_SHOWN)
+        shown = training_problems(config.task, NUM_SHOWN)
     except TooFewProblemsError as error:
         yield f"evaluation.{error}"
         return
@@ -39,7 +39,7 @@ def check_prompts(config: RunConfig) -> Iterator[str]:
         return
     yield from _context(config, [*held_out, *shown])
     # A prompt to a pretrained policy has an unknown number of tokens, and at least one.
-    yield from check_budget(config, _longest(shown) if config.policy.source == BUILTIN else 1)
+    yield from check_budget(config, longest(shown) if config.policy.source == BUILTIN else 1)
     yield from _kept_apart(config.task, held_out)
     yield from _demonstrations(config, shown[0])
     yield from _order(config)
@@ -53,20 +53,21 @@ def check_prompts(config: RunConfig) -> Iterator[str]:
         yield from _domains(config)
 
 
-def _training(task: Task, number: int) -> list[Problem]:
+def training_problems(task: Task, number: int) -> list[Problem]:
+    """The first training problems of a task."""
     return [task.problem("train", 0, index) for index in range(number)]
 
 
 def _context(config: RunConfig, problems: Sequence[Problem]) -> Iterator[str]:
-    context, longest = config.policy.architecture.max_tokens, _longest(problems)
-    if config.policy.source == BUILTIN and longest + config.rollout.max_tokens > context:
+    context, most = config.policy.architecture.max_tokens, longest(problems)
+    if config.policy.source == BUILTIN and most + config.rollout.max_tokens > context:
         yield (
-            f"rollout.max_tokens: with prompts of {longest} tokens must be at most {context - longest}, or "
+            f"rollout.max_tokens: with prompts of {most} tokens must be at most {context - most}, or "
             f"policy.architecture.max_tokens ({context}) is exceeded, got {config.rollout.max_tokens}; lower it"
         )
 
 
-def _longest(problems: Sequence[Problem]) -> int:
+def longest(problems: Sequence[Problem]) -> int:
     """Tokens of the longest prompt to a built-in policy: a character is a token."""
     return max(len(problem.text) for problem in problems)
 
@@ -76,7 +77,7 @@ def _kept_apart(task: Task, problems: Sequence[Problem]) -> Iterator[str]:
     if not isinstance(task, Mixture):
         return
     held_out = {problem.prompt: problem.domain for problem in problems}
-    for problem in _training(task, NUM_SEARCHED):
+    for problem in training_problems(task, NUM_SEARCHED):
         if problem.prompt in held_out:
             yield (
                 f"task.tasks: must not train on held-out problems, but {problem.prompt[:60]!r} is held out in "
@@ -118,7 +119,7 @@ def _phase(config: RunConfig, task: Task) -> Iterator[str]:
         yield f"task: must be of the run's kind, {config.task.kind!r}, got {task.kind!r}; change its settings only"
         return
     try:
-        problems = _training(task, NUM_SHOWN)
+        problems = training_problems(task, NUM_SHOWN)
     except ValueError as error:
         yield f"task: {error}"
         return
@@ -135,11 +136,11 @@ def _phase(config: RunConfig, task: Task) -> Iterator[str]:
             f"task: has the characters {''.join(unknown)!r}, which the run's task, and so the policy, lacks; "
             "add their problems to 'task', and leave them out in a phase that starts at 0"
         )
-    context, longest = config.policy.architecture.max_tokens, _longest(problems)
-    if longest + config.rollout.max_tokens > context:
+    context, most = config.policy.architecture.max_tokens, longest(problems)
+    if most + config.rollout.max_tokens > context:
         yield (
             f"task: must have prompts of at most {context - config.rollout.max_tokens} tokens, or "
-            f"policy.architecture.max_tokens ({context}) is exceeded, got {longest}; raise that, or lower "
+            f"policy.architecture.max_tokens ({context}) is exceeded, got {most}; raise that, or lower "
             "rollout.max_tokens"
         )
 

@@ -38,8 +38,8 @@ from tasks import own_code
 Model = TypeVar("Model", bound=BaseModel)
 
 EXECUTION_ONLY = (
-    "micro_batch_size", "tokens_per_micro_batch", "checkpoint_every", "checkpoint_minutes", "devices", "num_nodes",
-    "strategy",
+    "micro_batch_size", "tokens_per_micro_batch", "recompute_activations", "checkpoint_every", "checkpoint_minutes",
+    "devices", "num_nodes", "strategy",
 )  # fmt: skip
 _SECTIONS = ("policy", "task", "learner", "rollout", "evaluation", "guardrails")
 OF_METHODS = ("policy", "learner", "rollout", "guardrails")

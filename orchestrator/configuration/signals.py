@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from orchestrator.configuration.models import LoopConfig
+from policies.statistics.reference_kl import REFERENCE_KL
 from policies.statistics.sensors import SIGNALS, Signal, signal
 from tasks import own_code
 
 LEARNER_SIGNALS: dict[str, Signal] = {
-    "learning_rate": Signal(unit="per step", description="of the coming update, after warm-up and phase"),
+    "learning_rate": Signal(
+        unit="per step", description="of the coming update, after warm-up, schedule and phase"
+    ),
 }
 
 ALL_SIGNALS: dict[str, Signal] = SIGNALS | LEARNER_SIGNALS
@@ -30,6 +33,14 @@ def signals_read(loop: LoopConfig) -> Iterator[tuple[str, str]]:
     for key, part in parts.items():
         for name in part.reads if part is not None else ():
             yield key, name
+
+
+def reads_reference(loops: Mapping[str, LoopConfig]) -> bool:
+    """Whether some loop compares the policy with a reference, whatever its command."""
+    return any(
+        loop.actuator.needs_reference or any(read.startswith(REFERENCE_KL) for _, read in signals_read(loop))
+        for loop in loops.values()
+    )
 
 
 def check_own_sensors(loops: Mapping[str, LoopConfig]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from orchestrator.configuration.part_schema import Strict, section, to_plain
 from orchestrator.configuration.resolve import parse
 from orchestrator.configuration.yaml_files import read_yaml
 from orchestrator.errors import ConfigError
+from policies.actuators.base import SamplingActuator
 
 HEADER = """\
 # An entropy plant, written by `entrostat identify`; `entrostat design` takes it as it is.
@@ -41,6 +43,8 @@ class Channel(Strict):
     """Learning rate of the runs; the push and the drift are roughly proportional to it."""
     initial_nats: PositiveFloat | None = None
     """Mean first reading of the runs [nats/token]: where a prediction starts."""
+    ahead: Annotated[int, Field(ge=0)] = 0
+    """The runs' ``rollout.ahead`` [iterations]; where the actuator moves sampling, the plant's delay has it in it."""
 
     @model_validator(mode="after")
     def _limits_rise(self) -> Channel:
@@ -60,6 +64,8 @@ class Origin(Strict):
     """Loop whose records were read."""
     runs: tuple[str, ...] = ()
     """The runs whose records were used."""
+    tracking: str | None = None
+    """MLflow tracking URI of these runs, without credentials; a design for the plant is tracked beside them."""
     skipped_iterations: Annotated[int, Field(ge=0)] = 0
     """Iterations at the beginning of each run that were left out."""
     created: str = ""
@@ -91,6 +97,18 @@ def read_plant(path: Path) -> PlantFile:
     if "method" in content:
         raise ConfigError(f"{path}: is a method preset, not a plant; give the file `identify` has written")
     return parse(PlantFile, content, str(path))
+
+
+def with_ahead(file: PlantFile, ahead: int) -> PlantFile:
+    """The plant of runs that are alike but for their ``rollout.ahead``: with another delay where sampling is moved."""
+    channel = file.channel
+    more = ahead - channel.ahead if isinstance(channel.actuator, SamplingActuator) else 0
+    return file.model_copy(
+        update={
+            "plant": replace(file.plant, delay=file.plant.delay + more),
+            "channel": channel.model_copy(update={"ahead": ahead}),
+        }
+    )
 
 
 def plant_text(file: PlantFile) -> str:

@@ -17,6 +17,7 @@ from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import hides, mask_uri
 from orchestrator.storage.run_data import ArmRecords, RunRecords
 from orchestrator.storage.run_folder import CampaignInfo
+from orchestrator.tracking.addresses import is_sqlite, sqlite_path
 from orchestrator.tracking.named_runs import named_runs, stored_campaign
 from orchestrator.tracking.store import default_uri
 from policies.statistics.sensors import SIGNALS
@@ -60,6 +61,11 @@ class Chosen:
         return learner
 
     @property
+    def ahead(self) -> int:
+        """Iterations by which the runs' rollouts were ahead of their learner."""
+        return int((self.runs[0].info.config.get("rollout") or {}).get("ahead", 0))
+
+    @property
     def where(self) -> str:
         """What an error message begins with."""
         return f"{self.campaign}: arm {self.arm!r}, loop {self.loop!r}"
@@ -81,16 +87,24 @@ class Signals:
     """The dither's share of the command; 0 where the loop has none, nan where it said none [actuator's unit]."""
 
 
-def tracking_of(folder: Path, campaign: str, uri: str | None) -> str:
-    """The tracking URI given, or that of the campaign in the folder, or the folder's own."""
+def tracking_of(folder: Path, campaign: str, uri: str | None, recorded: str | None = None) -> str:
+    """The tracking URI given, or that of the stored campaign, or the one recorded with a plant, or the folder's own.
+
+    Args:
+        folder: where runs are kept.
+        campaign: its name, or its path.
+        uri: the user's choice.
+        recorded: where the runs of a plant were tracked; it counts while it can be used from here.
+    """
     if uri is not None:
         return uri
     if (stored := stored_campaign(campaign, folder)) is not None:
         info = stored.read_info()
         known = (info.config.get("tracking") or {}).get("uri")
-        if known:
-            return _live(str(known), info)
-    return default_uri(folder)
+        return _live(str(known), info) if known else default_uri(stored.path.parent)
+    if recorded is None or hides(recorded) or (is_sqlite(recorded) and not sqlite_path(recorded).exists()):
+        return default_uri(folder)
+    return recorded
 
 
 def _live(uri: str, info: CampaignInfo) -> str:

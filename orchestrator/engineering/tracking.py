@@ -8,8 +8,8 @@ from pathlib import Path
 
 from orchestrator.masking import mask_uri, scrub
 from orchestrator.provenance import versions
-from orchestrator.tracking.delivery import clean_key, flat_params
-from orchestrator.tracking.store import artifact_location, check, open_client
+from orchestrator.tracking.keys import clean_key, flat_params
+from orchestrator.tracking.store import check, experiment_of, open_client
 
 
 def log_run(
@@ -50,12 +50,7 @@ def _log(
     from mlflow.entities import Metric, Param
 
     client = open_client(uri)
-    experiment = client.get_experiment_by_name(campaign)
-    if experiment is None:
-        location = artifact_location(uri, runs_root, campaign)
-        experiment_id = str(client.create_experiment(campaign, artifact_location=location))
-    else:
-        experiment_id = str(experiment.experiment_id)
+    experiment_id = experiment_of(client, uri, runs_root, campaign)
     tags = {"entrostat.kind": kind, "entrostat.campaign": campaign}
     tags |= {
         f"entrostat.version.{clean_key(package)}": text

@@ -131,7 +131,8 @@ def _designed(arm: ArmRecords, name: str, content: dict[str, object]) -> Designe
     runs = [measurements(run, name) for run in arm.shown]
     starts = [float(run[np.isfinite(run)][0]) for run in runs if np.isfinite(run).any()]
     learner = arm.shown[0].info.config.get("learner") or {}
-    loop = config.build()
+    ahead = int((arm.shown[0].info.config.get("rollout") or {}).get("ahead", 0))
+    loop = config.build(ahead=ahead)
     unknown = unknown_readings(loop, learner)
     why_not = ""
     if not starts:

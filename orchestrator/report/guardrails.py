@@ -52,7 +52,7 @@ def guardrail_lines(campaign: CampaignRecords) -> list[str]:
 
 
 def guardrail_section(campaign: CampaignRecords) -> str:
-    """The section of the page, the gravest findings first; nothing where nothing was found."""
+    """The body of the page's section, the gravest findings first; nothing where nothing was found."""
     found = sorted(
         findings_of_guardrails(campaign), key=lambda each: list(GRAVEST_FIRST).index(each.first.action)
     )
@@ -72,10 +72,10 @@ def guardrail_section(campaign: CampaignRecords) -> str:
     )
     heads = ("arm", "seed", "action", "detector", "iteration", "first finding", "outcome")
     return (
-        f'<section class="wide" id="guardrails"><h2>Guardrails</h2><p class="note">{_lead(campaign, found)}</p>'
+        f'<p class="note">{_lead(campaign, found)}</p>'
         '<div class="scroll"><table class="runs found">'
         f"<thead><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr></thead><tbody>{rows}</tbody>"
-        "</table></div></section>"
+        "</table></div>"
     )
 
 

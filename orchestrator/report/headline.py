@@ -1,4 +1,4 @@
-"""The findings of a campaign, in sentences made from its numbers.  Names of arms stand in `backticks`.
+"""The title and the findings of a campaign, in sentences made from its numbers.  Names of arms stand in `backticks`.
 
 Losses come first, then the entropy of every arm, then gains.
 """
@@ -10,8 +10,9 @@ from math import isfinite
 
 from orchestrator.comparison import Summary
 from orchestrator.comparison.comparison import Comparison
-from orchestrator.report.outcomes import gains, losses, stopped, told_losses
+from orchestrator.report.outcomes import gains, losses, stopped
 from orchestrator.report.starts import starts
+from orchestrator.report.verdicts import verdicts
 
 COLLAPSE = 0.5  # of its initial value: below, entropy has collapsed
 GROWTH = 1.5  # of its initial value: above, entropy has grown
@@ -19,15 +20,10 @@ HOLD = 0.1  # of the setpoint: a loop whose error is smaller holds it
 SATURATED = 0.2  # of the iterations: a command that is at a limit more often lacks authority
 
 
-def title(comparison: Comparison) -> str:
-    """The one sentence for the top of the page: a loss that chance does not explain, or what entropy did."""
-    sentences = [
-        *told_losses(comparison),
-        *entropy_title(comparison.summaries),
-        *entropy_findings(comparison.summaries),
-        *findings(comparison),
-    ]
-    return sentences[0] if sentences else "No run of this campaign has finished yet."
+def headline(comparison: Comparison) -> list[str]:
+    """The title of the page and the sentences below it: who lost or gained, then what entropy did left alone."""
+    sentences = [*verdicts(comparison), *entropy_title(comparison.summaries)]
+    return sentences or [*findings(comparison), "No run of this campaign has finished yet."][:1]
 
 
 def entropy_title(summaries: Sequence[Summary]) -> list[str]:

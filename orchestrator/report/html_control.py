@@ -8,6 +8,7 @@ from html import escape
 from orchestrator.report import control
 from orchestrator.report.html_parts import chip, plots, table_rows
 from orchestrator.report.plot_style import Figure
+from orchestrator.report.sections import Section
 from orchestrator.storage.run_data import CampaignRecords
 
 PREDICTED = (
@@ -27,19 +28,19 @@ def control_section(
     designed: Sequence[control.Designed],
     predicted: Sequence[Figure],
     linear: Sequence[Figure],
-) -> str:
-    """The section of the loops that know their plant; nothing where there is none."""
+) -> Section | None:
+    """The section of the loops that know their plant; None where there is none."""
     if not designed:
-        return ""
+        return None
     heads = "".join(
         f"<th>{chip(campaign, each.arm.name)}{'' if each.loop == 'entropy' else escape(f' {each.loop}')}</th>"
         for each in designed
     )
     body = table_rows((escape(name), *map(escape, cells)) for name, cells in control.table(designed))
     table = f'<table class="settings"><thead><tr><th></th>{heads}</tr></thead><tbody>{body}</tbody></table>'
-    return (
-        '<section class="wide"><h2>Control engineering</h2>'
+    body = (
         f'{plots(predicted, campaign, "")}<p class="note">{escape(PREDICTED)}</p>'
         f'<div class="scroll">{table}</div><p class="note">{escape(MEASURED)}</p>'
-        f"{plots(linear, campaign, 'Linear theory knows none of these loops.')}</section>"
+        f"{plots(linear, campaign, 'Linear theory knows none of these loops.')}"
     )
+    return Section(id="control", title="Control engineering", body=body, figures=[*predicted, *linear])

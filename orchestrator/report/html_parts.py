@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from orchestrator.report.plot_style import Figure, colour_index
+from orchestrator.report.table import NONE
 from orchestrator.storage.run_data import CampaignRecords
 
 WORDS = ' class="words"'
@@ -55,8 +56,8 @@ def opener(campaign: CampaignRecords, arm: str) -> str:
 
 
 def spread_cell(text: str) -> str:
-    """The spread stands back behind the number."""
-    value, separator, spread = escape(text).partition(" ± ")
+    """The spread stands back behind the number; one seed has none."""
+    value, separator, spread = escape(text.replace(f" ± {NONE}", "")).partition(" ± ")
     return f'{value}<span class="spread"> ± {spread}</span>' if separator else value
 
 

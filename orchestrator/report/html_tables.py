@@ -32,6 +32,7 @@ def table_section(table: Table, campaign: CampaignRecords, *, caption: bool = Tr
 
 def sortable(table: Table, campaign: CampaignRecords, *, sparks: bool = False) -> str:
     """The table; every head is a button that sorts by its column, every arm one that opens its panel."""
+    table = table.without_unknown()
     spark_of = sparklines(campaign) if sparks else {}
     spark_head = "<th>entropy over time</th>" if sparks else ""
     columns = [[cells[index] for _, cells in table.rows] for index in range(len(table.heads))]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from math import isfinite
 
 from orchestrator.comparison.comparison import Comparison
-from orchestrator.report.summary_cells import NONE
-from orchestrator.report.table import Cell, Head, Table
+from orchestrator.report.table import NONE, Cell, Head, Table
 
 
 def entropy_law(comparison: Comparison) -> Table:

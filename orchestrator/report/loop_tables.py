@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from orchestrator.comparison import Estimate
 from orchestrator.comparison.comparison import Comparison
-from orchestrator.report.summary_cells import HARRIS, NONE, harris, number, percent
-from orchestrator.report.table import Cell, Head, Table
+from orchestrator.report.summary_cells import HARRIS, harris, number, percent
+from orchestrator.report.table import NONE, Cell, Head, Table
 
 
 def setpoint_quality(comparison: Comparison) -> Table:

@@ -26,12 +26,7 @@ Row = Contrast | Progress
 
 def losses(comparison: Comparison) -> list[str]:
     """Sentences on every arm that ended below its own start or the baseline; significant losses come first."""
-    return [*told_losses(comparison), *_untold(comparison, below=True)]
-
-
-def told_losses(comparison: Comparison) -> list[str]:
-    """Those of `losses` that chance does not explain."""
-    return _told(comparison, below=True)
+    return [*_told(comparison, below=True), *_untold(comparison, below=True)]
 
 
 def gains(comparison: Comparison) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.comparison.regimes import RegimeMap
-from orchestrator.report.summary_cells import NONE, interval, signed
-from orchestrator.report.table import Cell, Head, Table
+from orchestrator.report.summary_cells import interval, signed
+from orchestrator.report.table import NONE, Cell, Head, Table
 
 
 def regime_table(regimes: RegimeMap) -> Table:

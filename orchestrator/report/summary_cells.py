@@ -8,9 +8,8 @@ from math import isfinite
 
 from orchestrator.comparison import SETTLING_TOLERANCE, SETTLING_WINDOW, Estimate, Summary
 from orchestrator.comparison.bootstrap import Interval
+from orchestrator.report.table import NONE
 from orchestrator.storage.run_data import CampaignRecords, RunRecords
-
-NONE = "–"
 
 HARRIS = (
     "mean square error of the last half, divided by the least that any law could reach with this noise and delay; "

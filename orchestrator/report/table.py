@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
+
+NONE = "–"
+"""What stands for what is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +42,16 @@ class Table:
     note: str = ""
     missing: str = ""
     """Stands in the place of a table without rows."""
+
+    def without_unknown(self) -> Table:
+        """The same without columns in which no row has anything, as intervals of a single seed."""
+        kept = [
+            index
+            for index in range(len(self.heads))
+            if any(cells[index].text not in ("", NONE) for _, cells in self.rows)
+        ]
+        return replace(
+            self,
+            heads=tuple(self.heads[index] for index in kept),
+            rows=tuple((arm, tuple(cells[index] for index in kept)) for arm, cells in self.rows),
+        )

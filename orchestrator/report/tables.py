@@ -15,9 +15,10 @@ from orchestrator.comparison.power import POWER
 from orchestrator.comparison.progress import Progress
 from orchestrator.report.law_tables import asymptote, entropy_law
 from orchestrator.report.loop_tables import recovery, setpoint_quality
+from orchestrator.report.outcome_table import outcome
 from orchestrator.report.outcomes import stopped
-from orchestrator.report.summary_cells import NONE, columns, interval, number, p_value, seeds, signed
-from orchestrator.report.table import Cell, Head, Table
+from orchestrator.report.summary_cells import columns, interval, number, p_value, seeds, signed
+from orchestrator.report.table import NONE, Cell, Head, Table
 
 TESTED = (
     "p by the exact paired sign-flip test over seeds, Holm over arms. It assumes that without an effect differences are "
@@ -204,6 +205,7 @@ TABLES: dict[str, Callable[[Comparison], Table]] = {
     builder.__name__: builder
     for builder in (
         summary,
+        outcome,
         statistics,
         progress,
         efficiency,
@@ -228,7 +230,8 @@ def _note(comparison: Comparison, rows: Sequence[Contrast | Progress]) -> str:
     kinds |= {each.interval.kind for each in rows if isinstance(each, Contrast)}
     kind = OF_KIND.get(tuple(each for each in (STUDENT, BOOTSTRAP) if each in kinds))
     intervals = [f"Intervals are 95 %, of the mean over seeds, by {kind}."] if kind else []
-    return " ".join([*intervals, TESTED, *stopped(comparison.campaign)])
+    tested = [TESTED] if any(isfinite(each.p) for each in rows) else []
+    return " ".join([*intervals, *tested, *stopped(comparison.campaign)])
 
 
 def _found(detectable: float) -> Cell:

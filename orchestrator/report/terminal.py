@@ -51,6 +51,7 @@ def print_one(table: Shown, console: Console, *, title: str | None = None) -> No
     if not table.rows:
         console.print(escape(table.missing), style="italic")
         return
+    table = table.without_unknown()
     kept = [head for head in table.heads if head.title != VERDICT]
     drawn = _drawn(table, kept, title or table.title)
     boundless = console.options.update_width(1000)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -46,6 +47,8 @@ class RunRecords:
     events: tuple[Event, ...] = ()
     """What its guardrails found."""
     rollbacks: tuple[Rollback, ...] = ()
+    samples_path: Path | None = None
+    """The folder of its samples, which are read when they are wanted; None where it was not read from a folder."""
 
     @property
     def name(self) -> str:
@@ -144,6 +147,7 @@ def _load_runs(folders: Sequence[RunFolder], keep: Keep | None) -> list[RunRecor
             seconds=read.seconds,
             events=tuple(read_events(folder.events_path)),
             rollbacks=tuple(read_rollbacks(folder.rollbacks_path)),
+            samples_path=folder.samples_path,
         )
         for folder, read in zip(folders, columns, strict=True)
     ]

@@ -3,14 +3,17 @@
     runs/<campaign>/campaign.json                settings of the campaign
     runs/<campaign>/<arm>/seed-<n>/run.json      settings of the run
                                    status.json   its progress
+                                   activity.json what it is at now, to be looked at
+                                   also.json     what trackers beside MLflow have of it
                                    metrics.jsonl all measured numbers, one record a line
                                    metrics.npz   the same as columns, once the run has ended
+                                   samples/      a few responses as texts, a Parquet file an iteration
                                    initialisation.json  decision of the initialisation, if any
                                    guardrails.jsonl, rollbacks.json  events and their outcomes
                                    graders.json  rules that its graders were held to
                                    profile/      traces of iterations, where they were asked for
                                    continued.json the run of another campaign it continues, if any
-                                   checkpoints/last.ckpt, previous.ckpt; policy/, log.txt
+                                   checkpoints/last.ckpt, previous.ckpt, *.shares; policy/, log.txt
     runs/<campaign>/report/index.html
 
 A run only appends to its own folder; the campaign's parent process reads along, shows progress
@@ -26,9 +29,9 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 from orchestrator.masking import mask, masked
 from orchestrator.storage.files import (
@@ -36,12 +39,12 @@ from orchestrator.storage.files import (
     clear_unfinished,
     clear_unfinished_folder,
     read_json,
-    read_record,
     replace_file,
     write_json,
 )
 from orchestrator.storage.metrics_log import MetricsWriter, Record, Tail, encode
 from orchestrator.storage.renamed import up_to_date
+from orchestrator.storage.run_info import OVER, CampaignInfo, RunInfo, RunState, Status, read_info_file
 from orchestrator.storage.run_lock import RunBusyError, hold
 from orchestrator.storage.sealed import read_sealed
 
@@ -61,62 +64,8 @@ __all__ = [
     "write_json",
 ]
 
-RunState = Literal["pending", "running", "done", "failed", "interrupted", "stopped"]
-"""``stopped``: by a guardrail, as its campaign says; such a run has ended as one that is done has."""
-
-OVER: tuple[RunState, ...] = ("done", "stopped")
-"""States that the same command again leaves as they are."""
-
-Info = TypeVar("Info", "CampaignInfo", "RunInfo", "Status")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CampaignInfo:
-    """What `campaign.json` holds."""
-
-    name: str
-    description: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
-    source: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-    git_commit: str | None = None
-    created: float = 0.0  # seconds since 1970
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunInfo:
-    """What `run.json` holds."""
-
-    campaign: str
-    arm: str
-    seed: int
-    method: str
-    config: dict[str, Any] = field(default_factory=dict)
-    fingerprint: str = ""
-    execution: dict[str, Any] = field(default_factory=dict)  # what changes no result
-    inputs: dict[str, dict[str, Any]] | None = (
-        None  # what it read when it began; None where that was not recorded
-    )
-    accepted: list[dict[str, Any]] = field(
-        default_factory=list
-    )  # what of it was another later, and was taken
-    hidden: list[list[str | int]] = field(default_factory=list)
-    """Keys that lead to the settings that are here without their credentials."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """What `status.json` holds; `iteration` counts the finished ones."""
-
-    status: RunState = "pending"
-    reason: str | None = None
-    """Why it ended so; of a run that goes on, why its last save failed."""
-    notes: list[str] = field(default_factory=list)
-    """What happened to its files and was made good, a sentence each."""
-    iteration: int = 0
-    num_iterations: int = 0
-    updated: float = field(default_factory=time.time)  # seconds since 1970
-    pid: int | None = None
+SHARES = ".shares"
+"""How the names of folders end that hold the tensors of a checkpoint, where ranks share them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +93,11 @@ class RunFolder:
         return self.path / "checkpoints" / "good.ckpt"
 
     @property
+    def shares_paths(self) -> list[Path]:
+        """Folders with the tensors of checkpoints whose policy is spread over ranks."""
+        return sorted(self.checkpoint_path.parent.glob(f"*{SHARES}"))
+
+    @property
     def confirmed_path(self) -> Path:
         """The iteration before which nothing is taken back any more, where a guardrail may take back."""
         return self.path / "checkpoints" / "confirmed.json"
@@ -169,8 +123,18 @@ class RunFolder:
         return self.path / "initialisation.json"
 
     @property
+    def samples_path(self) -> Path:
+        """The folder of samples: a few responses of some iterations."""
+        return self.path / "samples"
+
+    @property
     def policy_path(self) -> Path:
         return self.path / "policy"
+
+    @property
+    def best_path(self) -> Path:
+        """The policy whose evaluation was the best, where `evaluation.keep_best` asks for it."""
+        return self.path / "best"
 
     @property
     def engine_path(self) -> Path:
@@ -191,7 +155,7 @@ class RunFolder:
         write_json(self.path / "run.json", masked(dataclasses.asdict(info)))
 
     def read_info(self) -> RunInfo:
-        info = _read_info(RunInfo, self.path / "run.json")
+        info = read_info_file(RunInfo, self.path / "run.json")
         return dataclasses.replace(info, config=up_to_date(info.config))
 
     def exists(self) -> bool:
@@ -206,7 +170,7 @@ class RunFolder:
     def read_status(self) -> Status:
         """The status as last written; pending where there is none yet."""
         path = self.path / "status.json"
-        return _read_info(Status, path) if path.exists() else Status(updated=0.0)
+        return read_info_file(Status, path) if path.exists() else Status(updated=0.0)
 
     def writer(self) -> MetricsWriter:
         """Opens `metrics.jsonl` for appending; a torn last line is removed."""
@@ -234,11 +198,12 @@ class RunFolder:
 
     def clear_unfinished(self) -> None:
         """Remove what killed processes have left half written; for the one that holds the run."""
-        for folder in (self.path, self.checkpoint_path.parent):
+        for folder in (self.path, self.checkpoint_path.parent, self.samples_path):
             clear_unfinished(folder)
         for path in self.checkpoint_path.parent.glob(f"*{UNFINISHED}"):
             path.unlink(missing_ok=True)
         clear_unfinished_folder(self.policy_path)
+        clear_unfinished_folder(self.best_path)
 
     def settled(self) -> Callable[[Record], bool] | None:
         """The records of an unfinished run that are never rolled back; None if this holds for all of them.
@@ -299,15 +264,11 @@ class CampaignFolder:
         write_json(self.path / "campaign.json", masked(dataclasses.asdict(info)))
 
     def read_info(self) -> CampaignInfo:
-        info = _read_info(CampaignInfo, self.path / "campaign.json")
+        info = read_info_file(CampaignInfo, self.path / "campaign.json")
         return dataclasses.replace(info, config=up_to_date(info.config))
 
     def exists(self) -> bool:
         return (self.path / "campaign.json").exists()
-
-
-def _read_info(kind: type[Info], path: Path) -> Info:
-    return read_record(kind, path, f"delete the folder {path.parent}")
 
 
 def _arm_names(config: Mapping[str, Any]) -> list[str]:

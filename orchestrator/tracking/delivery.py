@@ -8,7 +8,6 @@ the last step of each kind in MLflow says exactly which records it has.  The fol
 from __future__ import annotations
 
 import getpass
-import hashlib
 import json
 import uuid
 from collections.abc import Iterator, Mapping
@@ -21,22 +20,28 @@ import yaml
 from orchestrator.masking import masked
 from orchestrator.storage.files import read_json, write_json
 from orchestrator.storage.guardrail_files import read_events
+from orchestrator.storage.metric_names import family_name
 from orchestrator.storage.metrics_log import Kind, Record, Tail
 from orchestrator.storage.run_folder import OVER, CampaignInfo, RunFolder, RunInfo, RunState
-from tasks.names import escaped
+from orchestrator.tracking.datasets import log_datasets
+from orchestrator.tracking.keys import clean_key, flat_params
+from orchestrator.tracking.logged_models import log_policy
+from orchestrator.tracking.samples import SampleDelivery
 
 MAX_METRICS_PER_BATCH = 1000  # MLflow's limits
-MAX_PARAM_CHARACTERS = 6000
 MAX_TAG_CHARACTERS = 8000
-MAX_KEY_CHARACTERS = 250
 RECORDS_PER_READ = 200
 KEY_FILE = "tracking.json"
 INPUTS_TAG = "entrostat.inputs"
 GUARDRAILS_TAG = "entrostat.guardrails"
+MODEL_TAG = "entrostat.model"
 NOTES_TAG = "entrostat.notes"
 REASON_TAG = "entrostat.reason"
 STATE_TAG = "entrostat.state"
 """As in `status.json`; MLflow has one word for a run that was interrupted and one that a guardrail stopped."""
+
+IDENTITY = ("arm", "seed", "method")
+"""What tells a run from the others of its campaign, as parameters: MLflow's tables compare and group by those."""
 
 MLFLOW_STATUS: dict[RunState, str] = {
     "pending": "SCHEDULED",
@@ -56,6 +61,9 @@ class Experiment:
     parent_run_id: str
     campaign: CampaignInfo
     artifacts: bool
+    """Whether checkpoints and policies are copied into it."""
+    models: bool = True
+    """Whether policies are logged as models, which refer to the folders of their runs."""
 
 
 class RunDelivery:
@@ -70,6 +78,7 @@ class RunDelivery:
         self._sent: dict[Kind, int] = {"train": -1, "eval": -1}
         self._found: tuple[list[str], list[int]] = ([], [])  # what guardrails did, as far as it was sent
         self._tail = Tail(folder.metrics_path)
+        self._samples = SampleDelivery(folder.samples_path)
 
     @property
     def name(self) -> str:
@@ -88,15 +97,19 @@ class RunDelivery:
         accept = None if state in OVER else self.folder.settled()
         while records := self._tail.read(limit=RECORDS_PER_READ, accept=accept):
             self._send(client, self._run_id, records)
+        self._samples.forward(client, self._run_id, before=self._sent["train"] + 1, is_over=state in OVER)
         self._send_guardrails(client, self._run_id)
         if state == "done" and experiment.artifacts:
             self._send_artifacts(client, self._run_id)
+        if state == "done" and experiment.models:
+            self._send_model(client, experiment.experiment_id, self._run_id)
         self._send_status(client, self._run_id, state)
 
     def forget(self) -> None:
         """After any failure: ask MLflow again what it has."""
         self._run_id = None
         self._tail = Tail(self.folder.metrics_path)
+        self._samples = SampleDelivery(self.folder.samples_path)
 
     def num_undelivered(self) -> int:
         """Records in the folder that MLflow is not known to have."""
@@ -115,7 +128,8 @@ class RunDelivery:
         }
         start = next((record.time for record in Tail(self.folder.metrics_path).read(limit=1)), None)
         run = find_or_create_run(client, experiment.experiment_id, self.folder.path, self.name, tags, start)
-        complete_run(client, run, config)
+        complete_run(client, run, config, named={key: getattr(self.info, key) for key in IDENTITY})
+        log_datasets(client, run, self.info)
         self._mlflow_status = run.info.status
         self._tags = dict(run.data.tags)
         self._sent = last_steps(run)
@@ -128,7 +142,7 @@ class RunDelivery:
         fresh = [record for record in records if record.step > self._sent[record.kind]]
         for batch in batches(fresh):
             metrics = [
-                Metric(clean_key(name), value, int(1000 * record.time), record.step)
+                Metric(clean_key(family_name(name)), value, int(1000 * record.time), record.step)
                 for record in batch
                 for name, value in record.metrics.items()
             ]
@@ -180,10 +194,19 @@ class RunDelivery:
             return
         if self.folder.checkpoint_path.exists():
             client.log_artifact(run_id, str(self.folder.checkpoint_path), "checkpoints")
+            for shares in self.folder.shares_paths:  # of a policy that is spread over ranks
+                client.log_artifacts(run_id, str(shares), f"checkpoints/{shares.name}")
         if self.folder.policy_path.exists():
             client.log_artifacts(run_id, str(self.folder.policy_path), "policy")
         client.set_tag(run_id, "entrostat.artifacts", "complete")
         self._tags["entrostat.artifacts"] = "complete"
+
+    def _send_model(self, client: Any, experiment_id: str, run_id: str) -> None:
+        if MODEL_TAG in self._tags or not self.folder.policy_path.exists():
+            return
+        self._set_tag(
+            client, run_id, MODEL_TAG, log_policy(client, experiment_id, run_id, self.folder, self.info)
+        )
 
 
 def renew_key(folder: Path) -> None:
@@ -219,12 +242,15 @@ def find_or_create_run(
     return client.get_run(run.info.run_id)
 
 
-def complete_run(client: Any, run: Any, config: Mapping[str, Any]) -> None:
-    """Log the resolved configuration, if the run does not have all of it yet."""
+def complete_run(
+    client: Any, run: Any, config: Mapping[str, Any], named: Mapping[str, Any] | None = None
+) -> None:
+    """Log the resolved configuration, and parameters beside it, if the run does not have all of them yet."""
     from mlflow.entities import Param
 
     config = masked(config)  # of a folder that an older version wrote
-    missing = {key: value for key, value in flat_params(config).items() if key not in run.data.params}
+    params = flat_params({**(named or {}), **config})
+    missing = {key: value for key, value in params.items() if key not in run.data.params}
     if missing:
         text = yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True)
         client.log_text(run.info.run_id, text, "config.yaml")
@@ -254,36 +280,11 @@ def batches(records: list[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def flat_params(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """`{"a": {"b": 1}}` as `{"a.b": "1"}`, with keys and values that MLflow takes."""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat |= flat_params(value, f"{name}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            flat[clean_key(name)] = text[:MAX_PARAM_CHARACTERS]
-    return flat
-
-
 def provenance_tags(campaign: CampaignInfo) -> dict[str, str]:
     """Who, versions, commit and source file, as tags."""
     versions = {f"entrostat.version.{clean_key(name)}": text for name, text in campaign.versions.items()}
     commit = {"mlflow.source.git.commit": campaign.git_commit} if campaign.git_commit else {}
     return {"mlflow.user": _user(), "mlflow.source.name": campaign.source, **commit, **versions}
-
-
-def clean_key(name: str) -> str:
-    """A name as MLflow takes it for a key, and that of no other name; `tasks.names.unescaped` reads it back.
-
-    One that is too long keeps its beginning and has a digest for the rest.
-    """
-    key = escaped(name)
-    if len(key) <= MAX_KEY_CHARACTERS:
-        return key
-    digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
-    return f"{key[: MAX_KEY_CHARACTERS - len(digest) - 2]}--{digest}"
 
 
 def _digests(info: RunInfo) -> str:

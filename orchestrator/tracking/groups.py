@@ -16,13 +16,8 @@ from filelock import FileLock
 from orchestrator.masking import masked
 from orchestrator.storage.files import read_json, write_json
 from orchestrator.storage.run_folder import RunState
-from orchestrator.tracking.delivery import (
-    MAX_TAG_CHARACTERS,
-    MLFLOW_STATUS,
-    clean_key,
-    find_or_create_run,
-    flat_params,
-)
+from orchestrator.tracking.delivery import MAX_TAG_CHARACTERS, MLFLOW_STATUS, find_or_create_run
+from orchestrator.tracking.keys import clean_key, flat_params
 
 FILE = "group.json"
 

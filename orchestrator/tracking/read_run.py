@@ -20,10 +20,11 @@ import numpy as np
 import yaml
 
 from orchestrator.storage.guardrail_files import Event, Rollback, read_events, read_rollbacks
+from orchestrator.storage.metric_names import recorded_name
 from orchestrator.storage.renamed import up_to_date
 from orchestrator.storage.run_data import RunRecords, Series
 from orchestrator.storage.run_folder import RunInfo, RunState, Status
-from orchestrator.tracking.delivery import GUARDRAILS_TAG, MLFLOW_STATUS, REASON_TAG, STATE_TAG
+from orchestrator.tracking.delivery import GUARDRAILS_TAG, IDENTITY, MLFLOW_STATUS, REASON_TAG, STATE_TAG
 from tasks.names import unescaped
 
 STATES: dict[str, RunState] = {status: state for state, status in MLFLOW_STATUS.items() if state != "stopped"}
@@ -33,9 +34,11 @@ Content = TypeVar("Content")
 
 def read_run(client: Any, run: Any, metrics: Sequence[str] | None) -> RunRecords:
     """A training run with the metrics whose names match a pattern, or all of them."""
-    keys = {unescaped(key): key for key in run.data.metrics}
-    wanted = [name for name in sorted(keys) if _matches(name, metrics)]
-    histories = {name: client.get_metric_history(run.info.run_id, keys[name]) for name in wanted}
+    histories: dict[str, list[Any]] = {}
+    for key in sorted(run.data.metrics):
+        if _matches(name := recorded_name(unescaped(key)), metrics):
+            # A run that an older version began has the first part of a metric under the name that records have.
+            histories.setdefault(name, []).extend(client.get_metric_history(run.info.run_id, key))
     times = [point.timestamp for history in histories.values() for point in history]
     train = _series({name: points for name, points in histories.items() if not name.startswith("eval/")})
     tags, artifacts = run.data.tags, Artifacts(client, run.info.run_id)
@@ -128,7 +131,9 @@ def _series(histories: Mapping[str, Sequence[Any]]) -> Series:
 def _config(artifacts: Artifacts, run: Any) -> dict[str, Any]:
     """The resolved configuration: `config.yaml`, or the parameters where it cannot be read."""
     content = artifacts.read("config.yaml", lambda path: yaml.safe_load(path.read_text(encoding="utf-8")))
-    return content if isinstance(content, dict) else nested_params(run.data.params)
+    if isinstance(content, dict):
+        return content
+    return nested_params({key: text for key, text in run.data.params.items() if key not in IDENTITY})
 
 
 def nested_params(params: Mapping[str, str]) -> dict[str, Any]:

@@ -22,6 +22,9 @@ from orchestrator.tracking.addresses import DEFAULT_PORTS, ESCAPE, SQLITE, host_
 CONNECT_SECONDS = 5.0
 USE_SQLITE = "use `sqlite:////absolute/path/mlflow.db`, or leave `tracking.uri` out"
 
+UI_HOST, UI_PORT = "127.0.0.1", 5000  # the port is the default of `mlflow server`
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
+
 ENVIRONMENT = {  # a user's own settings win
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -81,11 +84,34 @@ def artifact_location(uri: str, runs_root: Path, campaign: str) -> str | None:
     return (root / "mlartifacts" / campaign).as_uri()
 
 
-def ui_hint(uri: str) -> str:
-    """What a user types or opens to look at the tracked runs."""
+def experiment_of(client: Any, uri: str, runs_root: Path, campaign: str) -> str:
+    """Id of a campaign's experiment, which is made on first use.
+
+    Its kind lets MLflow's page open on the runs; one without a kind opens on traces, which training has none of.
+
+    Raises:
+        RuntimeError: it was deleted.
+    """
+    experiment = client.get_experiment_by_name(campaign)
+    if experiment is None:
+        location = artifact_location(uri, runs_root, campaign)
+        return str(client.create_experiment(campaign, artifact_location=location, tags=EXPERIMENT_KIND))
+    if experiment.lifecycle_stage == "deleted":
+        remedy = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        raise RuntimeError(f"the experiment {campaign!r} was deleted; `{remedy}`, or rename the campaign")
+    for name, kind in EXPERIMENT_KIND.items():  # of an experiment that an older version made
+        if name not in experiment.tags:
+            client.set_experiment_tag(experiment.experiment_id, name, kind)
+    return str(experiment.experiment_id)
+
+
+def ui_hint(uri: str, experiment_id: str | None = None) -> str:
+    """What a user types and opens to look at the tracked runs: those of an experiment, where its id is known."""
+    page = "" if experiment_id is None else f"/#/experiments/{experiment_id}/runs"
     if uri.startswith("http"):
-        return mask(uri)
-    return f"mlflow server --backend-store-uri {mask(uri)} --host 127.0.0.1 --workers 1"
+        return f"{mask(uri).rstrip('/')}{page}"
+    command = f"mlflow server --backend-store-uri {mask(uri)} --host {UI_HOST} --workers 1"
+    return f"{command}, then open http://{UI_HOST}:{UI_PORT}{page}"
 
 
 def _refused(uri: str, why: str) -> ValueError:

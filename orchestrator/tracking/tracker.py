@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,10 @@ from typing import Any
 
 from orchestrator.errors import one_line
 from orchestrator.masking import mask_uri, scrub
+from orchestrator.storage.metric_names import family_name
 from orchestrator.storage.run_folder import OVER, CampaignFolder, RunState
 from orchestrator.tracking.delivery import (
+    MAX_METRICS_PER_BATCH,
     MLFLOW_STATUS,
     Experiment,
     RunDelivery,
@@ -30,7 +33,8 @@ from orchestrator.tracking.delivery import (
     provenance_tags,
 )
 from orchestrator.tracking.groups import GroupDelivery, groups, is_group
-from orchestrator.tracking.store import artifact_location, open_client
+from orchestrator.tracking.keys import clean_key
+from orchestrator.tracking.store import experiment_of, open_client
 
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 120.0
@@ -45,6 +49,8 @@ class Tracker:
         uri: a tracking URI that `tracking_store.check` let pass.
         warn: told, from the tracker's thread, when the server stops answering and when it is back.
         artifacts: whether checkpoints and policies are uploaded too, or only metrics and reports.
+        models: whether policies are logged as models, which refer to the folders of their runs.
+        system_metrics: whether MLflow's monitor logs the load of this machine on the parent run.
         interval_seconds: between two passes over the run folders.
     """
 
@@ -55,12 +61,16 @@ class Tracker:
         *,
         warn: Callable[[str], None] = print,
         artifacts: bool = True,
+        models: bool = True,
+        system_metrics: bool = False,
         interval_seconds: float = 10.0,
     ) -> None:
         self.campaign = campaign
         self.uri = uri
         self._warn = warn
-        self._artifacts = artifacts
+        self._artifacts, self._models = artifacts, models
+        self._system_metrics = system_metrics
+        self._monitor: Any = None
         self._interval_seconds = interval_seconds
         self._client: Any = None
         self._experiment: Experiment | None = None
@@ -75,6 +85,15 @@ class Tracker:
         """Begin to forward in the background."""
         self._thread = threading.Thread(target=self._loop, name="mlflow", daemon=True)
         self._thread.start()
+
+    def _watch_machine(self, run_id: str) -> None:
+        """Start MLflow's monitor, again after it has given up on a server that did not answer."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        if self._monitor is not None:
+            self._monitor.finish()
+        self._monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=self.uri)
+        self._monitor.start()
 
     def forward(self) -> bool:
         """One pass over all run folders; False where not everything could be delivered."""
@@ -101,17 +120,28 @@ class Tracker:
             self._report([_innermost(error)])
             return None
 
-    def finish(self, state: RunState | None = None) -> list[str]:
+    @property
+    def experiment_id(self) -> str | None:
+        """The campaign's experiment; None until MLflow has answered."""
+        return None if self._experiment is None else self._experiment.experiment_id
+
+    def finish(
+        self, state: RunState | None = None, final: Mapping[str, Mapping[str, float]] | None = None
+    ) -> list[str]:
         """Deliver the rest and the report, close the parent run; say what could not be delivered.
 
-        ``state`` is how the whole ended; without it the runs say.
+        Args:
+            state: how the whole ended; without it the runs say.
+            final: metric to arm to the arm's final number, for the parent run.
         """
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+        if self._monitor is not None:
+            self._monitor.finish()
         if self.forward():
             try:
-                self._finish_parent(state)
+                self._finish_parent(state, final or {})
             except Exception as error:
                 self._failure = scrub(_innermost(error), self.uri)
         if not self._failure:
@@ -144,7 +174,7 @@ class Tracker:
 
     def _open_campaign(self, client: Any) -> Experiment:
         info = self.campaign.read_info()
-        experiment_id = self._experiment_id(client, info.name)
+        experiment_id = experiment_of(client, self.uri, self.campaign.path.parent, info.name)
         tags = {
             "entrostat.campaign": info.name,
             "mlflow.note.content": info.description,
@@ -155,22 +185,15 @@ class Tracker:
         complete_run(client, run, info.config)
         if run.info.status != "RUNNING":
             client.update_run(run.info.run_id, status="RUNNING")
+        if self._system_metrics and self._thread is not None:
+            self._watch_machine(run.info.run_id)
         return Experiment(
             experiment_id=experiment_id,
             parent_run_id=run.info.run_id,
             campaign=info,
             artifacts=self._artifacts,
+            models=self._models,
         )
-
-    def _experiment_id(self, client: Any, name: str) -> str:
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            location = artifact_location(self.uri, self.campaign.path.parent, name)
-            return str(client.create_experiment(name, artifact_location=location))
-        if experiment.lifecycle_stage == "deleted":
-            remedy = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
-            raise RuntimeError(f"the experiment {name!r} was deleted; `{remedy}`, or rename the campaign")
-        return str(experiment.experiment_id)
 
     def _deliveries(self) -> list[RunDelivery]:
         for folder in self.campaign.runs():
@@ -201,9 +224,10 @@ class Tracker:
         tags = {"entrostat.campaign": info.name, **provenance_tags(info)}
         return delivery.forward(client, experiment.experiment_id, experiment.parent_run_id, tags)
 
-    def _finish_parent(self, state: RunState | None) -> None:
+    def _finish_parent(self, state: RunState | None, final: Mapping[str, Mapping[str, float]]) -> None:
         client, experiment = self._connect()
         run_id = experiment.parent_run_id
+        _send_final_numbers(client, run_id, final)
         if self.campaign.report_path.parent.exists():
             client.log_artifacts(run_id, str(self.campaign.report_path.parent), "report")
         states = {run.folder.read_status().status for run in self._deliveries()}
@@ -221,6 +245,25 @@ class Tracker:
         if before and not self._failure:
             self._pause_seconds = FIRST_PAUSE_SECONDS
             self._warn(f"tracking: {mask_uri(self.uri)} answers again; everything so far is delivered.")
+
+
+def _send_final_numbers(client: Any, run_id: str, final: Mapping[str, Mapping[str, float]]) -> None:
+    """Log the final numbers of the arms as ``final/<metric>/<arm>``, where they are not there yet."""
+    from mlflow.entities import Metric
+
+    named = {
+        f"final/{family_name(metric)}/{arm}": value
+        for metric, arms in final.items()
+        for arm, value in arms.items()
+    }
+    there, now = client.get_run(run_id).data.metrics, int(1000 * time.time())
+    metrics = [
+        Metric(key, value, now, 0)
+        for name, value in named.items()
+        if there.get(key := clean_key(name)) != value
+    ]
+    for begin in range(0, len(metrics), MAX_METRICS_PER_BATCH):
+        client.log_batch(run_id, metrics=metrics[begin : begin + MAX_METRICS_PER_BATCH])
 
 
 def _innermost(error: BaseException) -> str:

@@ -6,32 +6,43 @@ A run takes one attempt, or another after each rollback.  What it is is read onc
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning.pytorch as pl
 
+from orchestrator.configuration.evaluation import sets_of
 from orchestrator.configuration.models import RunConfig
+from orchestrator.storage.activity import Activity, ActivityFile, Tell, keep_silent
 from orchestrator.storage.guardrail_files import Rollback, forget_events, read_rollbacks
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunFolder, RunInfo
+from orchestrator.storage.samples import forget_samples
+from orchestrator.training.activities import Activities
+from orchestrator.training.batches import Batches
+from orchestrator.training.best_policy import BestPolicy
 from orchestrator.training.checkpoints import Checkpointer
 from orchestrator.training.entropy_control import EntropyControl
-from orchestrator.training.evaluation import Evaluator
+from orchestrator.training.evaluation import Evaluator, HeldOutSet
 from orchestrator.training.experience import Explorer
 from orchestrator.training.finite import Finiteness
 from orchestrator.training.going_on import GoingOn, go_on, where_to_go_on
 from orchestrator.training.guardrails import Guardrails
 from orchestrator.training.learner import Learner
 from orchestrator.training.profiling import Profiling
+from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import limits_of
+from orchestrator.training.samples import SampleKeeper
 from orchestrator.training.saves import Saves, add_notes, told_in
-from orchestrator.training.start import load_start, make_engine
+from orchestrator.training.seeds import derive_seed
+from orchestrator.training.start import load_reference, load_start, make_engine
 from orchestrator.training.telling import record_confinement
 from policies.model.loading import LoadedPolicy
+from policies.model.reference import ReferencePolicy
+from tasks import Task
 from tasks.grading.pool import GradingPool
 from tasks.splits import held_out_set
 
@@ -47,6 +58,7 @@ class Attempt:
     config: RunConfig
     """As entropy-aware initialisation leaves it."""
     policy: LoadedPolicy
+    reference: ReferencePolicy | None
     ranks: Ranks
     found: GoingOn | None
     """The checkpoint that it goes on from; None at the beginning."""
@@ -68,7 +80,9 @@ class Attempt:
 class Parts:
     """What trains: the learner, and what stands beside it, in the order in which it is called."""
 
+    prompts: PromptLoader
     learner: Learner
+    activities: Activities
     control: EntropyControl
     finiteness: Finiteness
     guardrails: Guardrails
@@ -81,6 +95,7 @@ class Parts:
         """What Lightning calls between the learner's steps."""
         return [
             self.profiling,
+            self.activities,
             self.control,
             self.finiteness,
             self.guardrails,
@@ -95,12 +110,15 @@ def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> 
     if ranks.is_first:
         _tidy(folder, found, len(rollbacks))
     saves = told_in(folder) if ranks.is_first else Saves()
-    config, policy = load_start(config, info.seed, folder)
+    tell = _telling(folder, ranks)
+    tell(Activity(name="loading"))
+    config, policy = load_start(config, info.seed, folder, ranks, tell)
     return Attempt(
         folder=folder,
         info=info,
         config=config,
         policy=policy,
+        reference=load_reference(config, policy, ranks),
         ranks=ranks,
         found=found,
         rollbacks=rollbacks,
@@ -111,18 +129,13 @@ def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> 
 @contextmanager
 def parts_of(attempt: Attempt) -> Iterator[Parts]:
     """The parts that train; graders, engine and record are closed at the end."""
-    config, folder, execution = attempt.config, attempt.folder, attempt.info.execution
-    problems = held_out_set(config.task, config.evaluation.num_problems)
+    config, folder = attempt.config, attempt.folder
     is_first = attempt.ranks.is_first
     with (
-        GradingPool(
-            config.task,
-            num_workers=execution["graders"],
-            timeout_seconds=execution["grading_timeout_seconds"],
-            memory_limit_megabytes=execution.get("grading_memory_megabytes"),
-        ) as graders,
+        _graders(config.task, attempt) as graders,
         MetricsWriter(folder.metrics_path) if is_first else nullcontext() as writer,
         closing(make_engine(attempt.policy, config, folder.engine_path)) as engine,
+        ExitStack() as further,
     ):
         if is_first:
             record_confinement(folder, graders.confinement)
@@ -134,30 +147,85 @@ def parts_of(attempt: Attempt) -> Iterator[Parts]:
             graders=graders,
             ranks=attempt.ranks,
         )
-        yield _assembled(
-            attempt,
+        batches = Batches(
             explorer,
-            Evaluator(config=config, seed=attempt.seed, problems=problems, explorer=explorer, writer=writer),
-            writer,
+            _prompts(config, attempt.seed),
+            group_size=config.learner.group_size,
+            ahead=config.rollout.ahead,
+            extra_rounds=config.rollout.extra_rounds,
         )
+        with closing(batches):
+            sets = _held_out_sets(attempt, explorer, further)
+            yield _assembled(attempt, explorer, batches, sets, writer)
+
+
+def _prompts(config: RunConfig, seed: int) -> PromptLoader:
+    return PromptLoader(
+        config.task_at,
+        seed=derive_seed(seed, "prompts"),
+        prompts_per_iteration=config.learner.prompts_per_iteration,
+        num_iterations=config.learner.iterations,
+    )
+
+
+def _graders(task: Task, attempt: Attempt) -> GradingPool:
+    execution = attempt.info.execution
+    return GradingPool(
+        task,
+        num_workers=execution["graders"],
+        timeout_seconds=execution["grading_timeout_seconds"],
+        memory_limit_megabytes=execution.get("grading_memory_megabytes"),
+    )
+
+
+def _held_out_sets(attempt: Attempt, explorer: Explorer, further: ExitStack) -> list[HeldOutSet]:
+    """Every set of held-out problems; one of another task has graders of its own, which ``further`` closes."""
+    found = []
+    for prefix, (settings, task) in sets_of(attempt.config.evaluation, attempt.config.task).items():
+        who = explorer
+        if task != explorer.task:
+            who = replace(explorer, task=task, graders=further.enter_context(_graders(task, attempt)))
+        problems = held_out_set(task, settings.num_problems)
+        found.append(HeldOutSet(prefix=prefix, settings=settings, problems=problems, explorer=who))
+    return found
 
 
 def _assembled(
-    attempt: Attempt, explorer: Explorer, evaluator: Evaluator, writer: MetricsWriter | None
+    attempt: Attempt,
+    explorer: Explorer,
+    batches: Batches,
+    sets: Sequence[HeldOutSet],
+    writer: MetricsWriter | None,
 ) -> Parts:
     config, num_rollbacks = attempt.config, len(attempt.rollbacks)
     limits = limits_of(config.loops, attempt.rollbacks) if attempt.rollbacks else None
-    control = EntropyControl(config.loops, attempt.seed, limits, config.learner.iterations)
+    control = EntropyControl(
+        config.loops, attempt.seed, limits, config.learner.iterations, config.rollout.ahead
+    )
     told = attempt.folder if attempt.ranks.is_first else None
     guardrails = Guardrails(config, control, told, attempt=num_rollbacks)
     finiteness = Finiteness(control, attempt.ranks)
+    best = None
+    if config.evaluation.keep_best is not None:
+        best = BestPolicy(attempt.folder, config, attempt.policy, attempt.ranks)
+    evaluator = Evaluator(
+        config=config,
+        seed=attempt.seed,
+        sets=sets,
+        writer=writer,
+        best=best,
+        guardrails=guardrails,
+    )
     learner = Learner(
         config=config,
         seed=attempt.seed,
         explorer=explorer,
+        batches=batches,
         control=control,
         guardrails=guardrails,
         writer=writer,
+        reference=attempt.reference,
+        samples=_sample_keeper(attempt) if attempt.ranks.is_first else None,
         num_redraws=sum(rollback.redraws for rollback in attempt.rollbacks),
     )
     minutes = config.learner.checkpoint_minutes
@@ -176,6 +244,8 @@ def _assembled(
     )
     iterations = attempt.info.execution.get("profile_iterations", ()) if attempt.ranks.is_first else ()
     return Parts(
+        activities=Activities(config, _telling(attempt.folder, attempt.ranks)),
+        prompts=batches.prompts,
         learner=learner,
         control=control,
         finiteness=finiteness,
@@ -186,10 +256,28 @@ def _assembled(
     )
 
 
+def _telling(folder: RunFolder, ranks: Ranks) -> Tell:
+    """The first rank tells what the run is at."""
+    return ActivityFile(folder.path) if ranks.is_first else keep_silent
+
+
+def _sample_keeper(attempt: Attempt) -> SampleKeeper:
+    """What keeps samples, by the run's record; a run of an earlier version keeps none."""
+    settings = attempt.info.execution.get("samples", {"number": 0})
+    return SampleKeeper(
+        folder=attempt.folder.samples_path,
+        policy=attempt.policy,
+        num_iterations=attempt.config.learner.iterations,
+        **settings,
+    )
+
+
 def _tidy(folder: RunFolder, found: GoingOn | None, num_rollbacks: int) -> None:
     """Leave in the folder what belongs to the checkpoint that the run goes on from, and say what was found."""
     go_on(folder, found)
-    forget_events(folder.events_path, found.iteration if found else 0, num_rollbacks)
+    iteration = found.iteration if found else 0
+    forget_events(folder.events_path, iteration, num_rollbacks)
+    forget_samples(folder.samples_path, iteration)
     if found and found.note:
         log.warning("%s", found.note)
         add_notes(folder, [found.note])

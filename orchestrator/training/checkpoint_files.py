@@ -68,10 +68,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     _check(path)
     try:
-        content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        content = open_checkpoint(path)
         int(content["learner"]["iteration"])
     except (RuntimeError, EOFError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise DamagedCheckpointError(f"{path}: not a checkpoint of a run ({_first_line(error)})") from error
+    return content
+
+
+def open_checkpoint(path: Path) -> dict[str, Any]:
+    """The contents of a checkpoint that is known to be whole; its tensors stay on the disk until they are used."""
+    content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
     return content
 
 
@@ -112,6 +118,12 @@ class _Stream:
 
     def flush(self) -> None:
         self._file.flush()
+
+
+def digest_of(path: Path) -> str:
+    """The checksum of any file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, _hash).hexdigest()
 
 
 def _check(path: Path) -> None:

@@ -21,6 +21,7 @@ from orchestrator.training.checkpoint_files import keep
 from orchestrator.training.finite import Finiteness
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.saves import Saves
+from orchestrator.training.shares import drop_unnamed
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Checkpointer(Callback):
         finiteness: Finiteness | None = None,
         saves: Saves | None = None,
     ) -> None:
+        self.folder = folder
         self.path = folder.checkpoint_path
         self.previous_path = folder.previous_checkpoint_path
         self.good_path = folder.good_checkpoint_path
@@ -181,6 +183,7 @@ class Checkpointer(Callback):
             keep(self.path, self.good_path)
         unfinished.replace(self.path)
         sync_folder(self.path.parent)
+        drop_unnamed(self.folder)
         if is_proved and self.rolls_back:
             write_sealed(self.confirmed_path, {"iteration": self.last_iteration})
         self.last_iteration = self.iteration

@@ -32,12 +32,13 @@ class EntropyControl(Callback):
         seed: int = 0,
         limits: Mapping[str, tuple[float, float]] | None = None,
         num_iterations: int | None = None,
+        ahead: int = 0,
     ) -> None:
         """``limits`` are those of loops whose own do not hold any more: a rollback has narrowed them.
 
-        ``num_iterations`` is the length of the run, for references that go by it.
+        ``num_iterations`` is the length of the run, for references that go by it; ``ahead`` is ``rollout.ahead``.
         """
-        built = {name: _of_run(loop.build(num_iterations), seed) for name, loop in loops.items()}
+        built = {name: _of_run(loop.build(num_iterations, ahead), seed) for name, loop in loops.items()}
         built |= {name: _limited(built[name], *both) for name, both in (limits or {}).items()}
         self._bank = Bank(loops=built)
         use(

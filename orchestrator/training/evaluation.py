@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import comb
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from orchestrator.configuration.evaluation import EVALUATION, ProblemSet
 from orchestrator.configuration.learner import MANY_SAMPLES
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.metrics_log import MetricsWriter
+from orchestrator.training.best_policy import BestPolicy
 from orchestrator.training.experience import Explorer
+from orchestrator.training.guardrails import Guardrails
 from orchestrator.training.seeds import derive_seed
 from policies.rollouts.base import Sampling
 from tasks import Problem
@@ -39,6 +43,7 @@ def evaluation_metrics(
     greedy: Sequence[bool],
     sampled: Sequence[Sequence[bool]],
     pass_at: Iterable[int],
+    prefix: str = EVALUATION,
 ) -> dict[str, float]:
     """Means over problems, over each domain and over each difficulty.
 
@@ -47,15 +52,16 @@ def evaluation_metrics(
         greedy: [P], whether the greedy response passed.
         sampled: [P] of [n], whether each sample passed.
         pass_at: values of k.
+        prefix: what their names begin with.
     """
     scores: dict[str, list[float]] = defaultdict(list)
     for problem, passed, samples in zip(problems, greedy, sampled, strict=True):
         row = {"pass_at_1": float(passed), "pass_rate": sum(samples) / len(samples)}
         row |= {f"pass_at_{k}": pass_at_k(len(samples), sum(samples), k) for k in pass_at}
         for name, score in row.items():
-            scores[f"eval/{name}"].append(score)
-            scores[f"eval/domain/{problem.domain}/{name}"].append(score)
-            scores[f"eval/difficulty/{problem.difficulty:g}/{name}"].append(score)
+            scores[f"{prefix}{name}"].append(score)
+            scores[f"{prefix}domain/{problem.domain}/{name}"].append(score)
+            scores[f"{prefix}difficulty/{problem.difficulty:g}/{name}"].append(score)
     return {name: sum(values) / len(values) for name, values in scores.items()}
 
 
@@ -77,70 +83,100 @@ def start_notice(metrics: Mapping[str, float], num_samples: int) -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutSet:
+    """One set of held-out problems, and who tries them."""
+
+    prefix: str
+    """What the names of its metrics begin with."""
+    settings: ProblemSet
+    problems: Sequence[Problem]
+    explorer: Explorer
+
+
 class Evaluator(Callback):
-    """Evaluates before the first iteration, at a fixed interval, and after the last."""
+    """Evaluates before the first iteration, at a fixed interval, and after the last; each set at its own pace.
+
+    The first of ``sets`` is the run's own.  What they measure is shown to ``best``, which keeps the best policy, and
+    to those ``guardrails`` that look at evaluations.
+    """
 
     def __init__(
         self,
         *,
         config: RunConfig,
         seed: int,
-        problems: Sequence[Problem],
-        explorer: Explorer,
+        sets: Sequence[HeldOutSet],
         writer: MetricsWriter | None,
+        best: BestPolicy | None = None,
+        guardrails: Guardrails | None = None,
     ) -> None:
-        self.settings = config.evaluation
         self.rollout = config.rollout
         self.num_iterations = config.learner.iterations
         self.seed = seed
-        self.problems = problems
-        self.explorer = explorer
+        self.sets = sets
         self.writer = writer  # None on a rank that does not write
+        self.best = best
+        self.guardrails = guardrails
         self.last_step = -1  # in the checkpoint, so that no evaluation is held twice
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.last_step < 0:
-            self.hold(0, trainer)
+            self.hold(0, self.sets, trainer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         step = int(pl_module.iteration)  # type: ignore[arg-type]
-        if step % self.settings.every == 0 or step == self.num_iterations:
-            self.hold(step, trainer)
+        is_last = step == self.num_iterations
+        if due := [each for each in self.sets if is_last or step % each.settings.every == 0]:
+            self.hold(step, due, trainer)
 
-    def hold(self, step: int, trainer: Trainer) -> None:
+    def hold(self, step: int, due: Sequence[HeldOutSet], trainer: Trainer) -> None:
         """Examine the policy as it is after ``step`` iterations, in the precision that it trains in."""
+        metrics: dict[str, float] = {}
         with trainer.precision_plugin.forward_context():
-            metrics = self.examine(step)
+            for each in due:
+                metrics |= self.examine(each, step)
         if self.writer is not None:
             self.writer.append(step, metrics, kind="eval")
         self.last_step = step
-        num_samples = len(self.problems) * self.settings.num_samples
+        num_samples = len(due[0].problems) * due[0].settings.num_samples
         if step == 0 and self.writer is not None and (notice := start_notice(metrics, num_samples)):
             log.warning("%s", notice)
+        if self.best is not None:
+            self.best.consider(step, metrics)
+        if self.guardrails is not None and self.guardrails.read_evaluations:
+            self.guardrails.watch(max(0, step - 1), metrics)
+            self.guardrails.act()
 
-    def examine(self, step: int) -> dict[str, float]:
-        """The metrics of an evaluation, without recording them."""
-        greedy = self._scores(num_samples=1, temperature=0.0, step=step)
+    def examine(self, held_out: HeldOutSet, step: int) -> dict[str, float]:
+        """The metrics of one set, without recording them."""
+        settings, problems = held_out.settings, held_out.problems
+        greedy = self._scores(held_out, num_samples=1, temperature=0.0, step=step)
         sampled = self._scores(
-            num_samples=self.settings.num_samples, temperature=self.rollout.temperature, step=step
+            held_out, num_samples=settings.num_samples, temperature=self.rollout.temperature, step=step
         )
         metrics = evaluation_metrics(
-            self.problems,
+            problems,
             [row[0] >= PASS_SCORE for row in greedy],
             [[score >= PASS_SCORE for score in row] for row in sampled],
-            self.settings.pass_at,
+            settings.pass_at,
+            prefix=held_out.prefix,
         )
-        if self.explorer.task.rewards():  # which may give credit to what does not pass
-            metrics["eval/reward"] = sum(map(sum, sampled)) / (len(sampled) * self.settings.num_samples)
+        if held_out.explorer.task.rewards():  # which may give credit to what does not pass
+            mean = sum(map(sum, sampled)) / (len(sampled) * settings.num_samples)
+            metrics[f"{held_out.prefix}reward"] = mean
         return metrics
 
-    def _scores(self, *, num_samples: int, temperature: float, step: int) -> list[list[float]]:
+    def _scores(
+        self, held_out: HeldOutSet, *, num_samples: int, temperature: float, step: int
+    ) -> list[list[float]]:
+        of_set = () if held_out.prefix == EVALUATION else (held_out.prefix,)
         sampling = Sampling(
             temperature=temperature,
             max_tokens=self.rollout.max_tokens,
-            seed=derive_seed(self.seed, "evaluation", step),
+            seed=derive_seed(self.seed, "evaluation", step, *of_set),
         )
-        scores = self.explorer.collect(self.problems, num_samples, sampling).grades.scores
+        scores = held_out.explorer.collect(held_out.problems, num_samples, sampling).grades.scores
         return [scores[i : i + num_samples] for i in range(0, len(scores), num_samples)]
 
     def state_dict(self) -> dict[str, int]:

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from orchestrator.configuration.learner import LearnerConfig
+from orchestrator.training.batch_shares import Drawing, Share
 from orchestrator.training.ranks import Ranks
 from policies.advantages import uniform_share
 from policies.model.loading import LoadedPolicy
+from policies.model.reference import ReferencePolicy
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
 from policies.rollouts.episodes import EpisodeLimits, play
 from policies.statistics.batch import TokenBatch, domain_code
@@ -34,6 +36,8 @@ class Rollouts:
     group: Tensor  # [N] int64
     temperature: float
     seconds: dict[str, float]
+    drawing: Drawing | None = None
+    """None where groups without a signal are not replaced."""
 
     @property
     def rewards(self) -> Tensor:
@@ -87,10 +91,12 @@ class Rollouts:
         N, lengths, versions = len(self.completions), self.lengths, self.versions
         staleness = torch.zeros(1) if versions is None else version - versions
         gap = (logprobs.cpu() - self.behaviour_logprobs).abs().double()
-        episodes = {}
+        more = {}
         if self.turn is not None:
-            episodes = {"rollout/turns": sum(each.num_turns for each in self.completions) / N}
-        return episodes | {
+            more = {"rollout/turns": sum(each.num_turns for each in self.completions) / N}
+        if self.drawing is not None:
+            more |= self.drawing.metrics(N // len(self.drawing.draws))
+        return more | {
             "rollout/length": lengths.mean().item(),
             "rollout/length/max": lengths.max().item(),
             "rollout/truncated": 1.0 - sum(each.finished for each in self.completions) / N,
@@ -151,28 +157,41 @@ class Explorer:
 
         Each rank has its share of the problems, and all have the result.
         """
+        whole = Share.join(self.ranks.gather(self.try_share(problems, num_samples, sampling)))
+        return self.rollouts(whole, num_samples, sampling)
+
+    def try_share(self, problems: Sequence[Problem], num_samples: int, sampling: Sampling) -> Share:
+        """This rank's share of a batch."""
+        ours = self.ranks.share(len(problems))
+        sampling = replace(sampling, first_prompt=ours.start)
+        return self.try_all(problems[ours.start : ours.stop], num_samples, sampling)
+
+    def try_all(self, problems: Sequence[Problem], num_samples: int, sampling: Sampling) -> Share:
+        """Sample responses to all of these problems, and grade them."""
         assert self.graders is not None, "rollouts are graded"
         start = perf_counter()
-        prompts = self.encode(problems)
-        repeated = [problem for problem in problems for _ in range(num_samples)]
-        share = self.ranks.share(len(problems))
-        ours = slice(share.start, share.stop)
-        completions = self.sample(
-            problems[ours], prompts[ours], num_samples, replace(sampling, first_prompt=share.start)
-        )
+        completions = self.sample(problems, self.encode(problems), num_samples, sampling)
         texts = self.policy.decode([completion.last_turn for completion in completions])
         sampled = perf_counter()
-        grades = self.graders.grade(repeated[share.start * num_samples : share.stop * num_samples], texts)
-        graded = perf_counter()
-        parts = self.ranks.gather((completions, grades, sampled - start, graded - sampled))
+        grades = self.graders.grade([problem for problem in problems for _ in range(num_samples)], texts)
+        return Share(
+            problems=list(problems),
+            completions=completions,
+            grades=grades,
+            seconds={"rollout": sampled - start, "grade": perf_counter() - sampled},
+        )
+
+    def rollouts(self, whole: Share, num_samples: int, sampling: Sampling) -> Rollouts:
+        """A whole batch as the learner takes it."""
         return Rollouts(
-            problems=repeated,
-            prompts=[prompt for prompt in prompts for _ in range(num_samples)],
-            completions=[completion for part in parts for completion in part[0]],
-            grades=Grades.join([part[1] for part in parts]),
-            group=torch.repeat_interleave(torch.arange(len(problems)), num_samples),
+            problems=[problem for problem in whole.problems for _ in range(num_samples)],
+            prompts=[prompt for prompt in self.encode(whole.problems) for _ in range(num_samples)],
+            completions=whole.completions,
+            grades=whole.grades,
+            group=torch.repeat_interleave(torch.arange(len(whole.problems)), num_samples),
             temperature=sampling.temperature,
-            seconds={"rollout": max(part[2] for part in parts), "grade": max(part[3] for part in parts)},
+            seconds=whole.seconds,
+            drawing=whole.drawing,
         )
 
 
@@ -183,14 +202,23 @@ def token_batch(
     settings: LearnerConfig,
     view: View,
     ranks: Ranks,
+    *,
+    rewards: Tensor,
+    reference: ReferencePolicy | None = None,
 ) -> tuple[TokenBatch, dict[str, float]]:
     """The rollouts as the policy sees them before the update: log-probs and entropy of every token.
 
-    Beside the batch come the metrics of the importance correction, if there is one.
+    Advantages are made from ``rewards`` [N]; those of the batch are as graded.  Beside the batch come the metrics of
+    the importance correction, if there is one.
     """
     seen = ranks.observe(policy, sequences, view, cut=settings.micro_batches)
+    reference_logprobs = None
+    if reference is not None:
+        with reference.shown() as other:
+            plain = replace(view, masked_ids=other.masked_ids, vocabulary=None)
+            reference_logprobs = ranks.observe(other, sequences, plain, cut=settings.micro_batches).logprobs
     response, position = token_index(sequences)
-    advantages = settings.advantage(rollouts.rewards, rollouts.group)
+    advantages = settings.advantage(rewards, rollouts.group)
     corrected = settings.importance.weights(
         seen.logprobs,
         rollouts.behaviour_logprobs.to(seen.logprobs),
@@ -212,6 +240,7 @@ def token_batch(
         turn=rollouts.turn,
         filtered_logprobs=seen.filtered_logprobs,
         filtered_entropy=seen.filtered_entropy,
+        reference_logprobs=reference_logprobs,
         importance=importance,
     )
     return batch.to(policy.model.device), metrics

@@ -13,6 +13,7 @@ from pathlib import Path
 from orchestrator.storage.metrics_log import Mark, damage, is_marked
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training.checkpoint_files import DamagedCheckpointError, keep, read_checkpoint
+from orchestrator.training.shares import check_shares
 
 
 class NothingToGoOnFromError(ValueError):
@@ -85,6 +86,7 @@ def usable(folder: RunFolder, path: Path) -> GoingOn:
         DamagedCheckpointError: one of them is not.
     """
     content = read_checkpoint(path)
+    check_shares(content, path)
     iteration = int(content["learner"]["iteration"])
     marked = content.get("callbacks", {}).get("Checkpointer", {}).get("record")
     mark = None if marked is None else Mark(**marked)

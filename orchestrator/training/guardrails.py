@@ -13,6 +13,7 @@ from controllers.guardrails.base import ENTROPY, SETPOINT, Reading
 from controllers.guardrails.watch import Post, Watch
 from controllers.loop import restore
 from controllers.parts.references import Free
+from orchestrator.configuration.evaluation import EVALUATION
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.storage.guardrail_files import GOES_BACK_FOR, Event, append_event
 from orchestrator.storage.run_folder import RunFolder
@@ -94,7 +95,21 @@ class Guardrails(Callback):
             found[name] = max(found.get(name, 0.0), float(reading.tripped))
         return found
 
+    @property
+    def read_evaluations(self) -> bool:
+        """Whether any detector looks at what an evaluation measures."""
+        return any(read.startswith(EVALUATION) for post in self._watch.posts for read in post.detector.reads)
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        self.act()
+
+    def act(self) -> None:
+        """End the run, or take it back, where a detector that tripped says so.
+
+        Raises:
+            GuardrailStop: the run ends.
+            RollbackDue: it goes back.
+        """
         if self._due is None:
             return
         if self._due.action == "stop":
@@ -176,7 +191,7 @@ def _event(iteration: int, post: Post, reading: Reading, attempt: int) -> Event:
     of = f" of the loop {post.subject!r}" if post.subject else ""
     reason = (
         f"{detector.name}: {what}{of} was {detector.direction} {reading.limit:.3g}{unit} "
-        f"for {detector.patience} iterations, last {reading.value:.3g}"
+        f"for {detector.patience} {detector.counts}, last {reading.value:.3g}"
     )
     return Event(
         iteration=iteration,

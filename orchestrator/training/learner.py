@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -13,23 +13,26 @@ import torch
 from torch import Tensor
 
 from orchestrator.configuration.models import RunConfig
-from orchestrator.configuration.phases import phase_at
 from orchestrator.storage.metrics_log import MetricsWriter
-from orchestrator.training.device import fuses, precision_of
+from orchestrator.training.batches import Batches
+from orchestrator.training.device import fuses
 from orchestrator.training.entropy_control import EntropyControl, trace_metrics
-from orchestrator.training.experience import Explorer, Rollouts, token_batch
+from orchestrator.training.experience import Explorer, token_batch
 from orchestrator.training.guardrails import Guardrails
+from orchestrator.training.learning_rate import LearningRate
 from orchestrator.training.phase_meter import PhaseMeter
 from orchestrator.training.prompts import PromptBatch
+from orchestrator.training.samples import SampleKeeper
 from orchestrator.training.seeds import derive_seed
+from orchestrator.training.teaching import Teaching
 from orchestrator.training.update import TrainingDivergedError, Update, Updater
+from policies.model.reference import ReferencePolicy
 from policies.rollouts.base import Sampling
-from policies.sharding import full, is_sharded, shard
+from policies.sharding import full
 from policies.statistics.batch import TokenBatch
-from policies.statistics.response_statistics import View, token_values
+from policies.statistics.response_statistics import View
 from policies.statistics.sensors import measure
 from policies.statistics.sequences import Sequences, pack
-from tasks import Problem
 
 
 class Learner(pl.LightningModule):
@@ -41,24 +44,29 @@ class Learner(pl.LightningModule):
         config: RunConfig,
         seed: int,
         explorer: Explorer,
+        batches: Batches,
         control: EntropyControl,
         guardrails: Guardrails,
         writer: MetricsWriter | None,
+        reference: ReferencePolicy | None = None,
+        samples: SampleKeeper | None = None,
         num_redraws: int = 0,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.settings = config.learner
         self.rollout_settings = config.rollout
-        self.phases = config.phases
+        self.learning_rate = LearningRate(config.learner, config.phases)
         self.seed = seed
         self.model = explorer.policy.model  # registers the parameters
         self.policy = explorer.policy
-        self.explorer = explorer
+        self.batches = batches
         self.control = control
         self.guardrails = guardrails
+        self.reference = reference  # no module: nothing of it is trained, saved or averaged over ranks
         self.num_redraws = num_redraws
         self.writer = writer  # None on a rank that does not write
+        self.samples = samples  # likewise
         self.ranks = explorer.ranks
         self.updater = Updater(
             policy=self.policy,
@@ -75,14 +83,16 @@ class Learner(pl.LightningModule):
         for group in self.trainer.optimizers[0].param_groups:  # a checkpoint brings those of its run
             group |= {"betas": self.settings.betas, "weight_decay": self.settings.weight_decay}
             group["fused"] = True if fuses(group["params"]) else None  # by where it goes on
-        self.explorer.engine.push(self.iteration)
+        if self.reference is not None:
+            self.reference.to(self.device)
+        self.batches.push(self.iteration)
 
-    def training_step(self, prompts: PromptBatch, _: int) -> None:
+    def training_step(self, _: PromptBatch, __: int) -> None:  # its problems may have been tried already
         start = perf_counter()
         torch.manual_seed(derive_seed(self.seed, "iteration", self.iteration))
 
         with self._phase("rollout"):
-            rollouts = self._collect(prompts.problems)
+            rollouts = self.batches.collect(self.iteration, self._sampling)
         with self._phase("measure"):
             sequences = pack(rollouts.prompts, rollouts.responses, self.policy.pad_id, rollouts.spoken)
             view = View(
@@ -90,9 +100,19 @@ class Learner(pl.LightningModule):
                 masked_ids=self.policy.masked_ids,
                 vocabulary=self.control.vocabulary,
             )
-            batch, importance = token_batch(rollouts, sequences, self.policy, self.settings, view, self.ranks)
+            teaching = Teaching.of(rollouts, self.settings, self.updater.max_tokens)
+            batch, importance = token_batch(
+                rollouts,
+                sequences,
+                self.policy,
+                self.settings,
+                view,
+                self.ranks,
+                rewards=teaching.rewards,
+                reference=self.reference,
+            )
         with self._phase("control"):
-            telemetry = {"learning_rate": self._learning_rate()} | measure(
+            telemetry = {"learning_rate": self.learning_rate.at(self.iteration)} | measure(
                 batch, vocabulary_size=self.policy.vocabulary_size, domains=rollouts.domains
             )
             # The first rank's readings count: another kind of device computes the last bit otherwise.
@@ -100,9 +120,12 @@ class Learner(pl.LightningModule):
             traces = self.control.act(telemetry, self.iteration)
             self.control.follow(self.ranks.of_first(dict(self.control.commands)))
         with self._phase("update"):
-            update = self._update(sequences, batch, view)
+            update = self._update(sequences, batch, view, teaching)
+        if self.batches.ahead:
+            with self._phase("wait"):
+                self.batches.settle()
         with self._phase("push"):
-            self.explorer.engine.push(self.iteration + 1)
+            self.batches.push(self.iteration + 1)
 
         self.meter.seconds |= rollouts.seconds | {"iteration": perf_counter() - start}
         metrics = (
@@ -118,23 +141,26 @@ class Learner(pl.LightningModule):
         metrics |= self.guardrails.watch(self.iteration, metrics)
         if self.writer is not None:
             self.writer.append(self.iteration, metrics)
+        if self.samples is not None:
+            self.samples.keep(self.iteration, rollouts, batch)
         self.iteration += 1
 
-    def _collect(self, problems: Sequence[Problem]) -> Rollouts:
+    def _sampling(self, iteration: int) -> Sampling:
+        """How the batch of an iteration is sampled if it is begun now."""
         # After a rollback that could change nothing else, other responses.
         again = ("again", self.num_redraws) if self.num_redraws else ()
-        sampling = Sampling(
+        return Sampling(
             temperature=self.control.actuation.temperature(self.rollout_settings.temperature),
             max_tokens=self.rollout_settings.max_tokens,
-            seed=derive_seed(self.seed, "rollout", self.iteration, *again),
+            seed=derive_seed(self.seed, "rollout", iteration, *again),
         )
-        return self.explorer.collect(problems, self.settings.group_size, sampling)
 
-    def _update(self, sequences: Sequences, batch: TokenBatch, view: View) -> Update:
+    def _update(self, sequences: Sequences, batch: TokenBatch, view: View, teaching: Teaching) -> Update:
         update = Update(seed=derive_seed(self.seed, "update", self.iteration))
         actuation = self.control.actuation
+        batch = replace(batch, rewards=teaching.rewards.to(batch.rewards.device))
         batch = self.updater.shape(sequences, batch, actuation, view)
-        for rows in self.updater.minibatches(batch.group.cpu(), update.seed):
+        for rows in self.updater.minibatches(batch.group.cpu(), teaching.kept, update.seed):
             loss = self.updater.accumulate(update, rows, sequences, batch, actuation, view)
             self._step(update, loss)
         update.join(self.ranks)
@@ -151,7 +177,7 @@ class Learner(pl.LightningModule):
         optimizer = self.optimizers()
         assert isinstance(optimizer, pl.core.optimizer.LightningOptimizer)
         for group in optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = self.learning_rate.at(self.iteration)
         norms = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         norm = full(norms).item()
         update.gradient_norms.append(norm)
@@ -168,21 +194,8 @@ class Learner(pl.LightningModule):
                 f"up to iteration {self.iteration}; lower learner.learning_rate or the limits of a loop"
             )
 
-    def _learning_rate(self) -> float:
-        """Linear warm-up by iteration, then constant, times the factor of the phase [per optimiser step]."""
-        warmup = self.settings.warmup_iterations
-        share = min(1.0, (self.iteration + 1) / warmup) if warmup else 1.0
-        phase = phase_at(self.phases, self.iteration)
-        return self.settings.learning_rate * share * (phase.learning_rate_factor if phase else 1.0)
-
     def configure_model(self) -> None:
-        if self.device_mesh is not None and not is_sharded(self.model):
-            shard(
-                self.model,
-                self.device_mesh["data_parallel"],
-                half=precision_of(self.settings) != "32-true",
-                run=token_values,
-            )
+        """Nothing is left to do: a policy that is sharded was so when it was loaded.  Lightning's strategy asks for this."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -200,6 +213,7 @@ class Learner(pl.LightningModule):
         checkpoint["learner"] = {
             "iteration": self.iteration,
             "num_skipped_in_a_row": self.num_skipped_in_a_row,
+            "batches": self.batches.state_dict(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -207,6 +221,8 @@ class Learner(pl.LightningModule):
             checkpoint["state_dict"] |= frozen
         self.iteration = checkpoint["learner"]["iteration"]
         self.num_skipped_in_a_row = checkpoint["learner"]["num_skipped_in_a_row"]
+        batches = checkpoint["learner"].get("batches", {})  # which checkpoints of earlier versions lack
+        self.batches.load_state_dict(batches, self.iteration, self._sampling)
 
     def _frozen(self) -> dict[str, torch.Tensor]:
         """Weights that training leaves as they were loaded, by their names in a checkpoint, which lacks them."""

@@ -11,6 +11,7 @@ from policies.model.loading import LoadedPolicy
 CONTINUES_WITH = (
     "micro_batch_size",
     "tokens_per_micro_batch",
+    "recompute_activations",
     "strategy",
     "devices",
     "memory_fraction",

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
+from orchestrator.training.seeds import derive_seed
 from tasks import Problem, Task
 
 
 class PromptBatch:
-    """The problems of one iteration, closed to Lightning.
+    """The problems of one iteration, closed to Lightning, and drawn when they are asked for.
 
     It walks into lists and dataclasses to move their tensors to a device and to convert their floats,
     and fails on frozen ones.
     """
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = problems
+    def __init__(self, draw: Callable[[], Sequence[Problem]]) -> None:
+        self._draw = draw
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """[P]; rollouts ahead of the learner have drawn them before."""
+        return self._draw()
 
 
 class PromptLoader:
@@ -49,10 +56,18 @@ class PromptLoader:
 
     def __iter__(self) -> Iterator[PromptBatch]:
         while self.next_iteration < self.num_iterations:
-            task, first = self.task_at(self.next_iteration), self.next_iteration * self.prompts_per_iteration
+            draw = partial(self.problems, self.next_iteration)
             self.next_iteration += 1
-            indices = range(first, first + self.prompts_per_iteration)
-            yield PromptBatch([task.problem("train", self.seed, index) for index in indices])
+            yield PromptBatch(draw)
+
+    def problems(self, iteration: int) -> list[Problem]:
+        """The problems of an iteration."""
+        return [self.problem(iteration, place) for place in range(self.prompts_per_iteration)]
+
+    def problem(self, iteration: int, place: int, draw: int = 0) -> Problem:
+        """The problem at a place of an iteration, or what replaces it there at another draw than the first."""
+        seed = derive_seed(self.seed, "draw", draw) if draw else self.seed
+        return self.task_at(iteration).problem("train", seed, iteration * self.prompts_per_iteration + place)
 
     def state_dict(self) -> dict[str, Any]:
         return {"next_iteration": self.next_iteration}

@@ -8,15 +8,19 @@ may differ in the last bit.  Only costly work is divided: sampling, grading, for
 
 from __future__ import annotations
 
+import atexit
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from policies.model.loading import LoadedPolicy
 from policies.statistics.micro_batches import MicroBatches
@@ -26,9 +30,16 @@ from policies.statistics.sequences import Sequences
 PATIENCE = timedelta(hours=6)
 """How long a rank waits for the rollouts of the others; one that died is noticed at once."""
 
+STALL = timedelta(minutes=30)
+"""How long it waits inside an update or a save, where all of them have the same to do."""
+
 SAME_SOFTWARE = "all of them have to run the same software on the same kind of device"
 
 Value = TypeVar("Value")
+
+
+class RankLostError(RuntimeError):
+    """Another rank has died, or does not answer."""
 
 
 class RanksDisagreeError(RuntimeError):
@@ -52,12 +63,57 @@ class Ranks:
         """Whether this is the rank that writes: metrics, checkpoints, status."""
         return self.rank == 0
 
+    def connect(self, device: torch.device) -> None:
+        """Let the ranks speak to each other, before anything is loaded; nothing where they do already.  All have to call it.
+
+        Lightning would do the same, but only after the policy is there.
+        """
+        if self.size == 1 or dist.is_initialized():
+            return
+        on_cuda = device.type == "cuda"
+        if on_cuda:
+            torch.cuda.set_device(device)
+            atexit.register(_disconnect)  # which NCCL asks for
+        dist.init_process_group(
+            "nccl" if on_cuda else "gloo",
+            rank=self.rank,
+            world_size=self.size,
+            timeout=STALL,
+            device_id=device if on_cuda else None,
+        )
+
+    def mesh(self, device: torch.device) -> DeviceMesh:
+        """The ranks in a row, for a policy that is spread over their devices.  All have to call it."""
+        return init_device_mesh(device.type, (self.size,), mesh_dim_names=("data_parallel",))
+
+    @property
+    def group(self) -> dist.ProcessGroup | None:
+        """The ranks as torch knows them, on the CPU; None of a single one."""
+        return None if self.size == 1 else _group()
+
+    def gather_done(self, work: Callable[[], Value]) -> list[Value]:
+        """What some work gives on every rank, on all of them.  All have to call it.
+
+        Raises:
+            OSError: that of the first rank on which a file could not be read or written, on all of them.
+        """
+        try:
+            mine: tuple[Value | None, OSError | None] = (work(), None)
+        except OSError as error:
+            mine = (None, error)
+        parts = self.gather(mine)
+        for _, problem in parts:
+            if problem is not None:
+                raise problem
+        return [cast(Value, value) for value, _ in parts]
+
     def gather(self, value: Value) -> list[Value]:
         """What every rank has, on all of them, in their order.  All have to call it."""
         if self.size == 1:
             return [value]
         values: list[Value] = [value] * self.size
-        dist.all_gather_object(values, value, group=_group())
+        with _naming_lost_ranks():
+            dist.all_gather_object(values, value, group=_group())
         return values
 
     def of_first(self, value: Value) -> Value:
@@ -65,7 +121,8 @@ class Ranks:
         if self.size == 1:
             return value
         values = [value]
-        dist.broadcast_object_list(values, src=0, group=_group())
+        with _naming_lost_ranks():
+            dist.broadcast_object_list(values, src=0, group=_group())
         return values[0]
 
     def check_agreement(self, what: str, value: object, remedy: str = SAME_SOFTWARE) -> None:
@@ -137,6 +194,23 @@ def _assemble(tokens: list[Tensor], parts: list[Statistics]) -> Statistics:
         filtered_logprobs=whole([part.filtered_logprobs for part in parts]),
         filtered_entropy=whole([part.filtered_entropy for part in parts]),
     )
+
+
+@contextmanager
+def _naming_lost_ranks() -> Iterator[None]:
+    """What gloo says of a connection says of the run."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RankLostError(
+            f"another rank has died or has not answered for {PATIENCE}; see the log for the first that failed; the same "
+            f"command goes on from the last checkpoint ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def _disconnect() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 @cache

@@ -15,11 +15,10 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from safetensors import SafetensorError
 
 from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.configuration.models import RunConfig
-from orchestrator.storage.files import replacing_folder
+from orchestrator.storage.best_file import read_best
 from orchestrator.storage.guardrail_files import Event
 from orchestrator.storage.run_folder import (
     RunBusyError,
@@ -29,19 +28,25 @@ from orchestrator.storage.run_folder import (
 )
 from orchestrator.storage.stored_columns import store_columns
 from orchestrator.training.attempt import Attempt, begin, parts_of
-from orchestrator.training.checkpoint_files import SealedCheckpoints
+from orchestrator.training.best_policy import keep
 from orchestrator.training.checkpoints import UnsavedError
 from orchestrator.training.credentials import with_credentials
-from orchestrator.training.device import check_attention, check_device, described, precision_of
+from orchestrator.training.device import (
+    check_attention,
+    check_device,
+    described,
+    device_of,
+    precision_of,
+)
 from orchestrator.training.finite import NotFiniteError
 from orchestrator.training.going_on import how_to_go_on
 from orchestrator.training.guardrails import GuardrailStop, RollbackDue
 from orchestrator.training.inputs import require_inputs
 from orchestrator.training.out_of_memory import explained
-from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import roll_back
-from orchestrator.training.seeds import derive_seed
+from orchestrator.training.saves import add_notes
+from orchestrator.training.shares import WholeCheckpoints, drop_unnamed
 from orchestrator.training.stopping import Stopping, stop_on_signals
 from orchestrator.training.strategy import environment_of, strategy_of
 from orchestrator.training.telling import (
@@ -51,7 +56,6 @@ from orchestrator.training.telling import (
     tell_state,
 )
 from orchestrator.training.update import TrainingDivergedError
-from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import EngineUnavailableError
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
@@ -112,6 +116,8 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
         traceback.print_exc()
         tell_failure(folder, info, ranks, f"{type(error).__name__}: {error}")
         return EXIT_FAILED
+    if ranks.is_first and (best := read_best(folder)) is not None:
+        add_notes(folder, [best.sentence])
     tell(*ending)
     if ranks.is_first:
         _store_columns(folder)
@@ -131,6 +137,7 @@ def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     config = RunConfig(**info.config)
     check_device(config.learner)
     check_attention(config.policy.attention, config.learner)
+    ranks.connect(device_of(config.learner))
     if ranks.is_first:
         log.info("%s", described(config.learner))
     while True:
@@ -164,7 +171,7 @@ def _train(attempt: Attempt) -> None:
         try:
             trainer.fit(
                 parts.learner,
-                train_dataloaders=_prompts(attempt.config, attempt.seed),
+                train_dataloaders=parts.prompts,
                 ckpt_path=attempt.checkpoint,
                 weights_only=True if attempt.checkpoint else None,
             )
@@ -176,16 +183,10 @@ def _train(attempt: Attempt) -> None:
             f"it is trained, and nothing of it after iteration {last_iteration} is saved: {attempt.saves.wanting}; "
             "fix that and give the same command again to continue from there"
         )
-    _keep(attempt.policy, attempt.folder, attempt.config, attempt.ranks)
-
-
-def _prompts(config: RunConfig, seed: int) -> PromptLoader:
-    return PromptLoader(
-        config.task_at,
-        seed=derive_seed(seed, "prompts"),
-        prompts_per_iteration=config.learner.prompts_per_iteration,
-        num_iterations=config.learner.iterations,
-    )
+    keep(attempt.policy, attempt.folder.policy_path, attempt.config, attempt.ranks)
+    if attempt.ranks.is_first:
+        attempt.folder.good_checkpoint_path.unlink(missing_ok=True)
+        drop_unnamed(attempt.folder)
 
 
 def _trainer(
@@ -197,7 +198,7 @@ def _trainer(
         devices=settings.devices,
         num_nodes=settings.num_nodes,
         strategy=strategy_of(settings, ranks),
-        plugins=[environment_of(ranks), SealedCheckpoints()],
+        plugins=[environment_of(ranks), WholeCheckpoints()],
         precision=precision_of(settings),
         max_epochs=1,
         callbacks=[*callbacks, Stopping(ranks, settings.iterations)],
@@ -208,23 +209,3 @@ def _trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-
-
-def _keep(policy: LoadedPolicy, folder: RunFolder, config: RunConfig, ranks: Ranks) -> None:
-    """Save the trained policy; every rank takes part, the first writes."""
-    if ranks.is_first:
-        try:
-            with replacing_folder(folder.policy_path) as path:
-                _save(policy, path, config, ranks)
-        except SafetensorError as error:  # which names no file
-            raise OSError(
-                f"{folder.policy_path}: the policy cannot be written ({error}); fix that and give the same command again"
-            ) from error
-        folder.good_checkpoint_path.unlink(missing_ok=True)
-    else:
-        _save(policy, folder.policy_path, config, ranks)
-
-
-def _save(policy: LoadedPolicy, path: Path, config: RunConfig, ranks: Ranks) -> None:
-    merge = config.policy.lora is not None and config.policy.lora.merge
-    policy.save(path, merge=merge, write=ranks.is_first)

@@ -45,7 +45,7 @@ class Update:
         """Means over the optimiser steps, ready to be recorded."""
         shares = {f"loss/{name}": _mean(values) for name, values in self.losses.items()}
         return {
-            "loss": sum(shares.values()),
+            "loss": sum(shares.values()) if shares else math.nan,
             **shares,
             "grad_norm": _mean(self.gradient_norms),
             "guard/skipped_steps": float(self.num_skipped),
@@ -64,20 +64,24 @@ class Updater:
     """Takes the loss of a micro-batch, and whether it is the last one of its optimiser step."""
     ranks: Ranks
 
-    def minibatches(self, group: Tensor, seed: int) -> Iterator[Tensor]:
+    def minibatches(self, group: Tensor, kept: Tensor, seed: int) -> Iterator[Tensor]:
         """Row indices of each optimiser step: all epochs, each in an order of its own.
 
         Prompts are shuffled and dealt whole, so a decision that looks at a prompt's group [N] sees
-        all of it.
+        all of it that is ``kept`` [N].  A minibatch that nothing is left for is no step.
         """
-        for epoch in range(self.settings.epochs):
+        rows = torch.nonzero(kept).flatten()
+        group = group[rows]
+        for epoch in range(self.settings.epochs if len(rows) else 0):
             if self.settings.minibatches == 1:
-                yield torch.arange(len(group))
+                yield rows
                 continue
             generator = torch.Generator().manual_seed(derive_seed(seed, "minibatches", epoch))
-            prompts = torch.randperm(int(group.max()) + 1, generator=generator)
+            prompts = torch.unique(group)
+            prompts = prompts[torch.randperm(len(prompts), generator=generator)]
             for share in prompts.tensor_split(self.settings.minibatches):
-                yield torch.nonzero(torch.isin(group, share)).flatten()
+                if len(share):
+                    yield rows[torch.isin(group, share)]
 
     def shape(self, sequences: Sequences, batch: TokenBatch, actuation: Actuation, view: View) -> TokenBatch:
         """The batch of the iteration as the update shall see it."""

@@ -17,9 +17,7 @@ import numpy as np
 
 from orchestrator.tuning.attempts import (
     CONFIRMS,
-    OUTCOME,
     REASON,
-    SURPLUS,
     counted,
     num_open,
     stands_for_none,
@@ -30,6 +28,7 @@ from orchestrator.tuning.models import BudgetConfig, NoPruner, SamplerConfig
 from orchestrator.tuning.ranking import as_costs, best_first, front, is_feasible, ranked_trials
 from orchestrator.tuning.records import INPUTS, open_confirmations
 from orchestrator.tuning.study import Study
+from orchestrator.tuning.trial_queue import TrialQueue
 
 SIMULATED_SEEDS = 64
 """Realisations of the plant's noise that a simulated candidate is confirmed by: they cost nothing."""
@@ -110,10 +109,7 @@ def begin_confirmation(study: Study, storage: Any, found: Any) -> tuple[Study, A
     confirmations = open_confirmations(study, storage, fresh_seeds(study))
     if confirmations.user_attrs.get(INPUTS) != found.user_attrs.get(INPUTS):
         confirmations.set_user_attr(INPUTS, found.user_attrs.get(INPUTS))
-    queued = _confirmed_numbers(confirmations)
-    for trial in chosen:
-        if trial.number not in queued:
-            confirmations.enqueue_trial(trial.params, user_attrs={CONFIRMS: trial.number})
+    TrialQueue(confirmations, storage).enqueue(CONFIRMS, {trial.number: trial.params for trial in chosen})
     trials = confirmations.get_trials(deepcopy=False)
     num = len(_confirmed_numbers(confirmations))
     if counted(trials) >= num and not num_open(trials):
@@ -201,7 +197,7 @@ def _confirmed_numbers(confirmations: Any) -> set[int]:
     return {
         trial.user_attrs[CONFIRMS]
         for trial in confirmations.get_trials(deepcopy=False)
-        if CONFIRMS in trial.user_attrs and trial.user_attrs.get(OUTCOME) != SURPLUS
+        if CONFIRMS in trial.user_attrs and not stands_for_none(trial)
     }
 
 

@@ -260,7 +260,8 @@ class StudyConfig(Strict):
     workers: PositiveInt = 1
     """Trials at the same time on this machine, each a process of its own."""
     stale_seconds: Annotated[int, Field(ge=4)] = 60
-    """Seconds without a heartbeat after which another worker continues a trial, where half as long again passes without one."""
+    """Seconds without a heartbeat after which a worker of another machine continues a trial, where half as long again passes
+    without one; on the same machine it is known at once that a worker is gone."""
     retries: Annotated[int, Field(ge=0)] = 3
     """Times that a trial whose worker died is continued before it counts as failed."""
     storage: str | None = None

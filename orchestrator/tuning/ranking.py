@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from orchestrator.tuning.attempts import OUTCOME, RANK, SURPLUS
+from orchestrator.tuning.attempts import PREDICTED, RANK
 from orchestrator.tuning.criteria import Criterion, Direction
 from orchestrator.tuning.space import distance
 from orchestrator.tuning.study import Study
@@ -106,18 +106,6 @@ def rank_correlation(predicted: ArrayLike, found: ArrayLike) -> RankCorrelation:
     )
 
 
-def enqueue(study: Study, found: Any, simulated: Any) -> None:
-    """Hand stage one's best to training, each once and no more than the budget has room for."""
-    if simulated is None:
-        return
-    trials = found.get_trials(deepcopy=False)
-    queued = {trial.user_attrs.get(RANK) for trial in trials if trial.user_attrs.get(OUTCOME) != SURPLUS}
-    chosen = best_of_simulation(study, simulated)[: study.config.budget.trials]
-    for rank, trial in enumerate(chosen, 1):
-        if rank not in queued:
-            found.enqueue_trial(trial.params, user_attrs={RANK: rank})
-
-
 def best_of_simulation(study: Study, simulated: Any) -> list[Any]:
     """The best simulated candidates that differ from each other, best first; feasible ones where there are any."""
     settings = study.config.simulation
@@ -157,3 +145,74 @@ def front(found: Any, criteria: Sequence[Criterion]) -> list[Any]:
         return []
     costs = as_costs([trial.values for trial in feasible], [each.direction for each in criteria])
     return [trial for trial, is_worse in zip(feasible, dominated(costs), strict=True) if not is_worse]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A candidate that was simulated and trained."""
+
+    number: int
+    predicted: float
+    found: float
+    was_enqueued: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Stage one's first criterion against stage two's, over the trials that trained to their end."""
+
+    predicted: Criterion
+    found: Criterion
+    pairs: tuple[Pair, ...]
+    every: RankCorrelation
+    """Over all pairs."""
+    enqueued: RankCorrelation
+    """Over those that stage one had chosen: alike by choice, which makes a rank correlation small."""
+    unpruned: RankCorrelation
+    """Over all that trained until the first was pruned, by their values there: trials that are left after pruning are
+    alike too.  It has no pairs where nothing was pruned."""
+    first_pruned_at: int
+    """Step at which the first was pruned: trained iterations, or seeds for a Wilcoxon test; −1 where none was."""
+
+
+def agreement(study: Study, found: Any) -> Agreement:
+    """Compare the two rankings; a correlation of 1 is the same order from best to worst."""
+    predicted, criterion = study.simulated_criteria[0], study.criteria[0]
+    trials = found.get_trials(deepcopy=False)
+    known = [trial for trial in trials if PREDICTED in trial.user_attrs]
+    pruned_at: list[int] = [
+        max(trial.intermediate_values)
+        for trial in trials
+        if trial.state.name == "PRUNED" and trial.intermediate_values
+    ]
+    step = min(pruned_at, default=-1)
+    pairs = [_pair(trial, trial.values[0]) for trial in known if trial.state.name == "COMPLETE"]
+    before = [
+        _pair(trial, trial.intermediate_values[step]) for trial in known if step in trial.intermediate_values
+    ]
+
+    def correlate(chosen: list[Pair]) -> RankCorrelation:
+        signs = [1.0 if each.direction == "minimize" else -1.0 for each in (predicted, criterion)]
+        return rank_correlation(
+            [signs[0] * pair.predicted for pair in chosen], [signs[1] * pair.found for pair in chosen]
+        )
+
+    return Agreement(
+        predicted=predicted,
+        found=criterion,
+        pairs=tuple(pairs),
+        every=correlate(pairs),
+        enqueued=correlate([pair for pair in pairs if pair.was_enqueued]),
+        unpruned=correlate(before),
+        first_pruned_at=step,
+    )
+
+
+def _pair(trial: Any, found: float) -> Pair:
+    predicted = trial.user_attrs[PREDICTED][0]
+    return Pair(
+        number=trial.number,
+        predicted=nan if predicted is None else float(predicted),
+        found=float(found),
+        was_enqueued=RANK in trial.user_attrs,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from orchestrator.changed_inputs import CURE, NOT_RECORDED
@@ -12,12 +12,15 @@ from orchestrator.configuration.stored import differences
 from orchestrator.errors import ConfigError
 from orchestrator.storage.inputs import changes, now, said
 from orchestrator.tuning.addressed_sampling import pruner, quiet, sampler, without_experimental_warnings
+from orchestrator.tuning.criteria import Criterion
 from orchestrator.tuning.storage import answering, find_storage, open_storage, storage_url
 from orchestrator.tuning.study import Study, fingerprint
 from orchestrator.tuning.study_storage import StudyStorage
 
 DEFINITION = "entrostat.definition"
 FINGERPRINT = "entrostat.fingerprint"
+AT_ONCE = 50
+"""Simulated trials that are written in one transaction: other workers wait for no longer than a fraction of a second."""
 INPUTS = "entrostat.inputs"
 """The inputs of trials when the study began, and which of them changed later and were accepted."""
 
@@ -51,7 +54,7 @@ def open_study(study: Study, storage: Any) -> Any:
         "sampler": sampler(study.config.sampler, conditional=conditional),
         "pruner": pruner(study.config.pruner, study.num_iterations),
     }
-    return _open(study, storage, study.config.name, study.definition(), settings)
+    return _open(study, storage, study.config.name, study.definition(), study.criteria, settings)
 
 
 def find_study(study: Study, storage: Any) -> Any:
@@ -80,9 +83,8 @@ def open_confirmations(study: Study, storage: Any, seeds: Sequence[int]) -> Any:
     import optuna
 
     settings = {"sampler": optuna.samplers.RandomSampler()}  # a trial in the queue has all of its parameters
-    return _open(
-        study, storage, _confirmed_name(study, seeds), study.definition() | {"seeds": list(seeds)}, settings
-    )
+    definition = study.definition() | {"seeds": list(seeds)}
+    return _open(study, storage, _confirmed_name(study, seeds), definition, study.criteria, settings)
 
 
 def find_confirmations(study: Study, storage: Any, seeds: Sequence[int]) -> Any:
@@ -91,35 +93,34 @@ def find_confirmations(study: Study, storage: Any, seeds: Sequence[int]) -> Any:
 
 
 def stored_simulation(study: Study, storage: Any) -> Any:
-    """Stage one as it was stored; None where it is still to be done.
+    """Stage one as it was stored; None where it is still to be done, or to be stored in full.
 
     Raises:
         ConfigError: stage one of this name was of another space, plant or criterion.
     """
-    name = f"{study.config.name}.simulated"
+    assert study.config.simulation is not None
+    name = _simulated_name(study)
     found = _find(study, storage, name)
     if found is None:
         return None
     with answering(study.path):
         _refuse_another(study, found, study.simulated_definition(), name)
-    return found
+        num = len(found.get_trials(deepcopy=False))
+    return found if num == study.config.simulation.trials else None
 
 
-def store_simulation(study: Study, storage: StudyStorage, found: Any) -> Any:
-    """Write stage one for good; where another machine was faster, give its stage one."""
-    import optuna
-
-    name = f"{study.config.name}.simulated"
-
-    def make() -> Any:
-        stored = optuna.create_study(study_name=name, storage=storage, directions=found.directions)
-        _claim(study, stored, study.simulated_definition(), name)
-        _name_values(stored, study.config.simulated_criteria)
-        return stored
-
-    with answering(study.path), suppress(optuna.exceptions.DuplicatedStudyError):
-        storage.store_study(make, found.get_trials(deepcopy=False))
-    return stored_simulation(study, storage)
+def store_simulation(study: Study, storage: StudyStorage, searched: Any) -> Any:
+    """Write stage one, from where a command that was killed had come to; two commands at once share the work."""
+    stored = _open(
+        study, storage, _simulated_name(study), study.simulated_definition(), study.simulated_criteria, {}
+    )
+    left = trials = searched.get_trials(deepcopy=False)
+    while left:
+        with answering(study.path), storage.alone(stored):
+            left = trials[len(stored.get_trials(deepcopy=False)) :]
+            for trial in left[:AT_ONCE]:
+                storage.create_new_trial(stored._study_id, trial)
+    return stored
 
 
 def keep_inputs(
@@ -157,6 +158,10 @@ def changed_inputs(study: Study, found: Any) -> list[dict[str, Any]]:
     return changes(now(stored["began"], stored["accepted"]), study.inputs()) if stored else []
 
 
+def _simulated_name(study: Study) -> str:
+    return f"{study.config.name}.simulated"
+
+
 def _confirmed_name(study: Study, seeds: Sequence[int]) -> str:
     return f"{study.config.name}.confirmed_on_{len(seeds)}"
 
@@ -171,7 +176,12 @@ def _naming(study: Study) -> Iterator[None]:
 
 
 def _open(
-    study: Study, storage: Any, name: str, definition: Mapping[str, Any], settings: Mapping[str, Any]
+    study: Study,
+    storage: Any,
+    name: str,
+    definition: Mapping[str, Any],
+    criteria: Sequence[Criterion],
+    settings: Mapping[str, Any],
 ) -> Any:
     import optuna
 
@@ -180,12 +190,14 @@ def _open(
         found = optuna.create_study(
             study_name=name,
             storage=storage,
-            directions=[each.direction for each in study.criteria],
+            directions=[each.direction for each in criteria],
             load_if_exists=True,
             **settings,
         )
         _claim(study, found, definition, name)
-        _name_values(found, study.config.criteria)
+        with without_experimental_warnings():  # the dashboard then says "iae" and not "value"
+            if found.metric_names != (names := [each.name for each in criteria]):
+                found.set_metric_names(names)
     return found
 
 
@@ -197,13 +209,6 @@ def _find(study: Study, storage: Any, name: str) -> Any:
         return None
     with answering(study.path):
         return optuna.load_study(study_name=name, storage=storage)
-
-
-def _name_values(found: Any, names: Sequence[str]) -> None:
-    """Let the dashboard say "iae" and not "value"."""
-    with without_experimental_warnings():
-        if found.metric_names != list(names):
-            found.set_metric_names(list(names))
 
 
 def _claim(study: Study, found: Any, definition: Mapping[str, Any], name: str) -> None:

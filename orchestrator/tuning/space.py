@@ -92,6 +92,17 @@ def labels(paths: Iterable[str]) -> dict[str, str]:
     return short
 
 
+def written(params: Mapping[str, Any], space: Mapping[str, Dimension]) -> str:
+    """Parameters as a text for people: ``kp 0.25, kind ema``."""
+    names = labels(space)
+    return ", ".join(f"{names[path]} {short(value)}" for path, value in params.items())
+
+
+def short(value: Any) -> str:
+    """A value as a text for people: a number by its first four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def overlay(params: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     """``{"a.b": 1}`` as ``{"a": {"b": 1}}``, to be merged over a configuration.
 

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -18,14 +19,27 @@ from rich.console import Console
 from orchestrator.campaign import POLL_SECONDS
 from orchestrator.collected_signals import collected_signals
 from orchestrator.execution.devices import device_setting, share_of_slot, visible_gpus
+from orchestrator.execution.identity import is_gone
 from orchestrator.execution.local import Local
 from orchestrator.execution.runs import STOP_SECONDS
 from orchestrator.storage.files import read_json
-from orchestrator.storage.run_folder import CampaignFolder, RunState
-from orchestrator.tuning.attempts import counted, num_open
+from orchestrator.storage.run_folder import CampaignFolder, RunFolder, RunState
+from orchestrator.tuning.attempts import (
+    CONFIRMS,
+    OUTCOME,
+    PROCESS,
+    REASON,
+    REPLACED,
+    SURPLUS,
+    UNTRAINED,
+    counted,
+    num_open,
+    trial_name,
+)
+from orchestrator.tuning.space import written
 from orchestrator.tuning.storage import storage_failures, why
 from orchestrator.tuning.study import Study
-from orchestrator.tuning.terminal import Finished
+from orchestrator.tuning.winner import figures
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 TRACKING_KEY = "entrostat.tracking_key"
@@ -35,6 +49,12 @@ OVERRIDES = "ENTROSTAT_OVERRIDES"
 GRACE_SECONDS = 10.0
 """Added to the time that a worker gives its own run to save, before the worker is killed."""
 LOOK_SECONDS = 1.0
+
+
+class ShowsRuns(AbstractContextManager["ShowsRuns"], Protocol):
+    """The part of a `Progress` that is needed."""
+
+    def show(self, folders: Sequence[RunFolder], total: str) -> None: ...
 
 
 class Training:
@@ -48,6 +68,7 @@ class Training:
         uri: str,
         overrides: Sequence[str],
         console: Console,
+        progress: ShowsRuns,
     ) -> None:
         self._study = study
         self._found = found
@@ -55,8 +76,11 @@ class Training:
         self._uri = uri
         self._overrides = overrides
         self._console = console
+        self._progress = progress
         seconds = study.config.budget.seconds
         self._is_silent = False
+        self.experiment_id: str | None = None
+        """MLflow's, of the study; known once this command has tracked it."""
         self._until = None if seconds is None else time.time() + seconds
 
     def run(self, then: Callable[[], tuple[Study, Any] | None], before_end: Callable[[], None]) -> int:
@@ -77,7 +101,14 @@ class Training:
             before_end()
             return status
         try:
-            tracker = Tracker(self._folder, self._uri, warn=self._warn, artifacts=False)
+            tracker = Tracker(
+                self._folder,
+                self._uri,
+                warn=self._warn,
+                artifacts=False,
+                models=False,
+                system_metrics=self._study.campaign.config.tracking.system_metrics,
+            )
             tracker.forward()  # makes the study's MLflow run before any worker could
             self._share_tracking_key()
             tracker.start()
@@ -89,6 +120,7 @@ class Training:
             finally:
                 for message in tracker.finish(state):
                     self._warn(message)
+                self.experiment_id = tracker.experiment_id
         finally:
             lock.release()
         return status
@@ -104,16 +136,16 @@ class Training:
         self._announce_running(found)
         workers = {index: self._start(index, *how) for index in range(self._study.config.workers)}
         next_look = 0.0
-        with collected_signals() as received:
+        with collected_signals() as received, self._progress:
             try:
                 while not received and any(each.poll() is None for each in workers.values()):
                     time.sleep(POLL_SECONDS)
                     if time.monotonic() >= next_look:
-                        self._look(finished)
+                        self._look(finished, study, found)
                         next_look = time.monotonic() + LOOK_SECONDS
             finally:
                 _stop(list(workers.values()))
-                self._look(finished)
+                self._look(finished, study, found)
         if received:
             name = signal.Signals(received[0]).name
             self._warn(f"stopped by {name}; trials are saved and the same command again continues")
@@ -121,24 +153,32 @@ class Training:
         return self._status(study, found, workers)
 
     def _announce_running(self, found: Any) -> None:
-        """Say why trials that a killed command has left do not go on at once."""
-        trials = found.get_trials(deepcopy=False)
-        if running := sum(trial.state.name == "RUNNING" for trial in trials):
+        """Say why trials that another machine has left do not go on at once."""
+        running = sum(
+            trial.state.name == "RUNNING" and not is_gone(trial.user_attrs.get(PROCESS, ""))
+            for trial in found.get_trials(deepcopy=False)
+        )
+        if running:
             count = "1 trial runs" if running == 1 else f"{running} trials run"
             self._warn(
                 f"{count} in other workers; a trial without a heartbeat for {self._study.config.stale_seconds} s goes "
                 "on here"
             )
 
-    def _look(self, finished: Finished) -> None:
-        """Print the trials that have ended; the command goes on when the storage does not answer."""
+    def _look(self, finished: Finished, study: Study, found: Any) -> None:
+        """Print the trials that have ended and show the runs that train now; the command goes on when the storage does not answer."""
         try:
             finished.print_new()
+            begun = counted(found.get_trials(deepcopy=False))
             self._is_silent = False
         except storage_failures() as error:
             if not self._is_silent:
                 self._warn(f"storage: {why(error)}; the workers try again")
             self._is_silent = True
+            return
+        folders = (RunFolder(path.parent) for path in sorted(self._folder.path.glob("*/seed-*/status.json")))
+        running = [run for run in folders if run.read_status().status == "running"]
+        self._progress.show(running, f"{begun}/{study.config.budget.trials} trials begun")
 
     def _status(self, study: Study, found: Any, workers: dict[int, subprocess.Popen[bytes]]) -> int:
         dead = {index: each.returncode for index, each in workers.items() if each.returncode != 0}
@@ -191,6 +231,41 @@ class Training:
 
     def _warn(self, message: str) -> None:
         self._console.print(message, markup=False, soft_wrap=True, highlight=False)
+
+
+class Finished:
+    """Prints a line for each training trial that has ended since the last look."""
+
+    def __init__(self, study: Study, found: Any, console: Console) -> None:
+        self._study = study
+        self._found = found
+        self._console = console
+        self._known = {trial.number for trial in self._ended()}
+
+    def print_new(self) -> None:
+        """Print the trials that have ended since the last call."""
+        for trial in self._ended():
+            if trial.number in self._known:
+                continue
+            self._known.add(trial.number)
+            if trial.user_attrs.get(OUTCOME) in (SURPLUS, UNTRAINED):
+                continue
+            reason = trial.user_attrs.get(REASON, "")
+            is_replaced = trial.user_attrs.get(OUTCOME) == REPLACED
+            state = "continues as another attempt" if is_replaced else trial.state.name.lower()
+            line = [
+                trial_name(trial.number, trial.user_attrs.get(CONFIRMS)),
+                state,
+                figures(self._study.criteria, trial.values) if trial.state.name == "COMPLETE" else "",
+                written(trial.params, self._study.config.space),
+                reason,
+            ]
+            self._console.print(
+                "  ".join(part for part in line if part), highlight=False, markup=False, soft_wrap=True
+            )
+
+    def _ended(self) -> list[Any]:
+        return [trial for trial in self._found.get_trials(deepcopy=False) if trial.state.is_finished()]
 
 
 def _stop(workers: Sequence[subprocess.Popen[bytes]]) -> None:

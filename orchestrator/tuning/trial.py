@@ -211,9 +211,7 @@ class TrainedTrial:
     def _prepared(self, seed: int) -> RunFolder:
         folder = self._folder.run(self._arm.name, seed)
         inputs = inputs_of(self._arm.config)
-        info = run_info(
-            self._study.config.name, self._arm, seed, self._study.campaign.config.execution, inputs
-        )
+        info = run_info(self._study.config.name, self._arm, seed, self._study.campaign.config, inputs)
         if folder.exists():
             stored = folder.read_info()
             if combined(self._arm.fingerprint, stored.inputs) != stored.fingerprint:

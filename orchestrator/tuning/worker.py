@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
 
 from orchestrator.errors import ConfigError
 from orchestrator.execution.base import Crew, Ending, ExecutorError
@@ -29,25 +30,14 @@ from orchestrator.storage.inputs import said
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tuning.attempts import (
     CONFIRMS,
-    DUPLICATE,
     FAILED,
     FOLDER,
     OUTCOME,
     PREDICTED,
     RANK,
     REASON,
-    SURPLUS,
     UNTRAINED,
-    Heartbeat,
-    ask,
-    close,
-    counted,
     folder_name,
-    is_attempt,
-    is_redundant,
-    root,
-    take_over,
-    unless_closed,
 )
 from orchestrator.tuning.judging import judge
 from orchestrator.tuning.records import changed_inputs
@@ -57,6 +47,7 @@ from orchestrator.tuning.study import Study
 from orchestrator.tuning.study_storage import StudyStorage
 from orchestrator.tuning.trial import TrainedTrial, TrialEnding
 from orchestrator.tuning.trial_mlflow import TrialRuns
+from orchestrator.tuning.trial_queue import Heartbeat, TrialQueue
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 WAIT_SECONDS = 1.0
@@ -91,9 +82,11 @@ class TrialWorker:
         self._storage = storage
         self._runs = runs
         self._until = until
+        budget = None if study.is_confirmation else study.config.budget.trials
+        self._queue = TrialQueue(optuna_study, storage, budget)
         self._execution = study.campaign.config.execution
         self._stop = threading.Event()
-        self._held: Any = None
+        self._held: int | None = None
         self._failing_since: float | None = None
         self._has_failed = False
 
@@ -103,7 +96,8 @@ class TrialWorker:
 
     def run(self) -> int:
         """Take trials until none is left; give the exit status."""
-        threads = self._execution.threads or self._execution.executor.threads(self._study.config.workers)
+        policy, num_workers = self._study.arm.config.policy, self._study.config.workers
+        threads = self._execution.threads_of_a_run([policy], num_workers)
         try:
             with (
                 lent({ANY_ARM: self._study.arm.plain}),
@@ -133,24 +127,22 @@ class TrialWorker:
         """Work on one trial, or wait for those of others; whether nothing is left to do."""
         if self._held is not None:  # the storage failed in the middle of that trial, and may still do
             self._let_go()
-        for trial in self._stale():
-            if reason := take_over(self._optuna, trial, self._study.config.retries):
-                self._give_up(trial, reason)
-        trials = self._trials()
+        for left, reason in self._queue.tidy(self._study.config.retries):
+            self._give_up(left, reason)
         is_late = self._until is not None and time.time() > self._until
-        if not is_late and self._may_begin(trials):
+        if not is_late and self._queue.has_next:
             if changed := changed_inputs(self._study, self._optuna):
                 print(f"what trials read has changed: {said(changed)}; give the command again for what to do")
                 self._has_failed = True
                 return True
-            trial = ask(self._optuna)
-            self._failing_since = (
-                None  # a full disk answers what is read, so only what was written ends an outage
-            )
-            self._work(trial, crew)
+            self._held = self._queue.take()
+            if self._held is not None:  # else another worker was faster
+                # A full disk answers what is read, so only what was written ends an outage.
+                self._failing_since = None
+                self._work(self._held, crew)
             return False
         self._failing_since = None
-        if is_late or not any(trial.state.name == "RUNNING" for trial in trials):
+        if is_late or not any(trial.state.name == "RUNNING" for trial in self._queue.trials):
             return True
         self._stop.wait(WAIT_SECONDS)  # others are at the last trials, and one of them may die
         return False
@@ -167,10 +159,6 @@ class TrialWorker:
         self._stop.wait(RETRY_SECONDS)
         return True
 
-    def _stale(self) -> list[Any]:
-        stale = self._storage.stale_trials(self._optuna)
-        return [trial for trial in self._trials() if trial._trial_id in stale] if stale else []
-
     def _give_up(self, trial: Any, reason: str) -> None:
         """Say in the trial's folder that nothing goes on with it; the tracker tells MLflow."""
         folder = CampaignFolder(self._study.folder)
@@ -180,48 +168,20 @@ class TrialWorker:
                 settle_run(run, Ending(how=reason, is_lost=True))
         self._runs.give_up(folder.path / name, reason)
 
-    def _trials(self) -> list[Any]:
-        trials: list[Any] = self._optuna.get_trials(deepcopy=False)
-        return trials
-
-    def _may_begin(self, trials: list[Any]) -> bool:
-        waiting = [trial for trial in trials if trial.state.name == "WAITING"]
-        if self._study.is_confirmation:  # it trains what is in the queue and nothing else
-            return bool(waiting)
-        return counted(trials) < self._study.config.budget.trials or any(map(is_attempt, waiting))
-
-    def _work(self, trial: Any, crew: Crew) -> None:
-        with Heartbeat(self._storage, trial) as heartbeat:
-            self._held = trial
+    def _work(self, trial_id: int, crew: Crew) -> None:
+        with Heartbeat(self._storage, trial_id) as heartbeat:
+            trial = self._queue.trial(trial_id)
             params = suggest(trial, self._study.config.space)
-            if is_redundant(self._optuna, trial):
-                close(self._optuna, trial, DUPLICATE, "it is in the queue twice")
-            elif self._is_surplus(trial):
-                close(self._optuna, trial, SURPLUS, "the budget is used up")
-                self._give_up(self._trials()[trial.number], "the budget is used up")
-            else:
-                ending = self._train(trial, params, heartbeat, crew)
-                if not heartbeat.is_lost:
-                    self._let_go() if ending.state == "stopped" else self._tell(trial, ending)
+            ending = self._train(trial, params, heartbeat, crew)
+            if not heartbeat.is_lost:
+                self._let_go() if ending.state == "stopped" else self._tell(trial, ending)
         self._held = None
 
     def _let_go(self) -> None:
         """Put the trial back into the queue; whatever the storage raises, it is still held."""
-        frozen = self._trials()[self._held.number]
-        if frozen.state.name == "RUNNING":
-            take_over(self._optuna, frozen)
+        assert self._held is not None
+        self._queue.let_go(self._held)
         self._held = None
-
-    def _is_surplus(self, trial: Any) -> bool:
-        """Whether another was faster: the budget is used up, or the queue was empty and this is none of it.
-
-        A confirmation from the queue never is: another command may have asked for more than this worker knows of.
-        """
-        trials = self._trials()
-        frozen = trials[trial.number]
-        if self._study.is_confirmation:
-            return CONFIRMS not in frozen.user_attrs
-        return counted(trials, before=root(frozen)) >= self._study.config.budget.trials
 
     def _train(self, trial: Any, params: dict[str, Any], heartbeat: Heartbeat, crew: Crew) -> TrialEnding:
         def interrupted() -> str:
@@ -229,7 +189,7 @@ class TrialWorker:
                 return "another worker continues the trial"
             return "told to stop" if self._stop.is_set() else ""
 
-        frozen = self._trials()[trial.number]
+        frozen = self._storage.get_trial(trial._trial_id)
         name = folder_name(frozen)
         trained = TrainedTrial(self._study, trial, params, name, crew=crew, interrupted=interrupted)
         trial.set_user_attr(FOLDER, name)
@@ -244,21 +204,20 @@ class TrialWorker:
         return ending
 
     def _tell(self, trial: Any, ending: TrialEnding) -> None:
-        from optuna.trial import TrialState
-
         if ending.state == "failed":
-            close(self._optuna, trial, FAILED, ending.reason)
+            self._queue.end(trial._trial_id, FAILED, ending.reason)
             return
-        with unless_closed():
+        with self._queue.ending():
+            self._queue.still_open(trial._trial_id)
             if ending.reason:
                 trial.set_user_attr(REASON, ending.reason)
+            if ending.state == "untrained":
+                trial.set_user_attr(OUTCOME, UNTRAINED)
             for name, violation in ending.score.violations.items():
                 trial.set_constraint(name, violation)
             if ending.state == "complete":
                 self._optuna.tell(trial, list(ending.score.values))
             else:
-                if ending.state == "untrained":
-                    trial.set_user_attr(OUTCOME, UNTRAINED)
                 self._optuna.tell(trial, state=TrialState.PRUNED)
 
 

@@ -79,6 +79,9 @@ class Actuator(ABC):
     why_no_domain: ClassVar[str | None] = None
     """Why it can only act on the whole batch; None where it can be given a domain."""
 
+    needs_reference: ClassVar[bool] = False
+    """Whether it reads ``reference_logprobs``."""
+
     def why_inert(self, facts: UpdateFacts) -> str | None:
         """Why its command could not move anything in such an update; None when it can."""
         return None

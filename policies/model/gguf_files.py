@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from policies.model.cache import made_once
+from policies.model.saving import save_model
 
 
 def converted(file: Path) -> Path:
@@ -40,5 +41,5 @@ def _convert(file: Path, folder: Path) -> None:
         quantization_config=GgufConfig(dequantize=True),
         dtype=torch.float32,
     )
-    model.save_pretrained(folder)
+    save_model(model, folder)
     AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)  # nosec B615  # the source that the user named

@@ -1,40 +1,39 @@
-"""Policies from a local folder, a hub id, a GGUF file, or nothing at all (``builtin:tiny``)."""
+"""Policies from a local folder, a hub id or a GGUF file."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import logging
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
+from tokenizers.decoders import DecodeStream
 
 from policies.finite_weights import not_finite
-from policies.model.cache import made_once
 from policies.model.chat import Chat
 from policies.model.gguf_files import converted
 from policies.model.intact import SUMS, damage, seal
 from policies.model.prompt_start import Bos, start_ids, with_start
+from policies.model.saving import save_adapters, save_model, save_one_by_one, save_weights
+from policies.model.skeleton import fill, skeleton
 from policies.model.sources import GGUF, local_source
-from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.model.trainable import (
     adapters_off,
     fold_in_adapters,
     has_adapters,
     merged_weights,
-    save_weights,
 )
-from policies.model.warm_start import Demonstrations, WarmStart, warm_start
-from policies.sharding import full, is_sharded
+from policies.sharding import full, given_back, is_sharded
 from policies.statistics.response_statistics import check_head
 
 _BROKEN = (SafetensorError, struct.error)
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and reading a campaign comes through here
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -101,6 +100,14 @@ class LoadedPolicy:
         ids = [row[:-1] if row and row[-1] in self.stop_ids else row for row in ids]
         return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
 
+    def pieces(self, tokens: torch.Tensor) -> list[str]:
+        """Text of each token [L], special ones too; joined they are the whole text.
+
+        A character of several tokens is the text of the last of them, and those before it have none.
+        """
+        stream, backend = DecodeStream(skip_special_tokens=False), self.tokenizer.backend_tokenizer
+        return [stream.step(backend, each) or "" for each in tokens.tolist()]
+
     def stopping_at(self, texts: Sequence[str]) -> LoadedPolicy:
         """The same policy, whose responses end at these texts too.
 
@@ -166,17 +173,14 @@ class LoadedPolicy:
         For a policy with adapters only these and the source of their base are written, unless ``merge``.
         All ranks of several call this, because a sharded policy is gathered by all, and one has to ``write``.
         """
-        if is_sharded(self.model):
-            gathered = {}
-            for name, weight in self.weights():  # by all; kept by the one that writes
-                if write:
-                    gathered[name] = weight.cpu()
-            if write:
-                save_weights(self.model, gathered, folder)
-        elif write and merge and has_adapters(self.model):
+        if has_adapters(self.model) and not merge:
+            save_adapters(self.model, folder, write=write)
+        elif is_sharded(self.model):
+            save_one_by_one(self.model, self.weights(), folder, write=write)
+        elif write and has_adapters(self.model):
             save_weights(self.model, dict(self.weights()), folder)
         elif write:
-            self.model.save_pretrained(folder)
+            save_model(self.model, folder)
         if write:
             self.tokenizer.save_pretrained(folder)
             seal(folder)
@@ -195,30 +199,90 @@ def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPo
     Raises:
         ValueError: nothing loadable is there; the message says what to do.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     path = local_source(source)
+    with _naming(source):
+        name = _name(source, path)
+        model = _model(name, trust_remote_code=trust_remote_code)
+        tokenizer = _tokenizer(name, trust_remote_code=trust_remote_code)
+    return _together(source, model, tokenizer)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfilled:
+    """A policy that waits to be spread over ranks, before its weights are read."""
+
+    source: str
+    policy: LoadedPolicy
+    folder: Path | None
+    """Folder with its weights; None where it has them already, since its files could not be read by shares."""
+
+    def fill(self, device: torch.device) -> None:
+        """Read this rank's share of the weights; all ranks come here, since the model is run once.
+
+        Raises:
+            ValueError: as `load_pretrained` does.
+        """
+        if self.folder is None:
+            return
+        model = self.policy.model
+        with _naming(self.source), given_back(model):
+            fill(model, self.folder, device)
+            _check_finite(model)
+            check_head(model)
+
+
+def load_unfilled(source: str, *, trust_remote_code: bool = False) -> Unfilled:
+    """`load_pretrained` for a policy that is going to be sharded; what it promises of the weights holds after ``fill``."""
+    path = local_source(source)
+    with _naming(source):
+        name = _name(source, path)
+        found = skeleton(name, trust_remote_code=trust_remote_code)
+        if found is None:
+            log.info(
+                "every rank reads all of %s before it keeps its share: its files are not by weight", source
+            )
+        model, folder = found or (_model(name, trust_remote_code=trust_remote_code), None)
+        tokenizer = _tokenizer(name, trust_remote_code=trust_remote_code)
+    return Unfilled(source, _together(source, model, tokenizer), folder)
+
+
+def _name(source: str, path: Path | None) -> str:
+    """What transformers loads: an intact folder, or a hub id."""
     if path is not None and path.is_dir() and (broken := damage(path)) is not None:
         raise ValueError(
-            f"model {source!r} cannot be loaded: {broken}; restore it from a copy, or remove {path / SUMS} if you have changed "
-            "the folder on purpose"
+            f"{broken}; restore it from a copy, or remove {path / SUMS} if you have changed the folder on purpose"
         )
-    try:
-        name = str((converted(path) if path.suffix == GGUF else path) if path else source)
-        model = AutoModelForCausalLM.from_pretrained(  # nosec B615  # the source that the user named
-            name, dtype=torch.float32, trust_remote_code=trust_remote_code
+    return str((converted(path) if path.suffix == GGUF else path) if path else source)
+
+
+def _model(name: str, *, trust_remote_code: bool) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(  # nosec B615  # the source that the user named
+        name, dtype=torch.float32, trust_remote_code=trust_remote_code
+    )
+    _check_finite(model)
+    if has_adapters(model):
+        fold_in_adapters(model)
+    check_head(model)
+    return model
+
+
+def _check_finite(model: PreTrainedModel) -> None:
+    if (broken := not_finite(model)) is not None:
+        raise ValueError(
+            f"these of its weights are not finite: {broken}; restore it from a copy, or choose another checkpoint"
         )
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)  # nosec B615  # the source that the user named
-        if (broken := not_finite(model)) is not None:
-            raise ValueError(
-                f"these of its weights are not finite: {broken}; restore it from a copy, or choose another checkpoint"
-            )
-        if has_adapters(model):
-            fold_in_adapters(model)
-        check_head(model)
-    # What transformers lets through: files that are not there or broken, a package that is missing.
-    except (OSError, ValueError, RuntimeError, ImportError, LookupError, *_BROKEN) as error:
-        raise ValueError(f"model {source!r} cannot be loaded: {error}") from error
+
+
+def _tokenizer(name: str, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)  # nosec B615  # the source that the user named
+
+
+def _together(source: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> LoadedPolicy:
+    """A policy of a model and its tokenizer, if they belong together."""
     if tokenizer.eos_token_id is None:
         raise ValueError(
             f"the tokenizer of {source!r} has no end-of-sequence token; set one and save it again"
@@ -234,37 +298,10 @@ def load_pretrained(source: str, *, trust_remote_code: bool = False) -> LoadedPo
     return LoadedPolicy(model, tokenizer)
 
 
-def built_in(
-    architecture: TinyModel, start: WarmStart, alphabet: str, demonstrations: Demonstrations
-) -> LoadedPolicy:
-    """Make ``builtin:tiny`` with its supervised start, or take it from the cache.
-
-    The cache key is a hash of everything that goes in: architecture, settings, alphabet, the
-    demonstrations themselves (of the first batches) and the versions of torch and transformers.
-
-    Raises:
-        ValueError: the supervised start has diverged; nothing of that is kept.
-    """
-
-    def make(folder: Path) -> None:
-        tokenizer = character_tokenizer(alphabet, architecture.max_tokens)
-        made = LoadedPolicy(tiny_model(architecture, tokenizer, start.seed), tokenizer)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(start.seed)
-            warm_start(made.model, tokenizer, demonstrations, start)
-        if (broken := not_finite(made.model)) is not None:
-            raise ValueError(
-                f"policy.warm_start: has diverged, these weights are not finite: {broken}; lower its learning_rate"
-            )
-        made.save(folder)
-
-    return load_pretrained(str(made_once(_fingerprint(architecture, start, alphabet, demonstrations), make)))
-
-
-def _fingerprint(
-    architecture: TinyModel, start: WarmStart, alphabet: str, demonstrations: Demonstrations
-) -> str:
-    shown: list[Sequence[Sequence[str]]] = [demonstrations(n) for n in range(min(4, start.num_steps))]
-    recipe = [asdict(architecture), asdict(start), sorted(set(alphabet)), shown]
-    versions = [version("torch"), version("transformers")]
-    return hashlib.sha256(json.dumps([recipe, versions]).encode()).hexdigest()[:20]
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """What transformers lets through says whose fault it is: files that are not there or broken, a package that is missing."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, ImportError, LookupError, *_BROKEN) as error:
+        raise ValueError(f"model {source!r} cannot be loaded: {error}") from error

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from policies.sharding import own_class
+from policies.model.skeleton import beside_real_weights
 
 if TYPE_CHECKING:  # see loading.py
     from transformers import PreTrainedModel
@@ -73,7 +72,7 @@ def add_adapters(model: PreTrainedModel, settings: Lora) -> None:
                 "policy.lora.target_modules: must leave out the output head, from whose weights the token statistics "
                 f"are made, got {target!r}; name other layers"
             )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), beside_real_weights(model):
         torch.manual_seed(_ADAPTER_SEED)
         try:
             model.add_adapter(config, ADAPTER)
@@ -140,13 +139,3 @@ def fold_in_adapters(model: PreTrainedModel) -> None:
     model.requires_grad_(True)
     model._hf_peft_config_loaded = False
     del model.peft_config
-
-
-def save_weights(model: PreTrainedModel, weights: Mapping[str, Tensor], folder: Path) -> None:
-    """Write a model like ``model``, but without adapters and not sharded, that has these weights."""
-    with torch.device("meta"):  # a shell to save the weights in: no memory, no chance drawn
-        shell: PreTrainedModel = own_class(model)(model.config)
-    shell.load_state_dict(weights, assign=True)
-    shell.tie_weights()
-    shell.generation_config = model.generation_config
-    shell.save_pretrained(folder)

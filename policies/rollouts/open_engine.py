@@ -6,11 +6,18 @@ from pathlib import Path
 
 from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import RolloutEngine
-from policies.rollouts.settings import EngineSettings, Transformers, Vllm, VllmServer
+from policies.rollouts.open_in_process import open_in_process
+from policies.rollouts.settings import EngineSettings, VllmServer
 
 
 def open_engine(
-    settings: EngineSettings, policy: LoadedPolicy, *, max_batch_size: int, scratch: Path
+    settings: EngineSettings,
+    policy: LoadedPolicy,
+    *,
+    max_batch_size: int,
+    scratch: Path,
+    apart: bool = False,
+    half: bool = False,
 ) -> RolloutEngine:
     """The engine for a policy.
 
@@ -19,26 +26,18 @@ def open_engine(
         policy: what it samples from, now and after every ``push``.
         max_batch_size: responses generated at once.
         scratch: a folder for what the engine has to leave on disk; it need not exist.
+        apart: whether it has to sample while the policy is updated: outside this process.
+        half: whether an engine apart samples under bfloat16 autocast; one in this process does as its caller.
 
     Raises:
         TypeError: no engine is known for such settings.
     """
-    if isinstance(settings, Transformers):
-        from policies.rollouts.transformers_engine import TransformersEngine
-
-        return TransformersEngine(
-            policy.model,
-            pad_id=policy.pad_id,
-            stop_ids=policy.stop_ids,
-            masked_ids=policy.masked_ids,
-            max_batch_size=max_batch_size,
-        )
-    if isinstance(settings, Vllm):
-        from policies.rollouts.vllm_engine import VllmEngine
-
-        return VllmEngine(policy, settings, max_batch_size=max_batch_size)
     if isinstance(settings, VllmServer):
         from policies.rollouts.vllm_server import VllmServerEngine
 
         return VllmServerEngine(policy, settings, max_batch_size=max_batch_size, scratch=scratch)
-    raise TypeError(f"no engine is known for {type(settings).__name__}")
+    if apart:
+        from policies.rollouts.engine_process import EngineProcess
+
+        return EngineProcess(policy, settings, max_batch_size=max_batch_size, scratch=scratch, half=half)
+    return open_in_process(settings, policy, max_batch_size=max_batch_size)

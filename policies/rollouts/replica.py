@@ -9,8 +9,11 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from policies.rollouts.base import EngineUnavailableError
@@ -23,6 +26,19 @@ PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 
 # Errors of a server that cannot be reached, hangs, or dies while it answers.
 _DISTURBANCES = (urllib.error.URLError, http.client.HTTPException, OSError, json.JSONDecodeError)
+
+
+Answer = TypeVar("Answer")
+
+AGAIN = "then give the same command again: the run continues from its last checkpoint"
+
+
+class UnansweredError(EngineUnavailableError):
+    """A server cannot be reached, hangs, dies or is not ready; ``reason`` says which."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class RefusedRequestError(ValueError):
@@ -59,6 +75,11 @@ class Replica:
             headers["Authorization"] = f"Basic {basic}"
         return headers
 
+    @property
+    def once(self) -> Replica:
+        """The same server, asked once: for requests that must not be repeated."""
+        return replace(self, retries=0)
+
     def get(self, path: str) -> Any:
         """As `post`, for what only asks."""
         return self._call("GET", path, None)
@@ -70,7 +91,7 @@ class Replica:
         cannot be reached, hangs, dies or says that it is not ready.
 
         Raises:
-            EngineUnavailableError: it stayed so.
+            UnansweredError: it stayed so.
             RefusedRequestError: it refused the request.
         """
         return self._call("POST", path, b"" if body is None else json.dumps(body).encode())
@@ -89,9 +110,10 @@ class Replica:
                 wait = min(self.backoff_seconds * 2**attempt, MAX_WAIT_SECONDS)
                 log.warning("%s%s: %s; trying again in %g s", self.url, path, reason, wait)
                 time.sleep(wait)
-        raise EngineUnavailableError(
+        raise UnansweredError(
             f"the rollout server {self.url} does not answer, after {self.retries + 1} attempts ({reason}); start it "
-            "again, then give the same command again: the run continues from its last checkpoint"
+            f"again, {AGAIN}",
+            reason,
         )
 
     def _call_once(self, method: str, path: str, data: bytes | None) -> Any:
@@ -104,3 +126,23 @@ class Replica:
                 answer.headers.get_content_type() == "application/json"
             )  # an adapter is answered in words
         return json.loads(content) if is_json and content else None
+
+
+def ask_all(
+    replicas: Sequence[Replica], ask: Callable[[Replica], Answer]
+) -> Iterator[tuple[Replica, Answer | Exception]]:
+    """Ask all servers at the same time: each with its answer, or what went wrong, as they come.
+
+    A caller that stops listening waits for none that is left, and neither does the end of the process.
+    """
+    answers: SimpleQueue[tuple[Replica, Answer | Exception]] = SimpleQueue()
+
+    def listen(replica: Replica) -> None:
+        try:
+            answers.put((replica, ask(replica)))
+        except Exception as error:
+            answers.put((replica, error))
+
+    for replica in replicas:
+        Thread(target=listen, args=(replica,), daemon=True).start()
+    return (answers.get() for _ in replicas)

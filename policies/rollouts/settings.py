@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from policies.rollouts.vllm_support import why_no_vllm
+from policies.rollouts.vllm_support import GPU_TRANSFERS, why_no_vllm
 
 _ADDRESS = re.compile(r"https?://([^/?#]*@)?(\[[^\]]*\]|[^:/?#@]*)(:\d*)?([/?#][^@]*)?\Z")
 
@@ -36,10 +36,14 @@ class Vllm(EngineSettings):
     """vLLM in the learner's process, taking turns with it on the same device."""
 
     kind: ClassVar[str] = "vllm"
-    execution_only: ClassVar[tuple[str, ...]] = ("memory_fraction", "cache_gib", "sleep")
+    execution_only: ClassVar[tuple[str, ...]] = (
+        "tensor_parallel_size", "memory_fraction", "cache_gib", "sleep",
+    )  # fmt: skip
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of weights and cache; ``auto`` is bfloat16 on a GPU and float32 on a CPU."""
+    tensor_parallel_size: int = 1
+    """GPUs that hold one engine together, for a model too large for its share of one; divides ``learner.devices``."""
     memory_fraction: float = 0.35
     """Share of a GPU's memory for weights and cache; the rest is the learner's."""
     cache_gib: float | None = None
@@ -54,6 +58,8 @@ class Vllm(EngineSettings):
     """Whether to give the memory back to the learner between rollouts; only on a GPU."""
 
     def __post_init__(self) -> None:
+        if self.tensor_parallel_size < 1:
+            raise ValueError(f"tensor_parallel_size must be at least 1, got {self.tensor_parallel_size}")
         if not 0.0 < self.memory_fraction <= 1.0:
             raise ValueError(f"memory_fraction must be above 0 and at most 1, got {self.memory_fraction}")
         if self.cache_gib is not None and not self.cache_gib > 0.0:
@@ -81,9 +87,9 @@ class VllmServer(EngineSettings):
 
     urls: tuple[str, ...]
     """One a replica, such as ``http://127.0.0.1:8000``; `policies.rollouts.vllm_launch` starts them."""
-    transfer: Literal["folder", "adapter", "nccl"] = "folder"
-    """How weights get there: a model ``folder`` on a disk that servers see too, the LoRA ``adapter`` alone, or
-    ``nccl`` from GPU to GPU."""
+    transfer: Literal["folder", "adapter", "nccl", "ipc"] = "folder"
+    """How weights get there: a model ``folder`` on a disk that servers see too, the LoRA ``adapter`` alone, or in
+    bfloat16 from GPU to GPU: ``nccl`` to servers on GPUs of their own, ``ipc`` to servers on those of the learner."""
     folder: str | None = None
     """Folder that weights are written to for the servers; null is inside the run's folder."""
     push_every: int = 1
@@ -115,7 +121,12 @@ class VllmServer(EngineSettings):
             raise ValueError(f"retries must be at least 0, got {self.retries}")
 
     def why_unavailable(self) -> str | None:
-        return why_no_vllm() if self.transfer == "nccl" else None
+        return why_no_vllm() if self.between_gpus else None
+
+    @property
+    def between_gpus(self) -> bool:
+        """Whether weights go from GPU to GPU, by vLLM's own means."""
+        return self.transfer in GPU_TRANSFERS
 
 
 def check_push_every(push_every: int) -> None:

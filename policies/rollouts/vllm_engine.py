@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from policies.rollouts.base import Completion, Sampling, check_context
+from policies.rollouts.engine_group import EngineGroup
 from policies.rollouts.preserve_process_state import undisturbed
 from policies.rollouts.vllm_support import why_no_head, why_no_vllm
 from policies.rollouts.vllm_worker import EXTENSION
@@ -36,6 +37,8 @@ class VllmEngine(PushedEngine):
     It is started with the configuration alone and random weights, since those of the policy are pushed
     anyway.  With ``sleep`` its memory is the learner's outside a `session`: what is discarded then is pushed again.
     Torch's cache is emptied before vLLM maps its memory back and after it gives it up, as TRL and verl do.
+
+    Each rank has an engine of its own, or ``tensor_parallel_size`` of them have one together (`EngineGroup`).
     """
 
     def __init__(self, policy: LoadedPolicy, settings: Vllm, *, max_batch_size: int) -> None:
@@ -44,6 +47,7 @@ class VllmEngine(PushedEngine):
         self.max_batch_size = max_batch_size
         self._llm: Any = None
         self._owns_process_group = False
+        self._partners = EngineGroup()
 
     @property
     def context(self) -> int:
@@ -71,6 +75,7 @@ class VllmEngine(PushedEngine):
                 self._llm.wake_up(tags=["kv_cache"])
 
     def _rest(self) -> None:
+        self._partners.stay(self._sample)
         if self._can_sleep:
             with undisturbed():
                 self._llm.sleep(level=2)
@@ -80,22 +85,26 @@ class VllmEngine(PushedEngine):
     def _generate(
         self, prompts: Sequence[Tensor], num_samples: int, sampling: Sampling
     ) -> list[list[Completion]]:
-        from vllm import SamplingParams
-
-        if not prompts:  # of a rank that has no share of a small batch
-            return []
         check_context(prompts, sampling.max_tokens, self.context)
         drawn = num_samples if sampling.temperature else 1  # vLLM takes no greedy request for several
         asked = [
-            SamplingParams(**request(sampling, number, drawn, self.policy.stop_ids))
-            for number in range(len(prompts))
+            (prompt.tolist(), request(sampling, number, drawn, self.policy.stop_ids))
+            for number, prompt in enumerate(prompts)
         ]
+        groups = self._partners.ask(asked, self._sample)
+        return groups if drawn == num_samples else [group * num_samples for group in groups]
+
+    def _sample(self, asked: list[tuple[list[int], dict[str, Any]]]) -> list[list[Completion]]:
+        """The samples of each prompt, given with its ``SamplingParams``."""
+        from vllm import SamplingParams
+
         with undisturbed():
             outputs = self._llm.generate(
-                [{"prompt_token_ids": prompt.tolist()} for prompt in prompts], asked, use_tqdm=False
+                [{"prompt_token_ids": prompt} for prompt, _ in asked],
+                [SamplingParams(**parameters) for _, parameters in asked],
+                use_tqdm=False,
             )
-        groups = [[_completion(sample) for sample in output.outputs] for output in outputs]
-        return groups if drawn == num_samples else [group * num_samples for group in groups]
+        return [[_completion(sample) for sample in output.outputs] for output in outputs]
 
     @property
     def _can_sleep(self) -> bool:
@@ -121,6 +130,7 @@ class VllmEngine(PushedEngine):
         initialized = torch.distributed.is_available() and torch.distributed.is_initialized()
         self._owns_process_group = not initialized
         several = initialized and torch.distributed.get_world_size() > 1
+        self._partners = EngineGroup(settings.tensor_parallel_size)
         with tempfile.TemporaryDirectory() as folder:
             save_configuration(self.policy, Path(folder))
             self._llm = LLM(
@@ -136,7 +146,8 @@ class VllmEngine(PushedEngine):
                 logprobs_mode="processed_logprobs",
                 generation_config="vllm",
                 worker_extension_cls=EXTENSION,
-                # Each rank has an engine of its own; this one lives with the process group that is there.
+                tensor_parallel_size=settings.tensor_parallel_size,
+                # Ranks start their engines, or their parts of one, with the process group that is there.
                 **({"distributed_executor_backend": "external_launcher"} if several else {}),
                 **({} if on_gpu else {"block_size": BLOCK_TOKENS}),
             )

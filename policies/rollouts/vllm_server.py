@@ -9,13 +9,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from policies.rollouts.base import Completion, EngineUnavailableError, Sampling, check_context
+from policies.rollouts.gpu_transfer import IpcTransfer, NcclTransfer
 from policies.rollouts.replica import Replica
 from policies.rollouts.weight_pushing import PushedEngine, completion, request
-from policies.rollouts.weight_transfer import TRANSFERS, rank
+from policies.rollouts.weight_transfer import AdapterTransfer, FolderTransfer, Transfer
 
 if TYPE_CHECKING:
     from policies.model.loading import LoadedPolicy
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GENERATE = "/inference/v1/generate"
+TRANSFERS: dict[str, type[Transfer]] = {
+    "folder": FolderTransfer,
+    "adapter": AdapterTransfer,
+    "nccl": NcclTransfer,
+    "ipc": IpcTransfer,
+}
 MAX_ROUNDS = 8  # of asking the servers that are left for what is missing
 
 
@@ -56,21 +62,9 @@ class VllmServerEngine(PushedEngine):
         self._present: list[Replica] = []  # those that answered last
 
     def _load(self, version: int) -> None:
-        self.transfer.prepare(write=rank() == 0)
-        _barrier()  # written, before anybody reads it
         self._present = list(self.replicas)
-        if rank() == 0 or self.transfer.collective:
-            for replica in self.replicas:
-                self._give(replica, self._label(version))
-        _barrier()  # taken, before anybody asks
-
-    def _give(self, replica: Replica, label: str) -> None:
-        """Push to a replica, or leave it out where it does not answer and others are left."""
-        try:
-            self.transfer.give(replica, label)
-        except EngineUnavailableError as error:
-            if self.transfer.collective:
-                raise
+        lost = self.transfer.push(self.replicas, self._label(version))
+        for replica, error in lost.items():
             self._leave_out(replica, error)
 
     def _leave_out(self, replica: Replica, error: EngineUnavailableError) -> None:
@@ -97,7 +91,7 @@ class VllmServerEngine(PushedEngine):
                 missing = [number for number, group in enumerate(groups) if group is None]
                 if not missing:
                     return [group for group in groups if group is not None]
-                dealt = [(number, self._present[number % len(self._present)]) for number in missing]
+                dealt = [(each, self._replica(sampling.number(each))) for each in missing]
                 answers = [
                     pool.submit(self._ask, replica, prompts[number], number, num_samples, sampling)
                     for number, replica in dealt
@@ -115,15 +109,17 @@ class VllmServerEngine(PushedEngine):
             "the same server; give each run servers of its own, then give the same command again"
         )
 
+    def _replica(self, number: int) -> Replica:
+        """Whom a prompt goes to, by its number in the whole batch: a rank's share begins where the last one's ended."""
+        return self._present[number % len(self._present)]
+
     def _give_again(self, replica: Replica) -> None:
-        """Push to a server that was restarted and has lost the weights."""
-        if self.transfer.collective:
-            raise EngineUnavailableError(
-                f"the rollout server {replica.url} was restarted and has lost the policy's weights; give the same "
-                "command again: the run continues from its last checkpoint"
-            )
-        log.warning("%s was restarted: the weights are pushed to it again", replica.url)
-        self._give(replica, self._label(self._version))
+        """Push to a server that was restarted and has lost the weights, or leave it out."""
+        log.warning("%s was restarted and has lost the weights", replica.url)
+        try:
+            self.transfer.push_again(replica, self._label(self._version))
+        except EngineUnavailableError as error:
+            self._leave_out(replica, error)
 
     def _ask(
         self, replica: Replica, prompt: Tensor, number: int, num_samples: int, sampling: Sampling
@@ -155,10 +151,8 @@ class VllmServerEngine(PushedEngine):
             finished=choice["finish_reason"] == "stop",
         )
 
+    def close(self) -> None:
+        self.transfer.close()
+
     def _label(self, version: int | None) -> str:
         return f"{self._run}-{version}"
-
-
-def _barrier() -> None:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()

@@ -6,6 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 SUPPORTED_VLLM = "0.32"
 LARGEST_TEMPERATURE = 2.0
+GPU_TRANSFERS = ("nccl", "ipc")
+"""Values of ``rollout.engine.transfer`` that a server has to be started for, which are vLLM's names too."""
 CPU_HEAD_DIMS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)  # of that version
 
 

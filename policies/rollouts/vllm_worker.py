@@ -21,6 +21,12 @@ class PushedWeights:
 
     reload_weights: Any
     model_runner: Any
+    vllm_config: Any
+
+    def transfer_backends(self) -> list[str]:
+        """What the server was started with to take weights from GPU to GPU, by vLLM's name; at most one."""
+        config = self.vllm_config.weight_transfer_config
+        return [] if config is None else [config.backend]
 
     def push_tensors(self, weights: Iterable[tuple[str, Tensor]], masked_ids: Sequence[int] = ()) -> None:
         """Take weights by the names of a checkpoint; vLLM fuses and shards them itself."""

@@ -1,19 +1,19 @@
-"""Transfers the policy's weights to a server: through a shared folder, as an adapter, or over NCCL."""
+"""Transfers the policy's weights to servers through a disk that they see too: whole, or an adapter alone."""
 
 from __future__ import annotations
 
 import shutil
-import socket
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
-from policies.rollouts.replica import Replica
-from policies.rollouts.weights import save_weights, whole_weights
+from policies.model.saving import save_adapters
+from policies.rollouts.base import EngineUnavailableError
+from policies.rollouts.replica import Replica, ask_all
+from policies.rollouts.weights import save_weights
 
 if TYPE_CHECKING:
     from policies.model.loading import LoadedPolicy
@@ -21,41 +21,67 @@ if TYPE_CHECKING:
 ADAPTER = "policy"
 """Name of the adapter in a server."""
 
+Lost = dict[Replica, EngineUnavailableError]
+"""Servers that did not take the weights, and what is wrong with each."""
+
 
 class Transfer(ABC):
-    """One way to push.  ``prepare`` once a push, then ``give`` for each server."""
+    """One way for weights to reach servers, which sample none of the policy's ``masked_ids`` from then on."""
 
     model: str | None = None
     """What a request asks for; None is what the server was started with."""
-
-    collective: bool = False
-    """Whether every rank has to give; else any one can, and again whenever a server needs it."""
 
     def __init__(self, policy: LoadedPolicy, folder: Path) -> None:
         self.policy = policy
         self.folder = folder
 
     @abstractmethod
-    def prepare(self, *, write: bool) -> None:
-        """Make the weights of now ready; called by every rank, of which one has ``write``."""
+    def push(self, replicas: Sequence[Replica], label: str) -> Lost:
+        """Give the weights of now to all servers at the same time, and call them ``label`` there.
+
+        Every rank calls it; when it returns, all servers have taken them but those that are returned.
+        """
 
     @abstractmethod
-    def give(self, replica: Replica, label: str) -> None:
-        """Let a server take them and call them ``label``, and sample none of the policy's ``masked_ids``."""
+    def push_again(self, replica: Replica, label: str) -> None:
+        """Give a server that was restarted what the last push gave; one rank can do it alone.
 
-    def _mask(self, replica: Replica) -> None:
-        """What `push_folder` says in the same breath."""
-        if masked := list(self.policy.masked_ids):
-            replica.post("/collective_rpc", {"method": "mask_ids", "args": [masked]})
+        Raises:
+            EngineUnavailableError: it does not take them.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of the servers."""
 
 
-class FolderTransfer(Transfer):
-    """A model folder on a disk that servers see too; they load it in place."""
+class DiskTransfer(Transfer):
+    """One rank writes, servers read; a server can read again whenever it has to."""
 
-    def prepare(self, *, write: bool) -> None:
+    def push(self, replicas: Sequence[Replica], label: str) -> Lost:
+        lost: Lost = {}
+        self._write(write=rank() == 0)
+        barrier()  # written, before anybody reads it
+        if rank() == 0:
+            for replica, outcome in ask_all(replicas, lambda replica: self.push_again(replica, label)):
+                if isinstance(outcome, EngineUnavailableError):
+                    lost[replica] = outcome
+                elif isinstance(outcome, Exception):
+                    raise outcome
+        barrier()  # taken, before anybody asks
+        return lost
+
+    @abstractmethod
+    def _write(self, *, write: bool) -> None:
+        """Put the weights on the disk; every rank gathers, and the one that has ``write`` writes."""
+
+
+class FolderTransfer(DiskTransfer):
+    """A model folder, which servers load in place."""
+
+    def _write(self, *, write: bool) -> None:
         save_weights(self.policy, self.folder, write=write)
 
-    def give(self, replica: Replica, label: str) -> None:
+    def push_again(self, replica: Replica, label: str) -> None:
         # Requests that were given up may still be running.
         replica.post("/pause?mode=abort")
         masked = [list(self.policy.masked_ids)] if self.policy.masked_ids else []
@@ -65,89 +91,35 @@ class FolderTransfer(Transfer):
         replica.post("/resume")
 
 
-class AdapterTransfer(Transfer):
-    """The LoRA adapter alone, on a disk that servers see too: the light way for a large model."""
+class AdapterTransfer(DiskTransfer):
+    """The LoRA adapter alone: the light way for a large model."""
 
     model = ADAPTER
 
-    def prepare(self, *, write: bool) -> None:
+    def _write(self, *, write: bool) -> None:
         if write:
             shutil.rmtree(self.folder, ignore_errors=True)
-            self.policy.model.save_pretrained(self.folder)
+        save_adapters(self.policy.model, self.folder, write=write)
 
-    def give(self, replica: Replica, label: str) -> None:
+    def push_again(self, replica: Replica, label: str) -> None:
         adapter = {"lora_name": ADAPTER, "lora_path": str(self.folder), "load_inplace": True}
         replica.post("/v1/load_lora_adapter", adapter)
-        self._mask(replica)
+        if masked := list(self.policy.masked_ids):
+            replica.post("/collective_rpc", {"method": "mask_ids", "args": [masked]})
         replica.post("/reset_prefix_cache")
         replica.post("/update_weight_version", {"new_version": label})
-
-
-class NcclTransfer(Transfer):
-    """From the learner's GPUs into the servers', through vLLM's weight-transfer interface."""
-
-    collective = True
-
-    def __init__(self, policy: LoadedPolicy, folder: Path) -> None:
-        super().__init__(policy, folder)
-        self._trainers: dict[str, Any] = {}
-
-    def prepare(self, *, write: bool) -> None:
-        if not torch.cuda.is_available():
-            raise RuntimeError("transfer 'nccl' needs GPUs; set transfer to 'folder'")
-
-    def give(self, replica: Replica, label: str) -> None:
-        if replica.url not in self._trainers:
-            self._trainers[replica.url] = self._meet(replica)
-        self._trainers[replica.url].send_weights()
-        self._mask(replica)
-        replica.post("/reset_prefix_cache")
-        replica.post("/update_weight_version", {"new_version": label})
-
-    def _meet(self, replica: Replica) -> Any:
-        """A process group of this rank 0 and the server's workers."""
-        from vllm.distributed.weight_transfer.base import ModuleSource
-        from vllm.distributed.weight_transfer.clients import HTTPVLLMWeightSyncClient
-        from vllm.distributed.weight_transfer.factory import WeightTransferTrainerFactory
-        from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
-
-        workers = int(replica.get("/get_world_size")["world_size"])
-        return WeightTransferTrainerFactory.trainer_init(
-            NCCLTrainerInitInfo(
-                rank=rank(),
-                master_address=socket.gethostbyname(socket.gethostname()),
-                master_port=_free_port(),
-                world_size=1 + workers,
-            ),
-            client=HTTPVLLMWeightSyncClient(replica.address.rstrip("/"), timeout=replica.timeout_seconds),
-            source=ModuleSource(_Whole(self.policy)),
-        )
-
-
-class _Whole:
-    """A policy as vLLM's `ModuleSource` looks at a module: whole weights by the names of a checkpoint."""
-
-    def __init__(self, policy: LoadedPolicy) -> None:
-        self.policy = policy
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        return whole_weights(self.policy)
 
 
 def rank() -> int:
     """Rank of this process among those that train together; 0 if it is alone."""
-    ready = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_rank() if ready else 0
+    return torch.distributed.get_rank() if _several() else 0
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
+def barrier() -> None:
+    """Wait for the other ranks, if there are any."""
+    if _several():
+        torch.distributed.barrier()
 
 
-TRANSFERS: dict[str, type[Transfer]] = {
-    "folder": FolderTransfer,
-    "adapter": AdapterTransfer,
-    "nccl": NcclTransfer,
-}
+def _several() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

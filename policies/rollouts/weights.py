@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor
 
+from policies.model.trainable import merged_weights
 from policies.sharding import full
 
 if TYPE_CHECKING:
@@ -23,10 +26,40 @@ def whole_weights(policy: LoadedPolicy) -> Iterator[tuple[str, Tensor]]:
 
     Tied ones come under their first name; shards are gathered, by all ranks together.
     """
-    tied = _tied_names(policy.model)
-    for name, weight in policy.weights():
-        if name not in tied:
-            yield name, full(weight.detach())
+    return ((name, full(weight)) for name, weight in _own_weights(policy))
+
+
+class Announced(NamedTuple):
+    """A weight that will come."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+
+class HalfWeights:
+    """`whole_weights` in bfloat16, in the shape of vLLM's ``WeightSource``: what will come, then the weights.
+
+    A shard is rounded before it is gathered, so that half as much travels.  Each pass gathers each weight once,
+    and the announcement none.
+    """
+
+    def __init__(self, policy: LoadedPolicy) -> None:
+        self.policy = policy
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        for name, weight in _own_weights(self.policy):
+            yield name, full(weight.to(torch.bfloat16))
+
+    def metadata(self) -> list[Announced]:
+        """What an iteration gives, in its order."""
+        return self._announced
+
+    @cached_property
+    def _announced(self) -> list[Announced]:
+        return [
+            Announced(name, torch.bfloat16, tuple(weight.shape)) for name, weight in _own_weights(self.policy)
+        ]
 
 
 def save_configuration(policy: LoadedPolicy, folder: Path) -> None:
@@ -46,7 +79,10 @@ def save_weights(policy: LoadedPolicy, folder: Path, *, write: bool = True) -> N
     """
     from safetensors.torch import save_file
 
-    weights = {name: weight.cpu().contiguous() for name, weight in whole_weights(policy)}
+    weights = {}
+    for name, weight in whole_weights(policy):
+        if write:
+            weights[name] = weight.cpu().contiguous()
     if not write:
         return
     unfinished = folder.with_name(f"{folder.name}.unfinished")
@@ -57,7 +93,13 @@ def save_weights(policy: LoadedPolicy, folder: Path, *, write: bool = True) -> N
     unfinished.rename(folder)
 
 
-def _tied_names(model: PreTrainedModel) -> set[str]:
+def _own_weights(policy: LoadedPolicy) -> Iterator[tuple[str, Tensor]]:
+    """Weights or this rank's shards of them, without those that are tied to an earlier one."""
+    tied = tied_names(policy.model)
+    return ((name, weight.detach()) for name, weight in merged_weights(policy.model) if name not in tied)
+
+
+def tied_names(model: PreTrainedModel) -> set[str]:
     if not model.config.get_text_config().tie_word_embeddings:
         return set()
     return set(model._tied_weights_keys or ())

@@ -53,6 +53,7 @@ class TokenBatch:
     # Only where an actuator asks for them:
     filtered_logprobs: Tensor | None = None  # [T] of the vocabulary cut, at the start of the update
     filtered_entropy: Tensor | None = None  # [T] of the vocabulary cut, under the current policy [nats]
+    reference_logprobs: Tensor | None = None  # [T] log π_ref of the sampled token
     scale: Tensor | None = None  # [T] factor on the logits, in all log-probs and entropies of the update
     importance: Tensor | None = None  # [T] weights for the engine's probabilities, see `policies.importance`
 

@@ -55,8 +55,8 @@ class ByTokens(MicroBatches):
         responses = sequences.lengths[line] - prompt_lengths
         is_first = torch.cat([torch.ones(1, dtype=torch.bool), prompts[1:] != prompts[:-1]])[: len(line)]
         costs = responses + prompt_lengths * is_first
-        middles = (costs.cumsum(0) - costs / 2) / costs.sum()
-        rank_of = (middles * num_ranks).long()
+        # By the middle of a row; an empty response at the end of the line has its middle there.
+        rank_of = ((2 * costs.cumsum(0) - costs) * num_ranks // (2 * costs.sum())).clamp(max=num_ranks - 1)
         rows = list(
             zip(line.tolist(), prompts.tolist(), prompt_lengths.tolist(), responses.tolist(), strict=True)
         )

@@ -96,6 +96,8 @@ def _checked(model: PreTrainedModel, sequences: Sequences) -> bool:
     """Whether packed rows have the hidden states of each row alone."""
     rows, columns = sequences.places()
     packed = packed_hidden_states(model, sequences, rows, columns - 1).float()
+    if packed.is_meta:  # its weights are read later; it has handed the segments on all the same
+        return True
     alone = [
         model.get_decoder()(input_ids=sequences.input_ids[row : row + 1].to(model.device), use_cache=False)
         .last_hidden_state[0, (columns - 1)[rows == row]]
@@ -154,8 +156,11 @@ def packed_attention(
         if options.get(option) is not None:
             raise TypeError(f"its attention has a {option}")
     query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))
-    if torch.is_autocast_enabled(query.device.type):  # as it is for torch's own attention
-        dtype = torch.get_autocast_dtype(query.device.type)
+    kind = query.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(
+        kind
+    ):  # as for torch's own attention
+        dtype = torch.get_autocast_dtype(kind)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if segments.index is not None:
         # Not by brackets, whose gradient is sorted by index before it is added.

@@ -26,6 +26,7 @@ from policies.statistics.batch import TokenBatch
 from policies.statistics.coverage import COVERAGE_DOMAIN, SLOPES, coverage_readings, coverage_sums, scores
 from policies.statistics.entropy_dynamics import bonus_effect, discriminator, predicted_change
 from policies.statistics.own_sensors import OWN, own_readings
+from policies.statistics.reference_kl import REFERENCE_KL, kl_estimate, nearness
 from policies.statistics.responses import response_means, standard_error, top_means
 
 Sums = dict[str, tuple[float, float]]
@@ -87,6 +88,10 @@ SIGNALS: dict[str, Signal] = {
         "nats per unit step and coefficient", "first-order change that an entropy bonus of 1 would add to it"
     ),
     "surprisal": _signal("nats/token", "-log π of the sampled tokens: entropy, estimated with noise"),
+    REFERENCE_KL: _signal("nats/token", "KL(π, π_ref) to the reference policy, estimated by k3"),
+    f"{REFERENCE_KL}/nearness": _signal(
+        "fraction", "exp of -reference_kl: 1 at the reference; rises with the coefficient of the KL"
+    ),
     "pass_rate": _signal("fraction", "correct responses"),
     "coverage/psi": _signal(
         "reward per unit of temperature", "slope of pass@G (of a group's best reward) in the temperature"
@@ -183,6 +188,8 @@ def sums(batch: TokenBatch, domains: Sequence[str] | None = None) -> Sums:
         filtered = _values(batch.filtered_entropy)
         result[FILTERED] = _sum(filtered)
         result[f"{FILTERED}/top"] = _sum(top_means(filtered, response, N)[spoken])
+    if batch.reference_logprobs is not None:
+        result[REFERENCE_KL] = _sum(kl_estimate(x, _values(batch.reference_logprobs), "k3"))
     if batch.turn is not None:
         turn = batch.turn.cpu()
         for k in range(1, int(turn.max()) + 1 if len(turn) else 1):
@@ -225,6 +232,8 @@ def readings(sums: Sums) -> dict[str, float]:
     result["entropy/predicted_change"] = predicted_change(
         mean["predicted_change/s"], y, mean["predicted_change/sy"]
     )
+    if REFERENCE_KL in mean:
+        result[f"{REFERENCE_KL}/nearness"] = nearness(mean[REFERENCE_KL])
     result["covariance"] = share("all")
     result["covariance/positive"] = share("positive")
     result["covariance/negative"] = share("negative")

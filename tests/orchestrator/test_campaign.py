@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from orchestrator.campaign import (
     prepare,
     retry_stopped,
     runs_of,
+    saved,
 )
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.errors import ConfigError
@@ -320,6 +322,34 @@ def test_worker_that_does_not_listen_is_killed(campaign_of, fake, monkeypatch):
     status = folder.run("stubborn", 0).read_status()
     assert status.status == "interrupted"
     assert "killed by SIGKILL" in status.reason
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (None, "nothing is saved yet; it starts over, 12 iterations are lost"),
+        (SimpleNamespace(iteration=12), "saved after iteration 12 of 30"),
+        (
+            SimpleNamespace(iteration=10),
+            "saved after iteration 10 of 30, 2 of its 12 iterations are trained again",
+        ),
+    ],
+)
+def test_an_interruption_tells_what_is_really_saved(tmp_path, monkeypatch, found, said):
+    run = RunFolder(tmp_path)
+    run.write_status(Status(status="interrupted", iteration=12, num_iterations=30))
+    monkeypatch.setattr("orchestrator.training.going_on.where_to_go_on", lambda _: found)
+    assert saved(run) == said
+    run.write_status(Status(status="done", iteration=30, num_iterations=30))
+    assert saved(run) is None
+
+
+def test_an_interruption_tells_that_no_checkpoint_can_be_used(tmp_path):
+    run = RunFolder(tmp_path)
+    run.write_status(Status(status="interrupted", iteration=12, num_iterations=30))
+    run.checkpoint_path.parent.mkdir()
+    run.checkpoint_path.write_bytes(b"torn")
+    assert str(run.checkpoint_path) in saved(run)
 
 
 def test_error_in_the_parent_leaves_no_orphans(campaign_of, fake):

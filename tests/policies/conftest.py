@@ -9,7 +9,8 @@ from random import Random
 import pytest
 import torch
 
-from policies.model.loading import LoadedPolicy, built_in
+from policies.model.built_in import built_in
+from policies.model.loading import LoadedPolicy
 from policies.model.tiny import TinyModel
 from policies.model.warm_start import Demonstrations, WarmStart
 from tasks.kinds.arithmetic import Arithmetic

@@ -15,13 +15,16 @@ from policies.rollouts.base import Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
 
 PAD = 0
+LOADING = threading.Lock()
+"""Transformers loads one model at a time; real servers are processes of their own."""
 
 
 class FakeServer:
     """One replica on the loopback interface.  It samples with the weights that were pushed to it.
 
     ``say_503`` and ``hang_up`` count requests for samples that are still to be refused or cut; ``refuse``
-    is the status of all of them.  After ``dies_after`` samples were asked for nothing is answered any more.
+    is the status of all of them.  After ``dies_after`` samples were asked for, or when a route is called
+    that ``dies_at`` has, so many times after the first, nothing is answered any more.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -34,6 +37,7 @@ class FakeServer:
         self.say_503 = self.hang_up = 0
         self.refuse: int | None = None
         self.dies_after: int | None = None
+        self.dies_at: dict[str, int] = {}
         self.model: Any = None
         self.masked_ids: list[int] = []
         self.heeds = True  # whether it does without the ids that it is told to
@@ -57,7 +61,7 @@ class FakeServer:
 
     def forget(self) -> None:
         """Start again, with the weights that it had at first."""
-        self.version = "default"
+        self.version, self.dies_after, self.dies_at = "default", None, {}
 
     def answer(self, path: str, body: dict[str, Any]) -> Any:
         """What a route gives."""
@@ -66,7 +70,8 @@ class FakeServer:
             assert body["method"] in ("push_folder", "mask_ids")
             weights = body["args"][:1] if body["method"] == "push_folder" else []
             for folder in weights:
-                self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+                with LOADING:
+                    self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
             (self.masked_ids,) = body["args"][len(weights) :] or [[]]
         elif path == "/update_weight_version":
             self.version = body["new_version"]
@@ -107,6 +112,8 @@ class FakeServer:
                 path, _, query = self.path.partition("?")
                 fake.shown.add((self.headers.get("Authorization"), query.split("&")[-1]))
                 with fake.lock:
+                    if fake.dies_at.get(path) == fake.calls[path]:
+                        fake.dies_after = 0
                     if path == "/v1/load_lora_adapter":
                         fake.calls[path] += 1
                         return self._send_words("Success: LoRA adapter 'policy' added successfully.")
@@ -122,6 +129,11 @@ class FakeServer:
                             fake.say_503 -= 1
                             return self._send(503, {"error": "starting"})
                     return self._send(200, fake.answer(path, json.loads(content) if content else {}))
+
+            def do_GET(self) -> None:
+                if fake.dies_after == 0:
+                    return self.connection.close()
+                return self._send(200, fake.answer(self.path.partition("?")[0], {}))
 
             def _send(self, status: int, body: Any) -> None:
                 content = json.dumps(body).encode()

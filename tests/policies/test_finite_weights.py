@@ -9,8 +9,9 @@ import torch
 
 from policies.finite_weights import not_finite
 from policies.initialisation import Initialisation, choose_start
+from policies.model.built_in import built_in
 from policies.model.cache import cache_folder
-from policies.model.loading import LoadedPolicy, built_in, load_pretrained
+from policies.model.loading import LoadedPolicy, load_pretrained
 from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.model.warm_start import WarmStart
 from policies.rollouts.base import Completion, EngineUnavailableError, Sampling

@@ -18,6 +18,7 @@ FAILING = {
     "starvation": ([], {"rollout/starved_groups": 1.0}),
     "mismatch": ([], {"rollout/logprob_gap": 1.0}),
     "stagnation": ([], {"reward": 0.3}),
+    "plateau": ([], {"eval/pass_at_1": 0.3}),
     "decline": ([{"reward": 0.9}] * 4, {"reward": 0.1}),
 }
 """By name: what comes first, and then what, over and over, is a failure."""
@@ -38,7 +39,7 @@ def play(detector, telemetries, state=None):
 def noise(num, seed=0):
     rng = random.Random(seed)
     names = ("entropy", "setpoint", "reward", "rollout/truncated", "rollout/repetition")
-    names += ("rollout/starved_groups", "rollout/logprob_gap")
+    names += ("rollout/starved_groups", "rollout/logprob_gap", "eval/pass_at_1")
     return [{name: rng.choice([rng.random(), nan]) for name in names} for _ in range(num)]
 
 

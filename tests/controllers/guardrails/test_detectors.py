@@ -12,6 +12,7 @@ from controllers.guardrails.base import Reading
 from controllers.guardrails.collapse import Collapse
 from controllers.guardrails.decline import Decline
 from controllers.guardrails.explosion import Explosion
+from controllers.guardrails.plateau import Plateau
 from controllers.guardrails.stagnation import Stagnation
 from controllers.guardrails.starvation import Starvation
 from controllers.guardrails.truncation import Truncation
@@ -240,3 +241,18 @@ def test_a_record_at_once_is_as_one_iteration_after_another(make, unit):
         telemetry = [{"entropy": a, "setpoint": b} for a, b in zip(y, r, strict=True)]
         expected = max(reading.sustained for reading in play(detector, telemetry))
         assert detector.worst(np.array(y), np.array(r)) == pytest.approx(expected)
+
+
+def test_plateau_of_evaluations_that_hardly_rise():
+    """Gains of the best over two evaluations: 0.3, 0.1 and then 0.005, of which iterations between count nothing."""
+    passed = [0.4, 0.6, 0.7, 0.65, 0.705]
+    telemetries = [each for value in passed for each in ({"eval/pass_at_1": value}, {"reward": 0.1})]
+    readings = play(Plateau(threshold=0.01, patience=2), telemetries)[::2]
+    assert [each.value for each in readings[2:]] == pytest.approx([0.3, 0.1, 0.005])
+    assert [each.tripped for each in readings] == [False, False, False, False, True]
+
+
+def test_plateau_of_another_metric():
+    plateau = Plateau(patience=1, metric="eval/set/hard/pass_rate")
+    readings = play(plateau, [{"eval/set/hard/pass_rate": 0.5, "eval/pass_at_1": y} for y in (0.1, 0.9)])
+    assert [each.tripped for each in readings] == [False, True]

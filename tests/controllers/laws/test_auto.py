@@ -6,7 +6,7 @@ import pytest
 
 from controllers import PRBS, Auto, Constant, FeedbackLoop, Feedforward, replay, restore
 from controllers.base import Law, Sample
-from controllers.identification.effect_filters import NUMBERS, VIEWS, effect, first_beliefs, updated
+from controllers.identification.effect_filters import NUMBERS, VIEWS, effect, first_beliefs, given, updated
 from controllers.laws.auto import AutoState
 from controllers.laws.pid import PID
 from controllers.parts.feedforward import CovarianceFeedforward
@@ -70,7 +70,7 @@ def test_the_filters_are_kalmans(known, dt, lost):
     for u, y in ((0.5, 0.41), (-0.2, 0.43), (0.8, 0.39)):
         before = beliefs
         sample = Sample(t=0, dt=float(dt), y=y, r=R, u=u, lost=float(lost))
-        beliefs = updated(before, sample, 0.0, 1.0, log(y), known)
+        beliefs = updated(before, given(sample, 0.0, 1.0), sample, log(y), known)
         for view, old, new in zip(VIEWS, before, beliefs, strict=True):
             mean, cov = belief_of(old)
             f = old[14]
@@ -442,3 +442,60 @@ def test_the_unit_is_the_smaller_side_but_a_tenth_of_the_larger(low, high, neutr
         Auto().init(), Sample(t=0, dt=1.0, y=R, r=R, u=neutral, low=low, high=high, neutral=neutral)
     )
     assert state.unit == pytest.approx(unit)
+
+
+def run_late(loop, dead_time, *, seed, num=150):
+    """True ln(H / r) under a temperature that ``dead_time`` iterations late shifts entropy, which drifts."""
+    rng, state, level, waiting, zs = np.random.default_rng(seed), loop.init(), 0.3, [1.0] * dead_time, []
+    for t in range(num):
+        state, trace = loop.step(state, {"entropy": R * exp(level + 0.03 * rng.standard_normal())}, t)
+        waiting.append(trace.u)
+        shift = 2.0 * log(waiting.pop(0))
+        drift = 0.4 * np.sin(t / 25)
+        level = 0.3 + shift + drift + 0.02 * rng.standard_normal()
+        zs.append(level)
+    return np.array(zs)
+
+
+def test_commands_that_still_wait_are_counted_in():
+    """Blind to a dead time of 4 the law answers what is answered already, and swings by e^1.7."""
+    settings = {"actuator": "temperature", "low": 0.2, "high": 5.0, "neutral": 1.0}
+    told, blind = (
+        np.array([run_late(loop_of(dead_time=known, **settings), 4, seed=seed)[50:] for seed in range(4)])
+        for known in (4, 0)
+    )
+    assert np.sqrt(np.mean(told**2)) < 0.15
+    assert np.sqrt(np.mean(blind**2)) > 1.0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_correction_is_spread_over_the_dead_time(seed):
+    """In full it would be up to e^1.4 off: the policy collapses while nothing is known of what a command does."""
+    rng = np.random.default_rng(seed)
+    loop = loop_of(dead_time=4, actuator="temperature", low=0.2, high=5.0, neutral=1.0)
+    state, base, level, waiting, zs = loop.init(), 0.63, 0.63, [1.0] * 4, []
+    for t in range(80):
+        reading = R * exp(level + 0.08 * rng.standard_normal())
+        state, trace = loop.step(state, {"entropy": reading, "entropy/standard_error": 0.08 * reading}, t)
+        waiting.append(trace.u)
+        base += -0.05 * exp(-t / 40) + 0.02 * rng.standard_normal()
+        level = base + 3.0 * log(waiting.pop(0))
+        zs.append(level)
+    assert np.sqrt(np.mean(np.square(zs[30:]))) < 0.4
+
+
+def test_a_command_moves_the_beliefs_once_it_can_act():
+    """What the law believes under dead time 2 is what it believes without, shown the same commands 2 later."""
+    law, rng = Auto(), np.random.default_rng(0)
+    us, ys = rng.uniform(-1, 1, 12), R * np.exp(0.1 * rng.standard_normal(12))
+    late, prompt = law.init(), law.init()
+    for t, y in enumerate(ys):
+        sample = {"t": t, "dt": 1.0, "y": float(y), "r": R}
+        late, _ = law.step(late, Sample(u=float(us[t]), dead_time=2, **sample))
+        # The first sample's command is that before the first step, and not used.
+        shown = float(us[t - 2]) if t > 2 else 0.0
+        prompt, _ = law.step(prompt, Sample(u=shown, **sample))
+        assert late.beliefs == prompt.beliefs
+        assert len(late.waiting) == (2 if t else 0)
+    assert prompt.waiting == ()
+    assert late.waiting == tuple((float(u), float(u)) for u in us[-2:])

@@ -44,15 +44,33 @@ def test_the_phases_take_turns_where_the_engine_sleeps():
     assert asleep.peak == pytest.approx(state + share + system)
 
 
+def test_a_reference_policy_is_as_large_as_the_policy_but_inside_adapters():
+    kl = "arms.0.loops.kl.actuator.kind=kl_coefficient"
+
+    def reference(*changes):
+        ((_, estimate), *_) = dry_run(read_campaign(RECIPES / "qwen2.5-math-1.5b.yaml", changes), 80.0)
+        return estimate.learner.get("reference policy"), estimate.learner["weights"]
+
+    assert reference()[0] is None
+    own, weights = reference(kl)
+    assert own == weights
+    assert reference(kl, "policy.lora.rank=8", "learner.strategy=ddp")[0] is None
+
+
 def test_what_does_not_fit_names_the_largest_part_and_the_cure():
     settings = ["learner.recompute_activations=false", "learner.micro_batch_size=16"]
     with pytest.raises(ConfigError, match=r"most of it for activations .*; lower learner\.micro_batch_size"):
         dry_run(read_campaign(RECIPES / "qwen2.5-7b.yaml", settings), 80.0)
 
 
-def test_a_share_that_cannot_hold_the_weights_is_refused():
-    with pytest.raises(ConfigError, match=r"memory_fraction: 0\.1 of 80 GiB must hold"):
-        dry_run(read_campaign(RECIPES / "qwen2.5-7b.yaml", ["rollout.engine.memory_fraction=0.1"]), 80.0)
+def test_a_share_that_cannot_hold_the_weights_is_refused_and_several_shares_may_hold_them():
+    share = ["rollout.engine.memory_fraction=0.1"]
+    with pytest.raises(
+        ConfigError, match=r"memory_fraction: 0\.1 of 80 GiB must hold.*raise it or tensor_para"
+    ):
+        dry_run(read_campaign(RECIPES / "qwen2.5-7b.yaml", share), 80.0)
+    several = [*share, "rollout.engine.tensor_parallel_size=4"]
+    assert dry_run(read_campaign(RECIPES / "qwen2.5-7b.yaml", several), 80.0)
 
 
 def test_a_model_of_unknown_shape_is_refused(monkeypatch):

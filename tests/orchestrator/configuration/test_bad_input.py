@@ -108,13 +108,6 @@ MISTAKES = [
         id="more processes than problems",
     ),
     pytest.param(
-        {"learner.strategy": "fsdp2", "policy.lora": {"rank": 4}},
-        [
-            "learner.strategy: 'fsdp2' needs all parameters to be trained, and policy.lora freezes some; take 'ddp'"
-        ],
-        id="shares of what is frozen",
-    ),
-    pytest.param(
         {"learner.strategy": "fsdp2", "task": {"kind": "calculator"}},
         [
             "learner.strategy: 'fsdp2' must sample on all ranks at once",

@@ -101,6 +101,38 @@ def test_importance_by_name(write_campaign):
             ],
         ),
         (
+            {
+                "rollout.engine": {"kind": "vllm_server", "urls": [URL], "transfer": "nccl"},
+                "learner.accelerator": "cpu",
+            },
+            [
+                "rollout.engine.transfer: 'nccl' is from GPU to GPU, and learner.accelerator is 'cpu'; set transfer"
+            ],
+        ),
+        (
+            {"rollout.engine": {"kind": "vllm", "tensor_parallel_size": 0}},
+            ["tensor_parallel_size must be at least 1, got 0"],
+        ),
+        (
+            {"rollout.engine": {"kind": "vllm", "tensor_parallel_size": 3}, "learner.devices": 4},
+            [
+                "rollout.engine.tensor_parallel_size: must divide learner.devices (4)",
+                "got 3; take 1 or 2 or 4, or",
+            ],
+        ),
+        (
+            {"rollout.engine": {"kind": "vllm", "tensor_parallel_size": 4}, "learner.devices": 4},
+            ["rollout.engine.tensor_parallel_size: must divide the policy's attention heads (1), got 4"],
+        ),
+        (
+            {
+                "rollout.engine": {"kind": "vllm", "tensor_parallel_size": 2},
+                "learner.devices": 2,
+                "policy.initialisation": {"floor_nats": 0.5},
+            },
+            ["rollout.engine.tensor_parallel_size: must be 1 with policy.initialisation.floor_nats"],
+        ),
+        (
             {"rollout.engine": "vllm", "rollout.temperature": 2.5},
             ["rollout.temperature: must be at most 2 with the engine 'vllm', got 2.5"],
         ),
@@ -151,11 +183,12 @@ def test_a_vllm_that_is_missing_or_unsupported(read, monkeypatch, installed, mes
         assert message in str(refused.value)
 
 
-def test_servers_need_no_vllm_here_but_for_nccl(read, monkeypatch):
+def test_servers_need_no_vllm_here_but_from_gpu_to_gpu(read, monkeypatch):
     monkeypatch.setattr(vllm_support, "_version", {}.get)
     check_installed(read(engine={"kind": "vllm_server", "urls": [URL]}))
-    with pytest.raises(ConfigError, match="vLLM is not installed"):
-        check_installed(read(engine={"kind": "vllm_server", "urls": [URL], "transfer": "nccl"}))
+    for transfer in ("nccl", "ipc"):
+        with pytest.raises(ConfigError, match="vLLM is not installed"):
+            check_installed(read(engine={"kind": "vllm_server", "urls": [URL], "transfer": transfer}))
 
 
 def test_a_run_may_go_on_with_other_servers_but_not_with_another_engine(read):
@@ -164,6 +197,11 @@ def test_a_run_may_go_on_with_other_servers_but_not_with_another_engine(read):
     assert one == other
     assert read(engine={"kind": "vllm_server", "urls": [URL], "push_every": 2}).arms[0].fingerprint != one
     assert read(engine="transformers").arms[0].fingerprint != one
+
+
+def test_a_run_may_go_on_with_its_engine_spread_over_another_number_of_gpus(read):
+    one = read(engine="vllm").arms[0].fingerprint
+    assert read(engine={"kind": "vllm", "tensor_parallel_size": 2}).arms[0].fingerprint == one
 
 
 def test_schema_takes_a_name_or_a_mapping(campaign_content):

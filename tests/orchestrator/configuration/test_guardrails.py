@@ -21,7 +21,9 @@ def arms(write_campaign):
 
 
 def test_there_is_a_key_for_every_detector_and_it_is_on():
-    config = GuardrailsConfig()
+    """All but that of evaluations, which a run has for stopping early."""
+    assert GuardrailsConfig().detectors.keys() == DETECTORS.keys() - {"plateau"}
+    config = GuardrailsConfig(plateau={})
     assert config.detectors.keys() == DETECTORS.keys()
     for name, detector in config.detectors.items():
         assert isinstance(detector, Detector)

@@ -71,6 +71,14 @@ def test_a_sensor_that_falls_as_entropy_rises(write_campaign):
     assert said(write_campaign, sensor="starvation", law={"kind": "open_loop", "value": 0.1}) == []
 
 
+def test_a_sensor_that_falls_as_its_coefficient_rises(write_campaign):
+    kl = {"actuator": {"kind": "kl_coefficient"}, "limits": [0.0, 1.0]}
+    (notice,) = said(write_campaign, sensor="reference_kl", **kl)
+    assert "'reference_kl' falls as the command rises" in notice
+    assert "take 'reference_kl/nearness', which is exp of minus it" in notice
+    assert said(write_campaign, sensor="reference_kl/nearness", **kl) == []
+
+
 @pytest.mark.parametrize(
     ("actuator", "reference", "messages"),
     [

@@ -197,6 +197,7 @@ def test_fingerprint_is_of_the_result_and_not_of_how_it_is_computed(write_campai
     assert fingerprint() == same
     assert fingerprint(**{"execution.workers": 4, "description": "x"}) == same
     assert fingerprint(**{"learner.micro_batch_size": 2, "learner.checkpoint_every": 1}) == same
+    assert fingerprint(**{"learner.recompute_activations": True}) == same
     assert fingerprint(**{"learner.learning_rate": 2.0e-3}) != same
 
 

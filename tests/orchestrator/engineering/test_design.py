@@ -264,3 +264,29 @@ def test_frequencies_are_those_of_law_times_plant():
     expected = (5.0 + 0.5 * q / (1 - q)) * PLANT.response(found.omega)
     assert found.transfer == pytest.approx(expected)
     assert -180 < found.phase_degrees[0] < 0
+
+
+def designed_at(here, path, *options):
+    code, output = call(path, "--ms", 1.6, "--output", "held.yaml", *options)
+    assert code == 0, output
+    return LoopConfig(**read_method("held.yaml", here / "campaign.yaml").loops["entropy"])
+
+
+def test_rollouts_ahead_delay_a_command_on_sampling_and_make_its_gains_smaller(here, write_plant):
+    warm = replace(PLANT, delay=2, drift=-0.2305)  # which a temperature factor of 1 holds
+    path = write_plant(warm, ahead=1, actuator={"kind": "temperature"}, limits=[0.2, 5.0])
+    own, same, later = (designed_at(here, path, *more) for more in ((), ("--ahead", 1), ("--ahead", 4)))
+    assert own == same
+    assert (own.plant.delay, later.plant.delay) == (2, 5)
+    assert later.law.kp < 0.7 * own.law.kp
+    assert margins(later.plant, later.law).ms < 1.605 < margins(later.plant, own.law).ms
+    wrong = write_plant(replace(warm, delay=1), ahead=1, actuator={"kind": "temperature"}, limits=[0.2, 5.0])
+    code, output = call(wrong, "--ms", 1.6, "--ahead", 0)
+    assert code != 0
+    assert (
+        "--ahead 0: delay must be >= 1, got 0; the plant's delay does not have its runs' own ahead" in output
+    )
+
+
+def test_rollouts_ahead_do_not_delay_a_command_on_the_update(here, write_plant):
+    assert designed_at(here, write_plant(), "--ahead", 4).plant == PLANT

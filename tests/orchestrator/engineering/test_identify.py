@@ -92,6 +92,18 @@ def test_the_file_says_what_it_is_of(make_simulated):
     assert "check by instrumental variables" in Path("out/p-identification.txt").read_text()
 
 
+def test_rollouts_ahead_of_the_learner_delay_what_a_temperature_does(make_simulated):
+    """Delays are searched beyond the usual 3, and the file says which ahead its delay has in it."""
+    late = replace(PLANT, delay=5, drift=-0.2305)  # which a temperature factor of 1 holds
+    warm = loop_content(actuator={"kind": "temperature"}, limits=[0.2, 5.0], kp=0.3)
+    make_simulated({"moved": warm}, plant=late, num_iterations=200, rollout={"ahead": 4})
+    code, output = call("simulated")
+    assert code == 0, output
+    file = read_plant(Path("plant.yaml"))
+    assert file.plant.dead_time == 5
+    assert file.channel.ahead == 4
+
+
 def test_warm_up_is_left_out_even_where_it_is_long(make_simulated):
     learner = {"iterations": 150, "learning_rate": 3e-4, "warmup_iterations": 40}
     make_simulated({"moved": loop_content()}, learner=learner)

@@ -11,7 +11,8 @@ from orchestrator.configuration.models import LoopConfig
 from orchestrator.engineering.sources import choose, find_runs, first_change, signals, tracking_of
 from orchestrator.errors import ConfigError
 from orchestrator.storage.columns import to_series
-from orchestrator.tracking.store import open_client
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
+from orchestrator.tracking.store import default_uri, open_client
 from orchestrator.tracking.tracker import Tracker
 from tests.orchestrator.engineering.conftest import loop_content
 
@@ -162,3 +163,20 @@ def test_missing_iterations_are_gaps(make_simulated):
 def test_a_phase_makes_another_plant():
     assert first_change({}) is None
     assert first_change({"phases": [{"start": 0}, {"start": 75}, {"start": 40}]}) == 40
+
+
+def test_what_is_made_of_a_campaign_named_by_its_path_is_tracked_beside_it(tmp_path):
+    campaign = CampaignFolder(tmp_path / "elsewhere" / "moved")
+    campaign.write_info(CampaignInfo(name="moved"))
+    beside = default_uri(tmp_path / "elsewhere")
+    assert tracking_of(tmp_path / "runs", str(campaign.path), None) == beside
+
+
+def test_a_design_is_tracked_beside_the_runs_of_its_plant(tmp_path):
+    home = default_uri(tmp_path)
+    assert tracking_of(tmp_path, "gone", None, "https://m.example") == "https://m.example"
+    assert tracking_of(tmp_path, "gone", "https://asked.example", "https://m.example").startswith(
+        "https://asked"
+    )
+    for unusable in (default_uri(tmp_path / "no such folder"), "https://u:***@m.example", None):
+        assert tracking_of(tmp_path, "gone", None, unusable) == home

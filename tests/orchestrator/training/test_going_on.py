@@ -24,6 +24,7 @@ from orchestrator.continuing import Earlier
 from orchestrator.errors import ConfigError
 from orchestrator.storage import files
 from orchestrator.storage.run_folder import RunFolder
+from orchestrator.storage.samples import sample_files
 from orchestrator.training import checkpoint_files, going_on
 from orchestrator.training import run as runs
 from orchestrator.training.checkpoint_files import DamagedCheckpointError, read_checkpoint
@@ -424,6 +425,8 @@ def test_a_run_goes_on_from_an_earlier_point_with_other_settings(fresh, straight
 
     same = go_on_from(folder, path)
     assert where_to_go_on(same).iteration == 4
+    assert list(sample_files(folder.samples_path)) == [0, 1, 2, 3, 4]
+    assert list(sample_files(same.samples_path)) == [0, 1, 2, 3]  # of the record that it goes on with
     assert runs.main(str(same.path)) == runs.EXIT_DONE
     assert_same(results(same), straight)  # with nothing changed it is the run that it would have been
 

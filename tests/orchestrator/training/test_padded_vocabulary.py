@@ -11,7 +11,7 @@ from tokenizers.processors import TemplateProcessing
 from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.training import run as worker
-from orchestrator.training.learner import Learner
+from orchestrator.training.batches import Batches
 from policies.model.loading import LoadedPolicy
 from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 from tasks.kinds.arithmetic import Arithmetic
@@ -47,10 +47,8 @@ def test_only_tokens_are_sampled_and_entropy_is_of_them(write_campaign, source, 
     torch.set_num_threads(1)
     changes = {"policy": {"source": source}, "learner.iterations": 2, "task.num_digits": 1}
     seen = []
-    collect = Learner._collect
-    monkeypatch.setattr(
-        Learner, "_collect", lambda self, problems: (seen.append(collect(self, problems)), seen[-1])[1]
-    )
+    collect = Batches.collect
+    monkeypatch.setattr(Batches, "collect", lambda *given: (seen.append(collect(*given)), seen[-1])[1])
     run = prepare(read_campaign(write_campaign(changes))).run("grpo", 0)
     assert worker.main(str(run.path)) == worker.EXIT_DONE, run.read_status().reason
     records = [record.metrics for record in run.records() if record.kind == "train"]

@@ -29,6 +29,12 @@ LORA = {
     "policy": {"lora": {"rank": 4}},
     "learner": {"iterations": 4, "checkpoint_every": 2},
 }
+KL = {
+    "name": "kl",
+    "loops": {"kl": {"law": {"kind": "open_loop", "value": 0.5}, "actuator": {"kind": "kl_coefficient"}}},
+    "learner": {"truncated": "mask", "uniform_groups": "drop", "overlong": {"buffer_tokens": 2}},
+}
+"""A frozen copy of the start on the device, and an update that is given a part of the responses."""
 BACK = {
     "name": FORCED,
     "method": "grpo",
@@ -106,13 +112,13 @@ def of_zoo(names):
 
 
 def test_runs_train_on_a_device_as_on_a_cpu(make_runs, monkeypatch):
-    arms = [*of_zoo(VARIED), LORA, BACK]
-    assert len(arms) == len(VARIED) + 2
+    arms = [*of_zoo(VARIED), LORA, KL, BACK]
+    assert len(arms) == len(VARIED) + 3
     here, there = make_runs("here", arms), make_runs("there", arms)
     train_here(*(run for name, run in here.items() if name != FORCED))
     crash_here(there["lora"], monkeypatch)
     train_on_the_device(*there.values())
-    for name in [*VARIED, "lora"]:
+    for name in [*VARIED, "lora", "kl"]:
         assert_alike(there[name], here[name])
     assert [rollback.to for rollback in read_rollbacks(there[FORCED].rollbacks_path)] == [3]
     assert there[FORCED].read_status().status == "stopped"

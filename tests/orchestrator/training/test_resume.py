@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.run_folder import RunFolder
+from orchestrator.storage.samples import sample_files, write_samples
 from orchestrator.storage.stored_columns import stored_columns
 from orchestrator.training import run as worker
 
@@ -70,8 +71,14 @@ def weights(folder: RunFolder) -> dict[str, torch.Tensor]:
     return load_file(folder.policy_path / "model.safetensors")
 
 
+def samples(folder: RunFolder) -> dict[int, bytes]:
+    return {iteration: path.read_bytes() for iteration, path in sample_files(folder.samples_path).items()}
+
+
 def assert_same(one: RunFolder, other: RunFolder) -> None:
     assert results(one) == results(other)
+    assert list(samples(one)) == [0, 2, 4, 6, 8, 10, 12, 13]
+    assert samples(one) == samples(other)
     first, second = weights(one), weights(other)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -122,6 +129,7 @@ def test_killed_before_the_first_checkpoint_starts_over(fresh_run, threads):
         writer.append(0, {"entropy": 1.0})
     with killed.metrics_path.open("ab") as file:
         file.write(b'{"step":1,"kind":"tr')  # torn by the kill
+    write_samples(killed.samples_path, 1, [])  # of an iteration that has samples no more
     assert worker.main(str(killed.path)) == worker.EXIT_DONE
     assert_same(straight, killed)
 

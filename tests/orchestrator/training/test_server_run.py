@@ -8,7 +8,9 @@ import torch
 from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.training import run as worker
+from orchestrator.training.start import load_policy
 from tests.policies.fake_vllm import FakeServer
+from tests.policies.gloo_transfer import ReceivingServer, install
 
 pytestmark = pytest.mark.trains
 
@@ -23,12 +25,22 @@ def server():
 
 
 @pytest.fixture
+def receiving(write_campaign, monkeypatch):
+    """A server that takes weights as files and, by gloo here, from GPU to GPU."""
+    install(monkeypatch)
+    started = ReceivingServer(load_policy(read_campaign(write_campaign({})).arms[0].config).model)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
 def make_run(write_campaign, server):
-    def make(name, **engine):
+    def make(name, ahead=0, **engine):
         torch.set_num_threads(1)
         settings = {"kind": "vllm_server", "urls": [server.url], "retries": 1, "backoff_seconds": 0.01}
         changes = {
             "rollout.engine": settings | engine,
+            "rollout.ahead": ahead,
             "learner.iterations": 4,
             "learner.checkpoint_every": 1,
             "tracking.folder": name,
@@ -51,13 +63,15 @@ def column(folder, metric):
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_interrupts_the_run_which_then_goes_on_to_the_same_end(make_run, server):
-    straight = make_run("straight")
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_a_server_that_dies_interrupts_the_run_which_then_goes_on_to_the_same_end(make_run, server, ahead):
+    straight = make_run("straight", ahead)
     assert worker.main(str(straight.path)) == worker.EXIT_DONE, straight.read_status().reason
-    assert max(column(straight, "rollout/logprob_gap")) < 1e-4  # every push arrived
-    assert column(straight, "rollout/staleness") == [0.0] * 4
+    gaps = column(straight, "rollout/logprob_gap")
+    assert max(gaps if ahead == 0 else gaps[:1]) < 1e-4  # every push arrived
+    assert column(straight, "rollout/staleness") == [0.0, *[float(ahead)] * 3]
 
-    run = make_run("died")
+    run = make_run("died", ahead)
     server.dies_after = len(server.asked) + 22  # an evaluation asks for 12, an iteration for 4
     assert worker.main(str(run.path)) == worker.EXIT_INTERRUPTED
     status = run.read_status()
@@ -66,8 +80,30 @@ def test_a_server_that_dies_interrupts_the_run_which_then_goes_on_to_the_same_en
     assert "start it again, then give the same command again" in status.reason
     assert 0 < len(column(run, "loss")) < 4
 
-    server.dies_after = None
     server.forget()
+    assert worker.main(str(run.path)) == worker.EXIT_DONE
+    assert results(run) == results(straight)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("transfer", "dies_at"), [("folder", "/collective_rpc"), ("nccl", "/finish_weight_update")]
+)
+def test_a_server_that_dies_in_a_push_interrupts_the_run_which_then_goes_on_to_the_same_end(
+    make_run, receiving, transfer, dies_at
+):
+    straight = make_run("straight", transfer=transfer, urls=[receiving.url])
+    assert worker.main(str(straight.path)) == worker.EXIT_DONE, straight.read_status().reason
+
+    run = make_run("died", transfer=transfer, urls=[receiving.url])
+    receiving.dies_at = {dies_at: receiving.calls[dies_at] + 3}  # after an iteration
+    assert worker.main(str(run.path)) == worker.EXIT_INTERRUPTED
+    status = run.read_status()
+    assert f"the rollout server {receiving.url} does not answer" in status.reason
+    assert "start it again, then give the same command again" in status.reason
+    assert 0 < len(column(run, "loss")) < 4
+
+    receiving.forget()
     assert worker.main(str(run.path)) == worker.EXIT_DONE
     assert results(run) == results(straight)
 

@@ -168,6 +168,17 @@ def test_two_that_pack_their_rows_are_as_one_that_pads_them(make_run, strategy):
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_are_as_one_with_rollouts_ahead(make_run, strategy):
+    """Each rank has an engine of its own, whose weights all gather together; groups are replaced by their places."""
+    ahead = {"rollout.ahead": 1, "rollout.extra_rounds": 1}
+    alone = make_run("alone", **ahead)
+    assert run.main(str(alone.path)) == run.EXIT_DONE, alone.read_status().reason
+    together = make_run("together", devices=2, **{"learner.strategy": strategy}, **ahead)
+    train(together)
+    assert_alike(alone, together)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_two_are_told_to_stop_and_one_goes_on(make_run, monkeypatch, tmp_path, strategy):
     """The signal goes to the whole group, launcher and ranks, as a scheduler sends it."""
     stopped = make_run("stopped", devices=2, **{"learner.strategy": strategy})

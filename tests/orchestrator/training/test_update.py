@@ -12,7 +12,6 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 
 from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.configuration.models import RunConfig
-from orchestrator.configuration.phases import PhaseConfig
 from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.training.experience import Explorer
 from orchestrator.training.learner import Learner
@@ -214,11 +213,35 @@ def test_a_domain_that_misses_a_minibatch_has_a_share_of_nothing_there(policy, e
     )
 
 
+def all_of(group):
+    return torch.ones(len(group), dtype=torch.bool)
+
+
+def test_what_is_kept_is_dealt_over_the_minibatches(policy, experience):
+    """The first of four prompts is left out, and one response to the second."""
+    group = experience[1].group
+    kept = torch.tensor([False] * 4 + [True] * 8)
+    (rows,) = updater_of(policy).minibatches(group, kept, seed=5)
+    assert rows.tolist() == list(range(4, 12))
+    steps = list(updater_of(policy, minibatches=3).minibatches(group, kept, seed=5))
+    assert sorted(map(len, steps)) == [2, 3, 3]  # a prompt each, not two and none
+    assert sorted(torch.cat(steps).tolist()) == list(range(4, 12))
+    steps = list(updater_of(policy, minibatches=4, epochs=2).minibatches(group, kept, seed=5))
+    assert sorted(map(len, steps)) == [2, 2, 3, 3, 3, 3]  # a minibatch without a prompt is no step
+    assert list(updater_of(policy, epochs=2).minibatches(group, ~all_of(group), seed=5)) == []
+
+
+def test_no_step_is_no_loss():
+    metrics = Update(seed=0).metrics()
+    assert math.isnan(metrics["loss"])
+    assert math.isnan(metrics["grad_norm"])
+
+
 @pytest.mark.parametrize(("epochs", "minibatches"), [(1, 1), (1, 4), (3, 2), (2, 3)])
 def test_every_epoch_sees_every_response_once_and_groups_stay_whole(policy, experience, epochs, minibatches):
     group = experience[1].group
     updater = updater_of(policy, epochs=epochs, minibatches=minibatches)
-    steps = list(updater.minibatches(group, seed=5))
+    steps = list(updater.minibatches(group, all_of(group), seed=5))
     assert len(steps) == epochs * minibatches == updater.settings.steps_per_batch
     for epoch in range(epochs):
         rows = torch.cat(steps[epoch * minibatches : (epoch + 1) * minibatches])
@@ -231,7 +254,7 @@ def test_order_follows_the_seed_and_differs_between_epochs(policy, experience):
     group = experience[1].group
 
     def order(seed):
-        steps = updater_of(policy, epochs=4, minibatches=4).minibatches(group, seed)
+        steps = updater_of(policy, epochs=4, minibatches=4).minibatches(group, all_of(group), seed)
         return [rows.tolist() for rows in steps]
 
     assert order(1) == order(1) != order(2)
@@ -250,7 +273,7 @@ def test_later_steps_look_at_the_policy_as_it_is_by_then(policy, experience):
 
     updater, update = updater_of(policy, epochs=2), Update(seed=0)
     actuation = Actuation.of([Spy()], {"sign_weights": 0.5})
-    for rows in updater.minibatches(batch.group, 0):
+    for rows in updater.minibatches(batch.group, all_of(batch.group), 0):
         updater.accumulate(update, rows, sequences, batch, actuation, VIEW)
         with torch.no_grad():
             for parameter in policy.model.parameters():
@@ -296,6 +319,7 @@ def learner(policy, monkeypatch):
         config=config,
         seed=0,
         explorer=Explorer(task=None, policy=policy, engine=None, limits=None),
+        batches=None,
         control=None,
         guardrails=None,
         writer=None,
@@ -348,23 +372,3 @@ def test_steps_in_a_row_stop_the_run_with_a_reason(learner):
         TrainingDivergedError, match=r"not finite for 3 optimiser steps.*lower learner\.learning_rate"
     ):
         step(learner, math.nan)
-
-
-def test_learning_rate_warms_up_by_iteration(learner):
-    learner.settings = learner.settings.model_copy(update={"warmup_iterations": 4})
-    rates = []
-    for learner.iteration in range(6):
-        rates.append(learner._learning_rate())
-    assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
-
-
-def test_a_phase_multiplies_the_learning_rate_from_its_start_to_the_next(learner):
-    learner.phases = [
-        PhaseConfig(start=2, learning_rate_factor=3.0, task=TASK_SETTINGS),
-        PhaseConfig(start=4, task=TASK_SETTINGS),
-    ]
-    learner.settings = learner.settings.model_copy(update={"warmup_iterations": 4})
-    rates = []
-    for learner.iteration in range(6):
-        rates.append(learner._learning_rate())
-    assert rates == pytest.approx([0.025, 0.05, 0.225, 0.3, 0.1, 0.1])

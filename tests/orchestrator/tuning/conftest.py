@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import threading
 import time
+import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import optuna
@@ -12,7 +14,9 @@ import pytest
 import yaml
 
 from orchestrator.execution import process
+from orchestrator.execution.identity import own_identity
 from orchestrator.tuning import trial as trials
+from orchestrator.tuning.attempts import PROCESS
 from orchestrator.tuning.storage import open_storage
 from orchestrator.tuning.study_file import read_study
 
@@ -39,6 +43,8 @@ PLANT = {
     "origin": {"campaign": "made up"},
 }
 TRACKING = "sqlite:////nowhere/mlflow.db"
+GONE = own_identity().rpartition(" ")[0] + " 0"
+"""A process whose number another has by now."""
 STUDY = {
     "name": "gains",
     "campaign": "campaign.yaml",
@@ -111,6 +117,26 @@ def storage(tmp_path):
 def optuna_study(storage):
     """An Optuna study in it."""
     return optuna.create_study(study_name="a", storage=storage, sampler=optuna.samplers.RandomSampler(seed=0))
+
+
+class InMemory(optuna.storages.InMemoryStorage):
+    """A storage of one process and one thread, which has every change to itself."""
+
+    def alone(self, study):
+        return nullcontext()
+
+
+def ask(study):
+    """A trial as Optuna itself gives it.  (It warns that its own loop is to keep the heartbeat.)"""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
+        return study.ask()
+
+
+def kill(storage, *trial_ids):
+    """Make the worker of trials one that was killed."""
+    for trial_id in trial_ids:
+        storage.set_trial_user_attr(trial_id, PROCESS, GONE)
 
 
 def age(storage, seconds, trial=None):

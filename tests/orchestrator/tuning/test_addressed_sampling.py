@@ -9,11 +9,11 @@ import pytest
 from scipy.stats import kstest, spearmanr
 
 from orchestrator.tuning.addressed_sampling import sampler, without_experimental_warnings
-from orchestrator.tuning.attempts import ask, take_over
 from orchestrator.tuning.models import Dimension, SamplerConfig
 from orchestrator.tuning.space import suggest
 from orchestrator.tuning.storage import open_storage
-from tests.orchestrator.tuning.conftest import TRACKING
+from orchestrator.tuning.trial_queue import TrialQueue
+from tests.orchestrator.tuning.conftest import TRACKING, InMemory, ask
 
 KINDS = ("tpe", "gp", "nsga2", "qmc", "random")
 SPACE = {
@@ -37,7 +37,7 @@ def process():
     """A study as a process opens it: with a sampler of its own, and the storage that all have."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-    shared = optuna.storages.InMemoryStorage()
+    shared = InMemory()
 
     def make(name, kind, *, seed=0, conditional=False, directions=("minimize",), storage=shared):
         settings = SamplerConfig(kind=kind, seed=seed, startup_trials=STARTUP)
@@ -68,11 +68,11 @@ def work(study, number, space=SPACE):
     return drawn
 
 
-def die(study, num_drawn, space=SPACE):
-    """Be killed in a trial that has drawn so many of its parameters; the next process continues it."""
+def leave(study, num_drawn, space=SPACE, storage=None):
+    """Let go of a trial that has drawn so many of its parameters; the next process continues it."""
     trial = ask(study)
     suggest(trial, dict(list(space.items())[:num_drawn]))
-    take_over(study, study.trials[trial.number], retries=3)
+    TrialQueue(study, storage or study._storage).let_go(trial._trial_id)
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def test_a_study_that_was_killed_draws_as_one_that_was_not(process, kind, space)
     whole = work(process("whole", kind, conditional=conditional), number, space)
     drawn = work(process("killed", kind, conditional=conditional), number - 4, space)
     for num_drawn in (1, 2, 3, 4):  # a process a trial, and one before it that died at it
-        die(process("killed", kind, conditional=conditional), num_drawn, space)
+        leave(process("killed", kind, conditional=conditional), num_drawn, space)
         if num_drawn == 3:  # and the retry dies too, before it had asked for anything
-            die(process("killed", kind, conditional=conditional), 0, space)
+            leave(process("killed", kind, conditional=conditional), 0, space)
         drawn += work(process("killed", kind, conditional=conditional), 1, space)
     assert drawn == whole
 
@@ -93,12 +93,14 @@ def test_a_study_that_was_killed_draws_as_one_that_was_not(process, kind, space)
 def test_so_does_one_whose_processes_share_a_file(process, tmp_path):
     """Another attempt reads from the database exactly the numbers that the first had drawn."""
 
+    url = f"sqlite:///{tmp_path}/study.db"
+
     def opened():
-        return process("file", "random", storage=open_storage(f"sqlite:///{tmp_path}/study.db", TRACKING))
+        return process("file", "random", storage=open_storage(url, TRACKING))
 
     drawn = work(opened(), 1)
     for num_drawn in (2, 0):
-        die(opened(), num_drawn)
+        leave(opened(), num_drawn, storage=open_storage(url, TRACKING))
     drawn += work(opened(), 2)
     assert drawn == work(process("memory", "random"), 3)
 
@@ -106,7 +108,7 @@ def test_so_does_one_whose_processes_share_a_file(process, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trial_that_died_before_it_drew_keeps_its_draws(process, kind):
     drawn = work(process("killed", kind), 2)
-    die(process("killed", kind), 0)
+    leave(process("killed", kind), 0)
     drawn += work(process("killed", kind), 2)
     assert drawn == work(process("whole", kind), 4)
 
@@ -116,7 +118,7 @@ def test_so_does_one_of_several_objectives(process, kind):
     both = ("minimize", "minimize")
     whole = work(process("whole", kind, directions=both), 4)
     killed = work(process("killed", kind, directions=both), 2)
-    die(process("killed", kind, directions=both), num_drawn=1)
+    leave(process("killed", kind, directions=both), num_drawn=1)
     killed += work(process("killed", kind, directions=both), 2)
     assert killed == whole
 

@@ -168,7 +168,7 @@ def test_a_mistyped_name_gets_those_in_the_storage_and_makes_no_study(write_stud
     assert files(tmp_path) == before
 
 
-@pytest.mark.parametrize("then", ["enqueue", "write_page", "print_summary"])
+@pytest.mark.parametrize("then", ["best_of_simulation", "write_page", "print_summary"])
 def test_a_storage_that_fails_in_mid_study_is_a_line(write_study, tmp_path, monkeypatch, then):
     """The database is there when the study opens it, and damaged when it comes to this step."""
     real, file = getattr(command, then), tmp_path / "runs" / "gains" / "study.db"

@@ -12,10 +12,12 @@ from rich.console import Console
 
 from controllers.plants.simulation import simulate
 from orchestrator.errors import ConfigError
+from orchestrator.report.study_page import render
+from orchestrator.report.study_terminal import print_summary
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tracking.groups import read_group
 from orchestrator.tuning import worker as workers
-from orchestrator.tuning.attempts import CONFIRMS, FOLDER, OUTCOME, REASON, SURPLUS, ask, close
+from orchestrator.tuning.attempts import CONFIRMS, FOLDER, REASON, SURPLUS
 from orchestrator.tuning.confirmation import (
     begin_confirmation,
     confirming,
@@ -25,15 +27,23 @@ from orchestrator.tuning.confirmation import (
     to_confirm,
 )
 from orchestrator.tuning.judging import search
-from orchestrator.tuning.page import render
 from orchestrator.tuning.preset import preset_text
 from orchestrator.tuning.records import find_confirmations, open_confirmations, open_study
 from orchestrator.tuning.storage import open_storage, storage_url
-from orchestrator.tuning.terminal import print_summary
 from orchestrator.tuning.trial_mlflow import TrialRuns
+from orchestrator.tuning.trial_queue import TrialQueue
 from orchestrator.tuning.winner import winner
 from orchestrator.tuning.worker import TrialWorker
-from tests.orchestrator.tuning.conftest import KI, KP, PLANT, SIMULATION, TRACKING, stop_when_recorded
+from tests.orchestrator.tuning.conftest import (
+    KI,
+    KP,
+    PLANT,
+    SIMULATION,
+    TRACKING,
+    InMemory,
+    ask,
+    stop_when_recorded,
+)
 from tests.orchestrator.tuning.test_worker import NoTracker
 
 
@@ -43,7 +53,7 @@ def told(make_study):
 
     def make(*trials, **changes):
         study = make_study(**{"budget": {"trials": len(trials)}, **changes})
-        storage = optuna.storages.InMemoryStorage()
+        storage = InMemory()
         found = open_study(study, storage)
         for number, (values, violation) in enumerate(trials):
             found.enqueue_trial({KP: 1.0 + number / 10, KI: 0.1})
@@ -245,18 +255,23 @@ def test_a_confirmation_that_is_let_go_of_goes_on_where_it_was(opened, monkeypat
     assert [each.step for each in run.records() if each.kind == "train"] == list(range(20))
 
 
-def test_two_commands_that_queue_at_once_train_each_once(opened):
+def test_two_commands_that_queue_at_once_train_each_once(opened, monkeypatch):
+    """The other command has looked before this one queues, and queues after it."""
     study, found, storage, work = opened(confirm={"trials": 2, "seeds": 1})
     work(study, found).run()
-    begin_confirmation(study, storage, found)
-    asked, confirmations = continue_confirmation(study, storage)
-    for trial in list(confirmations.trials):  # the other command's
-        confirmations.enqueue_trial(
-            trial.system_attrs["fixed_params"], user_attrs={CONFIRMS: trial.user_attrs[CONFIRMS]}
-        )
+    real, commands = TrialQueue.enqueue, []
+
+    def between(queue, *arguments):
+        commands.append(queue)
+        if len(commands) == 1:
+            begin_confirmation(study, storage, found)
+        real(queue, *arguments)
+
+    monkeypatch.setattr(TrialQueue, "enqueue", between)
+    asked, confirmations = begin_confirmation(study, storage, found)
+    assert len(commands) == 2
     assert work(asked, confirmations).run() == 0
-    ended = [(trial.state.name, trial.user_attrs.get(OUTCOME)) for trial in confirmations.trials]
-    assert ended == [("COMPLETE", None)] * 2 + [("FAIL", "duplicate")] * 2
+    assert [trial.state.name for trial in confirmations.trials] == ["COMPLETE"] * 2
     assert begin_confirmation(study, storage, found) is None
 
 
@@ -274,23 +289,14 @@ def test_a_confirmation_that_was_closed_as_surplus_is_put_into_the_queue_again(o
     study, found, storage, work = opened(confirm={"trials": 1, "seeds": 1})
     work(study, found).run()
     _, confirmations = begin_confirmation(study, storage, found)
-    close(confirmations, ask(confirmations), SURPLUS, "the budget is used up")  # by an earlier version
+    surplus = TrialQueue(confirmations, storage)
+    surplus.end(surplus.take(), SURPLUS, "the budget is used up")  # by an earlier version
     queue = begin_confirmation(study, storage, found)
     assert queue is not None
     assert work(*queue).run() == 0
     assert [trial.state.name for trial in confirmations.trials] == ["FAIL", "COMPLETE"]
     assert begin_confirmation(study, storage, found) is None
     assert winner(study, found, None, confirmations=confirmations).confirmed is not None
-
-
-def test_what_comes_from_no_queue_is_not_trained(opened):
-    study, found, storage, work = opened(confirm={"trials": 1, "seeds": 1})
-    work(study, found).run()
-    asked, confirmations = begin_confirmation(study, storage, found)
-    ask(confirmations)
-    trial = ask(confirmations)  # the queue was empty: a suggestion of the sampler
-    work(asked, confirmations)._work(trial, crew=None)
-    assert confirmations.trials[1].user_attrs[OUTCOME] == "surplus"
 
 
 def test_simulated_candidates_are_confirmed_on_fresh_noise(make_study):

@@ -12,12 +12,12 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
+from orchestrator.report.study_page import agreement_figure, render, write_page
 from orchestrator.tuning.attempts import OUTCOME, PREDICTED, RANK, REASON, SURPLUS, UNTRAINED
 from orchestrator.tuning.judging import search
-from orchestrator.tuning.page import agreement_figure, render, write_page
+from orchestrator.tuning.ranking import Pair
 from orchestrator.tuning.records import open_study
 from orchestrator.tuning.space import suggest
-from orchestrator.tuning.stage_agreement import Pair
 from tests.orchestrator.tuning.conftest import SIMULATION
 
 needs_chromium = pytest.mark.skipif(

@@ -20,12 +20,13 @@ import pytest
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tuning.addressed_sampling import place_of, sampler
-from orchestrator.tuning.attempts import REASON, ask, counted, folder_name
+from orchestrator.tuning.attempts import REASON, counted, folder_name
 from orchestrator.tuning.records import find_for, find_study, open_for, open_study
 from orchestrator.tuning.space import suggest
 from orchestrator.tuning.storage import find_storage, open_storage
 from orchestrator.tuning.study_storage import StudyStorage
-from tests.orchestrator.tuning.conftest import ROOT, TRACKING, stale_for_two_beats
+from orchestrator.tuning.trial_queue import TrialQueue
+from tests.orchestrator.tuning.conftest import ROOT, TRACKING, kill, stale_for_two_beats
 
 NUM_TRIALS, NUM_WORKERS = 40, 4
 PROGRAM = """
@@ -196,11 +197,15 @@ def test_looking_makes_nothing_and_a_database_of_mlflow_is_refused(url):
 def test_a_trial_without_a_heartbeat_is_stale(url):
     storage = open_storage(url, TRACKING, stale_seconds=4)
     study = optuna.create_study(study_name="a", storage=storage)
-    silent, alive = ask(study), ask(study)
-    assert storage.stale_trials(study) == []  # each has its first heartbeat now
+    queue = TrialQueue(study, storage, budget=3)
+    silent, alive, killed = queue.take(), queue.take(), queue.take()
+    assert queue.take() is None
+    kill(storage, killed)
+    queue.tidy(retries=3)
+    assert [trial.state.name for trial in study.trials] == ["RUNNING", "RUNNING", "FAIL", "WAITING"]
     time.sleep(4.5)
-    storage.record_heartbeat(alive._trial_id)
-    assert stale_for_two_beats(storage, study) == [silent._trial_id]
+    storage.record_heartbeat(alive)
+    assert stale_for_two_beats(storage, study) == [silent]
 
 
 @pytest.mark.slow

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import contextmanager
 
 import optuna
 import pytest
 
 from orchestrator.errors import ConfigError
-from orchestrator.tuning.attempts import ask
 from orchestrator.tuning.judging import search
-from orchestrator.tuning.records import open_study, store_simulation, stored_simulation
-from tests.orchestrator.tuning.conftest import KI, KP, SIMULATION
+from orchestrator.tuning.records import AT_ONCE, open_study, store_simulation, stored_simulation
+from tests.orchestrator.tuning.conftest import KI, KP, SIMULATION, ask
 
 
 def test_the_same_study_is_found_again(make_study, storage):
@@ -76,32 +75,55 @@ def test_how_many_are_handed_on_may_change(make_study, storage):
     assert stored_simulation(make_study(simulation={**SIMULATION, "enqueue": 1}), storage) is not None
 
 
-def test_a_writer_of_stage_one_that_dies_half_way_leaves_nothing(make_study, storage, monkeypatch):
+def test_a_writer_of_stage_one_that_dies_half_way_is_gone_on_with(make_study, storage, monkeypatch):
+    """Half of stage one is none; the next command writes the other half, each candidate once."""
     study = make_study(simulation=SIMULATION)
-    found = search(study)
+    searched = search(study)
+    written, real = [], storage.create_new_trial
 
-    def killed(*_):
-        raise KeyboardInterrupt
+    def killed(*arguments):
+        if len(written) == AT_ONCE + 3:
+            raise KeyboardInterrupt
+        written.append(real(*arguments))
+        return written[-1]
 
     with monkeypatch.context() as half_way:
-        half_way.setattr(optuna.distributions, "distribution_to_json", killed)
+        half_way.setattr(storage, "create_new_trial", killed)
         with pytest.raises(KeyboardInterrupt):
-            store_simulation(study, storage, found)
-    assert optuna.get_all_study_names(storage) == []
-    assert len(store_simulation(study, storage, found).trials) == 64
+            store_simulation(study, storage, searched)
+    assert stored_simulation(study, storage) is None
+    half = optuna.load_study(study_name="gains.simulated", storage=storage)
+    assert len(half.trials) == AT_ONCE
+    stored = store_simulation(study, storage, searched)
+    assert [t.params for t in stored.trials] == [t.params for t in searched.trials]
+    assert len(stored_simulation(study, storage).trials) == 64
 
 
-def test_stage_one_is_stored_as_optuna_would_and_holds_no_other_up(make_study, storage):
-    """Every field is what `Study.add_trials` stores; in one statement a table it takes a small part of the time."""
+def test_two_commands_that_write_stage_one_at_once_write_each_candidate_once(
+    make_study, storage, monkeypatch
+):
     study = make_study(simulation=SIMULATION)
-    found = search(study)
-    began = time.monotonic()
-    stored = store_simulation(study, storage, found)
-    ours = time.monotonic() - began
-    theirs = optuna.create_study(study_name="theirs", storage=storage, directions=found.directions)
-    began = time.monotonic()
-    theirs.add_trials(found.trials)
-    assert ours < (time.monotonic() - began) / 3
-    for one, other in zip(stored.trials, theirs.trials, strict=True):
+    searched = search(study)
+    real = storage.alone
+
+    @contextmanager
+    def between(found):
+        """The other command comes in before each transaction of this one but its own."""
+        with monkeypatch.context() as other:
+            other.setattr(storage, "alone", real)
+            store_simulation(study, storage, searched)
+        with real(found):
+            yield
+
+    monkeypatch.setattr(storage, "alone", between)
+    stored = store_simulation(study, storage, searched)
+    assert [t.values for t in stored.trials] == [t.values for t in searched.trials]
+
+
+def test_stage_one_is_stored_with_all_that_it_found(make_study, storage):
+    study = make_study(simulation=SIMULATION)
+    searched = search(study)
+    stored = store_simulation(study, storage, searched)
+    for one, other in zip(stored.trials, searched.trials, strict=True):
         one._trial_id = other._trial_id
         assert one == other

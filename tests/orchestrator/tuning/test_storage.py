@@ -17,7 +17,6 @@ import sqlalchemy
 
 from orchestrator.errors import ConfigError
 from orchestrator.tuning import storage, study_storage
-from orchestrator.tuning.attempts import ask
 from orchestrator.tuning.storage import (
     dashboard_hint,
     find_storage,
@@ -27,7 +26,7 @@ from orchestrator.tuning.storage import (
     why,
 )
 from orchestrator.tuning.study_storage import waiting
-from tests.orchestrator.tuning.conftest import TRACKING
+from tests.orchestrator.tuning.conftest import TRACKING, ask
 
 
 def refusal(url, tracking=TRACKING):

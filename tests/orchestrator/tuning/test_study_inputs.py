@@ -13,14 +13,13 @@ from orchestrator.cli import app
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tuning import worker as workers
-from orchestrator.tuning.attempts import ask
 from orchestrator.tuning.judging import search
 from orchestrator.tuning.records import INPUTS, keep_inputs, open_study, store_simulation, stored_simulation
 from orchestrator.tuning.storage import open_storage, storage_url
 from orchestrator.tuning.study_file import read_study
 from orchestrator.tuning.trial_mlflow import TrialRuns
 from orchestrator.tuning.worker import TrialWorker
-from tests.orchestrator.tuning.conftest import PLANT, SIMULATION, TRACKING
+from tests.orchestrator.tuning.conftest import PLANT, SIMULATION, TRACKING, ask
 from tests.orchestrator.tuning.test_worker import NoTracker, states
 
 DATA = {"task": {"kind": "jsonl", "path": "data.jsonl"}, "evaluation.num_problems": 3}

@@ -10,11 +10,15 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from orchestrator.tuning.attempts import DUPLICATE, OUTCOME, REASON, REPLACED
-from orchestrator.tuning.terminal import Finished, short
+from orchestrator.tuning.attempts import OUTCOME, REASON, REPLACED, SURPLUS
+from orchestrator.tuning.criteria import criterion
+from orchestrator.tuning.space import short
+from orchestrator.tuning.training import Finished
 
 KP = "loops.h.law.kp"
-STUDY = SimpleNamespace(config=SimpleNamespace(criteria=["iae", "effort"], space={KP: None}))
+STUDY = SimpleNamespace(
+    criteria=[criterion("iae"), criterion("effort")], config=SimpleNamespace(space={KP: None})
+)
 
 
 def add(found, kp, state=TrialState.COMPLETE, values=None, **marks):
@@ -39,7 +43,7 @@ def test_a_trial_is_told_once_with_its_values_where_it_has_any():
     assert output.getvalue() == ""  # that one had ended before
     add(found, 1.0, values=[0.123456, 20.0])
     add(found, 2.0, TrialState.FAIL, **{REASON: "out of memory"})
-    add(found, 3.0, TrialState.PRUNED, **{OUTCOME: DUPLICATE})
+    add(found, 3.0, TrialState.PRUNED, **{OUTCOME: SURPLUS})
     add(found, 4.0, TrialState.FAIL, **{OUTCOME: REPLACED})
     finished.print_new()
     finished.print_new()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from dataclasses import replace
 
 import optuna
@@ -13,7 +14,16 @@ from rich.console import Console
 
 from orchestrator.execution.devices import VISIBLE
 from orchestrator.storage.run_folder import CampaignFolder
+from orchestrator.tuning.attempts import PROCESS
 from orchestrator.tuning.training import Training
+from tests.orchestrator.tuning.conftest import GONE
+
+
+class Silent(nullcontext):
+    """A progress that shows nothing."""
+
+    def show(self, folders, total):
+        pass
 
 
 class Fails:
@@ -27,10 +37,14 @@ class Fails:
             raise StorageInternalError("study.log: gone")
 
 
-def test_trials_that_a_killed_command_has_left_are_announced(make_study):
+def test_trials_that_other_machines_may_have_left_are_announced(make_study):
     study, told = make_study(), io.StringIO()
-    training = Training(study, None, CampaignFolder(study.folder), "", (), Console(file=told, width=200))
+    training = Training(
+        study, None, CampaignFolder(study.folder), "", (), Console(file=told, width=200), Silent()
+    )
     found = optuna.create_study()
+    training._announce_running(found)
+    found.ask().set_user_attr(PROCESS, GONE)  # it goes on at once
     training._announce_running(found)
     assert told.getvalue() == ""
     found.ask()
@@ -46,10 +60,10 @@ def test_trials_that_a_killed_command_has_left_are_announced(make_study):
 def test_a_storage_that_does_not_answer_is_said_once_and_stops_nothing(make_study):
     study, told = make_study(), io.StringIO()
     console = Console(file=told, width=200)
-    training = Training(study, None, CampaignFolder(study.folder), "", (), console)
+    training = Training(study, None, CampaignFolder(study.folder), "", (), console, Silent())
     finished = Fails()
     for _ in range(5):
-        training._look(finished)
+        training._look(finished, study, optuna.create_study())
     assert finished.looks == 5
     assert told.getvalue() == 2 * "storage: study.log: gone; the workers try again\n"
 
@@ -69,5 +83,7 @@ def test_workers_have_gpus_of_their_own(make_study, monkeypatch, learner, gpus):
     config = study.arm.config
     learner = config.learner.model_copy(update=learner)
     arm = replace(study.arm, config=config.model_copy(update={"learner": learner}))
-    training = Training(replace(study, arm=arm), None, CampaignFolder(study.folder), "", (), Console())
+    training = Training(
+        replace(study, arm=arm), None, CampaignFolder(study.folder), "", (), Console(), Silent()
+    )
     assert [training._gpus(index).get(VISIBLE) for index in range(2)] == gpus

@@ -6,13 +6,12 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
-from orchestrator.tuning.attempts import ask
 from orchestrator.tuning.records import open_study
 from orchestrator.tuning.space import suggest
 from orchestrator.tuning.storage import open_storage, storage_url
 from orchestrator.tuning.study_file import wasted_training
 from orchestrator.tuning.training import Training
-from tests.orchestrator.tuning.conftest import SIMULATION
+from tests.orchestrator.tuning.conftest import SIMULATION, ask
 
 THRESHOLD = {"guardrails.collapse.threshold": {"low": 0.1, "high": 0.5}}
 ACTION = {"guardrails.collapse.action": {"choices": ["warn", "stop"]}}

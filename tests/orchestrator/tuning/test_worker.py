@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from math import nan
 from typing import ClassVar
 
@@ -25,10 +26,7 @@ from orchestrator.tuning.attempts import (
     OUTCOME,
     RANK,
     REASON,
-    ask,
-    close,
     folder_name,
-    take_over,
 )
 from orchestrator.tuning.judging import Score
 from orchestrator.tuning.records import open_study
@@ -44,7 +42,7 @@ from tests.orchestrator.tuning.conftest import (
     ROOT,
     SIMULATION,
     TRACKING,
-    age,
+    kill,
     stop_when_recorded,
 )
 
@@ -88,13 +86,19 @@ def test_a_worker_uses_up_the_budget_and_no_more(opened):
     assert len(again.trials) == 4
 
 
-def test_two_that_take_the_last_trial_at_once_are_one_too_many(opened):
+def test_where_another_takes_the_last_trial_first_there_is_nothing_to_do(opened, monkeypatch):
+    """It was there when the worker looked."""
     study, found, worker = opened(budget={"trials": 1}, seeds=[0])
-    ask(found)
-    worker._work(ask(found), crew=None)  # nothing is handed over
-    assert found.trials[1].state.name == "FAIL"
-    assert found.trials[1].user_attrs[OUTCOME] == "surplus"
-    assert not (study.folder / "trial-0001").exists()
+    take = worker._queue.take
+
+    def late():
+        found.tell(worker._queue.trial(take()), 1.0)
+        return take()
+
+    monkeypatch.setattr(worker._queue, "take", late)
+    assert worker.run() == 0
+    assert states(found) == ["COMPLETE"]
+    assert not any(study.folder.glob("trial-*"))
 
 
 def test_the_queue_comes_first(opened):
@@ -211,9 +215,7 @@ def test_told_to_stop_a_worker_puts_its_trial_back_into_the_queue(opened, monkey
 def test_a_trial_that_waits_for_its_next_worker_is_no_room_for_another(opened):
     """Its worker died; a worker that sees that draws nothing new, and a budget that is full has room for it."""
     _, found, worker = opened(seeds=[0], budget={"trials": 1})
-    trial = ask(found)
-    worker._storage.record_heartbeat(trial._trial_id)
-    age(worker._storage, 6)
+    kill(worker._storage, worker._queue.take())
     assert worker.run() == 0
     assert states(found) == ["FAIL", "COMPLETE"]
     assert found.trials[1].user_attrs[FOLDER] == "trial-0000"
@@ -221,9 +223,9 @@ def test_a_trial_that_waits_for_its_next_worker_is_no_room_for_another(opened):
 
 def test_a_lower_budget_ends_what_was_begun_above_it(opened):
     study, found, worker = opened(seeds=[0], budget={"trials": 2})
-    for trial in [ask(found), ask(found)]:
+    for trial in [worker._queue.trial(worker._queue.take()) for _ in range(2)]:
         worker._runs.begin(study.folder / folder_name(trial), trial, {}, None)
-        take_over(found, found.trials[trial.number])
+        worker._queue.let_go(trial._trial_id)
     study, found, worker = opened(seeds=[0], budget={"trials": 1})
     assert worker.run() == 0
     assert [trial.user_attrs.get(OUTCOME) for trial in found.trials[2:]] == [None, "surplus"]
@@ -238,7 +240,7 @@ def test_a_storage_that_fails_for_a_while_costs_no_more_than_a_trials_second_sta
     _, found, worker = opened(seeds=[0], budget={"trials": 2}, retries=0, stale_seconds=1000)
     outage = optuna.exceptions.StorageInternalError("database or disk is full")
     real, reports = optuna.trial.Trial.report, []
-    real_take_over, releases = workers.take_over, []
+    let_go, releases = worker._queue.let_go, []
 
     def report(trial, value, step):
         reports.append(step)
@@ -246,14 +248,14 @@ def test_a_storage_that_fails_for_a_while_costs_no_more_than_a_trials_second_sta
             raise outage
         real(trial, value, step)
 
-    def failing(*arguments):
-        releases.append(arguments)
+    def failing(trial_id):
+        releases.append(trial_id)
         if len(releases) in (1, 2):  # the outage outlasts the first attempts to let go
             raise outage
-        return real_take_over(*arguments)
+        let_go(trial_id)
 
     monkeypatch.setattr(optuna.trial.Trial, "report", report)
-    monkeypatch.setattr(workers, "take_over", failing)
+    monkeypatch.setattr(worker._queue, "let_go", failing)
     assert worker.run() == 0
     assert sum(trial.state.name == "COMPLETE" for trial in found.trials) == 2
     assert [trial.user_attrs.get(REASON) for trial in found.trials][:2] == ["its worker let go of it"] * 2
@@ -290,10 +292,10 @@ def test_a_storage_that_is_read_and_not_written_to_ends_the_worker(opened, monke
     monkeypatch.setattr(workers, "OUTAGE_SECONDS", 0.1)
     _, _, worker = opened(seeds=[0], budget={"trials": 1})
 
-    def full(_):
+    def full():
         raise optuna.exceptions.StorageInternalError("database or disk is full")
 
-    monkeypatch.setattr(workers, "ask", full)
+    monkeypatch.setattr(worker._queue, "take", full)
     assert worker.run() == 1
     assert capsys.readouterr().out.count("trying again") == 1
 
@@ -318,15 +320,14 @@ def test_a_worker_that_cannot_open_the_storage_says_so(make_study, tmp_path, cap
 
 def test_a_trial_that_used_up_its_retries_has_ended_in_mlflow_too(opened):
     study, found, worker = opened(seeds=[0], budget={"trials": 1}, retries=0)
-    trial = ask(found)
+    trial = worker._queue.trial(worker._queue.take())
     suggest(trial, study.config.space)
     path = study.folder / "trial-0000"
     TrialRuns(NoTracker(), "").begin(path, trial, trial.params, None)
     run = CampaignFolder(study.folder).run("trial-0000", 0)
     run.write_info(RunInfo(campaign="gains", arm="trial-0000", seed=0, method="custom"))
     run.write_status(Status(status="running", pid=1))
-    worker._storage.record_heartbeat(trial._trial_id)
-    age(worker._storage, 6)
+    kill(worker._storage, trial._trial_id)
     assert read_group(path).state == "running"
     assert worker.run() == 0
     assert states(found) == ["FAIL"]
@@ -348,7 +349,7 @@ def test_a_worker_that_lost_its_trial_does_not_say_how_it_ended(opened, monkeypa
             self.path, self._interrupted = study.folder / name, interrupted
 
         def run(self):
-            close(found, found.trials[0], FAILED, "4 workers died at it")
+            worker._queue.end(found.trials[0]._trial_id, FAILED, "4 workers died at it")
             TrialRuns(NoTracker(), "").give_up(self.path, "4 workers died at it")
             while not (reason := self._interrupted()):
                 time.sleep(0.02)
@@ -386,7 +387,8 @@ def test_a_worker_that_wakes_up_after_its_trial_was_taken_over_goes_on_with_othe
 
         def run(self):
             if self._trial.number == 0:
-                take_over(found, found.trials[0], retries=3)
+                kill(worker._storage, self._trial._trial_id)
+                worker._queue.tidy(retries=3)
                 self._trial.report(1.0, 1)
             return super().run()
 
@@ -395,6 +397,27 @@ def test_a_worker_that_wakes_up_after_its_trial_was_taken_over_goes_on_with_othe
     assert states(found) == ["FAIL", "COMPLETE", "COMPLETE"]
     assert [trial.user_attrs[FOLDER] for trial in found.trials[1:]] == ["trial-0000", "trial-0002"]
     assert found.trials[1].params == found.trials[0].params
+
+
+@pytest.mark.parametrize("state", ["complete", "failed", "pruned"])
+def test_a_worker_whose_trial_was_taken_over_at_its_very_end_comes_second(opened, monkeypatch, state):
+    """Between its last heartbeat and its result; the next attempt is what counts."""
+    _, found, worker = opened(budget={"trials": 1})
+
+    class TakenOver(Trivial):
+        def run(self):
+            ending = super().run()
+            if len(self.trained) > 1:
+                return ending
+            kill(worker._storage, found.trials[0]._trial_id)
+            worker._queue.tidy(retries=3)
+            return replace(ending, state=state)
+
+    monkeypatch.setattr(TakenOver, "trained", [])
+    monkeypatch.setattr(workers, "TrainedTrial", TakenOver)
+    assert worker.run() == 0
+    assert [trial.user_attrs.get(REASON) for trial in found.trials] == ["its worker died", None]
+    assert states(found) == ["FAIL", "COMPLETE"]
 
 
 class Killed(BaseException):
@@ -417,7 +440,7 @@ class KilledAt:
 
 @pytest.mark.slow
 def test_a_worker_can_be_killed_before_any_transaction(opened, make_study, monkeypatch):
-    """A second worker then finds all heartbeats stale; trials, places and values are those of a study in peace."""
+    """A second worker then goes on at once; trials, places and values are those of a study in peace."""
     monkeypatch.setattr(workers, "TrainedTrial", Trivial)
     settings = {"budget": {"trials": 2}, "seeds": [0], "sampler": {"kind": "random"}}
 
@@ -446,16 +469,7 @@ def test_a_worker_can_be_killed_before_any_transaction(opened, make_study, monke
         found, worker, storage = working(f"killed-{number}")
         before = folders(found)
         Trivial.trained.clear()
-        stale_trials = storage.stale_trials
-
-        def stale(study, storage=storage, stale_trials=stale_trials):
-            stale_trials(study)
-            age(storage, 6)
-            stale_trials(study)
-            storage._stale_since = dict.fromkeys(storage._stale_since, 0.0)
-            return stale_trials(study)
-
-        storage.stale_trials = stale
+        kill(storage, *(trial._trial_id for trial in found.trials if trial.state.name == "RUNNING"))
         assert worker.run() == 0
         assert values(found) == expected, number
         assert sorted([*before, *Trivial.trained]) == sorted(folders(found)), number

@@ -112,6 +112,8 @@ def make_batch(
         rewards=rewards,
         group=GROUP,
         domain=torch.tensor([domain_code(domain) for domain in domains]),
+        # A reference with more entropy than the policy, as the start of a run has.
+        reference_logprobs=policy.statistics(contexts, tokens, inverse_temperature=0.7)[0].detach(),
     )
     batch = seen_by(policy, contexts, tokens, actuation.shape(detached(batch), grpo), actuation)
     away = 2 * steps_away * noise

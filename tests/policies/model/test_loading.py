@@ -19,9 +19,10 @@ from transformers import (
     Qwen3Config,
 )
 
-from policies.model import loading
+from policies.model import built_in as making
+from policies.model.built_in import built_in
 from policies.model.cache import cache_folder
-from policies.model.loading import LoadedPolicy, built_in, load_pretrained
+from policies.model.loading import LoadedPolicy, load_pretrained
 from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.model.warm_start import WarmStart
 from policies.statistics.response_statistics import check_head
@@ -52,8 +53,8 @@ def empty_cache(tmp_path, monkeypatch):
 @pytest.fixture
 def count_made(monkeypatch):
     """A list that grows by one whenever a policy is warm-started."""
-    made, real = [], loading.warm_start
-    monkeypatch.setattr(loading, "warm_start", lambda *given: (made.append(1), real(*given))[1])
+    made, real = [], making.warm_start
+    monkeypatch.setattr(making, "warm_start", lambda *given: (made.append(1), real(*given))[1])
     return made
 
 
@@ -130,7 +131,7 @@ def test_order_of_the_alphabet_is_no_change(count_made):
 
 def test_made_at_the_same_time_it_is_made_once(count_made, monkeypatch):
     # transformers cannot load in several threads at a time; runs are processes, and made here it is one.
-    monkeypatch.setattr(loading, "load_pretrained", lambda source: source)
+    monkeypatch.setattr(making, "load_pretrained", lambda source: source)
     with ThreadPoolExecutor(4) as pool:
         folders = list(pool.map(lambda _: make(), range(4)))
     assert count_made == [1]

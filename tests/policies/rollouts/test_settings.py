@@ -16,6 +16,7 @@ URL = "http://127.0.0.1:8000"
         ("cache_gib", [None, 1e-9, 100.0], [0.0, -1.0]),
         ("max_model_len", [None, 2], [1, 0]),
         ("push_every", [1, 7], [0, -1]),
+        ("tensor_parallel_size", [1, 8], [0, -1]),
     ],
 )
 def test_limits_of_an_engine_in_the_process(name, taken, refused):

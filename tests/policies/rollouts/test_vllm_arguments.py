@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -12,6 +13,7 @@ from policies.rollouts import vllm_engine
 from policies.rollouts.base import Sampling
 from policies.rollouts.settings import Vllm
 from policies.rollouts.vllm_engine import VllmEngine
+from policies.rollouts.vllm_launch import serve_command, serve_environment
 
 
 class LLM:
@@ -87,6 +89,7 @@ def start(make_policy, monkeypatch):
         ({}, "enforce_eager", True),  # always, on a CPU
         ({"sleep": True}, "enable_sleep_mode", False),  # only on a GPU
         ({}, "block_size", 32),
+        ({}, "tensor_parallel_size", 1),
         ({}, "load_format", "dummy"),  # the weights are pushed
         ({}, "logprobs_mode", "processed_logprobs"),  # of the distribution that is sampled from
         ({}, "generation_config", "vllm"),  # not the checkpoint's
@@ -96,6 +99,17 @@ def test_what_an_engine_on_a_cpu_is_started_with(start, settings, name, expected
     arguments = start(**settings)._llm.arguments
     assert arguments[name] == expected
     assert "distributed_executor_backend" not in arguments  # one process alone
+
+
+@pytest.mark.parametrize("transfer", ["folder", "adapter", "nccl", "ipc"])
+def test_a_server_is_started_for_the_transfer_that_it_is_to_take_weights_by(transfer):
+    command, environment = serve_command("model", port=1, transfer=transfer), serve_environment(transfer)
+    between_gpus = transfer in ("nccl", "ipc")
+    assert ("--weight-transfer-config" in command) == between_gpus
+    if between_gpus:
+        value = command[command.index("--weight-transfer-config") + 1]
+        assert json.loads(value) == {"backend": transfer}
+    assert ("VLLM_ALLOW_INSECURE_SERIALIZATION" in environment) == (transfer == "ipc")  # handles are pickled
 
 
 def test_the_context_is_the_shorter_of_the_models_and_the_one_asked_for(start):

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import threading
-import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,61 +11,28 @@ import torch
 from policies.model.loading import LoadedPolicy
 from policies.model.tiny import character_tokenizer
 from policies.model.trainable import Lora, add_adapters
+from policies.rollouts import gpu_transfer
 from policies.rollouts.base import EngineUnavailableError, Sampling
 from policies.rollouts.open_engine import open_engine
 from policies.rollouts.settings import VllmServer
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.rollouts.vllm_launch import serve_command, serve_environment
 from policies.statistics.response_statistics import View, observe
 from policies.statistics.sequences import pack
+from tests.policies.real_server import serving
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PROMPTS = ["1+2=", "3", "4+5=", "7+", "8+9="]
 CLOSE = 1e-3  # nats
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def server(make_policy, tmp_path_factory):
     """The process and its address; all tests of this file share it, and the last one kills it."""
-    folder = tmp_path_factory.mktemp("served")
-    make_policy().save(folder)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    arguments = (
-        "--dtype", "float32", "--max-model-len", "64", "--max-num-seqs", "64", "--block-size", "32",
-        "--enforce-eager", "--enable-lora", "--max-lora-rank", "8", "--kv-cache-memory-bytes", str(2**28),
-    )  # fmt: skip
-    environment = serve_environment() | {
-        "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}",
-        "HF_HUB_OFFLINE": "1",
-    }
-    with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(
-            serve_command(str(folder), port=port, arguments=arguments),
-            env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_healthy(url, process, folder / "log.txt")
-        yield process, url
-    finally:
-        os.killpg(process.pid, 9)
-        process.wait()
-
-
-def wait_until_healthy(url, process, log):
-    deadline = time.monotonic() + 1200
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()[-5000:]
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise AssertionError("the server did not start")
+    with serving(
+        make_policy(), tmp_path_factory.mktemp("served"), "--enable-lora", "--max-lora-rank", "8"
+    ) as it:
+        yield it
 
 
 @pytest.fixture
@@ -167,6 +129,15 @@ def test_ids_without_a_token_are_never_sampled_and_no_mask_outlives_its_policy(
         assert not torch.isin(tokens, torch.tensor(padded.masked_ids)).any()
     assert gap(padded, groups) < CLOSE
     assert_same_as_transformers(make_policy(), engine_of(make_policy()))
+
+
+def test_a_server_that_was_started_for_folders_takes_no_weights_over_nccl(policy, engine_of, monkeypatch):
+    monkeypatch.setattr(gpu_transfer, "check_gpu", lambda _: None)
+    with pytest.raises(
+        EngineUnavailableError, match=r"takes no weights over 'nccl' \(it takes none\); start it"
+    ):
+        engine_of(policy, transfer="nccl").generate(prompts_of(policy), 1, sampling())
+    assert_same_as_transformers(policy, engine_of(policy))  # and goes on
 
 
 def test_killed_in_the_middle_of_a_rollout(policy, engine_of, server):

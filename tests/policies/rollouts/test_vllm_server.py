@@ -86,6 +86,12 @@ def test_prompts_are_dealt_and_samples_come_back_in_order(policy, engine_of, ser
     assert [len(server.asked) for server in servers] == [3, 2]
 
 
+def test_small_shares_of_many_ranks_are_dealt_over_all_replicas(engine_of, servers, prompts):
+    for first in range(4):  # ranks with a prompt each, which all would ask the first replica
+        engine_of(*servers).generate(prompts[:1], 1, sampling(first_prompt=first))
+    assert [len(server.asked) for server in servers] == [2, 2]
+
+
 def test_it_does_not_matter_which_replica_answers(engine_of, servers, prompts):
     alone = engine_of(servers[0]).generate(prompts, 4, sampling())
     assert as_lists(engine_of(*servers).generate(prompts, 4, sampling())) == as_lists(alone)

@@ -69,6 +69,10 @@ def test_ranks_have_much_the_same_number_of_tokens():
     assert max(tokens) - min(tokens) <= int(sequences.lengths.max())
 
 
+def test_an_empty_response_at_the_end_is_the_last_ranks():
+    assert listed(ByTokens(50).of_ranks(rows_of([(4, [2, 0])]), 1)) == [[[0, 1]]]
+
+
 def test_a_rank_for_which_nothing_is_left_has_no_piece():
     assert listed(ByTokens(50).of_ranks(rows_of([(4, [2])]), 3))[1] == [[0]]
     assert ByRows(4).of_ranks(rows_of([(4, [2])]), 2)[1] == []

@@ -204,6 +204,24 @@ def test_a_model_that_loses_the_segments_is_refused(model):
         pack_rows(model, "auto")
 
 
+def test_a_model_whose_weights_are_still_to_be_read_is_packed_or_refused():
+    with torch.device("meta"):
+        model, sliding = (
+            AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+            for config in (CONFIGS["llama"], MistralConfig(**SMALL, sliding_window=4))
+        )
+    pack_rows(model, "auto")
+    assert is_packed(model)
+    with pytest.raises(ValueError, match=r"tokens_per_micro_batch: cannot pack"):
+        pack_rows(sliding, "auto")
+    block = blocks(model)[0]
+    forward = block.forward
+    block.forward = lambda *args, segments=None, **kwargs: forward(*args, **kwargs)
+    model.set_attn_implementation("sdpa")
+    with pytest.raises(ValueError, match=r"does not take packed rows"):
+        pack_rows(model, "auto")
+
+
 def test_a_kernel_that_is_not_installed_says_so(monkeypatch):
     monkeypatch.setattr(packed_attention, "find_spec", lambda _: None)
     assert "flash-attn is not installed" in why_absent("flash")

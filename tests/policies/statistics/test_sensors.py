@@ -114,6 +114,17 @@ def test_starvation_counts_groups():
     assert measure(batch, vocabulary_size=64)["teaching_groups"] == 0.25
 
 
+def test_kl_to_a_reference_by_hand():
+    """d = log π_ref - log π = 0 and ln 2: k3 is 0 and 2 - 1 - ln 2, over two tokens."""
+    batch = make_batch([1, 1], [1.0, 1.0], [-1.0, -1.0], [0.0, 0.0], [1, 0])
+    assert "reference_kl" not in measure(batch, vocabulary_size=64)
+    batch = replace(batch, reference_logprobs=torch.tensor([-1.0, -1.0 + math.log(2)]))
+    measured = measure(batch, vocabulary_size=64)
+    kl = (1 - math.log(2)) / 2
+    assert measured["reference_kl"] == pytest.approx(kl)
+    assert measured["reference_kl/nearness"] == pytest.approx(math.exp(-kl))
+
+
 @pytest.mark.parametrize(("num_tokens", "rank"), [(1, 1), (9, 9), (10, 9), (11, 10), (20, 18), (21, 19)])
 def test_p90_is_the_entropy_that_nine_tokens_in_ten_do_not_exceed(num_tokens, rank):
     """Nearest rank, ⌈0.9 T⌉: nine of ten is the ninth and no later one."""
@@ -263,7 +274,8 @@ def test_every_reading_is_in_the_table_of_signals():
     plain = {name for name in SIGNALS if "<" not in name}
     filtered = {name for name in SIGNALS if name.startswith(FILTERED)}
     assert filtered == {"entropy/filtered", "entropy/filtered/top"}
-    assert plain - filtered == {name for name in measured if "domain" not in name}
+    of_reference = {"reference_kl", "reference_kl/nearness"}
+    assert plain - filtered - of_reference == {name for name in measured if "domain" not in name}
     assert filtered | set(measured) == set(
         measure(cut(small()), vocabulary_size=64, domains=["sum", "sum", "gcd"])
     )

@@ -17,15 +17,15 @@ from orchestrator.errors import ConfigError
 from orchestrator.masking import mask
 from orchestrator.provenance import git_commit, versions
 from orchestrator.report.html_parts import json_for_script, sort_head
+from orchestrator.report.study_terminal import best_columns, confirmed_columns, sentences
 from orchestrator.storage.files import replace_file
 from orchestrator.tuning.attempts import OUTCOME, REASON, UNTRAINED, stands_for_none
 from orchestrator.tuning.preset import preset_text
+from orchestrator.tuning.ranking import Agreement, agreement
 from orchestrator.tuning.records import url_of
-from orchestrator.tuning.space import labels
-from orchestrator.tuning.stage_agreement import Agreement, agreement, sentences
+from orchestrator.tuning.space import labels, short
 from orchestrator.tuning.storage import dashboard_hint
 from orchestrator.tuning.study import Study
-from orchestrator.tuning.terminal import best_columns, confirmed_columns, short
 from orchestrator.tuning.winner import Standing, headline, standing, winner
 
 ROWS = 25
@@ -54,8 +54,8 @@ def render(study: Study, found: Any, simulated: Any, confirmations: Any = None) 
         result = agreement(study, found)
         findings, figure = sentences(result), agreement_figure(result)
     now = standing(study, found, simulated, confirmations)
-    report, own = files("orchestrator.report"), files("orchestrator.tuning")
-    return Template((own / "study.html").read_text(encoding="utf-8")).substitute(
+    report = files("orchestrator.report")
+    return Template((report / "study.html").read_text(encoding="utf-8")).substitute(
         css=(report / "page.css").read_text(encoding="utf-8"),
         js=(report / "page.js").read_text(encoding="utf-8"),
         plotly=(files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"),

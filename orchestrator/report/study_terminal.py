@@ -1,69 +1,32 @@
-"""The lines that a study prints on the terminal while it goes on and when it has ended."""
+"""The lines that a study prints on the terminal when a stage has ended, and their tables and sentences for its page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.tuning.attempts import (
-    CONFIRMS,
-    DUPLICATE,
-    OUTCOME,
-    PREDICTED,
-    REASON,
-    REPLACED,
-    SURPLUS,
-    UNTRAINED,
-    trial_name,
-)
+from orchestrator.tuning.attempts import OUTCOME, PREDICTED, UNTRAINED
 from orchestrator.tuning.confirmation import Confirmation
-from orchestrator.tuning.ranking import front, is_feasible, ranked_trials
-from orchestrator.tuning.space import labels
-from orchestrator.tuning.stage_agreement import agreement, sentences
+from orchestrator.tuning.ranking import (
+    FEWEST,
+    Agreement,
+    RankCorrelation,
+    agreement,
+    front,
+    is_feasible,
+    ranked_trials,
+)
+from orchestrator.tuning.space import short, written
 from orchestrator.tuning.study import Study
-from orchestrator.tuning.winner import Standing, headline, standing
+from orchestrator.tuning.winner import Standing, figures, headline, standing
 
 SHOWN = 8
 """Rows of the table of the best."""
 Cells = Callable[[Any], list[str]]
-
-
-class Finished:
-    """Prints a line for each training trial that has ended since the last look."""
-
-    def __init__(self, study: Study, found: Any, console: Console) -> None:
-        self._study = study
-        self._found = found
-        self._console = console
-        self._known = {trial.number for trial in self._ended()}
-
-    def print_new(self) -> None:
-        """Print the trials that have ended since the last call."""
-        for trial in self._ended():
-            if trial.number in self._known:
-                continue
-            self._known.add(trial.number)
-            if trial.user_attrs.get(OUTCOME) in (DUPLICATE, SURPLUS, UNTRAINED):
-                continue
-            reason = trial.user_attrs.get(REASON, "")
-            is_replaced = trial.user_attrs.get(OUTCOME) == REPLACED
-            state = "continues as another attempt" if is_replaced else trial.state.name.lower()
-            line = [
-                trial_name(trial.number, trial.user_attrs.get(CONFIRMS)),
-                state,
-                _values(self._study, trial),
-                _params(self._study, trial),
-                reason,
-            ]
-            self._console.print(
-                "  ".join(part for part in line if part), highlight=False, markup=False, soft_wrap=True
-            )
-
-    def _ended(self) -> list[Any]:
-        return [trial for trial in self._found.get_trials(deepcopy=False) if trial.state.is_finished()]
 
 
 def print_simulation(study: Study, simulated: Any, seconds: float | None, console: Console) -> None:
@@ -78,9 +41,8 @@ def print_simulation(study: Study, simulated: Any, seconds: float | None, consol
     if ranked and len(study.simulated_criteria) > 1:
         line += f", {len(front(simulated, study.simulated_criteria))} of those on the front"
     elif ranked:
-        named = zip(study.config.simulated_criteria, ranked[0].values, strict=True)
-        values = ", ".join(f"{name} {value:.4g}" for name, value in named)
-        line += f"; best: {values}  {_params(study, ranked[0])}"
+        values = figures(study.simulated_criteria, ranked[0].values)
+        line += f"; best: {values}  {written(ranked[0].params, study.config.space)}"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -93,7 +55,7 @@ def print_summary(
         console.print("no trial has finished")
         return
     heads, cells = best_columns(now)
-    rows = [(*cells(trial), _params(study, trial)) for trial in now.ranked[:SHOWN]]
+    rows = [(*cells(trial), written(trial.params, study.config.space)) for trial in now.ranked[:SHOWN]]
     console.print(_table([*heads, "parameters"], now.ranked, rows))
     if (known := now.confirmation) is not None:
         heads, cells = confirmed_columns(now, known)
@@ -107,6 +69,21 @@ def print_summary(
     if simulated is not None and study.config.budget.trials:
         for sentence in sentences(agreement(study, found)):
             console.print(sentence, highlight=False, soft_wrap=True)
+
+
+def sentences(result: Agreement) -> list[str]:
+    """The sentences of the page and the terminal."""
+    stages = f"Stage one ({result.predicted.name} on the plant) against stage two ({result.found.name} in training)"
+    lines = [f"{stages}: {_correlated(result.every)} that trained to their end."]
+    if result.enqueued.num not in (0, result.every.num):
+        lines.append(
+            f"Among the candidates that stage one had chosen, whose predictions are alike: {_correlated(result.enqueued)}."
+        )
+    if result.unpruned.num:
+        lines.append(
+            f"By their values at step {result.first_pruned_at}, where the first was pruned: {_correlated(result.unpruned)}."
+        )
+    return lines
 
 
 def best_columns(now: Standing) -> tuple[list[str], Cells]:
@@ -150,18 +127,12 @@ def _table(heads: Sequence[str], trials: Sequence[Any], rows: Sequence[Sequence[
     return table
 
 
-def _values(study: Study, trial: Any) -> str:
-    if trial.state.name != "COMPLETE":
-        return ""
-    named = zip(study.config.criteria, trial.values, strict=True)
-    return ", ".join(f"{name} {value:.4g}" for name, value in named)
-
-
-def _params(study: Study, trial: Any) -> str:
-    names = labels(study.config.space)
-    return ", ".join(f"{names[path]} {short(value)}" for path, value in trial.params.items())
-
-
-def short(value: Any) -> str:
-    """A parameter's value as a table shows it."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _correlated(known: RankCorrelation) -> str:
+    trials = "1 trial" if known.num == 1 else f"{known.num} trials"
+    if not isfinite(known.kendall):
+        few = known.num < FEWEST
+        return f"no rank correlation over {trials} ({f'it takes {FEWEST}' if few else 'one of the two rankings has no order'})"
+    return (
+        f"Spearman ρ {known.spearman:+.2f}, Kendall τ {known.kendall:+.2f} "
+        f"(p {known.p_value:.2g} that they are unrelated) over {trials}"
+    )

@@ -1,0 +1,133 @@
+"""Trackers beside MLflow: TensorBoard, Weights & Biases and Trackio get every run once it has ended.
+
+They are written from the records of the run's folder, all at once, and never speak to a server unless their own
+environment variables say so.  ``also.json`` in the run's folder says which of them has which state of the records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from typing import Literal
+
+from orchestrator.errors import one_line
+from orchestrator.masking import masked
+from orchestrator.storage.files import read_json, write_json
+from orchestrator.storage.metric_names import family_name
+from orchestrator.storage.metrics_log import Record
+from orchestrator.storage.run_folder import OVER, CampaignFolder, RunFolder, RunInfo
+
+OtherTracker = Literal["tensorboard", "wandb", "trackio"]
+STATE_FILE = "also.json"
+
+
+def check_installed(names: Iterable[OtherTracker]) -> None:
+    """See that the packages of these trackers are there, before any training.
+
+    Raises:
+        ValueError: one is not; with the command that installs it.
+    """
+    for name in names:
+        if find_spec(name) is None:
+            raise ValueError(f"{name!r} needs the package {name}; pip install {name}, or leave it out")
+
+
+def write_others(campaign: CampaignFolder, names: Sequence[OtherTracker]) -> list[str]:
+    """Write the runs that have ended and that these trackers do not have; say in a line each what was not written."""
+    missing = []
+    for run in campaign.runs() if names else ():
+        if run.read_status().status not in OVER:
+            continue
+        state_path = run.path / STATE_FILE
+        state = read_json(state_path) if state_path.exists() else {}
+        size = run.metrics_path.stat().st_size
+        for name in names:
+            if state.get(name) == size:
+                continue
+            try:
+                _write(_WRITERS[name], campaign.path, run)
+            except Exception as error:  # whatever a tracker raises: the records are there
+                missing.append(
+                    f"{name}: {run.path}: not written ({one_line(error)}); the same command tries again"
+                )
+            else:
+                state[name] = size
+                write_json(state_path, state)
+    return missing
+
+
+Write = Callable[[Path, RunInfo, list[Record]], None]
+
+
+def _write(write: Write, home: Path, run: RunFolder) -> None:
+    """Without what the tracker prints, as it would stand in the middle of ours."""
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        write(home, run.read_info(), run.records())
+
+
+def _tensorboard(home: Path, info: RunInfo, records: list[Record]) -> None:
+    from tensorboard.summary import Writer
+
+    folder = home / "tensorboard" / info.arm / f"seed-{info.seed}"
+    shutil.rmtree(folder, ignore_errors=True)  # of the run before it was continued: nothing is there twice
+    writer = Writer(str(folder))
+    for record in records:
+        for name, value in record.metrics.items():
+            writer.add_scalar(family_name(name), value, record.step, wall_time=record.time)
+    writer.close()
+
+
+def _wandb(home: Path, info: RunInfo, records: list[Record]) -> None:
+    import wandb
+
+    identity = f"{info.campaign}/{info.arm}/{info.seed}/{info.fingerprint}"
+    run = wandb.init(
+        project=info.campaign,
+        name=f"{info.arm} seed-{info.seed}",
+        group=info.arm,
+        id=hashlib.blake2b(identity.encode(), digest_size=8).hexdigest(),
+        resume="allow",
+        dir=str(home),
+        config=_config(info),
+        mode=os.environ.get("WANDB_MODE", "offline"),
+        settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_code=True),
+    )
+    for record in records:  # steps rise, and what has one step becomes one row
+        run.log(_families(record), step=record.step)
+    run.finish()
+
+
+def _trackio(home: Path, info: RunInfo, records: list[Record]) -> None:
+    os.environ.setdefault("TRACKIO_DIR", str(home / "trackio"))  # read when the package is imported
+    import trackio
+
+    run = trackio.init(
+        project=info.campaign,
+        name=f"{info.arm} seed-{info.seed}",
+        group=info.arm,
+        config=_config(info),
+        embed=False,
+        auto_log_gpu=False,
+        auto_log_cpu=False,
+    )
+    for record in records:
+        run.log(_families(record), step=record.step)
+    run.finish()
+
+
+_WRITERS: dict[OtherTracker, Write] = {"tensorboard": _tensorboard, "wandb": _wandb, "trackio": _trackio}
+
+
+def _config(info: RunInfo) -> dict[str, object]:
+    known: dict[str, object] = masked(info.config)
+    return {"arm": info.arm, "seed": info.seed, "method": info.method, **known}
+
+
+def _families(record: Record) -> dict[str, float]:
+    return {family_name(name): value for name, value in record.metrics.items()}

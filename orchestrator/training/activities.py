@@ -1,0 +1,42 @@
+"""Tells what a run is at while Lightning trains it: its iterations, its evaluations, the end."""
+
+from __future__ import annotations
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from orchestrator.configuration.models import RunConfig
+from orchestrator.storage.activity import Activity, Tell
+
+
+class Activities(Callback):
+    """Stands before the evaluator among the callbacks, so that an evaluation is told before it is held."""
+
+    def __init__(self, config: RunConfig, tell: Tell) -> None:
+        self.every = config.evaluation.every
+        self.num_iterations = config.learner.iterations
+        self.tell = tell
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._finished(pl_module):
+            self._tell_evaluation(0)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        self.tell(Activity(name="iteration", done=self._finished(pl_module), total=self.num_iterations))
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        finished = self._finished(pl_module)
+        if finished % self.every == 0 or finished == self.num_iterations:
+            self._tell_evaluation(finished)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.tell(Activity(name="saving"))
+
+    def _tell_evaluation(self, finished: int) -> None:
+        """The first is held before any update, and the last after the last one."""
+        total = 1 + -(-self.num_iterations // self.every)
+        self.tell(Activity(name="evaluation", done=1 + -(-finished // self.every), total=total))
+
+    @staticmethod
+    def _finished(module: LightningModule) -> int:
+        return int(module.iteration)  # type: ignore[arg-type]

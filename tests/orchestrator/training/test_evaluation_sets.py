@@ -1,0 +1,163 @@
+"""Several sets of held-out problems, the best policy by one of them, and an early stop, through whole runs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from orchestrator.campaign import prepare
+from orchestrator.configuration.resolve import read_campaign
+from orchestrator.storage.best_file import Best, read_best
+from orchestrator.storage.guardrail_files import read_events
+from orchestrator.storage.metrics_log import MetricsWriter
+from orchestrator.training import best_policy
+from orchestrator.training import run as worker
+from orchestrator.training.evaluation import Evaluator
+from policies.model.loading import load_pretrained
+from tests.orchestrator.training.test_resume import results
+
+pytestmark = pytest.mark.trains
+
+OWN = {"every": 2, "num_problems": 4, "num_samples": 2, "pass_at": [2]}
+MINUS = {
+    "every": 3,
+    "num_problems": 2,
+    "num_samples": 2,
+    "pass_at": [2],
+    "task": {"kind": "arithmetic", "num_digits": 1, "operations": ["-"]},
+}
+
+
+@pytest.fixture
+def make_run(write_campaign):
+    torch.set_num_threads(1)
+
+    def make(folder, **changes):
+        changes = {
+            "learner.iterations": 5,
+            "task.operations": ["+", "-"],
+            "evaluation": OWN,
+            **changes,
+            "tracking.folder": folder,
+        }
+        return prepare(read_campaign(write_campaign(changes))).run("grpo", 0)
+
+    return make
+
+
+def trained(run, status="done"):
+    assert worker.main(str(run.path)) == worker.EXIT_DONE, run.read_status().reason
+    assert run.read_status().status == status
+    return run
+
+
+def evaluations(run):
+    return {record.step: record.metrics for record in run.records() if record.kind == "eval"}
+
+
+def test_each_set_has_its_pace_its_task_and_its_names(make_run):
+    sets = {"minus": MINUS, "more": {**OWN, "every": 50, "num_problems": 6}}
+    alone, several = (
+        trained(make_run("alone")),
+        trained(make_run("several", evaluation={**OWN, "sets": sets})),
+    )
+    found = evaluations(several)
+    of_sets = {
+        step: {name.split("/")[2] for name in found[step] if name.startswith("eval/set/")} for step in found
+    }
+    assert of_sets == {0: {"minus", "more"}, 2: set(), 3: {"minus"}, 4: set(), 5: {"minus", "more"}}
+    domains = {name.split("/")[4] for name in found[3] if name.startswith("eval/set/minus/domain/")}
+    assert domains == {"sub1"}
+    assert {"eval/set/minus/pass_at_1", "eval/set/minus/pass_rate", "eval/set/minus/pass_at_2"} <= set(
+        found[3]
+    )
+    assert "eval/pass_at_1" not in found[3]
+    # What the run does otherwise is what it does without them.
+    for step, metrics in evaluations(alone).items():
+        assert {
+            name: value for name, value in found[step].items() if not name.startswith("eval/set/")
+        } == metrics
+    trains = [[row for row in results(run) if row[1] == "train"] for run in (alone, several)]
+    assert trains[0] == trains[1]
+
+
+def made_up(values):
+    """Evaluations that measure given values, by their steps."""
+    return lambda evaluator, held_out, step: {
+        "eval/pass_at_1": values.get(step, 0.0),
+        "eval/pass_rate": 0.5,
+    }
+
+
+def test_the_best_policy_is_kept_said_and_loadable(make_run, monkeypatch, write_campaign):
+    run = make_run("best", **{"evaluation.keep_best": "eval/pass_at_1"})
+    monkeypatch.setattr(Evaluator, "examine", made_up({0: 0.25, 2: 0.75, 4: 0.75, 5: 0.5}))
+    trained(run)
+    assert read_best(run) == Best(metric="eval/pass_at_1", value=0.75, iteration=2)  # the first of equals
+    (note,) = run.read_status().notes
+    assert note.startswith(
+        "the best policy by eval/pass_at_1, 0.75 after 2 iterations, is in the folder 'best'"
+    )
+    shorter = make_run("shorter", **{"learner.iterations": 2})
+    trained(shorter)
+    best, last = load_pretrained(str(run.best_path)), load_pretrained(str(run.policy_path))
+    after_two = load_pretrained(str(shorter.policy_path))
+    ids = torch.arange(4, 12)[None]
+    assert torch.equal(best.model(ids).logits, after_two.model(ids).logits)
+    assert not torch.equal(best.model(ids).logits, last.model(ids).logits)
+    other = make_run("other", **{"policy.source": str(run.best_path), "learner.iterations": 1})
+    trained(other)
+
+
+def test_a_full_disk_costs_the_best_policy_and_not_the_run(make_run, monkeypatch, caplog):
+    run = make_run("full", **{"evaluation.keep_best": "eval/pass_at_1"})
+    monkeypatch.setattr(Evaluator, "examine", made_up({0: 0.25, 2: 0.75}))
+    write = best_policy.write_best
+
+    def failing(best, path):
+        if best.iteration == 2:
+            raise OSError("the disk is full")
+        write(best, path)
+
+    monkeypatch.setattr(best_policy, "write_best", failing)
+    trained(run)
+    assert read_best(run).iteration == 0
+    assert "the best policy is not kept: the disk is full" in caplog.text
+
+
+def test_a_run_that_goes_on_keeps_the_better_one(make_run, monkeypatch):
+    """It is killed after iteration 3, goes on from the checkpoint after 2, and measures the best of all again."""
+    run = make_run("killed", **{"evaluation.keep_best": "eval/pass_at_1"})
+    monkeypatch.setattr(Evaluator, "examine", made_up({0: 0.25, 2: 0.75}))
+    append = MetricsWriter.append
+
+    def failing(self, step, metrics, kind="train"):
+        if (step, kind) == (3, "train"):
+            raise RuntimeError("pulled the plug")
+        append(self, step, metrics, kind)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsWriter, "append", failing)
+        assert worker.main(str(run.path)) == worker.EXIT_FAILED
+    assert read_best(run).iteration == 2
+    assert read_best(trained(run)) == Best(metric="eval/pass_at_1", value=0.75, iteration=2)
+
+
+def test_a_run_whose_evaluations_stand_still_ends_early(make_run, monkeypatch):
+    plateau = {"patience": 2, "action": "stop"}
+    run = make_run(
+        "plateau",
+        **{
+            "learner.iterations": 12,
+            "evaluation.keep_best": "eval/pass_at_1",
+            "guardrails": {"plateau": plateau},
+        },
+    )
+    # A gain at 4, then none: two evaluations later, at 8, that is known.
+    monkeypatch.setattr(Evaluator, "examine", made_up({0: 0.25, 2: 0.25, 4: 0.5, 6: 0.5, 8: 0.5}))
+    trained(run, status="stopped")
+    assert list(evaluations(run)) == [0, 2, 4, 6, 8]
+    (event,) = read_events(run.events_path)
+    assert (event.detector, event.iteration, event.action) == ("plateau", 7, "stop")
+    assert "gain of the best evaluation was below 0.01 for 2 evaluations, last 0" in run.read_status().reason
+    assert read_best(run).iteration == 4

@@ -1,0 +1,155 @@
+"""Checkpoints by shares, and weights that are read by share; over one rank, in this process.
+
+Over two ranks they are in test_shares.py and test_two_processes.py.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+
+import pytest
+import torch
+from torch import distributed as dist
+
+from orchestrator.storage.run_folder import RunFolder
+from orchestrator.training.checkpoint_files import DamagedCheckpointError, open_checkpoint, write_checkpoint
+from orchestrator.training.ranks import Ranks
+from orchestrator.training.shares import (
+    WholeCheckpoints,
+    check_shares,
+    drop_unnamed,
+    keep_shares,
+    read_shares,
+    write_shares,
+)
+from policies.sharding import shard
+from policies.statistics.response_statistics import token_values
+from tests.orchestrator.training.share_memory import content_of
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def mesh():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield Ranks().mesh(CPU)
+    dist.destroy_process_group()
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=11, tie_word_embeddings=True, **sizes))
+
+
+def trained(model):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for weight in model.parameters():
+        weight.grad = torch.full_like(weight, 0.5)
+    optimizer.step()
+    return optimizer
+
+
+@pytest.fixture
+def saved(model, mesh, tmp_path):
+    """A run with a checkpoint by shares, and what one process would have saved."""
+    plain = copy.deepcopy(model)
+    whole = content_of(plain, trained(plain))
+    shard(model, mesh, half=False, run=token_values)
+    folder = RunFolder(tmp_path / "run")
+    folder.checkpoint_path.parent.mkdir(parents=True)
+    rest = write_shares(content_of(model, trained(model)), folder.checkpoint_path, Ranks())
+    write_checkpoint(rest, folder.checkpoint_path)
+    return folder, whole
+
+
+def assert_same(found, expected):
+    assert found["learner"] == expected["learner"]
+    assert found["state_dict"].keys() == expected["state_dict"].keys()
+    for name, weight in expected["state_dict"].items():
+        assert torch.equal(whole(found["state_dict"][name]), weight)
+    (one,), (other,) = found["optimizer_states"], expected["optimizer_states"]
+    assert one["param_groups"] == other["param_groups"]
+    assert one["state"].keys() == other["state"].keys()
+    for number, state in other["state"].items():
+        assert {key: whole(value).tolist() for key, value in one["state"][number].items()} == {
+            key: value.tolist() for key, value in state.items()
+        }
+
+
+def whole(tensor):
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def test_a_process_that_has_all_of_it_reads_what_it_would_have_written(saved):
+    folder, expected = saved
+    assert_same(WholeCheckpoints().load_checkpoint(folder.checkpoint_path, weights_only=True), expected)
+    kept = open_checkpoint(folder.checkpoint_path)
+    assert not kept["state_dict"]
+    assert "lm_head.weight" not in {key for _, key in kept["shares"]["keys"]}  # a tied weight is there once
+
+
+@pytest.mark.parametrize("by_shares", [True, False])
+def test_a_rank_reads_its_share_of_either_kind_into_the_weights(saved, mesh, model, by_shares):
+    folder, expected = saved
+    if not by_shares:
+        write_checkpoint(expected, folder.checkpoint_path)
+    weights = model.state_dict(keep_vars=True)
+    with torch.no_grad():
+        for weight in weights.values():
+            weight.zero_()
+    found = read_shares(folder.checkpoint_path, weights, list(model.parameters()))
+    assert_same(found, expected)
+    name = "model.norm.weight"
+    assert torch.equal(whole(model.state_dict()[name]), expected["state_dict"][name])  # in place
+
+
+def test_damage_is_noticed(saved):
+    folder, _ = saved
+    path = folder.checkpoint_path
+    content = open_checkpoint(path)
+    check_shares(content, path)
+    (shares,) = folder.shares_paths
+    file = shares / "__0_0.distcp"
+    broken = bytearray(file.read_bytes())
+    broken[len(broken) // 2] ^= 4
+    file.write_bytes(bytes(broken))
+    with pytest.raises(
+        DamagedCheckpointError, match=r"__0_0\.distcp is not what was written, by its checksum"
+    ):
+        check_shares(content, path)
+    file.unlink()
+    with pytest.raises(DamagedCheckpointError, match=r"__0_0\.distcp is missing"):
+        check_shares(content, path)
+
+
+def test_kept_beside_another_file_and_dropped_when_none_names_them(saved, tmp_path):
+    folder, expected = saved
+    other = RunFolder(tmp_path / "other")
+    other.checkpoint_path.parent.mkdir(parents=True)
+    content = open_checkpoint(folder.checkpoint_path)
+    keep_shares(content, folder.checkpoint_path, other.checkpoint_path)
+    write_checkpoint(content, other.checkpoint_path)
+    shutil.rmtree(folder.path)
+    assert_same(WholeCheckpoints().load_checkpoint(other.checkpoint_path, weights_only=True), expected)
+
+    shutil.copytree(other.shares_paths[0], other.checkpoint_path.parent / "0123.shares")
+    drop_unnamed(other)
+    assert [path.name for path in other.shares_paths] == [content["shares"]["folder"]]
+    other.checkpoint_path.write_bytes(b"torn")
+    drop_unnamed(other)
+    assert len(other.shares_paths) == 1  # it may be one of this file's
+    other.checkpoint_path.unlink()
+    drop_unnamed(other)
+    assert not other.shares_paths
+
+
+def test_a_disk_that_takes_no_share_is_an_error_of_the_disk(model, mesh, tmp_path):
+    shard(model, mesh, half=False, run=token_values)
+    (tmp_path / "file").write_text("where a folder should be")
+    with pytest.raises(OSError, match="file"):
+        write_shares(content_of(model, trained(model)), tmp_path / "file" / "last.ckpt", Ranks())
