@@ -100,6 +100,7 @@ def _own_weights(policy: LoadedPolicy) -> Iterator[tuple[str, Tensor]]:
 
 
 def tied_names(model: PreTrainedModel) -> set[str]:
+    """Names that a model has for a weight besides its first one."""
     if not model.config.get_text_config().tie_word_embeddings:
         return set()
     return set(model._tied_weights_keys or ())
