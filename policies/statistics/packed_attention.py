@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 
-from policies.statistics.packed_rows import PackedRows, Segments, packed_rows
+from policies.statistics.packed_rows import Segments, packed_rows
 from policies.statistics.sequences import Sequences, pack
 
 if TYPE_CHECKING:  # see loading.py
@@ -117,7 +117,7 @@ def packed_hidden_states(
     model: PreTrainedModel, sequences: Sequences, rows: Tensor, columns: Tensor
 ) -> Tensor:
     """[T, H] last hidden states at places (row, column) [T], none before the last token of a prompt."""
-    packed: PackedRows = packed_rows(sequences)
+    packed = packed_rows(sequences)
     device = model.device
     hidden = model.get_decoder()(
         input_ids=sequences.input_ids[packed.rows, packed.columns][None].to(device),
@@ -157,9 +157,8 @@ def packed_attention(
             raise TypeError(f"its attention has a {option}")
     query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))
     kind = query.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(
-        kind
-    ):  # as for torch's own attention
+    # As for torch's own attention; the device of a model without weights has no autocast.
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         dtype = torch.get_autocast_dtype(kind)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if segments.index is not None:

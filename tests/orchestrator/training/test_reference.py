@@ -17,6 +17,7 @@ from orchestrator.storage.best_file import read_best
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training import run as worker
 from orchestrator.training.start import load_policy, load_reference
+from policies.statistics.packed_attention import is_packed
 from tests.elsewhere import python_path
 
 pytestmark = pytest.mark.trains
@@ -80,6 +81,16 @@ def test_the_policy_leaves_its_start_and_is_held_by_the_coefficient(make_run, lo
     last = held.records()[-2].metrics
     assert last["reference_kl/nearness"] == pytest.approx(1.0 - last["reference_kl"], abs=1e-3)
     assert "loss/kl_coefficient" in last
+
+
+def test_the_reference_of_packed_rows_is_packed_too(make_run):
+    """Read padded it would take more memory than the budget allows."""
+    run = make_run("packed", KL, **{"learner.tokens_per_micro_batch": 200})
+    config = RunConfig(**run.read_info().config)
+    reference = load_reference(config, load_policy(config))
+    assert reference is not None
+    assert is_packed(reference.policy.model)
+    assert kl_of(trained(run))[-1] > 0.0
 
 
 def test_a_run_that_crashed_continues_with_the_same_reference(make_run, monkeypatch):
