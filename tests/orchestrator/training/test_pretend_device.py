@@ -35,6 +35,7 @@ KL = {
     "learner": {"truncated": "mask", "uniform_groups": "drop", "overlong": {"buffer_tokens": 2}},
 }
 """A frozen copy of the start on the device, and an update that is given a part of the responses."""
+PACKED = {"name": "packed", "method": "grpo", "learner": {"tokens_per_micro_batch": 200}}
 BACK = {
     "name": FORCED,
     "method": "grpo",
@@ -112,13 +113,13 @@ def of_zoo(names):
 
 
 def test_runs_train_on_a_device_as_on_a_cpu(make_runs, monkeypatch):
-    arms = [*of_zoo(VARIED), LORA, KL, BACK]
-    assert len(arms) == len(VARIED) + 3
+    arms = [*of_zoo(VARIED), LORA, KL, PACKED, BACK]
+    assert len(arms) == len(VARIED) + 4
     here, there = make_runs("here", arms), make_runs("there", arms)
     train_here(*(run for name, run in here.items() if name != FORCED))
     crash_here(there["lora"], monkeypatch)
     train_on_the_device(*there.values())
-    for name in [*VARIED, "lora", "kl"]:
+    for name in [*VARIED, "lora", "kl", "packed"]:
         assert_alike(there[name], here[name])
     assert [rollback.to for rollback in read_rollbacks(there[FORCED].rollbacks_path)] == [3]
     assert there[FORCED].read_status().status == "stopped"
