@@ -259,10 +259,11 @@ def _loop(loop: LoopConfig, config: RunConfig) -> Iterator[str]:
     reason = loop.actuator.why_inert(facts)
     if reason is not None:
         yield f"actuator: {loop.actuator.kind!r} cannot act in this learner: {reason}"
-    yield from _limits(loop)
+    yield from limit_faults(loop)
 
 
-def _limits(loop: LoopConfig) -> Iterator[str]:
+def limit_faults(loop: LoopConfig) -> Iterator[str]:
+    """What is wrong with the limits of a loop, given its actuator and law."""
     command = loop.actuator.command
     low, high = loop.bounds
     if not command.low <= low < high <= command.high:

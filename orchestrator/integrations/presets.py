@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from controllers.loop import FeedbackLoop
+from controllers import Constant, FeedbackLoop, OpenLoop
+from orchestrator.configuration.checks import limit_faults
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import parse, read_method
-from orchestrator.errors import ConfigError, did_you_mean
+from orchestrator.errors import ConfigError, did_you_mean, lines_of
 
 
-def loop_from_preset(preset: str | Path, name: str | None = None) -> FeedbackLoop:
-    """The loop of a preset: ``loop_from_preset("auto")``, ``loop_from_preset("my_loop.yaml")``.
+def loop_from_preset(
+    preset: str | Path,
+    name: str | None = None,
+    *,
+    setpoint: float | None = None,
+    limits: tuple[float, float] | None = None,
+) -> FeedbackLoop:
+    """The loop of a preset: ``loop_from_preset("auto")``, ``loop_from_preset("my_loop.yaml", setpoint=0.3)``.
 
     Args:
         preset: a name that `entrostat list methods` knows, or a path to a YAML file.
         name: which loop, where the preset has several.
+        setpoint: what the measurement should be throughout, in place of the preset's reference [nats/token].
+        limits: lowest and highest command, in place of the preset's [actuator's unit].
 
     Raises:
-        ConfigError: there is no such preset or loop, or its actuator does more than move one number, which is
-            all that a trainer of another kind has for it.
+        ConfigError: there is no such preset or loop, its actuator does more than move one number, which is all
+            that a trainer of another kind has for it, an open loop was given a setpoint, or the limits do not fit
+            the actuator.
     """
     loops = read_method(str(preset)).loops
     if name is None and len(loops) == 1:
@@ -30,7 +40,18 @@ def loop_from_preset(preset: str | Path, name: str | None = None) -> FeedbackLoo
         )
         raise ConfigError(f"{preset}: {asked}")
     where = f"{preset}: loops.{name}"
-    loop = parse(LoopConfig, loops[name], where)
+    settings = dict(loops[name])
+    if setpoint is not None:
+        settings["reference"] = {"kind": Constant.kind, "value_nats": setpoint}
+    if limits is not None:
+        settings["limits"] = limits
+    loop = parse(LoopConfig, settings, where)
+    if setpoint is not None and isinstance(loop.law, OpenLoop):
+        raise ConfigError(
+            f"{where}.law: {OpenLoop.kind!r} follows no setpoint; leave it out, or take another preset"
+        )
+    if faults := list(limit_faults(loop)):
+        raise ConfigError(lines_of(f"{where}.{fault}" for fault in faults))
     if loop.actuator != type(loop.actuator)():
         raise ConfigError(
             f"{where}.actuator: {loop.actuator.kind!r} has settings of its own, which only Entrostat's learner "

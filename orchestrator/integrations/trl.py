@@ -1,4 +1,4 @@
-"""A feedback loop for TRL's GRPOTrainer.
+"""A feedback loop for TRL's GRPOTrainer and AsyncGRPOTrainer.
 
     trainer = GRPOTrainer(model, rewards, args=GRPOConfig(entropy_coef=1e-6, logging_steps=1, ...))
     EntropyControl.attach(trainer, loop_from_preset("auto"))
@@ -16,11 +16,15 @@ completion tokens of all ranks, as the metric contract asks, with two difference
 gradient: with several optimiser steps a batch, the later ones see a policy that has moved since it sampled.  TRL also
 reports the plain mean over micro-batches and over the steps since the last log, so with responses of different lengths
 it is not sum over sum.  With ``logging_steps`` above 1 an iteration of the loop is that many steps.
+
+The asynchronous trainer has no entropy bonus, and its sampling temperature belongs to a process of its own, so there a
+loop moves ``clip_range`` alone.  Its entropy is that of the policy that trains, on responses of older policies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -30,6 +34,9 @@ from controllers.loop import FeedbackLoop, restore
 
 READINGS = ("entropy", "reward", "learning_rate")
 """What of TRL's log a loop can read."""
+
+EVERYWHERE = ("entropy", "learning_rate")
+"""Those that the asynchronous trainer has on every rank."""
 
 KEY = "entrostat"
 """Key of the loop's state in the trainer's, and so in ``trainer_state.json`` of each checkpoint."""
@@ -42,7 +49,9 @@ class EntropyControl(TrainerCallback):  # type: ignore[misc]
     """Steps a loop at each log of the trainer and puts its command in force; see `attach`.
 
     The state is saved with every checkpoint and comes back with ``trainer.train(resume_from_checkpoint=...)``; with
-    ``logging_steps=1`` the commands go on as if nothing had been.  The traces are in ``trainer.state.log_history``.
+    ``logging_steps=1`` the commands go on as if nothing had been.  What the loop did is in the log that it was stepped
+    at, as ``loop/y`` to ``loop/u``, and so on the console, in every tracker of ``report_to`` and in
+    ``trainer.state.log_history``.
     """
 
     def __init__(self, loop: FeedbackLoop, knob: Knob) -> None:
@@ -52,20 +61,28 @@ class EntropyControl(TrainerCallback):  # type: ignore[misc]
 
     @classmethod
     def attach(cls, trainer: Any, loop: FeedbackLoop) -> EntropyControl:
-        """Put a loop on a ``GRPOTrainer``, before ``train``.
+        """Put a loop on a ``GRPOTrainer`` or an ``AsyncGRPOTrainer``, before ``train``.
 
         Raises:
             ValueError: the loop reads what TRL does not report, or its command could move nothing in this trainer.
         """
-        unknown = sorted(set(loop.reads) - set(READINGS))
+        # The experimental module of the asynchronous trainer is not imported for an isinstance: it warns.
+        is_async = hasattr(trainer, "rollout_worker")
+        # The asynchronous trainer has rewards on the first rank alone, and all ranks need one command.
+        readings = READINGS if not is_async or trainer.accelerator.num_processes == 1 else EVERYWHERE
+        unknown = sorted(set(loop.reads) - set(readings))
         if unknown:
             raise ValueError(
-                f"TRL does not report {', '.join(unknown)}; a loop can read {', '.join(READINGS)}"
+                f"TRL does not report {', '.join(unknown)} here; a loop can read {', '.join(readings)}"
             )
-        if loop.actuator not in _KNOBS:
-            raise ValueError(f"actuator must be one of {', '.join(_KNOBS)} for TRL, got {loop.actuator!r}")
-        control = cls(loop, _KNOBS[loop.actuator](trainer))
-        trainer.add_callback(control)
+        knobs = _ASYNC_KNOBS if is_async else _KNOBS
+        if loop.actuator not in knobs:
+            raise ValueError(
+                f"actuator must be one of {', '.join(knobs)} for {type(trainer).__name__}, got {loop.actuator!r}"
+            )
+        control = cls(loop, knobs[loop.actuator](trainer))
+        # Trackers and the console read the log when their turn comes, so the loop has to write into it first.
+        trainer.callback_handler.callbacks.insert(0, control)
         return control
 
     def on_train_begin(
@@ -95,7 +112,9 @@ class EntropyControl(TrainerCallback):  # type: ignore[misc]
         self._t += 1
         self.command = trace.u
         self._knob(self.command)
-        state.log_history[-1] |= _metrics(trace)
+        metrics = _metrics(trace)
+        logs.update(metrics)
+        state.log_history[-1] |= metrics
         state.stateful_callbacks[KEY] = {"loop": self._state, "t": self._t, "command": self.command}
 
     def _begin(self) -> None:
@@ -103,8 +122,10 @@ class EntropyControl(TrainerCallback):  # type: ignore[misc]
 
 
 def _metrics(trace: Trace) -> dict[str, float]:
-    letters = {f"loop/{letter}": getattr(trace, letter) for letter in ("y", "r", "e", "v", "u")}
-    return letters | {"loop/saturated": float(trace.saturated), "loop/held": float(trace.held)}
+    """The trace for trackers; without a reading there is no y, r and e, and many of them take no nan."""
+    letters = {f"loop/{letter}": float(getattr(trace, letter)) for letter in ("y", "r", "e", "v", "u")}
+    finite = {name: value for name, value in letters.items() if isfinite(value)}
+    return finite | {"loop/saturated": float(trace.saturated), "loop/held": float(trace.held)}
 
 
 def _bonus(trainer: Any) -> Knob:
@@ -123,7 +144,7 @@ def _bonus(trainer: Any) -> Knob:
 
 
 def _clip_range(trainer: Any) -> Knob:
-    args, configured = trainer.args, trainer.epsilon_high
+    args = trainer.args
     if args.loss_type not in _CLIPPED:
         raise ValueError(f"loss_type {args.loss_type!r} has no upper clip; take one of {', '.join(_CLIPPED)}")
     if args.num_iterations == 1 and args.steps_per_generation <= args.gradient_accumulation_steps:
@@ -131,6 +152,11 @@ def _clip_range(trainer: Any) -> Knob:
             "with one optimiser step a batch the ratio is 1 and nothing is clipped; raise num_iterations or "
             "steps_per_generation, or take another actuator"
         )
+    return _epsilon_high(trainer)
+
+
+def _epsilon_high(trainer: Any) -> Knob:
+    configured = trainer.epsilon_high
 
     def turn(command: float) -> None:
         trainer.epsilon_high = configured + command
@@ -183,3 +209,4 @@ _KNOBS: dict[str, Callable[[Any], Knob]] = {
     "clip_range": _clip_range,
     "temperature": _temperature,
 }
+_ASYNC_KNOBS: dict[str, Callable[[Any], Knob]] = {"clip_range": _epsilon_high}

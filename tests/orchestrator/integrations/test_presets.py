@@ -25,6 +25,28 @@ def test_the_preset_without_gains():
     )  # another trainer has no slope of pass@G, and the loop does not wait for it
 
 
+def test_setpoint_and_limits_in_the_call():
+    loop = loop_from_preset("auto", setpoint=0.3, limits=(-0.5, 0.25))
+    assert (loop.law, loop.reference) == (Auto(), Constant(value_nats=0.3))
+    assert (loop.low, loop.high, loop.neutral) == (-0.5, 0.25, 0.0)
+    assert loop_from_preset("auto", setpoint=0.3).low == -1.0
+    assert loop_from_preset("auto", limits=(-0.5, 0.25)).reference == Coverage()
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "message"),
+    [
+        ("auto", {"setpoint": -0.3}, r"auto: loops.entropy.reference.*must be >= 0 and finite, got -0.3"),
+        ("auto", {"limits": (0.5, 1.0)}, r"auto: loops.entropy.limits: must contain the neutral command 0 of 'bonus'"),
+        ("auto", {"limits": (-1.0, 99.0)}, r"auto: loops.entropy.limits: must be \[low, high\] inside the range"),
+        ("entropy_bonus", {"setpoint": 0.3}, r"entropy_bonus: loops.\w+.law: 'open_loop' follows no setpoint"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_the_preset_is_refused(preset, given, message):
+    with pytest.raises(ConfigError, match=message):
+        loop_from_preset(preset, **given)
+
+
 def test_a_preset_of_the_users(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(

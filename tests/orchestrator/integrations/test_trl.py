@@ -99,6 +99,52 @@ def test_the_loop_reads_what_trl_reports_and_its_command_is_in_force(trainer_of)
     assert column(trainer, "entropy_coef") == [0.0, *commands[:-1]]
 
 
+def test_trackers_and_the_console_show_what_the_loop_did(trainer_of, capsys):
+    from transformers import TrainerCallback
+
+    shown = []
+
+    class Tracker(TrainerCallback):
+        """Takes what a log holds when its turn comes, as those of ``report_to`` do."""
+
+        def on_log(self, args, state, control, logs, **_):
+            shown.append(dict(logs))
+
+    trainer = trainer_of(steps=2)
+    trainer.add_callback(Tracker())  # before the loop, as those of report_to are
+    EntropyControl.attach(trainer, loop_of("bonus", -1.0, 1.0))
+    trainer.train()
+    steps = [log for log in shown if "entropy" in log]
+    for letter in "yrevu":
+        assert [log[f"loop/{letter}"] for log in steps] == column(trainer, f"loop/{letter}")
+    assert len(steps) == 2
+    assert capsys.readouterr().out.count("'loop/u': ") == 2
+
+
+def test_tensorboard_shows_what_the_loop_did(trainer_of, tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    trainer = trainer_of(steps=2, report_to="tensorboard")
+    EntropyControl.attach(trainer, loop_of("bonus", -1.0, 1.0))
+    trainer.train()
+    board = EventAccumulator(str(tmp_path / "board"))
+    board.Reload()
+    shown = [(event.step, event.value) for event in board.Scalars("train/loop/u")]
+    assert [step for step, _ in shown] == [1, 2]
+    assert [value for _, value in shown] == pytest.approx(column(trainer, "loop/u"))
+
+
+def test_a_log_without_a_reading_has_no_nan_for_trackers(trainer_of):
+    trainer = trainer_of(steps=1)
+    control = EntropyControl.attach(trainer, loop_of("bonus", -1.0, 1.0))
+    trainer.state.log_history.append({})
+    logs = {"entropy": None}
+    control.on_log(trainer.args, trainer.state, trainer.control, logs)
+    assert logs == {"entropy": None, "loop/v": 0.0, "loop/u": 0.0, "loop/saturated": 0.0, "loop/held": 1.0}
+
+
 def test_the_preset_auto_holds_a_share_of_the_first_entropies(trainer_of):
     trainer = trainer_of()
     EntropyControl.attach(trainer, loop_from_preset("auto"))
@@ -174,8 +220,8 @@ def test_a_resumed_run_goes_on_with_the_same_commands(trainer_of):
         ({"use_adaptive_entropy": True}, loop_of("bonus", -1, 1), "use_adaptive_entropy moves entropy_coef already"),
         ({}, loop_of("clip_range", -0.1, 1), "with one optimiser step a batch the ratio is 1"),
         ({"num_iterations": 2}, loop_of("temperature", 0.5, 2, 1.0), "must not change between the optimiser steps"),
-        ({}, loop_of("kl_cov", 0, 1), "actuator must be one of bonus, clip_range, temperature for TRL, got 'kl_cov'"),
-        ({}, loop_of("bonus", -1, 1, sensor="pass_rate"), "TRL does not report pass_rate; a loop can read entropy"),
+        ({}, loop_of("kl_cov", 0, 1), "actuator must be one of bonus, clip_range, temperature for GRPOTrainer, got 'kl_cov'"),
+        ({}, loop_of("bonus", -1, 1, sensor="pass_rate"), "TRL does not report pass_rate here; a loop can read entropy"),
     ],
 )  # fmt: skip
 def test_what_could_not_act_is_refused(trainer_of, settings, loop, message):
