@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orchestrator.comparison.comparison import compare
 from orchestrator.comparison.records_file import campaigns_recorded
-from orchestrator.comparison.regimes import METRICS, regime_map
+from orchestrator.comparison.regimes import measured, regime_map
 from orchestrator.report.regime_table import regime_table
 from orchestrator.report.table import Table
 from orchestrator.report.table_formats import FORMATS
@@ -34,7 +34,9 @@ SHOWN = {
 def blocks(campaigns: Sequence[CampaignRecords]) -> dict[str, str]:
     """The generated parts of the page by the name between their markers: `map`, and `<regime> <table>`."""
     found = {
-        "map": "\n".join(map(_markdown, [regime_table(regime_map(campaigns, each)) for each in METRICS]))
+        "map": "\n".join(
+            map(_markdown, [regime_table(regime_map(campaigns, each)) for each in measured(campaigns)])
+        )
     }
     for campaign in campaigns:
         for name, (table, metric) in SHOWN.items():

@@ -28,7 +28,7 @@ OTHERS = {
     "configs/control/": "Identified plant, designed gains, disturbances, better loops.",
     "configs/launch/": "Scripts for torchrun and SLURM.",
     "configs/methods/": "One preset a published method: copy, override, combine.",
-    "configs/recipes/": "Qwen models of 1.5B, 7B and 32B on DAPO-Math-17k.",
+    "configs/recipes/": "Qwen models of 1.5B, 7B and 32B on DAPO-Math-17k, and on puzzles.",
     "configs/schema/": "JSON schemas of campaigns, methods, studies and plants, for editors.",
     "configs/studies/": "Studies of gains that run as they are.",
     "tests/": "Mirrors the packages.",

@@ -13,7 +13,7 @@ from tests.elsewhere import STARTUP, python_path
 
 NOISE = """
 import json, sys
-from policies.model.loading import tiny_model  # by name, as the product has it
+from policies.model.built_in import tiny_model  # by name, as the product has it
 from policies.model.tiny import TinyModel, character_tokenizer
 architecture = TinyModel(hidden_size=32, intermediate_size=64, num_layers=1, num_heads=1)
 tokenizer = character_tokenizer("0123456789", 64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from orchestrator.comparison.comparison import Comparison, compare
 from orchestrator.comparison.inputs import different_inputs
 from orchestrator.comparison.records_file import campaigns_recorded
-from orchestrator.comparison.regimes import METRICS, regime_map
+from orchestrator.comparison.regimes import measured, regime_map
 from orchestrator.comparison.sources import gather
 from orchestrator.errors import ConfigError
 from orchestrator.storage.files import replace_file
@@ -57,8 +57,12 @@ def compare_runs(
     if records is None:
         campaign = gather(names, folder=folder, uri=uri, filter=filter)
     else:
+        _refuse_beside("--from", {"--uri": uri, "--filter": filter})
         recorded = campaigns_recorded(names, records)
         if len(recorded) > 1:
+            _refuse_beside(
+                "--from with several campaigns", {"--table": wanted, "--page": page, "--target": target}
+            )
             _compare_regimes(recorded, metric, baseline, format, output)
             return
         campaign = recorded[0]
@@ -122,7 +126,9 @@ def _compare_regimes(
     from orchestrator.report.table_formats import FORMATS
     from orchestrator.report.terminal import print_one
 
-    metrics = METRICS if metric is None else (metric,)
+    metrics = measured(campaigns) if metric is None else [metric]
+    if format == "csv" and len(metrics) > 1:
+        raise ConfigError(f"--format csv holds one table, of {', '.join(metrics)} each; give --metric")
     tables = [regime_table(regime_map(campaigns, each, baseline)) for each in metrics]
     if format is not None:
         _hand_over("\n".join(map(FORMATS[format], tables)), output)
@@ -131,6 +137,17 @@ def _compare_regimes(
     for table in tables:
         print_one(table, console)
         console.print(table.note, style="dim", markup=False, highlight=False)
+
+
+def _refuse_beside(option: str, others: Mapping[str, object]) -> None:
+    """Options that would not be read are refused.
+
+    Raises:
+        ConfigError: one of them is given.
+    """
+    given = [name for name, value in others.items() if value]
+    if given:
+        raise ConfigError(f"{', '.join(given)}: does not go with {option}; leave it out")
 
 
 def _hand_over(text: str, output: Path | None) -> None:

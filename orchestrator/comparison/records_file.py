@@ -102,10 +102,16 @@ def read_records(path: Path) -> CampaignRecords:
         raise ConfigError(
             f"{path}: holds no runs to read back; export it again, to .parquet and without --wide"
         )
-    content = json.loads(zlib.decompress(metadata))
-    numbers = _numbers(table)
-    runs = [_run(each, content["configs"], numbers) for each in content["runs"]]
-    return CampaignRecords(info=CampaignInfo(**content["campaign"]), arms=group_by_arm(runs))
+    try:
+        content = json.loads(zlib.decompress(metadata))
+        numbers = _numbers(table)
+        runs = [_run(each, content["configs"], numbers) for each in content["runs"]]
+        info = CampaignInfo(**content["campaign"])
+    except (zlib.error, ValueError, LookupError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: cannot be read by Entrostat {versions()[PACKAGE]} ({error}); export it again"
+        ) from error
+    return CampaignRecords(info=info, arms=group_by_arm(runs))
 
 
 def of_campaign(campaign: Campaign, records: CampaignRecords, path: Path) -> CampaignRecords:
@@ -114,6 +120,10 @@ def of_campaign(campaign: Campaign, records: CampaignRecords, path: Path) -> Cam
     Raises:
         ConfigError: another version or other settings made them, or a run is missing or has not ended.
     """
+    if records.info.name != campaign.config.name:
+        raise ConfigError(
+            f"{path}: holds the campaign {records.info.name!r}, not {campaign.config.name!r}; export that one to this file"
+        )
     trained, now = records.info.versions.get(PACKAGE, "unknown"), versions()[PACKAGE]
     if trained != now:
         raise ConfigError(

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
 
-from orchestrator.comparison.contrasts import Contrast, baseline_of, contrasts
+from orchestrator.comparison.contrasts import Contrast, baseline_of, contrasts, require_metric
+from orchestrator.storage.metric_names import recorded_name
 from orchestrator.storage.run_data import CampaignRecords
 
 METRICS = ("eval/pass_at_1", "eval/pass_rate", "eval/pass_at_8")
@@ -40,6 +41,15 @@ class RegimeMap:
         return min(self.gains(arm), default=nan)
 
 
+def measured(campaigns: Sequence[CampaignRecords]) -> list[str]:
+    """Those of `METRICS` that every campaign was evaluated by."""
+    return [
+        metric
+        for metric in METRICS
+        if all(any(metric in run.evaluation.values for run in campaign.runs) for campaign in campaigns)
+    ]
+
+
 def regime_map(campaigns: Sequence[CampaignRecords], metric: str, baseline: str | None = None) -> RegimeMap:
     """Test every arm against the baseline, campaign by campaign.
 
@@ -49,12 +59,14 @@ def regime_map(campaigns: Sequence[CampaignRecords], metric: str, baseline: str 
         baseline: by default plain GRPO.
 
     Raises:
-        ConfigError: a campaign has no arm of the baseline's name.
+        ConfigError: a campaign has no arm of the baseline's name, or no such metric.
     """
+    metric = recorded_name(metric)
     found: dict[tuple[str, str], Contrast] = {}
     name = baseline_of(campaigns[0].arms, baseline)
     for campaign in campaigns:
         baseline_of(campaign.arms, name)
+        require_metric(campaign.arms, metric)
         for row in contrasts(campaign.arms, metric, name):
             found[row.arm, campaign.info.name] = row
     return RegimeMap(

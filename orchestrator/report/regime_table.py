@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from orchestrator.comparison.regimes import RegimeMap
 from orchestrator.report.summary_cells import interval, signed
 from orchestrator.report.table import NONE, Cell, Head, Table
@@ -47,8 +49,9 @@ def regime_table(regimes: RegimeMap) -> Table:
 
 def _gain(regimes: RegimeMap, arm: str, regime: str) -> Cell:
     row = regimes.contrasts.get((arm, regime))
-    if row is None:
+    if row is None or not isfinite(row.difference):
         return Cell(NONE)
     ends = row.difference_interval
+    around = f" {interval(ends)}" if isfinite(ends.low) else ""
     star = "*" if row.told else ""
-    return Cell(f"{signed(row.difference)}{star} {interval(ends)}", row.difference, ends.low, ends.high)
+    return Cell(f"{signed(row.difference)}{star}{around}", row.difference, ends.low, ends.high)

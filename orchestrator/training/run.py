@@ -47,6 +47,7 @@ from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import roll_back
 from orchestrator.training.saves import add_notes
 from orchestrator.training.shares import WholeCheckpoints, drop_unnamed
+from orchestrator.training.software import SoftwareDiffersError, check_software
 from orchestrator.training.stopping import Stopping, stop_on_signals
 from orchestrator.training.strategy import environment_of, strategy_of
 from orchestrator.training.telling import (
@@ -59,8 +60,12 @@ from orchestrator.training.update import TrainingDivergedError
 from policies.rollouts.base import EngineUnavailableError
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
-TOLD_AS = {NotFiniteError: TrainingDivergedError.__name__, UnsavedError: "unsaved"}
-"""What the reason of a failure begins with; `orchestrator.tuning` knows a run that diverged by it."""
+TOLD_AS = {
+    NotFiniteError: TrainingDivergedError.__name__,
+    SoftwareDiffersError: "ranks of different software",
+    UnsavedError: "unsaved",
+}
+"""What the reason of a failure that all ranks know of begins with; `orchestrator.tuning` knows a run that diverged by it."""
 LOCK_WAIT_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
@@ -101,9 +106,9 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
         log.error("%s", error)
         tell_state(folder, info, "interrupted", str(error))
         return EXIT_INTERRUPTED
-    except (NotFiniteError, UnsavedError) as error:  # of all ranks: the first tells, and the others let it
-        log.error("%s", error)
+    except tuple(TOLD_AS) as error:  # of all ranks: the first tells, and the others let it
         if ranks.is_first:
+            log.error("%s", error)
             way_on = f"; {how_to_go_on(folder)}" if isinstance(error, NotFiniteError) else ""
             tell("failed", f"{TOLD_AS[type(error)]}: {error}{way_on}")
         ranks.gather(None)
@@ -138,6 +143,7 @@ def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     check_device(config.learner)
     check_attention(config.policy.attention, config.learner)
     ranks.connect(device_of(config.learner))
+    check_software(ranks)
     if ranks.is_first:
         log.info("%s", described(config.learner))
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,14 @@ from orchestrator.errors import ConfigError
 from policies.model.memory import GIB
 
 RECIPES = Path(__file__).parents[3] / "configs" / "recipes"
-BILLIONS = {"qwen2.5-math-1.5b": 1.54, "qwen2.5-7b": 7.62, "qwen2.5-32b": 32.76}  # of the model cards
+BILLIONS = {  # of the model cards
+    "qwen2.5-1.5b-puzzles-one-gpu": 1.54,
+    "qwen2.5-math-1.5b-one-gpu": 1.54,
+    "qwen2.5-math-1.5b": 1.54,
+    "qwen2.5-7b": 7.62,
+    "qwen2.5-32b": 32.76,
+}
+PEAKS = re.compile(r"estimates a peak of ([\d.]+) GiB(?:, ([\d.]+) GiB with --set (\S+[^.\s]))?")
 
 
 @pytest.mark.parametrize("name", BILLIONS)
@@ -25,6 +33,18 @@ def test_a_recipe_fits_the_devices_that_it_names(name):
     assert f"{BILLIONS[name]:.2f} billion" in result.output
     for component in ("weights", "gradients", "optimiser", "activations", "logits", "peak"):
         assert component in result.output
+
+
+@pytest.mark.parametrize("name", BILLIONS)
+def test_a_recipe_states_the_peaks_that_are_estimated(name):
+    path = RECIPES / f"{name}.yaml"
+    found = PEAKS.search(path.read_text().replace("\n# ", " "))
+    assert found is not None
+    plain, changed, setting = found.groups()
+    for stated, settings in ((plain, []), (changed, [setting])):
+        if stated is not None:
+            peaks = [needed.peak / GIB for _, needed in dry_run(read_campaign(path, settings), 80.0)]
+            assert f"{max(peaks):.1f}" == stated
 
 
 def test_every_recipe_is_tried():
@@ -49,7 +69,7 @@ def test_a_reference_policy_is_as_large_as_the_policy_but_inside_adapters():
 
     def reference(*changes):
         ((_, estimate), *_) = dry_run(read_campaign(RECIPES / "qwen2.5-math-1.5b.yaml", changes), 80.0)
-        return estimate.learner.get("reference policy"), estimate.learner["weights"]
+        return estimate.system.get("reference policy"), estimate.learner["weights"]
 
     assert reference()[0] is None
     own, weights = reference(kl)

@@ -1,4 +1,4 @@
-"""The script for several nodes: it requeues in time, also where the iteration is longer than SLURM's warning."""
+"""The script for several nodes: it requeues in time, and starts a step again whose ranks were lost."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ COMMANDS = {
     "entrostat": '[ "$1" != prepare ] || echo run-folder',
 }
 STUBBORN = "trap '' TERM; touch started; for _ in $(seq 300); do sleep 0.1; done"
+UNLUCKY = "echo step >> calls; touch started; [ $(grep -c step calls) -ge %d ]"
 OBEDIENT = "trap 'echo saved >> calls; exit 143' TERM; touch started; for _ in $(seq 300); do sleep 0.1; done"
 
 
@@ -58,3 +59,12 @@ def test_a_job_that_is_told_to_stop_is_requeued(job, tmp_path, srun, calls):
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=20) == 143
     assert (tmp_path / "calls").read_text().split("\n")[:-1] == calls
+
+
+@pytest.mark.parametrize(
+    ("works_at", "steps"), [(1, 1), (2, 2), (9, 3)], ids=["at once", "when tried again", "never"]
+)
+def test_a_step_that_fails_is_started_again(job, tmp_path, works_at, steps):
+    process = job(UNLUCKY % works_at)
+    assert process.wait(timeout=20) == 0  # that of `entrostat run`, which tries what is left
+    assert (tmp_path / "calls").read_text().split("\n")[:-1] == ["step"] * steps
