@@ -1,5 +1,7 @@
 """Exported records are read back as they were, and only for the campaign that made them."""
 
+import json
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 from orchestrator.cli import app
 from orchestrator.comparison.comparison import compare
 from orchestrator.comparison.export import export
-from orchestrator.comparison.records_file import campaigns_recorded, read_records
+from orchestrator.comparison.records_file import METADATA, campaigns_recorded, read_records
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.errors import ConfigError
 from orchestrator.provenance import versions
@@ -83,6 +85,19 @@ def test_a_file_that_holds_no_runs_is_refused(tmp_path, write, message):
         read_records(path)
 
 
+def test_a_file_of_another_form_is_one_error(campaign, tmp_path):
+    """As one of a later version is, whose runs have more to say."""
+    path = tmp_path / "x.parquet"
+    export(campaign, path)
+    table = parquet.read_table(path)
+    content = json.loads(zlib.decompress(table.schema.metadata[METADATA]))
+    content["runs"][0]["info"]["a later field"] = 1
+    for metadata in (zlib.compress(json.dumps(content).encode()), b"damaged"):
+        parquet.write_table(table.replace_schema_metadata({METADATA: metadata}), path)
+        with pytest.raises(ConfigError, match=f"{path}: cannot be read by Entrostat .*; export it again"):
+            read_records(path)
+
+
 # Records of a campaign ------------------------------------------------------------------------------------
 
 
@@ -148,6 +163,14 @@ def test_records_of_something_else_are_refused_with_what_differs(recorded, tmp_p
         campaigns_recorded([str(path)], tmp_path / "results")
 
 
+def test_records_of_another_campaign_are_refused(recorded, tmp_path):
+    recorded("first")
+    second = recorded("second")
+    (tmp_path / "results" / "first.parquet").replace(tmp_path / "results" / "second.parquet")
+    with pytest.raises(ConfigError, match="holds the campaign 'first', not 'second'"):
+        campaigns_recorded([str(second)], tmp_path / "results")
+
+
 def test_a_folder_without_campaigns_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"holds no campaign file \(.yaml\)"):
         campaigns_recorded([str(tmp_path)], tmp_path)
@@ -166,6 +189,36 @@ def test_the_command_prints_a_table_of_one_and_a_map_of_several(recorded, tmp_pa
     assert "Campaign first" in one
     assert "report" not in one  # nothing is written that was not asked for
     several = printed(str(first), str(second))
+    assert "eval/pass_rate" not in several  # which nothing was evaluated by
     assert "eval/pass_at_1, gain over grpo" in several
     assert "eval/pass_at_8, gain over grpo" in several
     assert "worst" in several
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--metric", "nonsense"], "no run has the metric 'nonsense'"),
+        (["--page", "x.html"], "--page: does not go with --from with several campaigns; leave it out"),
+        (["--uri", "sqlite:///x.db"], "--uri: does not go with --from; leave it out"),
+        (
+            ["--format", "csv"],
+            "--format csv holds one table, of eval/pass_at_1, eval/pass_at_8 each; give --metric",
+        ),
+    ],
+)
+def test_what_would_not_be_read_is_refused(recorded, tmp_path, options, message):
+    names = [str(recorded("first")), str(recorded("second"))]
+    done = CliRunner().invoke(app, ["compare", *names, "--from", str(tmp_path / "results"), *options])
+    assert done.exit_code != 0
+    assert message in " ".join(done.output.split())
+
+
+def test_a_map_of_a_metric_by_either_of_its_names(recorded, tmp_path):
+    names = [str(recorded("first")), str(recorded("second"))]
+    where = ["--from", str(tmp_path / "results"), "--format", "csv", "--metric"]
+    done = [
+        CliRunner().invoke(app, ["compare", *names, *where, name]) for name in ("entropy/mean", "entropy")
+    ]
+    assert done[0].output == done[1].output
+    assert done[0].output.startswith("arm,first,first low,first high,second")
