@@ -89,11 +89,13 @@ def run_evaluation(
             raise ConfigError(f"policy {name!r}: {error}") from error
     results = {each.prefix: rates(scores, each.settings.pass_at) for each, scores in tried}
     for each, _ in tried:
-        title = (
-            f"{each.prefix}: {len(each.problems)} problems, {each.settings.num_samples} samples each at temperature "
-            f"{config.rollout.temperature:g}, with 95 % intervals"
-        )
-        print_rows(console, title, [(key, _text(found)) for key, found in results[each.prefix].items()])
+        temperature, settings = config.rollout.temperature, each.settings
+        how = [
+            ("problems", str(len(each.problems))),
+            ("samples of each", f"{settings.num_samples} at temperature {temperature:g}"),
+        ]
+        figures = [(key, _text(found)) for key, found in results[each.prefix].items()]
+        print_rows(console, f"{each.prefix.rstrip('/')}, with 95 % intervals", [*how, *figures])
     if output is not None:
         content = {
             "policy": source,
@@ -142,7 +144,7 @@ def _alone(campaign: Campaign, arm: str | None, source: str) -> Campaign:
         raise ConfigError(f"--arm {arm}: {named(campaign.path)} has no such arm; {did_you_mean(arm, arms)}")
     chosen = campaign.arms[0] if arm is None else arms[arm]
     plain = chosen.plain
-    untrained = {"lora": None, "trainable_layers": None, "initialisation": {}}
+    untrained: dict[str, Any] = {"lora": None, "trainable_layers": None, "initialisation": {}}
     one_process = {key: value for key, value in plain["learner"].items() if key != "strategy"}
     content = plain | ALONE | {
         "policy": plain["policy"] | untrained | {"source": source},

@@ -20,9 +20,9 @@ class Rate:
 def rate(values: Sequence[float]) -> Rate:
     """The mean of a share in [0, 1] of each problem.
 
-    Where each problem is wholly right or wholly wrong, Wilson's interval (Wilson 1927), which stays open where all are
-    the same; elsewhere the interval of a mean as over seeds (`bootstrap`), within [0, 1], which is all of that for one
-    problem.
+    It has Wilson's interval (Wilson 1927) where each problem is wholly right or wholly wrong, which stays open where all
+    are the same; elsewhere the interval of a mean as over seeds (`bootstrap`), within [0, 1], which is all of that for
+    one problem.
     """
     mean = sum(values) / len(values)
     if set(values) <= {0.0, 1.0}:

@@ -182,7 +182,9 @@ def _kind(part: Any) -> str:
 
 def _use(card: Card) -> str:
     config = card.run.info.config
-    temperature = config.get("rollout", {}).get("temperature", 1.0)
+    configured = config.get("rollout", {}).get("temperature", 1.0)
+    # An initialisation or an actuator may have moved it.
+    temperature = _at(card.run.train, "rollout/temperature", card.iteration - 1) or configured
     prompts = "as turns of its chat template" if config.get("policy", {}).get("chat") else "as they stand"
     code = (
         "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"

@@ -18,7 +18,7 @@ class StoredPolicy:
     run: RunFolder
     path: Path
     best: Best | None
-    """Which evaluation it was the best of; None for the one at the end."""
+    """The evaluation that it was the best of; None for the policy at the end."""
 
     @property
     def iteration(self) -> int:
