@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,8 +109,9 @@ def _front_matter(card: Card) -> str:
 
 
 def _is_hub_id(source: str) -> bool:
-    """Whether others can find the source under this name, by its form alone."""
-    return re.fullmatch(r"[\w\-][\w\-.]*/[\w\-.]+", source) is not None and not source.endswith(".gguf")
+    """Whether others can find the source under this name, by its form, and because no folder here has it."""
+    has_form = re.fullmatch(r"[\w\-][\w\-.]*/[\w\-.]+", source) is not None
+    return has_form and not source.endswith(".gguf") and not Path(source).exists()
 
 
 def _what(card: Card) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import huggingface_hub
 import pytest
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from orchestrator.cli import app
 from orchestrator.commands.clear_errors import EXIT_BAD_INPUT
 from orchestrator.storage.best_file import Best, write_best
-from orchestrator.storage.run_folder import RunInfo, Status
+from orchestrator.storage.run_folder import Status
 from policies.model.intact import seal
 
 NAME = "quickstart/grpo/0"
@@ -89,9 +90,7 @@ def test_no_backticks_end_the_settings_and_no_credential_is_in_them(run, tmp_pat
     monkeypatch.setenv("PLANTED_TOKEN", "planted-0123456789")
     info = run.read_info()
     task = {"kind": "own", "path": "https://me:planted-0123456789@host/data", "prompt": "```\n<script>"}
-    run.write_info(
-        RunInfo(campaign="quickstart", arm="grpo", seed=0, method="grpo", config=info.config | {"task": task})
-    )
+    run.write_info(replace(info, config=info.config | {"task": task}))
     assert publish(NAME, "--output", "out").exit_code == 0
     text = (tmp_path / "out" / "README.md").read_text()
     assert "planted-0123456789" not in text
@@ -108,6 +107,23 @@ def test_the_best_policy_is_shown_by_its_own_evaluation(run, tmp_path):
     measured = {each.metric_type: each.metric_value for each in card.data.eval_results}
     assert measured["pass_at_1"] == evaluation_of(run, "eval/pass_at_1", 100)
     assert "after 100 iterations" in card.text
+
+
+@pytest.mark.parametrize(
+    ("source", "base"),
+    [
+        ("Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B"),
+        ("here/model", None),
+        ("builtin:tiny", None),
+        ("/a/b", None),
+    ],
+)
+def test_only_a_model_that_others_can_find_is_named_as_the_base(run, tmp_path, source, base):
+    (tmp_path / "here" / "model").mkdir(parents=True)
+    info = run.read_info()
+    run.write_info(replace(info, config=info.config | {"policy": {"source": source}}))
+    assert publish(NAME, "--output", "out").exit_code == 0
+    assert ModelCard.load(tmp_path / "out" / "README.md").data.base_model == base
 
 
 def test_a_push_creates_a_private_repository_and_uploads_the_folder(run, tmp_path, hub):
