@@ -55,9 +55,11 @@ def test_the_start_of_a_run_has_the_figures_that_its_own_evaluation_had(run, cam
     assert found["settings"]["policy"]["source"] == found["policy"]
 
 
-def test_another_task_and_other_numbers_by_overrides(run, campaign):
+def test_what_was_published_is_evaluated_on_other_tasks(run, campaign):
+    published = CliRunner().invoke(app, ["publish", "small/grpo/0", "--output", "out"])
+    assert published.exit_code == 0, published.output
     printed = evaluate(
-        str(run.policy_path), "--task", str(campaign), "--arm", "held", "--seed", "3",
+        "out", "--task", str(campaign), "--arm", "held", "--seed", "3",
         "--set", "task.operations=[-]", "--set", "evaluation.num_problems=2",
         "--set", "evaluation.sets.sums={num_problems: 3, num_samples: 4, pass_at: [2], task: {kind: arithmetic, num_digits: 1}}",
     )  # fmt: skip
