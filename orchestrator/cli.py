@@ -18,6 +18,7 @@ import typer
 
 from orchestrator.commands.clear_errors import clear_errors
 from orchestrator.commands.engineering import design, identify, simulate
+from orchestrator.commands.stored_policies import evaluate, publish
 from orchestrator.options import (
     AcceptChanged,
     AtIteration,
@@ -302,7 +303,7 @@ def _register(command: Callable[..., None]) -> None:
     app.command()(clear)
 
 
-for _command in (identify, design, simulate):
+for _command in (identify, design, simulate, publish, evaluate):
     _register(_command)
 
 

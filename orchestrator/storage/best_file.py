@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestrator.storage.files import read_record, write_json
 from orchestrator.storage.run_folder import RunFolder
 
-_FILE = "evaluation.json"
+FILE = "evaluation.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +35,10 @@ def read_best(folder: RunFolder) -> Best | None:
     Raises:
         ConfigError: the file was not written here.
     """
-    path = folder.best_path / _FILE
+    path = folder.best_path / FILE
     return read_record(Best, path, f"delete the folder {path.parent}") if path.exists() else None
 
 
 def write_best(best: Best, path: Path) -> None:
     """Write it into a folder of weights."""
-    write_json(path / _FILE, asdict(best))
+    write_json(path / FILE, asdict(best))

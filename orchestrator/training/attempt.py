@@ -8,12 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning.pytorch as pl
 
-from orchestrator.configuration.evaluation import sets_of
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.activity import Activity, ActivityFile, Tell, keep_silent
 from orchestrator.storage.guardrail_files import Rollback, forget_events, read_rollbacks
@@ -25,11 +24,12 @@ from orchestrator.training.batches import Batches
 from orchestrator.training.best_policy import BestPolicy
 from orchestrator.training.checkpoints import Checkpointer
 from orchestrator.training.entropy_control import EntropyControl
-from orchestrator.training.evaluation import Evaluator, HeldOutSet
+from orchestrator.training.evaluation import Evaluator
 from orchestrator.training.experience import Explorer
 from orchestrator.training.finite import Finiteness
 from orchestrator.training.going_on import GoingOn, go_on, where_to_go_on
 from orchestrator.training.guardrails import Guardrails
+from orchestrator.training.held_out import HeldOutSet, graders_of, held_out_sets
 from orchestrator.training.learner import Learner
 from orchestrator.training.profiling import Profiling
 from orchestrator.training.prompts import PromptLoader
@@ -42,9 +42,6 @@ from orchestrator.training.start import load_reference, load_start, make_engine
 from orchestrator.training.telling import record_confinement
 from policies.model.loading import LoadedPolicy
 from policies.model.reference import ReferencePolicy
-from tasks import Task
-from tasks.grading.pool import GradingPool
-from tasks.splits import held_out_set
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +129,7 @@ def parts_of(attempt: Attempt) -> Iterator[Parts]:
     config, folder = attempt.config, attempt.folder
     is_first = attempt.ranks.is_first
     with (
-        _graders(config.task, attempt) as graders,
+        graders_of(config.task, attempt.info.execution) as graders,
         MetricsWriter(folder.metrics_path) if is_first else nullcontext() as writer,
         closing(make_engine(attempt.policy, config, folder.engine_path)) as engine,
         ExitStack() as further,
@@ -155,7 +152,7 @@ def parts_of(attempt: Attempt) -> Iterator[Parts]:
             extra_rounds=config.rollout.extra_rounds,
         )
         with closing(batches):
-            sets = _held_out_sets(attempt, explorer, further)
+            sets = held_out_sets(config.evaluation, explorer, attempt.info.execution, further)
             yield _assembled(attempt, explorer, batches, sets, writer)
 
 
@@ -166,28 +163,6 @@ def _prompts(config: RunConfig, seed: int) -> PromptLoader:
         prompts_per_iteration=config.learner.prompts_per_iteration,
         num_iterations=config.learner.iterations,
     )
-
-
-def _graders(task: Task, attempt: Attempt) -> GradingPool:
-    execution = attempt.info.execution
-    return GradingPool(
-        task,
-        num_workers=execution["graders"],
-        timeout_seconds=execution["grading_timeout_seconds"],
-        memory_limit_megabytes=execution.get("grading_memory_megabytes"),
-    )
-
-
-def _held_out_sets(attempt: Attempt, explorer: Explorer, further: ExitStack) -> list[HeldOutSet]:
-    """Every set of held-out problems; one of another task has graders of its own, which ``further`` closes."""
-    found = []
-    for prefix, (settings, task) in sets_of(attempt.config.evaluation, attempt.config.task).items():
-        who = explorer
-        if task != explorer.task:
-            who = replace(explorer, task=task, graders=further.enter_context(_graders(task, attempt)))
-        problems = held_out_set(task, settings.num_problems)
-        found.append(HeldOutSet(prefix=prefix, settings=settings, problems=problems, explorer=who))
-    return found
 
 
 def _assembled(

@@ -11,13 +11,13 @@ from math import comb
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from orchestrator.configuration.evaluation import EVALUATION, ProblemSet
+from orchestrator.configuration.evaluation import EVALUATION
 from orchestrator.configuration.learner import MANY_SAMPLES
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training.best_policy import BestPolicy
-from orchestrator.training.experience import Explorer
 from orchestrator.training.guardrails import Guardrails
+from orchestrator.training.held_out import HeldOutSet
 from orchestrator.training.seeds import derive_seed
 from policies.rollouts.base import Sampling
 from tasks import Problem
@@ -84,14 +84,23 @@ def start_notice(metrics: Mapping[str, float], num_samples: int) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOutSet:
-    """One set of held-out problems, and who tries them."""
+class Scores:
+    """What the responses to ``P`` held-out problems scored."""
 
-    prefix: str
-    """What the names of its metrics begin with."""
-    settings: ProblemSet
-    problems: Sequence[Problem]
-    explorer: Explorer
+    greedy: list[float]
+    """[P], of the greedy response."""
+    sampled: list[list[float]]
+    """[P] of [n], of each sample."""
+
+    @property
+    def passed_greedily(self) -> list[bool]:
+        """[P], whether the greedy response passed."""
+        return [score >= PASS_SCORE for score in self.greedy]
+
+    @property
+    def passed(self) -> list[list[bool]]:
+        """[P] of [n], whether each sample passed."""
+        return [[score >= PASS_SCORE for score in row] for row in self.sampled]
 
 
 class Evaluator(Callback):
@@ -150,22 +159,29 @@ class Evaluator(Callback):
 
     def examine(self, held_out: HeldOutSet, step: int) -> dict[str, float]:
         """The metrics of one set, without recording them."""
-        settings, problems = held_out.settings, held_out.problems
-        greedy = self._scores(held_out, num_samples=1, temperature=0.0, step=step)
-        sampled = self._scores(
-            held_out, num_samples=settings.num_samples, temperature=self.rollout.temperature, step=step
-        )
+        settings, scores = held_out.settings, self.scores(held_out, step)
         metrics = evaluation_metrics(
-            problems,
-            [row[0] >= PASS_SCORE for row in greedy],
-            [[score >= PASS_SCORE for score in row] for row in sampled],
+            held_out.problems,
+            scores.passed_greedily,
+            scores.passed,
             settings.pass_at,
             prefix=held_out.prefix,
         )
         if held_out.explorer.task.rewards():  # which may give credit to what does not pass
-            mean = sum(map(sum, sampled)) / (len(sampled) * settings.num_samples)
+            mean = sum(map(sum, scores.sampled)) / (len(scores.sampled) * settings.num_samples)
             metrics[f"{held_out.prefix}reward"] = mean
         return metrics
+
+    def scores(self, held_out: HeldOutSet, step: int) -> Scores:
+        """Try every problem of one set: greedily once, and by samples at the rollout temperature."""
+        greedy = self._scores(held_out, num_samples=1, temperature=0.0, step=step)
+        sampled = self._scores(
+            held_out,
+            num_samples=held_out.settings.num_samples,
+            temperature=self.rollout.temperature,
+            step=step,
+        )
+        return Scores(greedy=[row[0] for row in greedy], sampled=sampled)
 
     def _scores(
         self, held_out: HeldOutSet, *, num_samples: int, temperature: float, step: int
