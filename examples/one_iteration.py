@@ -18,7 +18,8 @@ from controllers import Constant, FeedbackLoop
 from controllers.laws.auto import Auto
 from policies.actuators.bonus import Bonus
 from policies.advantages import grpo
-from policies.model.loading import LoadedPolicy, built_in
+from policies.model.built_in import built_in
+from policies.model.loading import LoadedPolicy
 from policies.model.tiny import TinyModel
 from policies.model.warm_start import WarmStart
 from policies.objectives import ClippedSurrogate, token_weights

@@ -12,7 +12,7 @@ FAMILIES = {
     "surprisal": "entropy/surprisal",
     "covariance": "covariance/mean",
     "reward": "rollout/reward",
-    "pass_rate": "rollout/pass_rate",
+    "pass_rate": "rollout/pass_rate",  # nosec B105  # no password
     "starvation": "rollout/starvation",
     "teaching_groups": "rollout/teaching_groups",
     "loss": "update/loss",
