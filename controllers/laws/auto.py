@@ -204,15 +204,15 @@ class Auto(Law):
         if now["backwards"]:
             return Complaint(
                 kind="backwards",
-                sentence=f"the command acts backwards: all of it moves ln entropy by {now['push']:.2g} an iteration "
-                f"and {now['shift']:.2g} at once; it is kept neutral, which leads to {now['ahead_nats']:.3g} nats",
+                sentence=f"the command acts backwards: all of it moves ln of the reading by {now['push']:.2g} an iteration "
+                f"and {now['shift']:.2g} at once; it is kept neutral, which leads to {now['ahead_nats']:.3g}",
             )
         last = AutoState(*state)
         if last.unable >= UNABLE:
             return Complaint(
                 kind="authority",
-                sentence="no authority: the command is at its limit, which leads to "
-                f"{now['ahead_nats']:.3g} nats",
+                sentence="no authority: the command is at its limit, which leads to a reading of "
+                f"{now['ahead_nats']:.3g}",
             )
         if now["more_tokens"] > 1 and last.num >= ENOUGH:
             return Complaint(

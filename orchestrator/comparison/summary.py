@@ -83,7 +83,8 @@ class Summary:
     pass_at_1_start: Estimate
     entropy_start: Estimate  # nats/token, first iterations
     entropy_final: Estimate  # nats/token, last tenth
-    setpoint: Estimate  # nats/token, last tenth
+    sensor: str  # that the main loop reads; "" without a loop
+    setpoint: Estimate  # in the sensor's unit, last tenth
     rmse: Estimate  # nats/token, sensor against setpoint over the whole run
     hold_error: Estimate  # fraction of the setpoint, root mean square over the last quarter
     settling: Estimate  # iterations until the mean of five readings stays within 10 % of the setpoint
@@ -126,6 +127,7 @@ def summarise(arm: ArmRecords) -> Summary:
         pass_at_1_start=over_seeds(lambda run: start_value(run, "eval/pass_at_1")),
         entropy_start=over_seeds(lambda run: mean(run.train.get("entropy")[:START_ITERATIONS])),
         entropy_final=over_seeds(lambda run: final(run.train.get("entropy"))),
+        sensor=_sensor(arm.runs[0]) if arm.runs else "",
         setpoint=over_seeds(lambda run: final(setpoint(run))),
         rmse=over_seeds(lambda run: rmse_nats(sensed(run), setpoint(run))),
         hold_error=over_seeds(lambda run: hold_error(sensed(run), setpoint(run))),
@@ -139,6 +141,11 @@ def summarise(arm: ArmRecords) -> Summary:
         law_error=over_seeds(lambda run: predict_rest(*entropy_and_reward([run])).rmse),
         seconds=over_seeds(lambda run: run.seconds),
     )
+
+
+def _sensor(run: RunRecords) -> str:
+    loop = (run.info.config.get("loops") or {}).get(run.main_loop) or {}
+    return str(loop.get("sensor", ""))
 
 
 def settling(run: RunRecords) -> float:

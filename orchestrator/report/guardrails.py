@@ -51,6 +51,24 @@ def guardrail_lines(campaign: CampaignRecords) -> list[str]:
     ]
 
 
+def complaints(campaign: CampaignRecords) -> list[str]:
+    """What guardrails and loops found, short: a line for each finding that changed a run, and a line an arm for warnings."""
+    found = list(findings_of_guardrails(campaign))
+    lines = [line for line, each in zip(guardrail_lines(campaign), found, strict=True) if _is_grave(each)]
+    for arm in campaign.arms:
+        count = Counter(
+            each.first.detector for each in found if each.run.info.arm == arm.name and not _is_grave(each)
+        )
+        said = ", ".join(f"{detector} in {num}" for detector, num in sorted(count.items()))
+        if said:
+            lines.append(f"{arm.name}: {said} of {len(arm.runs)} runs")
+    return lines
+
+
+def _is_grave(finding: Finding) -> bool:
+    return finding.first.action != "warn"
+
+
 def guardrail_section(campaign: CampaignRecords) -> str:
     """The body of the page's section, the gravest findings first; nothing where nothing was found."""
     found = sorted(

@@ -29,7 +29,7 @@ def headline(comparison: Comparison) -> list[str]:
 def entropy_title(summaries: Sequence[Summary]) -> list[str]:
     """What entropy did left alone, beside the arm that held it best; nothing without one of each."""
     free = [s for s in summaries if s.num_over and not s.has_setpoint and _change(s) < COLLAPSE]
-    holding = [s for s in summaries if _holds(s) and s.band is None]
+    holding = [s for s in summaries if _holds(s) and s.band is None and _holds_entropy(s)]
     if not (free and holding):
         return []
     left, held = min(free, key=_change), min(holding, key=lambda s: s.hold_error.mean)
@@ -85,13 +85,23 @@ def _in_band(summary: Summary, band: tuple[float, float]) -> str:
 
 
 def _regulated(summary: Summary) -> str:
-    error, target = summary.hold_error.mean, f"its setpoint of {summary.setpoint.mean:.3f} nats per token"
+    error, target = summary.hold_error.mean, f"its setpoint of {summary.setpoint.mean:.3f}{_unit(summary)}"
     if _holds(summary):
         return f"`{summary.arm}` held {target} within {100 * error:.1f} % over the last quarter of training."
+    ended = f", and ended at {summary.entropy_final.mean:.3f}" if _holds_entropy(summary) else ""
     return (
         f"`{summary.arm}` did not hold {target}: over the last quarter of training it was off by "
-        f"{100 * error:.0f} %, and ended at {summary.entropy_final.mean:.3f}{_at_limits(summary)}."
+        f"{100 * error:.0f} %{ended}{_at_limits(summary)}."
     )
+
+
+def _unit(summary: Summary) -> str:
+    """What a setpoint is of."""
+    return " nats per token" if _holds_entropy(summary) else f" for {summary.sensor}"
+
+
+def _holds_entropy(summary: Summary) -> bool:
+    return summary.sensor.partition("/")[0] in ("", "entropy")
 
 
 def _at_limits(summary: Summary) -> str:

@@ -16,7 +16,7 @@ from orchestrator.comparison.comparison import Comparison, compare
 from orchestrator.report import figures
 from orchestrator.report.arms import arms_of, toolbar
 from orchestrator.report.glossary import explained
-from orchestrator.report.guardrails import guardrail_lines
+from orchestrator.report.guardrails import complaints
 from orchestrator.report.headline import findings, headline
 from orchestrator.report.html_parts import json_for_script, plots, prose
 from orchestrator.report.samples import samples_of, samples_section
@@ -130,7 +130,11 @@ def _notice(campaign: CampaignRecords) -> str:
             "evaluations keep it.",
             "runs",
         ),
-        (guardrail_lines(campaign), "Guardrails and loops complained:", "guardrails"),
+        (
+            complaints(campaign),
+            'Guardrails and loops complained (<a href="#guardrails">in full</a>):',
+            "guardrails",
+        ),
     ]
     text = ""
     for lines, what, place in said:

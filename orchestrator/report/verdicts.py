@@ -68,7 +68,7 @@ def verdicts(comparison: Comparison) -> list[str]:
         if any(row.detectable < inf for row in others):
             beyond = f"No arm lost or gained beyond chance in {seeds}"
         numbers = _each(known, [row.arm for row in others], _contrasts)
-        sentences.append(f"{beyond}. Against `{comparison.baseline}`: {numbers}.")
+        sentences.append(f"Against `{comparison.baseline}`: {numbers}. {beyond}.")
     if started := [row.arm for row in comparison.progress if row.num_pairs]:
         whose = "its own start" if len(started) == 1 else "their own starts"
         sentences.append(f"Against {whose}: {_each(known, started, _progress)}.")

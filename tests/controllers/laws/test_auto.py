@@ -214,7 +214,9 @@ def test_a_limit_that_cannot_hold_the_reference_says_what_it_leads_to():
     assert traces[-1].estimates["ahead_nats"] == pytest.approx(R * exp(-0.8), rel=0.15)
     complaint = loop.law.complaint(states[-1].law)
     assert complaint.kind == "authority"
-    assert complaint.sentence.startswith("no authority: the command is at its limit, which leads to 0.1")
+    assert complaint.sentence.startswith(
+        "no authority: the command is at its limit, which leads to a reading of 0.1"
+    )
     # after ten readings in a row, not at the first
     first = next(t for t, state in enumerate(states) if loop.law.complaint(state.law))
     assert [state.law.unable for state in states[first - 9 : first + 1]] == [*range(1, 11)]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from orchestrator.report.guardrails import guardrail_lines, guardrail_section
+from orchestrator.report.guardrails import complaints, guardrail_lines, guardrail_section
 from orchestrator.report.html import render
 from orchestrator.report.terminal import print_table
 from orchestrator.storage.guardrail_files import Event, Rollback, append_event, write_rollbacks
@@ -54,6 +54,21 @@ def test_the_gravest_come_first_and_what_trips_over_and_over_is_one_row(make_cam
     assert [line.partition("(")[2] for line in guardrail_lines(campaign)] == [
         "iteration 10, and 2 times more); a warning",
         "iteration 30); the run was stopped",
+    ]
+
+
+def test_the_first_screen_has_what_changed_runs_in_full_and_counts_warnings(make_campaign):
+    folder = make_campaign(seeds=(0, 1, 2), arms=("grpo", "aer"))
+    for arm, seed in (("grpo", 0), ("grpo", 2), ("aer", 1)):
+        for iteration in (10, 17):
+            append_event(folder.run(arm, seed).events_path, replace(CUT, iteration=iteration, attempt=0))
+    append_event(folder.run("grpo", 0).events_path, replace(EXPLODED, action="stop"))
+    campaign = load_campaign(folder)
+    (stopped,) = (line for line in guardrail_lines(campaign) if "stopped" in line)
+    assert complaints(campaign) == [
+        stopped,
+        f"grpo: {CUT.detector} in 2 of 3 runs",
+        f"aer: {CUT.detector} in 1 of 3 runs",
     ]
 
 
