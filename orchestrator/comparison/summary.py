@@ -33,6 +33,7 @@ from orchestrator.storage.run_data import (
     Array,
     RunRecords,
     sensed,
+    sensor,
     setpoint,
 )
 
@@ -127,7 +128,7 @@ def summarise(arm: ArmRecords) -> Summary:
         pass_at_1_start=over_seeds(lambda run: start_value(run, "eval/pass_at_1")),
         entropy_start=over_seeds(lambda run: mean(run.train.get("entropy")[:START_ITERATIONS])),
         entropy_final=over_seeds(lambda run: final(run.train.get("entropy"))),
-        sensor=_sensor(arm.runs[0]) if arm.runs else "",
+        sensor=sensor(arm.runs[0]) if arm.runs else "",
         setpoint=over_seeds(lambda run: final(setpoint(run))),
         rmse=over_seeds(lambda run: rmse_nats(sensed(run), setpoint(run))),
         hold_error=over_seeds(lambda run: hold_error(sensed(run), setpoint(run))),
@@ -141,11 +142,6 @@ def summarise(arm: ArmRecords) -> Summary:
         law_error=over_seeds(lambda run: predict_rest(*entropy_and_reward([run])).rmse),
         seconds=over_seeds(lambda run: run.seconds),
     )
-
-
-def _sensor(run: RunRecords) -> str:
-    loop = (run.info.config.get("loops") or {}).get(run.main_loop) or {}
-    return str(loop.get("sensor", ""))
 
 
 def settling(run: RunRecords) -> float:

@@ -24,8 +24,8 @@ from orchestrator.storage.run_data import (
     Array,
     CampaignRecords,
     RunRecords,
+    entropy_setpoint,
     loop_names,
-    setpoint,
     terms,
 )
 
@@ -151,10 +151,10 @@ def _names(campaign: CampaignRecords) -> tuple[str, ...]:
 
 
 def _setpoints(campaign: CampaignRecords) -> list[dict[str, Any]]:
-    """Setpoints in their arms' colours; arms that share one share a line."""
+    """Setpoints of entropy in their arms' colours; arms that share one share a line."""
     sharing: dict[tuple[float, ...], tuple[Curve, list[int]]] = {}
     for number, arm in enumerate(campaign.arms):
-        target = curve(arm.shown, setpoint, band=False)
+        target = curve(arm.shown, entropy_setpoint, band=False)
         if target.steps.size:
             sharing.setdefault(tuple(target.mean.round(6)), (target, []))[1].append(number)
     traces = []
@@ -274,7 +274,7 @@ def _trajectory(
         thin = {"color": "@muted/0.5", "width": 1}
         path = {"x": numbers(x), "y": numbers(y), "type": "scatter", "mode": "lines+markers"}
         data.append({**path, "line": thin, "marker": marker, "hovertemplate": hover})
-    target = curve(arm.shown, setpoint, band=False).mean
+    target = curve(arm.shown, entropy_setpoint, band=False).mean
     shapes = []
     if target.size:
         dashed = {"color": colour(campaign, arm.name), "width": 1.5, "dash": "5px,4px"}

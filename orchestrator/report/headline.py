@@ -13,6 +13,7 @@ from orchestrator.comparison.comparison import Comparison
 from orchestrator.report.outcomes import gains, losses, stopped
 from orchestrator.report.starts import starts
 from orchestrator.report.verdicts import verdicts
+from orchestrator.storage.run_data import holds_entropy
 
 COLLAPSE = 0.5  # of its initial value: below, entropy has collapsed
 GROWTH = 1.5  # of its initial value: above, entropy has grown
@@ -29,7 +30,7 @@ def headline(comparison: Comparison) -> list[str]:
 def entropy_title(summaries: Sequence[Summary]) -> list[str]:
     """What entropy did left alone, beside the arm that held it best; nothing without one of each."""
     free = [s for s in summaries if s.num_over and not s.has_setpoint and _change(s) < COLLAPSE]
-    holding = [s for s in summaries if _holds(s) and s.band is None and _holds_entropy(s)]
+    holding = [s for s in summaries if _holds(s) and s.band is None and holds_entropy(s.sensor)]
     if not (free and holding):
         return []
     left, held = min(free, key=_change), min(holding, key=lambda s: s.hold_error.mean)
@@ -88,7 +89,7 @@ def _regulated(summary: Summary) -> str:
     error, target = summary.hold_error.mean, f"its setpoint of {summary.setpoint.mean:.3f}{_unit(summary)}"
     if _holds(summary):
         return f"`{summary.arm}` held {target} within {100 * error:.1f} % over the last quarter of training."
-    ended = f", and ended at {summary.entropy_final.mean:.3f}" if _holds_entropy(summary) else ""
+    ended = f", and ended at {summary.entropy_final.mean:.3f}" if holds_entropy(summary.sensor) else ""
     return (
         f"`{summary.arm}` did not hold {target}: over the last quarter of training it was off by "
         f"{100 * error:.0f} %{ended}{_at_limits(summary)}."
@@ -97,11 +98,7 @@ def _regulated(summary: Summary) -> str:
 
 def _unit(summary: Summary) -> str:
     """What a setpoint is of."""
-    return " nats per token" if _holds_entropy(summary) else f" for {summary.sensor}"
-
-
-def _holds_entropy(summary: Summary) -> bool:
-    return summary.sensor.partition("/")[0] in ("", "entropy")
+    return " nats per token" if holds_entropy(summary.sensor) else f" for {summary.sensor}"
 
 
 def _at_limits(summary: Summary) -> str:

@@ -23,12 +23,15 @@ __all__ = [
     "CampaignRecords",
     "RunRecords",
     "Series",
+    "entropy_setpoint",
     "group_by_arm",
+    "holds_entropy",
     "load_campaign",
     "load_runs",
     "loop_names",
     "measured",
     "sensed",
+    "sensor",
     "setpoint",
     "terms",
 ]
@@ -178,8 +181,14 @@ def terms(run: RunRecords, loop: str) -> list[str]:
 
 
 def setpoint(run: RunRecords) -> Array:
-    """r of the main loop [nats/token]."""
+    """r of the main loop [unit of its sensor]."""
     return run.train.get(f"loop/{run.main_loop}/r")
+
+
+def entropy_setpoint(run: RunRecords) -> Array:
+    """r of the main loop [nats/token]; nan where that holds something else."""
+    r = setpoint(run)
+    return r if holds_entropy(sensor(run)) else np.full_like(r, np.nan)
 
 
 def measured(run: RunRecords) -> Array:
@@ -187,8 +196,18 @@ def measured(run: RunRecords) -> Array:
     return run.train.get(f"loop/{run.main_loop}/y")
 
 
+def sensor(run: RunRecords) -> str:
+    """Name of what the main loop reads; "" without a loop."""
+    loop = (run.info.config.get("loops") or {}).get(run.main_loop) or {}
+    return str(loop.get("sensor", ""))
+
+
+def holds_entropy(sensor: str) -> bool:
+    """Whether a loop with this sensor holds entropy, or a part of it, in nats; an unknown sensor is taken for one."""
+    return sensor.partition("/")[0] in ("", "entropy")
+
+
 def sensed(run: RunRecords) -> Array:
     """The main loop's sensor before the filter: a filter must not flatter the tracking error."""
-    loop = (run.info.config.get("loops") or {}).get(run.main_loop) or {}
-    raw = run.train.get(str(loop.get("sensor", "")))
+    raw = run.train.get(sensor(run))
     return raw if np.isfinite(raw).any() else measured(run)

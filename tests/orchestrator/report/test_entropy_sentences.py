@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from orchestrator.comparison import summarise
@@ -53,9 +51,9 @@ def test_a_command_at_a_limit_for_a_fifth_of_the_time_is_no_news():
 def test_a_setpoint_is_named_with_the_unit_of_its_sensor():
     """A loop that holds a share of groups holds no nats."""
     loop = {"loop/h/y": [0.3] * 40, "loop/h/r": [0.6] * 40, "loop/h/u": [0.0] * 40}
-    run = make_run("a", 0, {"entropy": [0.2] * 40, "teaching_groups": [0.3] * 40, **loop})
     config = {"loops": {"h": {"sensor": "teaching_groups"}}}
-    (arm,) = campaign_of(replace(run, info=replace(run.info, config=config))).arms
+    readings = {"entropy": [0.2] * 40, "teaching_groups": [0.3] * 40}
+    (arm,) = campaign_of(make_run("a", 0, readings | loop, config)).arms
     assert entropy_findings([summarise(arm)]) == [
         "`a` did not hold its setpoint of 0.600 for teaching_groups: over the last quarter of training it was off by 50 %."
     ]

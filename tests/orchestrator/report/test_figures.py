@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.comparison.comparison import compare
-from orchestrator.report.figures import commands, last_iteration, most_points, trajectories
+from orchestrator.report.figures import commands, entropy, last_iteration, most_points, trajectories
 from orchestrator.report.mechanism import predictions
 from orchestrator.report.plot_style import padded, smooth, thinned
 from tests.orchestrator.report.small_campaigns import campaign_of, make_run
@@ -91,3 +91,13 @@ def test_a_trajectory_is_coloured_from_its_first_iteration_to_the_last_of_all():
     assert (places[0], places[-1]) == (0.0, 1.0)
     assert places == sorted(places)
     assert trajectories(campaign_of(make_run("a", 0, {"entropy": [0.5]}))) == []
+
+
+@pytest.mark.parametrize(("sensor", "num_dashed"), [("entropy/wrong", 1), ("teaching_groups", 0)])
+def test_a_setpoint_that_is_not_of_entropy_is_not_drawn_beside_it(sensor, num_dashed):
+    loop = {"loop/h/y": [0.3] * 40, "loop/h/r": [0.6] * 40, "loop/h/u": [0.0] * 40}
+    run = make_run("a", 0, {"entropy": [0.2] * 40, **loop}, {"loops": {"h": {"sensor": sensor}}})
+    figure = entropy(campaign_of(run))
+    assert (
+        len([trace for trace in figure.data if trace["line"].get("dash", "solid") != "solid"]) == num_dashed
+    )
