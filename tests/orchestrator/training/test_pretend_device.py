@@ -125,10 +125,16 @@ def test_runs_train_on_a_device_as_on_a_cpu(make_runs, monkeypatch):
     assert there[FORCED].read_status().status == "stopped"
 
 
+SMALL = {
+    "learner.group_size": 8,
+    "learner.prompts_per_iteration": 4,
+    "rollout.max_tokens": 4,
+    "evaluation.num_problems": 2,
+    "evaluation.num_samples": 4,
+}
+"""Every operation of the device goes through Python, so a preset at the usual size takes a minute."""
+
+
 @pytest.mark.slow
-def test_presets_train_on_a_device(make_runs):
-    """One in six, each a minute: all of them would take longer than the rest of the suite."""
-    arms = ZOO[::6]
-    train_on_the_device(
-        *make_runs("there", arms, **{"learner.group_size": 8, "learner.prompts_per_iteration": 4}).values()
-    )
+def test_all_presets_train_on_a_device(make_runs):
+    train_on_the_device(*make_runs("there", ZOO, **SMALL).values())
