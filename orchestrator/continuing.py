@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.campaign import campaign_folder
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import Arm, Campaign
-from orchestrator.configuration.stored import differences
+from orchestrator.configuration.stored import as_of_today, differences, differing_keys
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import masked
 from orchestrator.storage.files import replace_file, write_json
@@ -103,21 +103,28 @@ def continue_from(campaign: Campaign, earlier: Earlier) -> None:
         raise ConfigError(f"--continue-from {source.path}: {run.path} is stored already; add --set name=NEW")
     if source.is_locked():
         raise ConfigError(f"--continue-from {source.path}: is being trained; wait for it to end, or stop it")
-    stored, plain = source.read_info().config, masked(arm.plain)
-    changed = [line for key in KEPT for line in differences(stored.get(key), plain[key], key)]
+    stored = source.read_info().config
+    before = as_of_today(stored, arm)
+    if before is None:
+        raise ConfigError(
+            f"--continue-from {source.path}: this version cannot read its configuration "
+            f"({', '.join(differing_keys(stored, arm))}); begin a run without --continue-from"
+        )
+    old, new = masked(before.plain), masked(arm.plain)
+    changed = [line for key in KEPT for line in differences(old[key], new[key], key)]
     if changed:
         raise ConfigError(
             f"--continue-from {source.path}: {' and '.join(KEPT)} have to stay as they are, got {', '.join(changed)}; "
             "leave them, or begin a run without --continue-from"
         )
-    _hand_over(source, run, arm, stored, earlier, origin)
+    _hand_over(source, run, arm, before, earlier, origin)
 
 
 def _hand_over(
     source: RunFolder,
     run: RunFolder,
     arm: Arm,
-    stored: Mapping[str, Any],
+    before: Arm,
     earlier: Earlier,
     origin: Mapping[str, Any],
 ) -> None:
@@ -147,23 +154,22 @@ def _hand_over(
     replace_file(run.metrics_path, records[: found.mark.size])
     for path in sample_files(source.samples_path, before=found.iteration).values():
         replace_file(run.samples_path / path.name, path.read_bytes())
-    same = _unchanged(stored, masked(arm.plain))
+    old, new = masked(before.plain), masked(arm.plain)
+    same = _unchanged(old, new)
     if source.start_path.exists():
         replace_file(run.start_path, source.start_path.read_bytes())
-    if same.loops == set(arm.plain["loops"]) == set(stored["loops"]) and read_rollbacks(
-        source.rollbacks_path
-    ):
+    if same.loops == set(new["loops"]) == set(old["loops"]) and read_rollbacks(source.rollbacks_path):
         replace_file(
             run.rollbacks_path, source.rollbacks_path.read_bytes()
         )  # with the limits that it has set
     checkpoint = read_checkpoint(found.path)
-    _adapt(checkpoint, RunConfig(**stored), arm, same, earlier.seed)
+    _adapt(checkpoint, before.config, arm, same, earlier.seed)
     run.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
     keep_shares(checkpoint, found.path, run.checkpoint_path)
     unfinished = run.checkpoint_path.with_suffix(".unfinished")
     write_checkpoint(checkpoint, unfinished)
     unfinished.replace(run.checkpoint_path)
-    changes = ", ".join(differences(dict(stored), masked(arm.plain))) or "no setting changed"
+    changes = ", ".join(differences(old, new)) or "no setting changed"
     note = f"continued from iteration {found.iteration} of {source.path}: {changes}"
     run.write_status(
         Status(status="pending", notes=[note], iteration=found.iteration, num_iterations=iterations)
@@ -179,13 +185,13 @@ class _Same:
     detectors: set[str]
 
 
-def _unchanged(stored: Mapping[str, Any], now: Mapping[str, Any]) -> _Same:
+def _unchanged(before: Mapping[str, Any], now: Mapping[str, Any]) -> _Same:
     def same(old: Mapping[str, Any], new: Mapping[str, Any]) -> set[str]:
         return {name for name in new if name in old and not list(differences(old[name], new[name]))}
 
     return _Same(
-        loops=same(stored["loops"], now["loops"]),
-        detectors=same(stored["guardrails"], now["guardrails"]),
+        loops=same(before["loops"], now["loops"]),
+        detectors=same(before["guardrails"], now["guardrails"]),
     )
 
 

@@ -7,6 +7,7 @@ workers, cluster jobs and later commands find it from any working directory.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,24 @@ def without_folders(plain: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
+def moved(stored: Any, now: Any, key: str = "") -> Any:
+    """A stored configuration with each file of code where it is ``now``, if both name the same file and name there."""
+    if isinstance(stored, dict) and isinstance(now, dict):
+        return {each: moved(value, now.get(each), str(each)) for each, value in stored.items()}
+    if isinstance(stored, list) and isinstance(now, list):
+        return [moved(one, other, key) for one, other in zip_longest(stored, now[: len(stored)])]
+    if _names_code(key, stored) and _names_code(key, now):
+        return now if own_code.without_folder(stored) == own_code.without_folder(now) else stored
+    return stored
+
+
 def _changed(node: Any, change: Callable[[str], str], key: str = "") -> Any:
     if isinstance(node, dict):
         return {each: _changed(value, change, str(each)) for each, value in node.items()}
     if isinstance(node, list):
         return [_changed(value, change, key) for value in node]
-    if key in (*KEYS, *FAMILIES) and own_code.is_own(node):
-        return change(node)
-    return node
+    return change(node) if _names_code(key, node) else node
+
+
+def _names_code(key: str, node: Any) -> bool:
+    return key in (*KEYS, *FAMILIES) and own_code.is_own(node)

@@ -2,6 +2,9 @@
 
 A stored configuration lacks the settings that came after it.  Read by today's classes it has their defaults, which
 keep what a run did before them, so it is the same configuration.
+
+It names code of a user's own where that lay.  The same file in another folder is the same code, as in a fingerprint:
+what it holds is compared with the inputs of a run.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.configuration.models import RunConfig
+from orchestrator.configuration.own_paths import moved
 from orchestrator.configuration.resolve import Arm
 from orchestrator.errors import ConfigError
 from orchestrator.masking import masked
@@ -25,12 +29,25 @@ def differing_keys(stored: dict[str, Any], arm: Arm) -> list[str]:
         stored: the configuration in a `RunInfo`, without credentials.
         arm: as its campaign says now.
     """
-    now = masked(arm.plain)
+    before = as_of_today(stored, arm)
+    if before is None:
+        return list(differences(stored, masked(arm.plain))) or ["the format of the configuration"]
+    if before.fingerprint == arm.fingerprint:
+        return []
+    return list(differences(masked(before.plain), masked(arm.plain)))
+
+
+def as_of_today(stored: dict[str, Any], arm: Arm) -> Arm | None:
+    """The arm as it is stored, read by today's classes; None where these cannot read it.
+
+    Args:
+        stored: the configuration in a `RunInfo`, without credentials.
+        arm: as its campaign says now, which tells where code of a user's own lies now.
+    """
     try:
-        before = replace(arm, config=RunConfig(**stored))
-    except (ValidationError, ConfigError):  # a setting or a kind that there is no more
-        return list(differences(stored, now)) or ["the format of the configuration"]
-    return [] if before.fingerprint == arm.fingerprint else list(differences(masked(before.plain), now))
+        return replace(arm, config=RunConfig(**moved(stored, arm.plain)))
+    except (ValidationError, ConfigError):  # a setting, a kind or code that there is no more
+        return None
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:

@@ -37,10 +37,16 @@ def keep(
     if not ranks.is_first:
         policy.save(path, merge=merge, write=False)
         return
+    has_gathered = False
     try:
         with replacing_folder(path) as unfinished:
+            has_gathered = True
             policy.save(unfinished, merge=merge, write=True)
             also(unfinished)
+    except OSError:
+        if not has_gathered:  # the others gather the policy with this rank, and would wait for it
+            policy.save(path, merge=merge, write=False)
+        raise
     except SafetensorError as error:  # which names no file
         raise OSError(
             f"{path}: the policy cannot be written ({error}); fix that and give the same command again"

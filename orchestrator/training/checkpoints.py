@@ -170,6 +170,8 @@ class Checkpointer(Callback):
         except OSError as error:
             problem = str(error)
             unfinished.unlink(missing_ok=True)
+            if trainer.is_global_zero:
+                drop_unnamed(self.folder)  # all ranks have written their shares, or none will
             if not has_met:
                 trainer.strategy.barrier("where the ranks meet that had nothing to write")
         return self.ranks.gather(problem)[0]

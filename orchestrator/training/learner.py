@@ -135,7 +135,8 @@ class Learner(pl.LightningModule):
             | rollouts.metrics(batch.logprobs, self.iteration)
             | ({"rollout/masked_ids": float(len(self.policy.masked_ids))} if self.policy.masked_ids else {})
             | importance
-            | self.meter.metrics(self.model, sequences, self.settings.epochs, self.ranks.size)
+            | teaching.metrics
+            | self.meter.metrics(self.model, sequences, teaching.kept, self.settings.epochs, self.ranks.size)
         )
         metrics = self.ranks.of_first(metrics)  # so that all ranks stop or go back, or none
         metrics |= self.guardrails.watch(self.iteration, metrics)

@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from policies.model.flops import has_experts, peak_flops, training_flops
 from policies.model.memory import GIB, shape_of
@@ -43,14 +44,15 @@ class PhaseMeter:
         self.seconds[name], self.now = perf_counter() - start, None
 
     def metrics(
-        self, model: PreTrainedModel, sequences: Sequences, epochs: int, num_gpus: int
+        self, model: PreTrainedModel, sequences: Sequences, kept: Tensor, epochs: int, num_gpus: int
     ) -> dict[str, float]:
         """What the iteration took, ready to be recorded; ``gpu/…`` on a GPU alone.
 
         Args:
             model: the policy.
-            sequences: all rows that it learnt from.
-            epochs: passes over them, forward and backward.
+            sequences: all rows that were sampled.
+            kept: [N] of bool, the rows that the update was given.
+            epochs: passes over those, forward and backward.
             num_gpus: that shared the work.
         """
         found = {f"seconds/{phase}": seconds for phase, seconds in self.seconds.items()}
@@ -60,7 +62,8 @@ class PhaseMeter:
         lengths = sequences.lengths
         found["gpu/tokens_per_second"] = float(lengths.sum()) / (self.seconds["iteration"] * num_gpus)
         peak = peak_flops(torch.cuda.get_device_name())
-        if peak is not None and not has_experts(model):
-            done = training_flops(shape_of(model), lengths, int(sequences.spoken.sum()))
+        if peak is not None and not has_experts(model) and bool(kept.any()):
+            num_predicted = int(sequences.num_spoken[kept].sum())
+            done = training_flops(shape_of(model), lengths[kept], num_predicted)
             found["gpu/mfu"] = epochs * done / (self.seconds["update"] * num_gpus * peak)
         return found

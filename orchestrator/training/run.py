@@ -89,6 +89,7 @@ def _work(folder: RunFolder, ranks: Ranks) -> int:
     tell = partial(tell_state, folder, info) if ranks.is_first else stay_silent
     if ranks.is_first:
         folder.clear_unfinished()
+        drop_unnamed(folder)
     tell("running")
     ending: tuple[RunState, str | None] = ("done", None)
     try:

@@ -49,10 +49,14 @@ def save_one_by_one(
 ) -> None:
     """`save_weights`, holding no more of them than ``file_bytes`` and the largest one.
 
-    Every rank runs through the weights, because that gathers them, and one has to ``write``.  Families whose
+    Every rank runs through all weights, because that gathers them, and one has to ``write``.  Families whose
     checkpoints have other weights than their models (fused experts) are converted by transformers, all of it at once.
+
+    Raises:
+        OSError, SafetensorError: the disk does not take it; raised when the ranks have gathered the last weight.
     """
     from huggingface_hub import split_torch_state_dict_into_shards
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
     from transformers.core_model_loading import revert_weight_conversion
 
@@ -68,14 +72,21 @@ def save_one_by_one(
         named, filename_pattern="model{suffix}.safetensors", max_shard_size=file_bytes
     )
     begun: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    problem: Exception | None = None
     for name, weight in weights:
-        if not write or name not in named:
+        if not write or problem is not None or name not in named:
             continue
-        folder.mkdir(parents=True, exist_ok=True)
         file = files.tensor_to_filename[name]
         begun[file][name] = weight.detach().to("cpu", torch.float32).contiguous()
         if len(begun[file]) == len(files.filename_to_tensors[file]):
-            save_file(begun.pop(file), folder / file, metadata={"format": "pt"})
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                save_file(begun.pop(file), folder / file, metadata={"format": "pt"})
+            except (OSError, SafetensorError) as error:
+                problem = error  # the others gather the rest with this rank, and would wait for it
+                begun.clear()
+    if problem is not None:
+        raise problem
     if not write:
         return
     if files.is_sharded:

@@ -126,6 +126,18 @@ def test_the_fingerprint_does_not_depend_on_the_folder(write, tmp_path):
     assert read_campaign(tmp_path / "elsewhere" / "campaign.yaml").arms[0].fingerprint == here
 
 
+def test_a_project_that_was_moved_continues_its_runs(write, tmp_path):
+    path = write({"kind": "parts.py:Good", "gain": 0.5}, sensor="parts.py:function")
+    run = prepare(read_campaign(path)).run("a", 0)
+    moved = tmp_path / "elsewhere"
+    (tmp_path / "mine").rename(moved)
+    assert prepare(read_campaign(moved / "campaign.yaml")).run("a", 0).path == run.path
+    loop = run.read_info().config["loops"]["main"]
+    assert (loop["law"]["kind"], loop["sensor"]) == (f"{moved}/parts.py:Good", f"{moved}/parts.py:function")
+    with pytest.raises(ConfigError, match=r"loops\.main\.law\.gain: stored 0\.5, now 0\.6"):
+        prepare(read_campaign(moved / "campaign.yaml", ["arms.0.loops.main.law.gain=0.6"]))
+
+
 def test_a_changed_file_refuses_to_continue(write, tmp_path):
     path, file = write({"kind": "parts.py:Good"}, sensor="parts.py:function"), tmp_path / "mine" / "parts.py"
     prepare(read_campaign(path))

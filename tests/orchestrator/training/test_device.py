@@ -12,6 +12,7 @@ from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.training import start
 from orchestrator.training.device import check_attention, check_device, described, device_of, precision_of
 from orchestrator.training.learner import Learner
+from orchestrator.training.ranks import Ranks
 
 
 def settings(**changes):
@@ -69,7 +70,7 @@ def test_the_first_entropy_is_measured_on_the_device_of_the_rank(cuda, monkeypat
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: moved.append(("current", device)))
     policy = SimpleNamespace(model=SimpleNamespace(to=lambda device: moved.append(("model", device))))
     with pytest.raises(AttributeError, match="task_at"):  # enough of a configuration to come that far
-        start._first_entropy(policy, SimpleNamespace(learner=settings()), 0, 1.0, None)
+        start._first_entropy(policy, SimpleNamespace(learner=settings()), 0, 1.0, None, Ranks())
     assert moved == [("current", torch.device("cuda", 2)), ("model", torch.device("cuda", 2))]
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -449,6 +450,24 @@ def test_a_run_goes_on_from_an_earlier_point_with_other_settings(fresh, straight
     assert states["commands"] == {}
     assert states["loops"] != read_checkpoint(folder.checkpoint_path)["callbacks"]["EntropyControl"]["loops"]
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_run_of_before_a_setting_came_goes_on_as_it_was(fresh, monkeypatch, tmp_path):
+    folder = fresh("older")
+    stopped_in(folder, 3, monkeypatch)
+    info = folder.read_info()
+    config = json.loads(json.dumps(info.config))
+    del config["policy"]["attention"], config["task"]["misconception"], config["learner"]["betas"]
+    del config["loops"]["entropy"]["filter"]
+    folder.write_info(replace(info, config=config))
+    other = go_on_from(folder, tmp_path / "campaign.yaml")
+    assert other.read_status().notes == [f"continued from iteration 2 of {folder.path}: no setting changed"]
+    old, new = (read_checkpoint(each.checkpoint_path)["callbacks"] for each in (folder, other))
+    assert new["EntropyControl"] == old["EntropyControl"]  # no loop begins afresh
+
+    folder.write_info(replace(info, config=config | {"gone": 3}))
+    with pytest.raises(ConfigError, match=r"this version cannot read its configuration \(gone: stored 3"):
+        go_on_from(folder, tmp_path / "campaign.yaml", name="third")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from policies.model.memory import GIB, shape_of
 from policies.statistics.sequences import pack
 from tests.policies.model.test_memory import model
 
+ALL = torch.ones(2, dtype=torch.bool)
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
 
@@ -36,7 +37,7 @@ def test_a_cpu_has_seconds_alone(sequences, gpu):
     with meter.phase("update", CPU):
         assert meter.now == "update"
     assert meter.now is None
-    metrics = meter.metrics(model(), sequences, 1, 1)
+    metrics = meter.metrics(model(), sequences, ALL, 1, 1)
     assert metrics == {"seconds/update": meter.seconds["update"]}
     assert gpu == []
 
@@ -47,11 +48,23 @@ def test_a_gpu_is_waited_for_and_counted(sequences, gpu):
         gpu.append("work")
     assert gpu == ["reset", "work", "wait"]
     meter.seconds |= {"update": 2.0, "iteration": 3.0}
-    metrics = meter.metrics(policy, sequences, 2, 4)
+    metrics = meter.metrics(policy, sequences, ALL, 2, 4)
     assert metrics["gpu/memory/update"] == 3.0
     assert metrics["gpu/tokens_per_second"] == pytest.approx((10 + 8) / 3.0 / 4)
     done = 2 * training_flops(shape_of(policy), torch.tensor([10, 8]), 9)
     assert metrics["gpu/mfu"] == pytest.approx(done / (2.0 * 4 * peak_flops("NVIDIA H200")))
+
+
+def test_rows_that_an_update_is_not_given_are_no_operations_of_it(sequences, gpu):
+    meter, policy = PhaseMeter(), model()
+    with meter.phase("update", GPU):
+        pass
+    meter.seconds |= {"update": 2.0, "iteration": 3.0}
+    metrics = meter.metrics(policy, sequences, torch.tensor([False, True]), 1, 1)
+    done = training_flops(shape_of(policy), torch.tensor([8]), 3)  # 5 tokens of the prompt, 3 of the response
+    assert metrics["gpu/mfu"] == pytest.approx(done / (2.0 * peak_flops("NVIDIA H200")))
+    assert metrics["gpu/tokens_per_second"] == pytest.approx((10 + 8) / 3.0)  # the iteration sampled them all
+    assert "gpu/mfu" not in meter.metrics(policy, sequences, ~ALL, 1, 1)
 
 
 @pytest.mark.parametrize("unknown", ["device", "experts"])
@@ -64,7 +77,7 @@ def test_a_share_that_is_not_known_is_left_out(sequences, gpu, monkeypatch, unkn
     with meter.phase("update", GPU):
         pass
     meter.seconds["iteration"] = 1.0
-    metrics = meter.metrics(policy, sequences, 1, 1)
+    metrics = meter.metrics(policy, sequences, ALL, 1, 1)
     assert "gpu/tokens_per_second" in metrics
     assert "gpu/mfu" not in metrics
 

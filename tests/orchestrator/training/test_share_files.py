@@ -12,8 +12,12 @@ import pytest
 import torch
 from torch import distributed as dist
 
+from orchestrator.campaign import prepare
+from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.run_folder import RunFolder
+from orchestrator.training import run
 from orchestrator.training.checkpoint_files import DamagedCheckpointError, open_checkpoint, write_checkpoint
+from orchestrator.training.checkpoints import Checkpointer
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.shares import (
     WholeCheckpoints,
@@ -26,6 +30,7 @@ from orchestrator.training.shares import (
 from policies.sharding import shard
 from policies.statistics.response_statistics import token_values
 from tests.orchestrator.training.share_memory import content_of
+from tests.orchestrator.training.test_checkpoints import OfTwoRanks, no_space
 
 CPU = torch.device("cpu")
 
@@ -153,3 +158,25 @@ def test_a_disk_that_takes_no_share_is_an_error_of_the_disk(model, mesh, tmp_pat
     (tmp_path / "file").write_text("where a folder should be")
     with pytest.raises(OSError, match="file"):
         write_shares(content_of(model, trained(model)), tmp_path / "file" / "last.ckpt", Ranks())
+
+
+def test_shares_of_a_save_that_fails_do_not_stay(saved):
+    """The disk fails after the shares are written, at the file that would name them."""
+    folder, _ = saved
+    (shares,) = folder.shares_paths
+
+    def fail():
+        shutil.copytree(shares, shares.with_name("0123.shares"))
+        no_space()
+
+    assert not Checkpointer(folder, every=1, num_iterations=9).save(OfTwoRanks(fail))
+    assert folder.shares_paths == [shares]
+
+
+def test_shares_that_a_killed_save_left_are_gone_when_the_run_goes_on(write_campaign, monkeypatch):
+    folder = prepare(read_campaign(write_campaign({}))).run("grpo", 0)
+    (folder.checkpoint_path.parent / "0123.shares").mkdir(parents=True)
+    seen = []
+    monkeypatch.setattr(run, "train", lambda folder, *_: seen.append(folder.shares_paths))
+    run.main(str(folder.path))
+    assert seen == [[]]

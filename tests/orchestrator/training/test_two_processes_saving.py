@@ -14,6 +14,7 @@ from orchestrator.training import run
 from orchestrator.training.going_on import where_to_go_on
 from orchestrator.training.launcher import launch
 
+BEST = {"learner.iterations": 1, "evaluation.every": 1, "evaluation.keep_best": "eval/pass_at_1"}
 SETTINGS = {
     "learner.iterations": 4,
     "learner.checkpoint_every": 1,
@@ -107,3 +108,13 @@ def test_all_ranks_end_alike_and_go_on_alike(folder, train):
     shares = {path.name for path in folder.shares_paths}
     assert names - shares == {"last.ckpt", "previous.ckpt"}
     assert len(shares) == (2 if folder.read_info().config["learner"]["strategy"] == "fsdp2" else 0)
+
+
+def test_a_best_policy_that_finds_no_room_holds_no_rank_up(write_campaign, train):
+    settings = copy.deepcopy({**SETTINGS, **BEST, "learner.strategy": "fsdp2"})
+    folder = prepare(read_campaign(write_campaign(settings))).run("held", 0)
+    folder.best_path.with_name("best.unfinished").touch()  # where the folder would be made
+    assert train(folder, "nothing") == 0
+    assert folder.read_status().status == "done"
+    assert folder.policy_path.exists()
+    assert not folder.best_path.exists()
