@@ -40,6 +40,7 @@ class Failure:
     """The answer of a host that could not do what it was asked."""
 
     reason: str
+    device_full: bool
 
 
 def serve(connection: Connection, host: Host) -> None:
@@ -59,7 +60,9 @@ def serve(connection: Connection, host: Host) -> None:
                 answer = getattr(hosted, what)(*arguments)
             except Exception as error:
                 traceback.print_exc()
-                answer = Failure(f"{type(error).__name__}: {error}")
+                answer = Failure(
+                    f"{type(error).__name__}: {error}", device_full=isinstance(error, torch.OutOfMemoryError)
+                )
             connection.send_bytes(pickle.dumps(answer))
     except (EOFError, OSError):  # the learner has ended, and with it the reason to be here
         pass

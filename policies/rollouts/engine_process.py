@@ -109,7 +109,7 @@ class EngineProcess(PushedEngine):
 
         Raises:
             EngineUnavailableError: the process has ended.
-            RuntimeError: it failed, and says why.
+            RuntimeError: it failed, and says why; torch's `OutOfMemoryError` where the device was full.
         """
         assert self._connection is not None
         assert self._process is not None
@@ -124,7 +124,8 @@ class EngineProcess(PushedEngine):
                 "command again: the run continues from its last checkpoint"
             ) from error
         if isinstance(answer, Failure):
-            raise RuntimeError(f"the process of the rollout engine {self.settings.kind!r}: {answer.reason}")
+            kind = torch.OutOfMemoryError if answer.device_full else RuntimeError
+            raise kind(f"the process of the rollout engine {self.settings.kind!r}: {answer.reason}")
         return answer
 
     def close(self) -> None:

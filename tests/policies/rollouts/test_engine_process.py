@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 
 import pytest
 import torch
 
 from policies.rollouts.base import EngineUnavailableError, Sampling
+from policies.rollouts.engine_host import Failure
 from policies.rollouts.open_engine import open_engine
 from policies.rollouts.settings import Transformers
 
@@ -77,6 +79,16 @@ def test_what_fails_there_is_said_here_and_the_process_goes_on(engine, prompts):
         engine.generate([torch.ones(100, dtype=torch.int64)], 1, SAMPLING)
     assert engine.generate([], 1, SAMPLING) == []
     assert len(engine.generate(prompts, 1, SAMPLING)) == 3
+
+
+def test_a_full_device_there_is_one_here(engine, prompts, monkeypatch):
+    class Full:
+        send_bytes = staticmethod(lambda _: None)
+        recv_bytes = staticmethod(lambda: pickle.dumps(Failure("no room. ", device_full=True)))
+
+    monkeypatch.setattr(engine, "_connection", Full())
+    with pytest.raises(torch.OutOfMemoryError, match="no room"):
+        engine.generate(prompts, 1, SAMPLING)
 
 
 def test_a_process_that_is_gone_is_no_failure_of_the_run(engine, prompts):
