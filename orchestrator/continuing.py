@@ -158,14 +158,12 @@ def _hand_over(
         replace_file(
             run.rollbacks_path, source.rollbacks_path.read_bytes()
         )  # with the limits that it has set
-    before = RunConfig(**stored)
-    best = read_best(source)
-    measures_the_same = before.evaluation.keep_best == arm.config.evaluation.keep_best
-    if best is not None and best.iteration <= found.iteration and measures_the_same:
+    best, metric = read_best(source), arm.config.evaluation.keep_best
+    if best is not None and best.metric == metric and best.iteration <= found.iteration:
         with replacing_folder(run.best_path) as copy:
             shutil.copytree(source.best_path, copy, dirs_exist_ok=True)
     checkpoint = read_checkpoint(found.path)
-    _adapt(checkpoint, before, arm, same, earlier.seed)
+    _adapt(checkpoint, RunConfig(**stored), arm, same, earlier.seed)
     run.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
     keep_shares(checkpoint, found.path, run.checkpoint_path)
     unfinished = run.checkpoint_path.with_suffix(".unfinished")

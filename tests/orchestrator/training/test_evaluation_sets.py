@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -112,6 +113,15 @@ def test_the_best_policy_is_kept_said_and_loadable(make_run, monkeypatch, write_
     assert not torch.equal(best.model(ids).logits, last.model(ids).logits)
     other = make_run("other", **{"policy.source": str(run.best_path), "learner.iterations": 1})
     trained(other)
+
+
+def test_by_another_metric_the_best_is_looked_for_anew(make_run, monkeypatch):
+    monkeypatch.setattr(Evaluator, "examine", made_up({0: 0.75}))
+    settings = {"learner.iterations": 1}
+    trained(make_run("best", **settings, **{"evaluation.keep_best": "eval/pass_at_1"}))
+    run = make_run("best", **settings, **{"evaluation.keep_best": "eval/pass_rate"})
+    shutil.rmtree(run.checkpoint_path.parent)
+    assert read_best(trained(run)) == Best(metric="eval/pass_rate", value=0.5, iteration=0)
 
 
 def test_a_full_disk_costs_the_best_policy_and_not_the_run(make_run, monkeypatch, caplog):
