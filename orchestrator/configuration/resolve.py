@@ -85,8 +85,7 @@ class Arm:
         rollout = plain["rollout"] | {"engine": engine, "max_staleness": RolloutConfig().max_staleness}
         evaluation = plain["evaluation"] | {"keep_best": None}
         plain |= {"learner": learner, "loops": loops, "rollout": rollout, "evaluation": evaluation}
-        if not reads_reference(self.config.loops):
-            plain["policy"]["reference"] = START
+        plain["policy"] |= {} if reads_reference(self.config.loops) else {"reference": START}
         guardrails = self.config.guardrails.deciding
         del plain["guardrails"]
         content = json.dumps(plain | ({"guardrails": guardrails} if guardrails else {}), sort_keys=True)

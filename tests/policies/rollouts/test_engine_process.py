@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import tempfile
 
 import pytest
 import torch
@@ -32,10 +33,23 @@ def prompts(policy):
 
 
 @pytest.fixture(scope="module")
-def engine(policy, tmp_path_factory):
+def temporary(tmp_path_factory):
+    """The folder of temporary files, for the tests of this file."""
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def engine(policy, temporary, run_folder):
     """Started once for the tests of this file."""
-    folder = tmp_path_factory.mktemp("engine")
-    made = open_engine(Transformers(), policy, max_batch_size=256, scratch=folder, apart=True)
+    made = open_engine(Transformers(), policy, max_batch_size=256, scratch=run_folder / "engine", apart=True)
     yield made
     made.close()
 
@@ -70,6 +84,28 @@ def test_it_samples_bit_for_bit_the_same_from_the_weights_of_its_version(engine,
     groups = engine.generate(prompts, 4, SAMPLING)
     assert content(groups) == content(in_this_process(policy, prompts)) != content(before)
     assert versions(groups) == {7}
+
+
+def test_weights_are_on_the_disk_of_this_machine_and_only_for_the_time_of_a_push(
+    engine, temporary, run_folder, monkeypatch
+):
+    seen = []
+
+    def look(*_):
+        seen.extend(temporary.iterdir())
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_ask", look)
+        with pytest.raises(KeyboardInterrupt):
+            engine.push(8)
+    (during,) = seen
+    during.mkdir()  # as a kill at that moment would have left it
+    other = during.with_name("entrostat-weights-of-another-run")
+    other.mkdir()
+    with engine.session():
+        assert list(temporary.iterdir()) == [other]
+    assert list(run_folder.iterdir()) == []
 
 
 def test_what_fails_there_is_said_here_and_the_process_goes_on(engine, prompts):
