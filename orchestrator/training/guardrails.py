@@ -45,7 +45,8 @@ class Guardrails(Callback):
 
     ``hold`` is in force from the next iteration on, since the command of this one is given when its responses
     are not judged yet.  ``rollback`` and ``stop`` are raised after the iteration and before
-    anything of it is saved; what an evaluation stops is saved as it is.  A run whose detectors do nothing but warn is bit-identical to one without.
+    anything of it is saved; what an evaluation stops is saved as it is.  A run whose detectors do
+    nothing but warn is bit-identical to one without.
     """
 
     def __init__(

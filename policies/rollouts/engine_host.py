@@ -25,7 +25,7 @@ class Host:
 
     settings: EngineSettings
     folder: Path
-    """The model folder of the first push, which is there until that is over."""
+    """The model folder of the first push, which is there until that has ended."""
     max_batch_size: int
     stop_ids: tuple[int, ...]
     """Those of the learner's policy; a model folder would bring those of its configuration."""

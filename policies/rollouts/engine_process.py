@@ -35,9 +35,9 @@ class EngineProcess(PushedEngine):
     """Hosts an engine that would else sample in the learner's process, with a copy of the policy.
 
     Weights go there as a model folder on this machine's own disk, in its temporary folder (``TMPDIR``), which is gone
-    when the push is over.  A process that is killed in a push leaves it, and the next start of the same run on this
-    machine removes it.  The process is spawned at the first use, on
-    the learner's device; it ends with this one, however that ends.  Each rank has its own.
+    when the push has ended.  A process that is killed in a push leaves it, and the next start of the same run on this
+    machine removes it.  The process is spawned at the first use, on the learner's device; it ends with this one,
+    however that ends.  Each rank has its own.
     """
 
     def __init__(

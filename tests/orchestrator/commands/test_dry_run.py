@@ -65,7 +65,7 @@ def test_a_reference_policy_is_as_large_as_the_policy_but_inside_adapters():
 
     def reference(*changes):
         ((_, estimate), *_) = dry_run(read_campaign(RECIPES / "qwen2.5-math-1.5b.yaml", changes), 80.0)
-        return estimate.learner.get("reference policy"), estimate.learner["weights"]
+        return estimate.system.get("reference policy"), estimate.learner["weights"]
 
     assert reference()[0] is None
     own, weights = reference(kl)

@@ -115,7 +115,7 @@ def test_the_best_policy_is_kept_said_and_loadable(make_run, monkeypatch, write_
     trained(other)
 
 
-def test_by_another_metric_the_best_is_looked_for_anew(make_run, monkeypatch):
+def test_by_another_metric_the_search_for_the_best_begins_afresh(make_run, monkeypatch):
     monkeypatch.setattr(Evaluator, "examine", made_up({0: 0.75}))
     settings = {"learner.iterations": 1}
     trained(make_run("best", **settings, **{"evaluation.keep_best": "eval/pass_at_1"}))
