@@ -2,11 +2,12 @@
 
 A stored run keeps its settings.  A run that cannot continue as it is, or that should continue with other
 settings, gives its checkpoint and its record up to it to a new run, and stays unchanged.  A loop or a detector
-whose settings have changed starts afresh there; everything else continues.
+whose settings have changed starts afresh there, and so does a detector that ended the run; everything else continues.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,8 @@ from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.configuration.stored import as_of_today, differences, differing_keys
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import masked
-from orchestrator.storage.files import replace_file, write_json
+from orchestrator.storage.best_file import read_best
+from orchestrator.storage.files import replace_file, replacing_folder, write_json
 from orchestrator.storage.guardrail_files import read_rollbacks
 from orchestrator.storage.run_folder import RunFolder, Status, read_json
 from orchestrator.storage.samples import sample_files
@@ -162,6 +164,10 @@ def _hand_over(
         replace_file(
             run.rollbacks_path, source.rollbacks_path.read_bytes()
         )  # with the limits that it has set
+    best, metric = read_best(source), arm.config.evaluation.keep_best
+    if best is not None and best.metric == metric and best.iteration <= found.iteration:
+        with replacing_folder(run.best_path) as copy:
+            shutil.copytree(source.best_path, copy, dirs_exist_ok=True)
     checkpoint = read_checkpoint(found.path)
     _adapt(checkpoint, before.config, arm, same, earlier.seed)
     run.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +202,7 @@ def _unchanged(before: Mapping[str, Any], now: Mapping[str, Any]) -> _Same:
 
 
 def _adapt(checkpoint: dict[str, Any], before: RunConfig, arm: Arm, same: _Same, seed: int) -> None:
-    """Let loops and detectors whose settings have changed begin afresh."""
+    """Let loops and detectors whose settings have changed begin afresh, and detectors that have ended the run."""
     from orchestrator.training.entropy_control import EntropyControl
 
     callbacks = checkpoint["callbacks"]
@@ -208,7 +214,10 @@ def _adapt(checkpoint: dict[str, Any], before: RunConfig, arm: Arm, same: _Same,
         "commands": callbacks["EntropyControl"]["commands"] if same.loops == set(fresh) else {},
     }
     guardrails = callbacks["Guardrails"]
-    kept = {key for key in guardrails["states"] if key.partition("@")[0] in same.detectors}
+    guardrails["due"] = None
+    stopping = {name for name, each in before.guardrails.detectors.items() if each.action == "stop"}
+    ended = {key for key in guardrails["tripped"] if key.partition("@")[0] in stopping}
+    kept = {key for key in guardrails["states"] if key.partition("@")[0] in same.detectors} - ended
     guardrails["states"] = {key: state for key, state in guardrails["states"].items() if key in kept}
     for name in ("tripped", "beyond"):
         guardrails[name] = [key for key in guardrails[name] if key in kept]

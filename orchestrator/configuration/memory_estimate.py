@@ -20,7 +20,7 @@ from policies.model.memory import (
     system_memory,
 )
 from policies.model.reference import START
-from policies.rollouts.settings import Transformers, Vllm
+from policies.rollouts.settings import Transformers, Vllm, VllmServer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,6 +41,7 @@ _CURES: Mapping[str, str] = {
     **dict.fromkeys(("repeated keys and values", "masks"), _FEWER_ROWS),
     "logits in chunks": _SPREAD,
     **dict.fromkeys(("cache of keys and values", "sampling scores"), "lower rollout.max_batch_size"),
+    "engine's copy of the policy": "set rollout.ahead to 0, or take the engine 'vllm_server' on devices of its own",
     "vLLM's share": "lower rollout.engine.memory_fraction, or set rollout.engine.sleep",
     "CUDA graphs": "set rollout.engine.enforce_eager",
 }
@@ -123,9 +124,14 @@ def estimate(config: RunConfig, model: PreTrainedModel, device_bytes: float) -> 
     elif isinstance(engine, Vllm):
         taken["vLLM's share"] = round(engine.memory_fraction * device_bytes)
     beside = engine if isinstance(engine, Vllm) else None
+    is_apart = config.rollout.ahead > 0 and not isinstance(engine, VllmServer)  # in a process of its own
+    if is_apart:
+        taken["engine's copy of the policy"] = shape.parameters * training.weight_bytes
     system = dict(
         system_memory(
-            several_devices=num_devices > 1, cuda_graphs=beside is not None and not beside.enforce_eager
+            several_devices=num_devices > 1,
+            cuda_graphs=beside is not None and not beside.enforce_eager,
+            num_processes=1 + is_apart,
         )
     )
     if reads_reference(config.loops) and (config.policy.reference != START or config.policy.lora is None):
@@ -135,7 +141,7 @@ def estimate(config: RunConfig, model: PreTrainedModel, device_bytes: float) -> 
         shape=shape,
         learner=learner_memory(shape, training),
         engine=taken,
-        engine_stays=beside is not None and not beside.sleep,
+        engine_stays=is_apart or (beside is not None and not beside.sleep),
         system=system,
     )
 

@@ -15,10 +15,12 @@ from pydantic import BaseModel, ValidationError
 
 from controllers.parts.references import AUTO
 from orchestrator.configuration.known_keys import known_keys
+from orchestrator.configuration.learner import RolloutConfig
 from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.configuration.models import ArmConfig, CampaignConfig, RunConfig
 from orchestrator.configuration.own_paths import located, without_folders
 from orchestrator.configuration.part_schema import to_plain
+from orchestrator.configuration.signals import reads_reference
 from orchestrator.configuration.yaml_files import merge, read_yaml
 from orchestrator.errors import (
     ConfigError,
@@ -33,6 +35,7 @@ from orchestrator.errors import (
 from orchestrator.masking import masked
 from orchestrator.storage.renamed import KINDS, RETIRED, new_key
 from orchestrator.tracking.store import default_uri
+from policies.model.reference import START
 from tasks import own_code
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -67,9 +70,9 @@ class Arm:
     def fingerprint(self) -> str:
         """Hash of everything that decides the result of a run, but for its seed.
 
-        How much is in memory at once, how often is saved and how many processes share the work may change
-        when a run goes on; the plant that a loop was designed for decides nothing, nor does a guardrail that
-        only warns.  Credentials decide nothing: a password may be another when a run goes on.
+        How much is in memory at once, how often is saved, how many processes share the work and which policy is kept
+        besides may change when a run goes on, and credentials too.  The plant that a loop was designed for decides
+        nothing, nor does a guardrail that only warns, a bound that is only checked, or a reference that no loop reads.
         """
         plain = without_folders(masked(self.plain))
         learner = {key: value for key, value in plain["learner"].items() if key not in EXECUTION_ONLY}
@@ -78,7 +81,11 @@ class Arm:
         loops = {name: loop | {"plant": None} for name, loop in plain["loops"].items()}
         ignored = self.config.rollout.engine.execution_only
         engine = {key: value for key, value in plain["rollout"]["engine"].items() if key not in ignored}
-        plain |= {"learner": learner, "loops": loops, "rollout": plain["rollout"] | {"engine": engine}}
+        # Defaults in their place, so that a run of before has the fingerprint that it had.
+        rollout = plain["rollout"] | {"engine": engine, "max_staleness": RolloutConfig().max_staleness}
+        evaluation = plain["evaluation"] | {"keep_best": None}
+        plain |= {"learner": learner, "loops": loops, "rollout": rollout, "evaluation": evaluation}
+        plain["policy"] |= {} if reads_reference(self.config.loops) else {"reference": START}
         guardrails = self.config.guardrails.deciding
         del plain["guardrails"]
         content = json.dumps(plain | ({"guardrails": guardrails} if guardrails else {}), sort_keys=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from orchestrator.configuration.evaluation import sets_of
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.activity import Activity, Tell
 
@@ -13,8 +16,9 @@ class Activities(Callback):
     """Stands before the evaluator among the callbacks, so that an evaluation is told before it is held."""
 
     def __init__(self, config: RunConfig, tell: Tell) -> None:
-        self.every = config.evaluation.every
-        self.num_iterations = config.learner.iterations
+        self.num_iterations = last = config.learner.iterations
+        paces = {settings.every for settings, _ in sets_of(config.evaluation, config.task).values()}
+        self.evaluated_after = sorted({0, last}.union(*(range(0, last, every) for every in paces)))
         self.tell = tell
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -26,16 +30,16 @@ class Activities(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         finished = self._finished(pl_module)
-        if finished % self.every == 0 or finished == self.num_iterations:
+        if finished in self.evaluated_after:
             self._tell_evaluation(finished)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.tell(Activity(name="saving"))
 
     def _tell_evaluation(self, finished: int) -> None:
-        """The first is held before any update, and the last after the last one."""
-        total = 1 + -(-self.num_iterations // self.every)
-        self.tell(Activity(name="evaluation", done=1 + -(-finished // self.every), total=total))
+        """One of any set; the first is held before any update, and the last after the last one."""
+        done = bisect_right(self.evaluated_after, finished)
+        self.tell(Activity(name="evaluation", done=done, total=len(self.evaluated_after)))
 
     @staticmethod
     def _finished(module: LightningModule) -> int:

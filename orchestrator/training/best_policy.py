@@ -58,7 +58,7 @@ class BestPolicy:
 
     What is in the folder decides, not a state in the checkpoint: iterations that are repeated after a kill measure the
     same again, and what is no better is not written.  A rollback leaves the folder as it is, since its policy has been
-    evaluated as the file beside it says.
+    evaluated as the file beside it says.  The best by another metric, which the run kept before, is replaced.
 
     A disk that is full costs the new policy, never the old one, and the run goes on.
     """
@@ -70,7 +70,8 @@ class BestPolicy:
         self._config = config
         self._policy = policy
         self._ranks = ranks
-        self._best = read_best(folder)
+        best = read_best(folder)
+        self._best = best if best is not None and best.metric == self._metric else None
 
     def consider(self, step: int, metrics: Mapping[str, float]) -> None:
         """Keep the policy as it is after ``step`` iterations, if its evaluation is better.  All ranks come here."""

@@ -19,6 +19,7 @@ from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.sealed import write_sealed
 from orchestrator.training.checkpoint_files import keep
 from orchestrator.training.finite import Finiteness
+from orchestrator.training.guardrails import EvaluationStop
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.saves import Saves
 from orchestrator.training.shares import drop_unnamed
@@ -33,7 +34,7 @@ class UnsavedError(OSError):
 class Checkpointer(Callback):
     """Saves ``last.ckpt`` every so many iterations and at the end, by writing beside it and renaming.
 
-    With ``every_seconds`` it also saves after an iteration where the last save is that long ago, by the first rank's
+    It also saves what an evaluation stops.  With ``every_seconds`` it also saves after an iteration where the last save is that long ago, by the first rank's
     clock: an iteration can take longer than a scheduler waits between its warning and the end, and a signal is
     read between two.
 
@@ -112,8 +113,10 @@ class Checkpointer(Callback):
         return self.ranks.of_first(monotonic() - self._saved_at >= self.every_seconds)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        # Lightning raises this between two iterations, so what is saved is whole.
-        if isinstance(exception, SIGTERMException) and not self.rolls_back:
+        # Both are raised between two iterations, so what is saved is whole.
+        told = isinstance(exception, SIGTERMException) and not self.rolls_back
+        if told or isinstance(exception, EvaluationStop):
+            self.iteration = int(pl_module.iteration)  # type: ignore[arg-type]
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> bool:

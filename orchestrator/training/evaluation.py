@@ -155,7 +155,7 @@ class Evaluator(Callback):
             self.best.consider(step, metrics)
         if self.guardrails is not None and self.guardrails.read_evaluations:
             self.guardrails.watch(max(0, step - 1), metrics)
-            self.guardrails.act()
+            self.guardrails.act_on_evaluation(is_last=step == self.num_iterations)
 
     def examine(self, held_out: HeldOutSet, step: int) -> dict[str, float]:
         """The metrics of one set, without recording them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -27,6 +28,10 @@ class GuardrailStop(Exception):  # noqa: N818 - the run did as its campaign says
     """A guardrail ends the run; its message is the reason."""
 
 
+class EvaluationStop(GuardrailStop):
+    """The same after an evaluation: nothing failed in the iterations before it, and they are to be kept."""
+
+
 class RollbackDue(Exception):  # noqa: N818 - as above
     """A guardrail wants the run to go back to its last good checkpoint."""
 
@@ -40,7 +45,8 @@ class Guardrails(Callback):
 
     ``hold`` is in force from the next iteration on, since the command of this one is given when its responses
     are not judged yet.  ``rollback`` and ``stop`` are raised after the iteration and before
-    anything of it is saved.  A run whose detectors do nothing but warn is bit-identical to one without.
+    anything of it is saved; what an evaluation stops is saved as it is.  A run whose detectors do
+    nothing but warn is bit-identical to one without.
     """
 
     def __init__(
@@ -100,6 +106,9 @@ class Guardrails(Callback):
         """Whether any detector looks at what an evaluation measures."""
         return any(read.startswith(EVALUATION) for post in self._watch.posts for read in post.detector.reads)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.act()  # on what an evaluation found just before the process was killed
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         self.act()
 
@@ -116,6 +125,19 @@ class Guardrails(Callback):
             raise GuardrailStop(self._due.reason)
         raise RollbackDue(self._due)
 
+    def act_on_evaluation(self, *, is_last: bool) -> None:
+        """As `act`, but that the evaluation after the last iteration has nothing left to stop.
+
+        Raises:
+            EvaluationStop: the run ends.
+            RollbackDue: it goes back.
+        """
+        if self._due is not None and self._due.action == "stop":
+            if not is_last:
+                raise EvaluationStop(self._due.reason)
+            self._due = None
+        self.act()
+
     def state_dict(self) -> dict[str, Any]:
         states = {
             key: restore(state) for key, state in self._state.items()
@@ -125,6 +147,7 @@ class Guardrails(Callback):
             "tripped": sorted(self._tripped),
             "beyond": sorted(self._beyond),
             "said": sorted(self._said),
+            "due": None if self._due is None else asdict(self._due),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -134,6 +157,8 @@ class Guardrails(Callback):
         self._tripped = set(state_dict["tripped"]) & self._state.keys()
         self._beyond = set(state_dict["beyond"]) & self._state.keys()
         self._said = set(state_dict.get("said", ()))
+        due = state_dict.get("due")
+        self._due = None if due is None else Event(**due)
         self._set_hold()
 
     def _pass_on_complaints(self, iteration: int) -> None:

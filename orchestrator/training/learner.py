@@ -20,7 +20,7 @@ from orchestrator.training.entropy_control import EntropyControl, trace_metrics
 from orchestrator.training.experience import Explorer, token_batch
 from orchestrator.training.guardrails import Guardrails
 from orchestrator.training.learning_rate import LearningRate
-from orchestrator.training.phase_meter import PhaseMeter
+from orchestrator.training.phase_meter import Phase, PhaseMeter
 from orchestrator.training.prompts import PromptBatch
 from orchestrator.training.samples import SampleKeeper
 from orchestrator.training.seeds import derive_seed
@@ -230,5 +230,5 @@ class Learner(pl.LightningModule):
         parameters = self.named_parameters(remove_duplicate=False)
         return {name: weight.detach() for name, weight in parameters if not weight.requires_grad}
 
-    def _phase(self, name: str) -> AbstractContextManager[None]:
+    def _phase(self, name: Phase) -> AbstractContextManager[None]:
         return self.meter.phase(name, self.device)

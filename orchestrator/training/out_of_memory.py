@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from orchestrator.configuration.memory_estimate import estimate, largest
 from orchestrator.configuration.models import RunConfig
+from orchestrator.training.phase_meter import Phase
 from policies.model.loading import LoadedPolicy
 
 CONTINUES_WITH = (
@@ -18,11 +21,12 @@ CONTINUES_WITH = (
     "sleep",
 )
 """Settings of learner and engine that decide no result, so that a stored run takes others."""
-_DID = {
+_DID: Mapping[Phase, str] = {
     "rollout": "sampled",
     "measure": "measured the policy on its responses",
     "control": "computed the commands",
     "update": "updated the policy",
+    "wait": "waited for the batch that is sampled ahead",
     "push": "gave the engine its weights",
 }
 
@@ -32,7 +36,7 @@ class DeviceFullError(RuntimeError):
 
 
 def explained(
-    error: torch.OutOfMemoryError, config: RunConfig, policy: LoadedPolicy, phase: str | None
+    error: torch.OutOfMemoryError, config: RunConfig, policy: LoadedPolicy, phase: Phase | None
 ) -> DeviceFullError:
     """What to tell the user instead.
 

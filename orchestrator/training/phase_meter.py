@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from policies.statistics.sequences import Sequences
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+Phase = Literal["rollout", "measure", "control", "update", "wait", "push"]
+"""The phases of an iteration, in their order."""
+
 
 class PhaseMeter:
     """Clock of one iteration after another.
@@ -27,11 +30,11 @@ class PhaseMeter:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.peaks: dict[str, float] = {}
-        self.now: str | None = None
+        self.now: Phase | None = None
         """The phase at work; after an error, the one that it happened in."""
 
     @contextmanager
-    def phase(self, name: str, device: torch.device) -> Iterator[None]:
+    def phase(self, name: Phase, device: torch.device) -> Iterator[None]:
         """Measure what is inside, which works on this device."""
         on_gpu = device.type == "cuda"
         if on_gpu:

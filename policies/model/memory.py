@@ -165,10 +165,10 @@ def learner_memory(shape: ModelShape, training: TrainingSetup) -> Mapping[str, i
     }
 
 
-def system_memory(*, several_devices: bool, cuda_graphs: bool) -> Mapping[str, int]:
-    """What a device always has beside the tensors of learner and engine [bytes]."""
+def system_memory(*, several_devices: bool, cuda_graphs: bool, num_processes: int = 1) -> Mapping[str, int]:
+    """What a device always has beside the tensors of learner and engine, which so many processes share [bytes]."""
     return {
-        "CUDA context": CUDA_CONTEXT_BYTES,
+        "CUDA context": num_processes * CUDA_CONTEXT_BYTES,
         "NCCL": NCCL_BYTES if several_devices else 0,
         "CUDA graphs": CUDA_GRAPH_BYTES if cuda_graphs else 0,
     }

@@ -25,7 +25,7 @@ class Host:
 
     settings: EngineSettings
     folder: Path
-    """A model folder: at the start the whole model, then its weights as they change."""
+    """The model folder of the first push, which is there until that has ended."""
     max_batch_size: int
     stop_ids: tuple[int, ...]
     """Those of the learner's policy; a model folder would bring those of its configuration."""
@@ -40,6 +40,7 @@ class Failure:
     """The answer of a host that could not do what it was asked."""
 
     reason: str
+    device_full: bool
 
 
 def serve(connection: Connection, host: Host) -> None:
@@ -59,7 +60,9 @@ def serve(connection: Connection, host: Host) -> None:
                 answer = getattr(hosted, what)(*arguments)
             except Exception as error:
                 traceback.print_exc()
-                answer = Failure(f"{type(error).__name__}: {error}")
+                answer = Failure(
+                    f"{type(error).__name__}: {error}", device_full=isinstance(error, torch.OutOfMemoryError)
+                )
             connection.send_bytes(pickle.dumps(answer))
     except (EOFError, OSError):  # the learner has ended, and with it the reason to be here
         pass
@@ -83,14 +86,13 @@ class _Hosted:
             host.settings, policy, max_batch_size=host.max_batch_size
         )
 
-    def load(self, version: int) -> None:
-        """Take the weights that are in the folder now."""
+    def load(self, version: int, folder: Path) -> None:
+        """Take the weights of a model folder."""
         from safetensors.torch import load_file
 
         model = self.policy.model
-        missing, unexpected = model.load_state_dict(
-            load_file(self.host.folder / "model.safetensors"), strict=False
-        )
+        weights = load_file(folder / "model.safetensors")
+        missing, unexpected = model.load_state_dict(weights, strict=False)
         assert not unexpected, unexpected
         assert set(missing) <= tied_names(model), missing
         self.engine.push(version)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -31,8 +34,10 @@ LAST_SECONDS = 10.0
 class EngineProcess(PushedEngine):
     """Hosts an engine that would else sample in the learner's process, with a copy of the policy.
 
-    Weights go there as a model folder on this machine, once a `push`.  The process is spawned at the first use, on
-    the learner's device; it ends with this one, however that ends.  Each rank has its own.
+    Weights go there as a model folder on this machine's own disk, in its temporary folder (``TMPDIR``), which is gone
+    when the push has ended.  A process that is killed in a push leaves it, and the next start of the same run on this
+    machine removes it.  The process is spawned at the first use, on the learner's device; it ends with this one,
+    however that ends.  Each rank has its own.
     """
 
     def __init__(
@@ -44,11 +49,11 @@ class EngineProcess(PushedEngine):
         scratch: Path,
         half: bool = False,
     ) -> None:
-        """``scratch`` is a folder for the weights; ``half`` samples under bfloat16 autocast."""
+        """``scratch`` tells this run from others by its path; ``half`` samples under bfloat16 autocast."""
         super().__init__(policy, push_every=getattr(settings, "push_every", 1))
         self.settings = settings
         self.max_batch_size = max_batch_size
-        self.scratch = scratch
+        self._run = blake2b(str(scratch.resolve()).encode(), digest_size=8).hexdigest()
         self.half = half
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
@@ -58,16 +63,17 @@ class EngineProcess(PushedEngine):
         """Number of the process; None before it is started."""
         return self._process.pid if self._process else None
 
-    @property
-    def _folder(self) -> Path:
-        """The folder of this rank's weights; ranks have numbers when the first are pushed, and not before."""
-        return self.scratch / f"weights-of-rank-{rank()}"
-
     def _load(self, version: int) -> None:
-        save_weights(self.policy, self._folder)
-        if self._process is None:
-            self._start()
-        self._ask("load", version)
+        # Here, since ranks have numbers when the first weights are pushed, and not before.
+        prefix = f"entrostat-weights-{self._run}-{rank()}-"
+        for left_over in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix) as temporary:
+            folder = Path(temporary) / "weights"
+            save_weights(self.policy, folder)
+            if self._process is None:
+                self._start(folder)
+            self._ask("load", version, folder)
 
     def _generate(
         self, prompts: Sequence[Tensor], num_samples: int, sampling: Sampling
@@ -86,12 +92,12 @@ class EngineProcess(PushedEngine):
             completion, versions=torch.full_like(completion.logprobs, self._version, dtype=torch.int64)
         )
 
-    def _start(self) -> None:
+    def _start(self, folder: Path) -> None:
         spawning = multiprocessing.get_context("spawn")
         self._connection, theirs = spawning.Pipe()
         host = Host(
             settings=self.settings,
-            folder=self._folder,
+            folder=folder,
             max_batch_size=self.max_batch_size,
             stop_ids=self.policy.stop_ids,
             device=str(self.policy.model.device),
@@ -109,7 +115,7 @@ class EngineProcess(PushedEngine):
 
         Raises:
             EngineUnavailableError: the process has ended.
-            RuntimeError: it failed, and says why.
+            RuntimeError: it failed, and says why; torch's `OutOfMemoryError` where the device was full.
         """
         assert self._connection is not None
         assert self._process is not None
@@ -124,7 +130,8 @@ class EngineProcess(PushedEngine):
                 "command again: the run continues from its last checkpoint"
             ) from error
         if isinstance(answer, Failure):
-            raise RuntimeError(f"the process of the rollout engine {self.settings.kind!r}: {answer.reason}")
+            kind = torch.OutOfMemoryError if answer.device_full else RuntimeError
+            raise kind(f"the process of the rollout engine {self.settings.kind!r}: {answer.reason}")
         return answer
 
     def close(self) -> None:

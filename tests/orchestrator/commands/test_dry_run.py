@@ -64,6 +64,22 @@ def test_the_phases_take_turns_where_the_engine_sleeps():
     assert asleep.peak == pytest.approx(state + share + system)
 
 
+def test_an_engine_that_samples_ahead_stays_and_has_a_copy_of_the_policy():
+    """The learner's update and the engine's sampling overlap, in two processes."""
+
+    def needed(*changes):
+        ((_, estimate),) = dry_run(read_campaign(RECIPES / "qwen2.5-math-1.5b.yaml", changes), 80.0)
+        return estimate
+
+    turns, ahead = needed(), needed("rollout.ahead=1", "rollout.engine.sleep=false")
+    assert not turns.engine_stays
+    assert ahead.engine_stays
+    copy = 4 * ahead.shape.parameters
+    assert ahead.engine == {**turns.engine, "engine's copy of the policy": copy}
+    assert sum(ahead.system.values()) == sum(turns.system.values()) + GIB
+    assert ahead.peak == sum(turns.updating.values()) + sum(turns.engine.values()) + copy + GIB
+
+
 def test_a_reference_policy_is_as_large_as_the_policy_but_inside_adapters():
     kl = "arms.0.loops.kl.actuator.kind=kl_coefficient"
 

@@ -198,7 +198,18 @@ def test_fingerprint_is_of_the_result_and_not_of_how_it_is_computed(write_campai
     assert fingerprint(**{"execution.workers": 4, "description": "x"}) == same
     assert fingerprint(**{"learner.micro_batch_size": 2, "learner.checkpoint_every": 1}) == same
     assert fingerprint(**{"learner.recompute_activations": True}) == same
+    assert fingerprint(**{"rollout.max_staleness": 3, "evaluation.keep_best": "eval/pass_at_1"}) == same
+    assert fingerprint(**{"policy.reference": "other"}) == same  # no loop reads it
     assert fingerprint(**{"learner.learning_rate": 2.0e-3}) != same
+
+
+def test_a_reference_that_a_loop_reads_is_in_the_fingerprint(write_campaign):
+    loop = {"law": {"kind": "open_loop", "value": 0.1}, "actuator": {"kind": "kl_coefficient"}}
+    of = [
+        arms_of(write_campaign({"arms.0.loops": {"kl": loop}, **changes}))["grpo"].fingerprint
+        for changes in ({}, {"policy.reference": "other"})
+    ]
+    assert of[0] != of[1]
 
 
 def test_a_run_of_before_precision_was_auto_is_the_same_run(write_campaign):

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from orchestrator.configuration.evaluation import EvaluationConfig
+from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.activity import Activity, ActivityFile, read_activity
 from orchestrator.training.activities import Activities
 
@@ -15,10 +17,12 @@ def told():
     return []
 
 
-def trained(told, num_iterations, every, begin=0):
+def trained(told, num_iterations, every, begin=0, **paces):
     """What is told by a run that goes on from iteration ``begin``; each text as a terminal shows it."""
-    config = SimpleNamespace(
-        evaluation=SimpleNamespace(every=every), learner=SimpleNamespace(iterations=num_iterations)
+    sets = {name: {"every": pace} for name, pace in paces.items()}
+    evaluation = EvaluationConfig(every=every, sets=sets)
+    config = RunConfig(
+        task={"kind": "arithmetic"}, learner={"iterations": num_iterations}, evaluation=evaluation
     )
     module = SimpleNamespace(iteration=begin)
     callback = Activities(config, lambda activity: told.append(str(activity)))
@@ -36,6 +40,12 @@ def test_evaluations_are_counted_with_the_first_and_the_last(told):
         "evaluation 1/3", "iteration 0/3", "iteration 1/3", "evaluation 2/3", "iteration 2/3", "evaluation 3/3",
         "saving",
     ]  # fmt: skip
+
+
+def test_evaluations_of_every_set_count_and_those_of_one_iteration_once(told):
+    said = trained(told, num_iterations=5, every=4, minus=2, more=50)
+    assert [each for each in said if "evaluation" in each] == [f"evaluation {k}/4" for k in (1, 2, 3, 4)]
+    assert said[3] == "evaluation 2/4"  # after two iterations, of the one set alone
 
 
 def test_a_run_that_goes_on_holds_no_first_evaluation_again(told):

@@ -59,6 +59,7 @@ def finish(folder):
 
 def test_batches_are_as_old_as_said_and_a_killed_run_goes_on_bit_for_bit(make_run):
     straight = finish(make_run("straight", ahead=2))
+    assert not straight.engine_path.exists()  # the engine's weights are on the disk of this machine
     ages = [0.0, 1.0] + [2.0] * (ITERATIONS - 2)
     assert column(straight, "rollout/staleness") == column(straight, "rollout/staleness/max") == ages
     gaps = column(straight, "rollout/logprob_gap")

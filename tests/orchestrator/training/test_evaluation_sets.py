@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import pytest
 import torch
 
-from orchestrator.campaign import prepare
+from orchestrator.campaign import campaign_folder, prepare
+from orchestrator.commands.run import prepare_campaign
 from orchestrator.configuration.resolve import read_campaign
-from orchestrator.storage.best_file import Best, read_best
+from orchestrator.continuing import Earlier
+from orchestrator.storage.best_file import Best, read_best, write_best
 from orchestrator.storage.guardrail_files import read_events
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training import best_policy
 from orchestrator.training import run as worker
 from orchestrator.training.evaluation import Evaluator
+from orchestrator.training.going_on import where_to_go_on
 from policies.model.loading import load_pretrained
 from tests.orchestrator.training.test_resume import results
 
@@ -109,6 +115,15 @@ def test_the_best_policy_is_kept_said_and_loadable(make_run, monkeypatch, write_
     trained(other)
 
 
+def test_by_another_metric_the_search_for_the_best_begins_afresh(make_run, monkeypatch):
+    monkeypatch.setattr(Evaluator, "examine", made_up({0: 0.75}))
+    settings = {"learner.iterations": 1}
+    trained(make_run("best", **settings, **{"evaluation.keep_best": "eval/pass_at_1"}))
+    run = make_run("best", **settings, **{"evaluation.keep_best": "eval/pass_rate"})
+    shutil.rmtree(run.checkpoint_path.parent)
+    assert read_best(trained(run)) == Best(metric="eval/pass_rate", value=0.5, iteration=0)
+
+
 def test_a_full_disk_costs_the_best_policy_and_not_the_run(make_run, monkeypatch, caplog):
     run = make_run("full", **{"evaluation.keep_best": "eval/pass_at_1"})
     monkeypatch.setattr(Evaluator, "examine", made_up({0: 0.25, 2: 0.75}))
@@ -143,21 +158,52 @@ def test_a_run_that_goes_on_keeps_the_better_one(make_run, monkeypatch):
     assert read_best(trained(run)) == Best(metric="eval/pass_at_1", value=0.75, iteration=2)
 
 
-def test_a_run_whose_evaluations_stand_still_ends_early(make_run, monkeypatch):
-    plateau = {"patience": 2, "action": "stop"}
-    run = make_run(
-        "plateau",
-        **{
-            "learner.iterations": 12,
-            "evaluation.keep_best": "eval/pass_at_1",
-            "guardrails": {"plateau": plateau},
-        },
-    )
-    # A gain at 4, then none: two evaluations later, at 8, that is known.
+@pytest.fixture
+def early(make_run, monkeypatch):
+    """Runs that stop where two evaluations bring nothing: a gain at 4, then none, which is known at 8."""
     monkeypatch.setattr(Evaluator, "examine", made_up({0: 0.25, 2: 0.25, 4: 0.5, 6: 0.5, 8: 0.5}))
-    trained(run, status="stopped")
-    assert list(evaluations(run)) == [0, 2, 4, 6, 8]
-    (event,) = read_events(run.events_path)
-    assert (event.detector, event.iteration, event.action) == ("plateau", 7, "stop")
-    assert "gain of the best evaluation was below 0.01 for 2 evaluations, last 0" in run.read_status().reason
-    assert read_best(run).iteration == 4
+    plateau = {"patience": 2, "action": "stop"}
+    settings = {"evaluation.keep_best": "eval/pass_at_1", "guardrails": {"plateau": plateau}}
+    return lambda name, iterations: make_run(name, **{"learner.iterations": iterations}, **settings)
+
+
+def test_a_run_whose_evaluations_stand_still_ends_early_and_keeps_what_was_evaluated(early):
+    run = early("plateau", 12)
+    for _ in range(2):  # as a process does that is killed before it has said so
+        trained(run, status="stopped")
+        assert list(evaluations(run)) == [0, 2, 4, 6, 8]
+        (event,) = read_events(run.events_path)
+        assert (event.detector, event.iteration, event.action) == ("plateau", 7, "stop")
+        reason = run.read_status().reason
+        assert "gain of the best evaluation was below 0.01 for 2 evaluations, last 0" in reason
+        assert read_best(run).iteration == 4
+        assert where_to_go_on(run).iteration == 8
+
+
+def test_the_evaluation_after_the_last_iteration_stops_nothing(early):
+    run = trained(early("finished", 8))
+    assert [event.iteration for event in read_events(run.events_path)] == [7]
+    assert run.policy_path.is_dir()
+    assert where_to_go_on(run).iteration == 8
+
+
+def test_a_run_that_goes_on_from_another_has_its_best_policy_and_may_stop_again(early, tmp_path):
+    source = trained(early("source", 12), status="stopped")
+
+    def go_on(name, *changes):
+        settings = [f"name={name}", "learner.iterations=16", *changes]
+        path = tmp_path / "campaign.yaml"
+        prepare_campaign(path, settings, earlier=Earlier(run=source, arm="grpo", seed=0))
+        return campaign_folder(read_campaign(path, settings)).run("grpo", 0)
+
+    best = read_best(source)
+    weights = (source.best_path / "model.safetensors").read_bytes()
+    assert read_best(go_on("other", "evaluation.keep_best=eval/pass_rate")) is None
+    longer = go_on("longer")
+    assert read_best(longer) == best
+    assert (longer.best_path / "model.safetensors").read_bytes() == weights
+    trained(longer, status="stopped")  # its detector begins afresh, and trips after three more evaluations
+    assert [*evaluations(longer)] == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert read_best(longer) == best  # none of those after it was better
+    write_best(replace(best, iteration=9), source.best_path)
+    assert read_best(go_on("earlier")) is None  # it is of later than what the run goes on from

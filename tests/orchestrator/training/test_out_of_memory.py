@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import get_args
+
 import pytest
 import torch
 
 from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import EXECUTION_ONLY, read_campaign
 from orchestrator.training import run as worker
-from orchestrator.training.out_of_memory import CONTINUES_WITH
+from orchestrator.training.out_of_memory import CONTINUES_WITH, explained
+from orchestrator.training.phase_meter import Phase
 from orchestrator.training.update import Updater
 from policies.rollouts.settings import Vllm
 from policies.rollouts.transformers_engine import TransformersEngine
+from tests.policies.model.test_memory import model as tiny_model
 
 pytestmark = pytest.mark.trains
 
@@ -63,3 +68,11 @@ def test_an_engine_that_fills_the_device_is_told_by_what_it_takes(campaign, monk
     monkeypatch.setattr(TransformersEngine, "generate", fills_at(2, TransformersEngine.generate))
     assert worker.main(str(run.path)) == worker.EXIT_FAILED
     assert "while the run sampled" in run.read_status().reason
+
+
+@pytest.mark.parametrize("phase", get_args(Phase))
+def test_every_phase_of_an_iteration_has_a_sentence(campaign, phase):
+    config = campaign(**{"rollout.ahead": 1}).arms[0].config
+    policy = SimpleNamespace(model=tiny_model())
+    error = explained(torch.OutOfMemoryError(FULL), config, policy, phase)
+    assert str(error).startswith("the device ran out of memory while the run ")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import tempfile
 
 import pytest
 import torch
 
 from policies.rollouts.base import EngineUnavailableError, Sampling
+from policies.rollouts.engine_host import Failure
 from policies.rollouts.open_engine import open_engine
 from policies.rollouts.settings import Transformers
 
@@ -30,10 +33,23 @@ def prompts(policy):
 
 
 @pytest.fixture(scope="module")
-def engine(policy, tmp_path_factory):
+def temporary(tmp_path_factory):
+    """The folder of temporary files, for the tests of this file."""
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def engine(policy, temporary, run_folder):
     """Started once for the tests of this file."""
-    folder = tmp_path_factory.mktemp("engine")
-    made = open_engine(Transformers(), policy, max_batch_size=256, scratch=folder, apart=True)
+    made = open_engine(Transformers(), policy, max_batch_size=256, scratch=run_folder / "engine", apart=True)
     yield made
     made.close()
 
@@ -70,6 +86,28 @@ def test_it_samples_bit_for_bit_the_same_from_the_weights_of_its_version(engine,
     assert versions(groups) == {7}
 
 
+def test_weights_are_on_the_disk_of_this_machine_and_only_for_the_time_of_a_push(
+    engine, temporary, run_folder, monkeypatch
+):
+    seen = []
+
+    def look(*_):
+        seen.extend(temporary.iterdir())
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_ask", look)
+        with pytest.raises(KeyboardInterrupt):
+            engine.push(8)
+    (during,) = seen
+    during.mkdir()  # as a kill at that moment would have left it
+    other = during.with_name("entrostat-weights-of-another-run")
+    other.mkdir()
+    with engine.session():
+        assert list(temporary.iterdir()) == [other]
+    assert list(run_folder.iterdir()) == []
+
+
 def test_what_fails_there_is_said_here_and_the_process_goes_on(engine, prompts):
     with pytest.raises(
         RuntimeError, match=r"rollout engine 'transformers': ValueError: a prompt of .* tokens"
@@ -77,6 +115,16 @@ def test_what_fails_there_is_said_here_and_the_process_goes_on(engine, prompts):
         engine.generate([torch.ones(100, dtype=torch.int64)], 1, SAMPLING)
     assert engine.generate([], 1, SAMPLING) == []
     assert len(engine.generate(prompts, 1, SAMPLING)) == 3
+
+
+def test_a_full_device_there_is_one_here(engine, prompts, monkeypatch):
+    class Full:
+        send_bytes = staticmethod(lambda _: None)
+        recv_bytes = staticmethod(lambda: pickle.dumps(Failure("no room. ", device_full=True)))
+
+    monkeypatch.setattr(engine, "_connection", Full())
+    with pytest.raises(torch.OutOfMemoryError, match="no room"):
+        engine.generate(prompts, 1, SAMPLING)
 
 
 def test_a_process_that_is_gone_is_no_failure_of_the_run(engine, prompts):
