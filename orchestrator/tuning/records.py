@@ -8,17 +8,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from orchestrator.changed_inputs import CURE, NOT_RECORDED
-from orchestrator.configuration.stored import differences
+from orchestrator.configuration.stored import differences, differing_keys
 from orchestrator.errors import ConfigError
 from orchestrator.storage.inputs import changes, now, said
+from orchestrator.storage.renamed import up_to_date
+from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tuning.addressed_sampling import pruner, quiet, sampler, without_experimental_warnings
 from orchestrator.tuning.criteria import Criterion
 from orchestrator.tuning.storage import answering, find_storage, open_storage, storage_url
-from orchestrator.tuning.study import Study, fingerprint
+from orchestrator.tuning.study import Study
 from orchestrator.tuning.study_storage import StudyStorage
 
 DEFINITION = "entrostat.definition"
-FINGERPRINT = "entrostat.fingerprint"
 AT_ONCE = 50
 """Simulated trials that are written in one transaction: other workers wait for no longer than a fraction of a second."""
 INPUTS = "entrostat.inputs"
@@ -214,9 +215,9 @@ def _find(study: Study, storage: Any, name: str) -> Any:
 def _claim(study: Study, found: Any, definition: Mapping[str, Any], name: str) -> None:
     """Record the definition of the study, or refuse it where it is another's."""
     _refuse_another(study, found, definition, name)
-    if DEFINITION not in found.user_attrs:
+    stored = found.user_attrs.get(DEFINITION)
+    if stored is None or not isinstance(stored["arm"], dict):
         found.set_user_attr(DEFINITION, dict(definition))
-        found.set_user_attr(FINGERPRINT, fingerprint(definition))
 
 
 def _refuse_another(study: Study, found: Any, definition: Mapping[str, Any], name: str) -> None:
@@ -228,9 +229,29 @@ def _refuse_another(study: Study, found: Any, definition: Mapping[str, Any], nam
                 "choose another name"
             )
         return
-    changed = list(differences(stored, dict(definition)))
+    stored = up_to_date(stored)
+    changed = [
+        *_changes_of_arm(study, stored["arm"]),
+        *differences(stored | {"arm": None}, {**definition, "arm": None}),
+    ]
     if changed:
         raise ConfigError(
             f"{study.path}: name: the storage has a study {name!r} that differs ({'; '.join(changed)}); its trials "
             "and these cannot be compared: give this study another name"
         )
+
+
+def _changes_of_arm(study: Study, stored: dict[str, Any] | str) -> list[str]:
+    """Keys, with both values, where the arm decides another result than when the study began.
+
+    A study of an earlier version has a hash of its arm, and the arm itself in its folder on the machine that began it.
+    """
+    if isinstance(stored, str):
+        if stored == study.arm.fingerprint:
+            return []
+        folder = CampaignFolder(study.folder)
+        arm = folder.read_info().config.get("arm", {}) if folder.exists() else {}
+        if not arm:
+            return [f"arm: stored {stored!r}, now {study.arm.fingerprint!r}"]
+        stored = {key: value for key, value in arm.items() if key != "name"}
+    return [f"arm.{each}" for each in differing_keys(stored, study.arm)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +14,7 @@ from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import Arm, Campaign, parse
 from orchestrator.configuration.yaml_files import merge
+from orchestrator.masking import masked
 from orchestrator.storage.inputs import Inputs
 from orchestrator.tuning.criteria import Criterion, criterion
 from orchestrator.tuning.models import StudyConfig
@@ -140,7 +139,7 @@ class Study:
             "constraints": self.config.constraints.model_dump(mode="json"),
             "seeds": list(self.seeds),
             "loop": self.loop,
-            "arm": self.arm.fingerprint,
+            "arm": masked(self.arm.plain),
         }
 
     def simulated_definition(self) -> dict[str, Any]:
@@ -159,8 +158,3 @@ class Study:
     def plain(self) -> dict[str, Any]:
         """The study as YAML can hold it, with its arm in full."""
         return {"study": to_plain(self.config), "arm": {"name": self.arm.name, **self.arm.plain}}
-
-
-def fingerprint(definition: Mapping[str, Any]) -> str:
-    """A short hash of a definition."""
-    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
