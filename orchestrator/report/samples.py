@@ -80,13 +80,13 @@ class _Source:
     files: Mapping[int, Path]
 
     def entries(self, iteration: int) -> list[Entry]:
-        """Of an iteration, in their order; none where it has none."""
+        """The samples of an iteration, in their order."""
         path = self.files.get(iteration)
         return [_entry(each, self.arm, self.seed) for each in _read(path)] if path else []
 
 
 def _sources(arms: Iterable[ArmRecords]) -> Iterator[_Source]:
-    """Of each arm the first seed that has samples."""
+    """The first seed of each arm that has samples."""
     for number, arm in enumerate(arms):
         for run in arm.runs:
             files = sample_files(run.samples_path) if run.samples_path else {}

@@ -8,14 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from orchestrator.changed_inputs import CURE, NOT_RECORDED
-from orchestrator.configuration.stored import differences, differing_keys
 from orchestrator.errors import ConfigError
 from orchestrator.storage.inputs import changes, now, said
-from orchestrator.storage.renamed import up_to_date
-from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tuning.addressed_sampling import pruner, quiet, sampler, without_experimental_warnings
 from orchestrator.tuning.criteria import Criterion
 from orchestrator.tuning.storage import answering, find_storage, open_storage, storage_url
+from orchestrator.tuning.stored_definition import differing
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.study_storage import StudyStorage
 
@@ -229,29 +227,9 @@ def _refuse_another(study: Study, found: Any, definition: Mapping[str, Any], nam
                 "choose another name"
             )
         return
-    stored = up_to_date(stored)
-    changed = [
-        *_changes_of_arm(study, stored["arm"]),
-        *differences(stored | {"arm": None}, {**definition, "arm": None}),
-    ]
+    changed = differing(study, stored, definition)
     if changed:
         raise ConfigError(
             f"{study.path}: name: the storage has a study {name!r} that differs ({'; '.join(changed)}); its trials "
             "and these cannot be compared: give this study another name"
         )
-
-
-def _changes_of_arm(study: Study, stored: dict[str, Any] | str) -> list[str]:
-    """Keys, with both values, where the arm decides another result than when the study began.
-
-    A study of an earlier version has a hash of its arm, and the arm itself in its folder on the machine that began it.
-    """
-    if isinstance(stored, str):
-        if stored == study.arm.fingerprint:
-            return []
-        folder = CampaignFolder(study.folder)
-        arm = folder.read_info().config.get("arm", {}) if folder.exists() else {}
-        if not arm:
-            return [f"arm: stored {stored!r}, now {study.arm.fingerprint!r}"]
-        stored = {key: value for key, value in arm.items() if key != "name"}
-    return [f"arm.{each}" for each in differing_keys(stored, study.arm)]

@@ -20,6 +20,10 @@ from orchestrator.tuning.criteria import Criterion, criterion
 from orchestrator.tuning.models import StudyConfig
 from orchestrator.tuning.space import corners, overlay
 
+AFTER_SIMULATION = ("enqueue", "spread", "plant")
+"""Settings of stage one that decide nothing about its candidates: which of them are handed on, and the plant by its
+place."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
@@ -147,9 +151,7 @@ class Study:
         assert self.config.simulation is not None
         assert self.start is not None
         return self.definition() | {
-            "simulation": self.config.simulation.model_dump(
-                mode="json", exclude={"enqueue", "spread", "plant"}
-            ),
+            "simulation": self.config.simulation.model_dump(mode="json", exclude=set(AFTER_SIMULATION)),
             "plant": to_plain(self.start.plant),
             "initial_nats": self.start.initial_nats,
         }

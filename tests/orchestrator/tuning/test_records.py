@@ -13,6 +13,8 @@ from orchestrator.tuning.judging import search
 from orchestrator.tuning.records import AT_ONCE, DEFINITION, open_study, store_simulation, stored_simulation
 from tests.orchestrator.tuning.conftest import KI, KP, SIMULATION, ask
 
+CONSTRAINTS = {"collapse": {"fraction": 0.5}}
+
 
 def test_the_same_study_is_found_again(make_study, storage):
     first = open_study(make_study(), storage)
@@ -54,14 +56,21 @@ def test_another_study_of_the_name_is_refused_with_what_differs(make_study, stor
 
 def test_a_study_of_before_a_setting_came_is_the_same_study(make_study, storage):
     """A key that is new has a default that keeps what trials did without it."""
-    study = make_study()
+    study = make_study(constraints=CONSTRAINTS, simulation=SIMULATION)
     found = open_study(study, storage)
     older = study.definition()
     del older["arm"]["learner"]["betas"]
+    del older["constraints"]["collapse"]["window"]
+    del older["space"][KP]["when"]
     found.set_user_attr(DEFINITION, older)
     open_study(study, storage)
+    simulated = store_simulation(study, storage, search(study))
+    older = study.simulated_definition()
+    del older["simulation"]["sampler"]
+    simulated.set_user_attr(DEFINITION, older)
+    assert stored_simulation(study, storage) is not None
     with pytest.raises(ConfigError, match=r"differs \(arm\.learner\.iterations: stored 20, now 21\)"):
-        open_study(make_study(in_campaign={"learner.iterations": 21}), storage)
+        open_study(make_study(constraints=CONSTRAINTS, in_campaign={"learner.iterations": 21}), storage)
 
 
 def test_a_study_that_has_a_hash_of_its_arm_is_known_by_the_arm_in_its_folder(make_study, storage):
