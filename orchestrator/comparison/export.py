@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 from orchestrator.comparison.records_file import described
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.storage.files import replacing
-from orchestrator.storage.metric_names import recorded_name
+from orchestrator.storage.metric_names import matches
 from orchestrator.storage.outputs import naming_output, require_writable
 from orchestrator.storage.run_data import CampaignRecords, RunRecords, Series
 
@@ -75,11 +74,10 @@ def chosen_names(campaign: CampaignRecords, patterns: Sequence[str]) -> list[str
     known = sorted({name for run in campaign.runs for name in (*run.train.values, *run.evaluation.values)})
     if not known:
         raise ConfigError(f"{campaign.info.name}: no run has recorded anything yet")
-    patterns = [recorded_name(pattern) for pattern in patterns]
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in known):
+        if not any(matches(name, [pattern]) for name in known):
             raise ConfigError(f"no run has the metric {pattern!r}; {did_you_mean(pattern, known)}")
-    return [name for name in known if not patterns or any(fnmatchcase(name, each) for each in patterns)]
+    return [name for name in known if not patterns or matches(name, patterns)]
 
 
 def _schema(columns: Sequence[str] | None) -> Any:

@@ -1,31 +1,43 @@
 """The samples of a campaign for its page: a browser by iteration, arm, domain, right or wrong.
 
-The page has those of one seed of each arm, and of long runs fewer iterations; the rest is in the runs' folders.
+The page has those of one seed of each arm; of long runs fewer iterations, the same of every arm, and of many samples
+the first.  The rest is in the runs' folders.
 Its script sets texts as texts, so nothing that a policy says is read as HTML.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from math import ceil
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import ConfigError
+from orchestrator.report.html_parts import json_for_script
 from orchestrator.report.plot_style import thinned
 from orchestrator.storage.run_data import ArmRecords, CampaignRecords
 from orchestrator.storage.samples import Sample, read_samples, sample_files
 
 MOST_CHARACTERS = 2_000_000
 """Size of all samples on a page, which shall open on a phone."""
+FEWEST_ITERATIONS = 10
+"""As long as there are more, there are fewer iterations; then there are fewer samples of each."""
+
+Entry = dict[str, Any]
 
 
-def samples_of(campaign: CampaignRecords) -> list[dict[str, Any]]:
+def samples_of(campaign: CampaignRecords) -> list[Entry]:
     """One entry a sample, for the page's script, arm after arm, in the order of time."""
-    room = MOST_CHARACTERS // max(1, len(campaign.arms))
-    return [each for number, arm in enumerate(campaign.arms) for each in _of_arm(number, arm, room)]
+    sources = list(_sources(campaign.arms))
+    sizes: Counter[int] = Counter()
+    for source in sources:
+        for iteration in source.files:
+            sizes[iteration] += sum(map(_size, source.entries(iteration)))
+    kept = _spread(sizes)
+    return _first_that_fit([source.entries(iteration) for source in sources for iteration in kept])
 
 
 def samples_section(samples: Sequence[Mapping[str, Any]], campaign: CampaignRecords) -> str:
@@ -59,17 +71,57 @@ def _choice(name: str, label: str, options: Mapping[str, str]) -> str:
     return f'<label>{label} <select id="sample-{name}"><option value="">all</option>{items}</select></label>'
 
 
-def _of_arm(number: int, arm: ArmRecords, room: int) -> list[dict[str, Any]]:
-    """The samples of the first seed that has some, from as many iterations as there is room for, spread over the run."""
-    for run in arm.runs:
-        files = list(sample_files(run.samples_path).values()) if run.samples_path else []
-        if not files:
-            continue
-        kept = [[_entry(each, number, run.info.seed) for each in _read(path)] for path in files]
-        size = sum(len(json.dumps(entries, ensure_ascii=False)) for entries in kept)
-        num_iterations = max(1, len(kept) // max(1, ceil(size / room)))
-        return [entry for index in thinned(len(kept), num_iterations) for entry in kept[index]]
-    return []
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The run whose samples stand for an arm."""
+
+    arm: int
+    seed: int
+    files: Mapping[int, Path]
+
+    def entries(self, iteration: int) -> list[Entry]:
+        """The samples of an iteration, in their order."""
+        path = self.files.get(iteration)
+        return [_entry(each, self.arm, self.seed) for each in _read(path)] if path else []
+
+
+def _sources(arms: Iterable[ArmRecords]) -> Iterator[_Source]:
+    """The first seed of each arm that has samples."""
+    for number, arm in enumerate(arms):
+        for run in arm.runs:
+            files = sample_files(run.samples_path) if run.samples_path else {}
+            if files:
+                yield _Source(number, run.info.seed, files)
+                break
+
+
+def _size(entry: Entry) -> int:
+    return len(json_for_script(entry)) + len(", ")
+
+
+def _spread(sizes: Mapping[int, int]) -> list[int]:
+    """As many iterations as there is room for by their sizes, and a few at least, spread over the run."""
+    times = sorted(sizes)
+    most = len(times) * MOST_CHARACTERS // max(MOST_CHARACTERS, sum(sizes.values()))
+    while True:
+        kept = [times[index] for index in thinned(len(times), max(most, FEWEST_ITERATIONS))]
+        if most <= FEWEST_ITERATIONS or sum(sizes[each] for each in kept) <= MOST_CHARACTERS:
+            return kept
+        most -= 1
+
+
+def _first_that_fit(groups: Iterable[list[Entry]]) -> list[Entry]:
+    """The samples for which there is room: each arm's first, at its last iteration first, then the second ones."""
+    placed = [(place, entry) for group in groups for place, entry in enumerate(group)]
+
+    def turn(index: int) -> tuple[int, int, int]:
+        place, entry = placed[index]
+        return place, -entry["iteration"], entry["arm"]
+
+    in_turn = sorted(range(len(placed)), key=turn)
+    totals = accumulate(_size(placed[index][1]) for index in in_turn)
+    fitting = {index for index, total in zip(in_turn, totals, strict=True) if total <= MOST_CHARACTERS}
+    return [entry for index, (_, entry) in enumerate(placed) if index in fitting]
 
 
 def _read(path: Path) -> list[Sample]:
@@ -80,7 +132,7 @@ def _read(path: Path) -> list[Sample]:
         return []
 
 
-def _entry(sample: Sample, arm: int, seed: int) -> dict[str, Any]:
+def _entry(sample: Sample, arm: int, seed: int) -> Entry:
     return {
         "arm": arm,
         "seed": seed,

@@ -7,6 +7,9 @@ may write either.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
 FAMILIES = {
     "entropy": "entropy/mean",
     "surprisal": "entropy/surprisal",
@@ -32,3 +35,8 @@ def family_name(name: str) -> str:
 def recorded_name(name: str) -> str:
     """The name of a metric in the records, from either of its names."""
     return _RECORDED.get(name, name)
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a pattern such as ``rollout/*`` has a metric of the records, by either of its names."""
+    return any(fnmatchcase(each, pattern) for pattern in patterns for each in {name, family_name(name)})

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from functools import cached_property
 from math import nan
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 import yaml
 
 from orchestrator.storage.guardrail_files import Event, Rollback, read_events, read_rollbacks
-from orchestrator.storage.metric_names import recorded_name
+from orchestrator.storage.metric_names import matches, recorded_name
 from orchestrator.storage.renamed import up_to_date
 from orchestrator.storage.run_data import RunRecords, Series
 from orchestrator.storage.run_folder import RunInfo, RunState, Status
@@ -36,7 +35,8 @@ def read_run(client: Any, run: Any, metrics: Sequence[str] | None) -> RunRecords
     """A training run with the metrics whose names match a pattern, or all of them."""
     histories: dict[str, list[Any]] = {}
     for key in sorted(run.data.metrics):
-        if _matches(name := recorded_name(unescaped(key)), metrics):
+        name = recorded_name(unescaped(key))
+        if metrics is None or matches(name, metrics):
             # A run that an older version began has the first part of a metric under the name that records have.
             histories.setdefault(name, []).extend(client.get_metric_history(run.info.run_id, key))
     times = [point.timestamp for history in histories.values() for point in history]
@@ -110,10 +110,6 @@ class Artifacts:
     @cached_property
     def _names(self) -> set[str]:
         return {item.path for item in self._client.list_artifacts(self._run_id)}
-
-
-def _matches(name: str, patterns: Sequence[str] | None) -> bool:
-    return patterns is None or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _series(histories: Mapping[str, Sequence[Any]]) -> Series:

@@ -8,17 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from orchestrator.changed_inputs import CURE, NOT_RECORDED
-from orchestrator.configuration.stored import differences
 from orchestrator.errors import ConfigError
 from orchestrator.storage.inputs import changes, now, said
 from orchestrator.tuning.addressed_sampling import pruner, quiet, sampler, without_experimental_warnings
 from orchestrator.tuning.criteria import Criterion
 from orchestrator.tuning.storage import answering, find_storage, open_storage, storage_url
-from orchestrator.tuning.study import Study, fingerprint
+from orchestrator.tuning.stored_definition import differing
+from orchestrator.tuning.study import Study
 from orchestrator.tuning.study_storage import StudyStorage
 
 DEFINITION = "entrostat.definition"
-FINGERPRINT = "entrostat.fingerprint"
 AT_ONCE = 50
 """Simulated trials that are written in one transaction: other workers wait for no longer than a fraction of a second."""
 INPUTS = "entrostat.inputs"
@@ -214,9 +213,9 @@ def _find(study: Study, storage: Any, name: str) -> Any:
 def _claim(study: Study, found: Any, definition: Mapping[str, Any], name: str) -> None:
     """Record the definition of the study, or refuse it where it is another's."""
     _refuse_another(study, found, definition, name)
-    if DEFINITION not in found.user_attrs:
+    stored = found.user_attrs.get(DEFINITION)
+    if stored is None or not isinstance(stored["arm"], dict):
         found.set_user_attr(DEFINITION, dict(definition))
-        found.set_user_attr(FINGERPRINT, fingerprint(definition))
 
 
 def _refuse_another(study: Study, found: Any, definition: Mapping[str, Any], name: str) -> None:
@@ -228,7 +227,7 @@ def _refuse_another(study: Study, found: Any, definition: Mapping[str, Any], nam
                 "choose another name"
             )
         return
-    changed = list(differences(stored, dict(definition)))
+    changed = differing(study, stored, definition)
     if changed:
         raise ConfigError(
             f"{study.path}: name: the storage has a study {name!r} that differs ({'; '.join(changed)}); its trials "

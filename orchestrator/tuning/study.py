@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +14,15 @@ from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import Arm, Campaign, parse
 from orchestrator.configuration.yaml_files import merge
+from orchestrator.masking import masked
 from orchestrator.storage.inputs import Inputs
 from orchestrator.tuning.criteria import Criterion, criterion
 from orchestrator.tuning.models import StudyConfig
 from orchestrator.tuning.space import corners, overlay
+
+AFTER_SIMULATION = ("enqueue", "spread", "plant")
+"""Settings of stage one that decide nothing about its candidates: which of them are handed on, and the plant by its
+place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +143,7 @@ class Study:
             "constraints": self.config.constraints.model_dump(mode="json"),
             "seeds": list(self.seeds),
             "loop": self.loop,
-            "arm": self.arm.fingerprint,
+            "arm": masked(self.arm.plain),
         }
 
     def simulated_definition(self) -> dict[str, Any]:
@@ -148,9 +151,7 @@ class Study:
         assert self.config.simulation is not None
         assert self.start is not None
         return self.definition() | {
-            "simulation": self.config.simulation.model_dump(
-                mode="json", exclude={"enqueue", "spread", "plant"}
-            ),
+            "simulation": self.config.simulation.model_dump(mode="json", exclude=set(AFTER_SIMULATION)),
             "plant": to_plain(self.start.plant),
             "initial_nats": self.start.initial_nats,
         }
@@ -159,8 +160,3 @@ class Study:
     def plain(self) -> dict[str, Any]:
         """The study as YAML can hold it, with its arm in full."""
         return {"study": to_plain(self.config), "arm": {"name": self.arm.name, **self.arm.plain}}
-
-
-def fingerprint(definition: Mapping[str, Any]) -> str:
-    """A short hash of a definition."""
-    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]

@@ -33,6 +33,7 @@ from orchestrator.tuning.attempts import (
     SURPLUS,
     UNTRAINED,
     counted,
+    folder_name,
     num_open,
     trial_name,
 )
@@ -154,11 +155,7 @@ class Training:
 
     def _announce_running(self, found: Any) -> None:
         """Say why trials that another machine has left do not go on at once."""
-        running = sum(
-            trial.state.name == "RUNNING" and not is_gone(trial.user_attrs.get(PROCESS, ""))
-            for trial in found.get_trials(deepcopy=False)
-        )
-        if running:
+        if running := len(_at_work(found.get_trials(deepcopy=False))):
             count = "1 trial runs" if running == 1 else f"{running} trials run"
             self._warn(
                 f"{count} in other workers; a trial without a heartbeat for {self._study.config.stale_seconds} s goes "
@@ -169,16 +166,18 @@ class Training:
         """Print the trials that have ended and show the runs that train now; the command goes on when the storage does not answer."""
         try:
             finished.print_new()
-            begun = counted(found.get_trials(deepcopy=False))
+            trials = found.get_trials(deepcopy=False)
             self._is_silent = False
         except storage_failures() as error:
             if not self._is_silent:
                 self._warn(f"storage: {why(error)}; the workers try again")
             self._is_silent = True
             return
-        folders = (RunFolder(path.parent) for path in sorted(self._folder.path.glob("*/seed-*/status.json")))
-        running = [run for run in folders if run.read_status().status == "running"]
-        self._progress.show(running, f"{begun}/{study.config.budget.trials} trials begun")
+        runs = (
+            self._folder.run(folder_name(trial), seed) for trial in _at_work(trials) for seed in study.seeds
+        )
+        running = [run for run in runs if run.read_status().status == "running"]
+        self._progress.show(running, f"{counted(trials)}/{study.config.budget.trials} trials begun")
 
     def _status(self, study: Study, found: Any, workers: dict[int, subprocess.Popen[bytes]]) -> int:
         dead = {index: each.returncode for index, each in workers.items() if each.returncode != 0}
@@ -266,6 +265,15 @@ class Finished:
 
     def _ended(self) -> list[Any]:
         return [trial for trial in self._found.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def _at_work(trials: Sequence[Any]) -> list[Any]:
+    """The trials that run, but for those whose worker is known to be gone."""
+    return [
+        trial
+        for trial in trials
+        if trial.state.name == "RUNNING" and not is_gone(trial.user_attrs.get(PROCESS, ""))
+    ]
 
 
 def _stop(workers: Sequence[subprocess.Popen[bytes]]) -> None:

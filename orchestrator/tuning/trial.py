@@ -14,9 +14,9 @@ from orchestrator.campaign import run_info
 from orchestrator.changed_inputs import continued
 from orchestrator.configuration.inputs import inputs_of
 from orchestrator.configuration.resolve import Arm
+from orchestrator.configuration.stored import differing_keys
 from orchestrator.execution.base import Crew, Ending
 from orchestrator.execution.runs import Patience, Worker, is_lost, settle_run, start_run, stop_runs
-from orchestrator.storage.inputs import combined
 from orchestrator.storage.metrics_log import Record, Tail
 from orchestrator.storage.run_folder import CampaignFolder, RunFolder
 from orchestrator.tuning.criteria import SeedRecord
@@ -214,7 +214,7 @@ class TrainedTrial:
         info = run_info(self._study.config.name, self._arm, seed, self._study.campaign.config, inputs)
         if folder.exists():
             stored = folder.read_info()
-            if combined(self._arm.fingerprint, stored.inputs) != stored.fingerprint:
+            if differing_keys(stored.config, self._arm):
                 raise _Stopped("failed", f"{folder.path} holds a run of other parameters; delete {self.path}")
             info = continued(stored, info, folder)  # the study has been asked whether that is right
         folder.write_info(info)

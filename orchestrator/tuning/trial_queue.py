@@ -126,17 +126,18 @@ class TrialQueue:
         with self.ending():
             self._put_back(self.still_open(trial_id), LET_GO)
 
-    def tidy(self, retries: int) -> list[tuple[Any, str]]:
+    def tidy(self, retries: int) -> Iterator[tuple[Any, str]]:
         """Put trials whose worker died back into the queue, and close those that a lower budget has no room for.
 
         Args:
             retries: how often a trial is continued after a death.
 
-        Returns:
-            The trials that nothing goes on with, each with why.
+        Yields:
+            The trials that nothing goes on with, each with why, as soon as it is closed: a storage that fails at
+            the next one takes back none of them.
         """
-        given_up = []
         for trial_id in self._left():
+            given_up = []
             with self.ending():
                 trial = self.still_open(trial_id)
                 num_deaths = len(trial.system_attrs.get(HISTORY, [])) + 1
@@ -146,12 +147,14 @@ class TrialQueue:
                     reason = DIED if num_deaths == 1 else f"{num_deaths} workers died at it"
                     self._fail(trial_id, FAILED, reason)
                     given_up.append((trial, reason))
+            yield from given_up
         for trial in self._surplus():
+            given_up = []
             with self.ending():
                 if self.still_open(trial._trial_id).state == TrialState.WAITING:
                     self._fail(trial._trial_id, SURPLUS, OVER_BUDGET)
                     given_up.append((trial, OVER_BUDGET))
-        return given_up
+            yield from given_up
 
     def _in_turn(self, trials: Sequence[Any]) -> tuple[Any | None, bool]:
         """The trial of the queue that is next, and whether a new one can be drawn where there is none."""

@@ -6,7 +6,7 @@ import math
 import pytest
 from pyarrow import parquet
 
-from orchestrator.comparison.export import check_output, export
+from orchestrator.comparison.export import check_output, chosen_names, export
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_data import load_campaign
 
@@ -58,6 +58,14 @@ def test_wide_has_a_row_a_record_and_gaps_where_nothing_was_measured(campaign, t
     run = campaign.arms[0].runs[1]
     assert one["entropy"] == run.train.values["entropy"][9]
     assert one["eval/pass_at_1"] is None
+
+
+def test_a_pattern_of_a_family_has_the_metrics_of_one_word_too(campaign):
+    names = chosen_names(campaign, ["entropy/*"])
+    assert "entropy" in names
+    assert [name for name in names if name.startswith("entropy/")]
+    assert "reward" in chosen_names(campaign, ["rollout/*"])
+    assert chosen_names(campaign, ["rollout/reward", "entropy"]) == ["entropy", "reward"]
 
 
 def test_a_pattern_that_matches_nothing_leaves_no_file(campaign, tmp_path):

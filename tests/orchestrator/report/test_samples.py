@@ -72,7 +72,41 @@ def test_of_many_samples_fewer_iterations_are_on_the_page_the_last_among_them(fo
     iterations = sorted({each["iteration"] for each in found if each["arm"] == 0})
     assert 5 < len(iterations) < 40
     assert (iterations[0], iterations[-1]) == (0, 149)
-    assert len(json.dumps(found)) < 60_000
+    assert len(json_for_script(found)) <= 50_000
+
+
+def test_arms_have_the_same_iterations_however_much_each_says(make_campaign, monkeypatch):
+    made = make_campaign(seeds=(0,), arms=("grpo", "aer"))
+    for arm, length in (("grpo", 2000), ("aer", 10)):
+        for iteration in range(40):
+            text = sample(iteration=iteration, turns=["x" * length])
+            write_samples(made.run(arm, 0).samples_path, iteration, [text])
+    monkeypatch.setattr(browser_of_samples, "MOST_CHARACTERS", 50_000)
+    found = samples_of(load_campaign(made))
+    of_arms = [[each["iteration"] for each in found if each["arm"] == arm] for arm in (0, 1)]
+    assert of_arms[0] == of_arms[1]
+    assert 15 < len(of_arms[0]) < 25
+
+
+@pytest.mark.parametrize("length", [10, 9000])
+def test_where_few_iterations_are_too_many_each_has_its_first_samples(make_campaign, monkeypatch, length):
+    """The page keeps its size whatever a campaign says of the number of its samples."""
+    made = make_campaign(seeds=(0,), arms=("grpo", "aer"))
+    for arm in ("grpo", "aer"):
+        for iteration in range(0, 60, 5):
+            several = [
+                sample(iteration=iteration, prompt=f"{number}", turns=["x" * length]) for number in range(30)
+            ]
+            write_samples(made.run(arm, 0).samples_path, iteration, several)
+    monkeypatch.setattr(browser_of_samples, "MOST_CHARACTERS", 30_000)
+    found = samples_of(load_campaign(made))
+    assert 30_000 / 2 < len(json_for_script(found)) <= 30_000
+    groups = {}
+    for each in found:
+        groups.setdefault((each["arm"], each["iteration"]), []).append(each["prompt"])
+    assert all(prompts == [str(number) for number in range(len(prompts))] for prompts in groups.values())
+    assert {(0, 55), (1, 55)} <= groups.keys()
+    assert len(groups) == (20 if length == 10 else 3)
 
 
 def test_without_samples_there_is_no_section_and_a_damaged_file_loses_its_own(make_campaign, folder):

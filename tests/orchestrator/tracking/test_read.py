@@ -85,9 +85,10 @@ def test_a_filter_selects_runs_over_all_experiments(tracked):
     assert [run.name for run in runs] == ["grpo seed 0", "grpo seed 1"]
 
 
-def test_only_the_metrics_asked_for_are_read(tracked):
+@pytest.mark.parametrize("entropy", ["entropy", "entropy/mea*"])
+def test_only_the_metrics_asked_for_are_read(tracked, entropy):
     _, uri = tracked
-    run = fetch_runs(uri, filter="tags.`entrostat.arm` = 'entropic'", metrics=["entropy", "loop/*/u"])[0]
+    run = fetch_runs(uri, filter="tags.`entrostat.arm` = 'entropic'", metrics=[entropy, "loop/*/u"])[0]
     assert sorted(run.train.values) == ["entropy", "loop/entropy/u"]
     assert not run.evaluation.values
 

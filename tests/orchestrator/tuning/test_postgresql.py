@@ -201,7 +201,7 @@ def test_a_trial_without_a_heartbeat_is_stale(url):
     silent, alive, killed = queue.take(), queue.take(), queue.take()
     assert queue.take() is None
     kill(storage, killed)
-    queue.tidy(retries=3)
+    list(queue.tidy(retries=3))
     assert [trial.state.name for trial in study.trials] == ["RUNNING", "RUNNING", "FAIL", "WAITING"]
     time.sleep(4.5)
     storage.record_heartbeat(alive)

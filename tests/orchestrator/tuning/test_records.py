@@ -8,9 +8,12 @@ import optuna
 import pytest
 
 from orchestrator.errors import ConfigError
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tuning.judging import search
-from orchestrator.tuning.records import AT_ONCE, open_study, store_simulation, stored_simulation
+from orchestrator.tuning.records import AT_ONCE, DEFINITION, open_study, store_simulation, stored_simulation
 from tests.orchestrator.tuning.conftest import KI, KP, SIMULATION, ask
+
+CONSTRAINTS = {"collapse": {"fraction": 0.5}}
 
 
 def test_the_same_study_is_found_again(make_study, storage):
@@ -19,7 +22,6 @@ def test_the_same_study_is_found_again(make_study, storage):
     again = open_study(make_study(budget={"trials": 50}, pruner={"kind": "halving"}, workers=3), storage)
     assert len(again.trials) == 1
     assert again.metric_names == ["iae"]
-    assert again.user_attrs["entrostat.fingerprint"] == first.user_attrs["entrostat.fingerprint"]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,10 @@ def test_the_same_study_is_found_again(make_study, storage):
         ({"objective": "rmse"}, "objective: stored ['iae'], now ['rmse']"),
         ({"seeds": [0, 1, 2]}, "seeds"),
         ({"constraints": {"collapse": {"fraction": 0.5}}}, "constraints.collapse"),
-        ({"in_campaign": {"arms.0.loops.entropy.reference.value_nats": 0.3}}, "arm: stored"),
+        (
+            {"in_campaign": {"arms.0.loops.entropy.reference.value_nats": 0.3}},
+            "arm.loops.entropy.reference.value_nats: stored 0.4, now 0.3",
+        ),
     ],
 )
 def test_another_study_of_the_name_is_refused_with_what_differs(make_study, storage, changes, names):
@@ -47,6 +52,43 @@ def test_another_study_of_the_name_is_refused_with_what_differs(make_study, stor
         open_study(make_study(**changes), storage)
     assert names in str(caught.value)
     assert "give this study another name" in str(caught.value)
+
+
+def test_a_study_of_before_a_setting_came_is_the_same_study(make_study, storage):
+    """A key that is new has a default that keeps what trials did without it."""
+    study = make_study(constraints=CONSTRAINTS, simulation=SIMULATION)
+    found = open_study(study, storage)
+    older = study.definition()
+    del older["arm"]["learner"]["betas"]
+    del older["constraints"]["collapse"]["window"]
+    del older["space"][KP]["when"]
+    found.set_user_attr(DEFINITION, older)
+    open_study(study, storage)
+    simulated = store_simulation(study, storage, search(study))
+    older = study.simulated_definition()
+    del older["simulation"]["sampler"]
+    simulated.set_user_attr(DEFINITION, older)
+    assert stored_simulation(study, storage) is not None
+    with pytest.raises(ConfigError, match=r"differs \(arm\.learner\.iterations: stored 20, now 21\)"):
+        open_study(make_study(constraints=CONSTRAINTS, in_campaign={"learner.iterations": 21}), storage)
+
+
+def test_a_study_that_has_a_hash_of_its_arm_is_known_by_the_arm_in_its_folder(make_study, storage):
+    """Earlier versions stored the hash, which another setting makes another one."""
+    study = make_study()
+    found = open_study(study, storage)
+    hashed = study.definition() | {"arm": "of an earlier version"}
+    found.set_user_attr(DEFINITION, hashed)
+    with pytest.raises(
+        ConfigError, match=f"arm: stored 'of an earlier version', now '{study.arm.fingerprint}'"
+    ):
+        open_study(study, storage)
+    CampaignFolder(study.folder).write_info(CampaignInfo(name="gains", config=study.plain))
+    with pytest.raises(ConfigError, match=r"arm\.learner\.iterations: stored 20, now 21"):
+        open_study(make_study(in_campaign={"learner.iterations": 21}), storage)
+    assert found.user_attrs[DEFINITION] == hashed
+    open_study(study, storage)
+    assert open_study(study, storage).user_attrs[DEFINITION] == study.definition()  # on other machines too
 
 
 def test_a_study_that_others_made_is_left_alone(make_study, storage):

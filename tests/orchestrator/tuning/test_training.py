@@ -13,7 +13,8 @@ from optuna.exceptions import StorageInternalError
 from rich.console import Console
 
 from orchestrator.execution.devices import VISIBLE
-from orchestrator.storage.run_folder import CampaignFolder
+from orchestrator.execution.identity import own_identity
+from orchestrator.storage.run_folder import CampaignFolder, RunFolder, Status
 from orchestrator.tuning.attempts import PROCESS
 from orchestrator.tuning.training import Training
 from tests.orchestrator.tuning.conftest import GONE
@@ -24,6 +25,13 @@ class Silent(nullcontext):
 
     def show(self, folders, total):
         pass
+
+
+class Shown(nullcontext):
+    """A progress that remembers the runs that it showed last."""
+
+    def show(self, folders, total):
+        self.runs, self.total = list(folders), total
 
 
 class Fails:
@@ -66,6 +74,26 @@ def test_a_storage_that_does_not_answer_is_said_once_and_stops_nothing(make_stud
         training._look(finished, study, optuna.create_study())
     assert finished.looks == 5
     assert told.getvalue() == 2 * "storage: study.log: gone; the workers try again\n"
+
+
+def test_only_runs_of_trials_that_are_at_work_are_shown_and_no_others_are_read(make_study, monkeypatch):
+    study, shown = make_study(), Shown()
+    folder = CampaignFolder(study.folder)
+    training = Training(study, None, folder, "", (), Console(file=io.StringIO()), shown)
+    found = optuna.create_study()
+    ended, left, working = found.ask(), found.ask(), found.ask()
+    found.tell(ended, 1.0)
+    left.set_user_attr(PROCESS, GONE)
+    working.set_user_attr(PROCESS, own_identity())
+    for number in range(3):  # each seems to train its second seed, as a worker that is killed leaves it
+        for seed, status in ((0, "done"), (1, "running")):
+            folder.run(f"trial-{number:04d}", seed).write_status(Status(status=status))
+    read, real = [], RunFolder.read_status
+    monkeypatch.setattr(RunFolder, "read_status", lambda run: read.append(run) or real(run))
+    training._look(Fails(), study, found)
+    assert shown.runs == [folder.run("trial-0002", 1)]
+    assert shown.total == "3/4 trials begun"
+    assert read == [folder.run("trial-0002", seed) for seed in (0, 1)]
 
 
 @pytest.mark.parametrize(

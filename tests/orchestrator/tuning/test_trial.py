@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.execution.local import Local
@@ -158,6 +160,18 @@ def test_runs_of_other_parameters_in_the_folder_are_not_taken_for_this_ones(trai
     ending, _, _ = train({KP: 1.0, KI: 0.1})
     assert ending.state == "failed"
     assert "holds a run of other parameters; delete" in ending.reason
+
+
+def test_a_run_of_before_a_setting_came_goes_on(train):
+    """A key that is new has a default that keeps what the run did without it."""
+    _, _, folder = train(seeds=[0])
+    run = folder.run("trial-0000", 0)
+    stored = run.read_info()
+    older = {**stored.config, "learner": {k: v for k, v in stored.config["learner"].items() if k != "betas"}}
+    run.write_info(replace(stored, config=older, fingerprint="of another version"))
+    ending, _, _ = train(seeds=[0])
+    assert (ending.state, ending.reason) == ("complete", "")
+    assert run.read_info().fingerprint == "of another version"
 
 
 def test_a_bound_on_sensitivity_is_checked_before_anything_is_trained(train):

@@ -88,7 +88,7 @@ def test_trials_of_another_study_are_left_alone(optuna_study, storage):
     stale_for_two_beats(storage, optuna_study)
     age(storage, 5)
     assert stale_for_two_beats(storage, optuna_study) == []
-    TrialQueue(optuna_study, storage, budget=9).tidy(retries=3)
+    list(TrialQueue(optuna_study, storage, budget=9).tidy(retries=3))
     assert [trial.state for trial in other.trials] == [TrialState.RUNNING]
     assert len(stale_for_two_beats(storage, other)) == 1
 
@@ -151,7 +151,7 @@ def test_a_trial_whose_worker_died_goes_on_at_once_with_its_parameters_and_its_r
     old, other = begin(queue), begin(queue)
     old.set_user_attr(RANK, 3)
     kill(storage, old._trial_id)
-    assert queue.tidy(retries=3) == []
+    assert list(queue.tidy(retries=3)) == []
     assert [trial.state.name for trial in optuna_study.trials] == ["FAIL", "RUNNING", "WAITING"]
     assert optuna_study.trials[0].user_attrs[REASON] == "its worker died"
     new = queue.trial(queue.take())
@@ -160,32 +160,32 @@ def test_a_trial_whose_worker_died_goes_on_at_once_with_its_parameters_and_its_r
     assert root(optuna_study.trials[2]) == 0
     assert optuna_study.trials[2].user_attrs[RANK] == 3
     kill(storage, new._trial_id)
-    queue.tidy(retries=3)
+    list(queue.tidy(retries=3))
     assert root(optuna_study.trials[3]) == 0
 
 
 def test_a_worker_of_another_machine_is_gone_when_it_is_silent(optuna_study, storage, queue):
     trial = begin(queue)
     storage.set_trial_user_attr(trial._trial_id, PROCESS, f"elsewhere {GONE.partition(' ')[2]}")
-    queue.tidy(retries=3)
+    list(queue.tidy(retries=3))
     assert optuna_study.trials[0].state == TrialState.RUNNING
     age(storage, 5)
     stale_for_two_beats(storage, optuna_study)
-    queue.tidy(retries=3)
+    list(queue.tidy(retries=3))
     assert [each.state for each in optuna_study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
 def test_a_worker_killed_between_two_parameters_leaves_all_of_them(storage, queue):
     queue.enqueue(RANK, {1: {"x": 0.75, "y": 0.5}})
     kill(storage, begin(queue)._trial_id)
-    queue.tidy(retries=3)
+    list(queue.tidy(retries=3))
     new = queue.trial(queue.take())
     assert (new.suggest_float("x", 0, 1), new.suggest_float("y", 0, 1)) == (0.75, 0.5)
 
 
 def test_one_that_died_before_it_had_parameters_goes_on_too(optuna_study, storage, queue):
     kill(storage, queue.take())
-    queue.tidy(retries=3)
+    list(queue.tidy(retries=3))
     assert [each.state for each in optuna_study.trials] == [TrialState.FAIL, TrialState.WAITING]
     assert counted(optuna_study.trials) == 1
 
@@ -203,7 +203,7 @@ def test_a_worker_that_lets_go_of_a_trial_uses_up_no_retry(optuna_study, storage
 def test_a_trial_that_kills_every_worker_fails_in_the_end(optuna_study, storage, queue):
     for _ in range(3):
         kill(storage, queue.take())
-        given_up = queue.tidy(retries=2)
+        given_up = list(queue.tidy(retries=2))
     assert [reason for _, reason in given_up] == ["3 workers died at it"]
     assert [trial.state.name for trial in optuna_study.trials] == ["FAIL"] * 3
     assert optuna_study.trials[-1].user_attrs[OUTCOME] == "failed"
@@ -214,7 +214,7 @@ def test_two_that_notice_at_once_put_it_back_once(optuna_study, storage, queue, 
     trial_id = begin(queue)._trial_id
     for _ in range(2):
         monkeypatch.setattr(queue, "_left", lambda: {trial_id})  # both have looked before either acts
-        queue.tidy(retries=3)
+        list(queue.tidy(retries=3))
         queue.let_go(trial_id)  # and the worker itself comes last
     assert [each.state for each in optuna_study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
@@ -223,7 +223,7 @@ def test_a_trial_that_has_ended_is_neither_put_back_nor_ended_again(optuna_study
     trial = begin(queue)
     optuna_study.tell(trial, 1.0)
     monkeypatch.setattr(queue, "_left", lambda: {trial._trial_id})
-    queue.tidy(retries=0)
+    list(queue.tidy(retries=0))
     queue.let_go(trial._trial_id)
     queue.end(trial._trial_id, FAILED, "late")
     assert [each.state for each in optuna_study.trials] == [TrialState.COMPLETE]
@@ -269,7 +269,7 @@ def test_a_candidate_is_in_the_queue_once_whoever_puts_it_there(optuna_study, st
     queue.enqueue(mark, {1: {"x": 0.5}, 2: {"x": 0.6}})
     queue.enqueue(mark, {2: {"x": 0.6}, 3: {"x": 0.7}})
     kill(storage, queue.take())
-    queue.tidy(retries=3)
+    list(queue.tidy(retries=3))
     queue.enqueue(mark, {1: {"x": 0.5}})
     assert [trial.system_attrs[FIXED] for trial in optuna_study.trials] == [
         {"x": x} for x in (0.5, 0.6, 0.7, 0.5)
@@ -307,7 +307,7 @@ def test_a_study_without_a_budget_takes_what_is_in_the_queue_and_draws_nothing(o
     queue.enqueue(CONFIRMS, {7: {"x": 0.5}})
     assert queue.take() is not None
     assert queue.take() is None
-    assert queue.tidy(retries=3) == []
+    assert list(queue.tidy(retries=3)) == []
 
 
 # --- Several processes at one SQLite file

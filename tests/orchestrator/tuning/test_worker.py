@@ -14,10 +14,11 @@ from typing import ClassVar
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
 from sqlalchemy import event
 
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
-from orchestrator.tracking.groups import read_group
+from orchestrator.tracking.groups import Group, read_group, write_group
 from orchestrator.tuning import worker as workers
 from orchestrator.tuning.addressed_sampling import place_of
 from orchestrator.tuning.attempts import (
@@ -363,6 +364,32 @@ def test_a_worker_that_lost_its_trial_does_not_say_how_it_ended(opened, monkeypa
     assert group.tags["entrostat.reason"] == "4 workers died at it"
 
 
+def test_a_trial_that_was_closed_is_settled_whatever_the_storage_does_at_the_next(opened, monkeypatch):
+    study, found, worker = opened(budget={"trials": 2}, retries=0, seeds=[0])
+    taken = [worker._queue.take() for _ in range(2)]
+    for number, trial_id in enumerate(taken):
+        folder = CampaignFolder(study.folder).run(f"trial-{number:04d}", 0)
+        folder.write_info(RunInfo(campaign="gains", arm=f"trial-{number:04d}", seed=0, method="none"))
+        folder.write_status(Status(status="running"))
+        write_group(folder.path.parent, Group(name=f"trial {number}", tags={}, params={}, state="running"))
+        kill(worker._storage, trial_id)
+    fail, closed = worker._queue._fail, []
+
+    def fails_once(trial_id, *why):
+        closed.append(trial_id)
+        if len(closed) == 2:
+            raise StorageInternalError("the disk is full")
+        fail(trial_id, *why)
+
+    monkeypatch.setattr(worker._queue, "_fail", fails_once)
+    monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
+    assert worker.run() == 0
+    assert states(found) == ["FAIL", "FAIL"]
+    for name in ("trial-0000", "trial-0001"):
+        assert read_group(study.folder / name).state == "failed"
+        assert CampaignFolder(study.folder).run(name, 0).read_status().status == "failed"
+
+
 class Trivial:
     """A training that is a sum and takes no time; notes where it trained."""
 
@@ -388,7 +415,7 @@ def test_a_worker_that_wakes_up_after_its_trial_was_taken_over_goes_on_with_othe
         def run(self):
             if self._trial.number == 0:
                 kill(worker._storage, self._trial._trial_id)
-                worker._queue.tidy(retries=3)
+                list(worker._queue.tidy(retries=3))
                 self._trial.report(1.0, 1)
             return super().run()
 
@@ -410,7 +437,7 @@ def test_a_worker_whose_trial_was_taken_over_at_its_very_end_comes_second(opened
             if len(self.trained) > 1:
                 return ending
             kill(worker._storage, found.trials[0]._trial_id)
-            worker._queue.tidy(retries=3)
+            list(worker._queue.tidy(retries=3))
             return replace(ending, state=state)
 
     monkeypatch.setattr(TakenOver, "trained", [])
