@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
-from math import ceil
-from pathlib import Path
+from math import ceil, isfinite
 from typing import Any
 
-from orchestrator.errors import ConfigError
 from orchestrator.report.plot_style import thinned
 from orchestrator.storage.run_data import ArmRecords, CampaignRecords
-from orchestrator.storage.samples import Sample, read_samples, sample_files
+from orchestrator.storage.samples import Sample, sample_files, undamaged_samples
 
 MOST_CHARACTERS = 2_000_000
 """Size of all samples on a page, which shall open on a phone."""
@@ -65,19 +63,11 @@ def _of_arm(number: int, arm: ArmRecords, room: int) -> list[dict[str, Any]]:
         files = list(sample_files(run.samples_path).values()) if run.samples_path else []
         if not files:
             continue
-        kept = [[_entry(each, number, run.info.seed) for each in _read(path)] for path in files]
+        kept = [[_entry(each, number, run.info.seed) for each in undamaged_samples(path)] for path in files]
         size = sum(len(json.dumps(entries, ensure_ascii=False)) for entries in kept)
         num_iterations = max(1, len(kept) // max(1, ceil(size / room)))
         return [entry for index in thinned(len(kept), num_iterations) for entry in kept[index]]
     return []
-
-
-def _read(path: Path) -> list[Sample]:
-    """The samples of a file; none of one that is damaged, which loses a page nothing else."""
-    try:
-        return read_samples(path)
-    except ConfigError:
-        return []
 
 
 def _entry(sample: Sample, arm: int, seed: int) -> dict[str, Any]:
@@ -89,11 +79,16 @@ def _entry(sample: Sample, arm: int, seed: int) -> dict[str, Any]:
         "prompt": sample.prompt,
         "answer": sample.answer,
         "turns": list(sample.turns),
-        "reward": round(sample.reward, 4) if sample.reward == sample.reward else None,
+        "reward": _rounded(sample.reward, 4),
         "right": sample.right,
         "length": sample.length,
         "finished": sample.finished,
         "tokens": list(sample.tokens),
         "of": list(sample.token_turns),
-        "entropies": [None if each is None else round(each, 3) for each in sample.entropies],
+        "entropies": [_rounded(each, 3) for each in sample.entropies],
     }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    """For the page's JSON, which has no word for what is not finite."""
+    return None if value is None or not isfinite(value) else round(value, digits)
