@@ -26,6 +26,6 @@ def batches(records: list[Record]) -> Iterator[list[Record]]:
 
 
 def log_metrics(client: Any, run_id: str, metrics: Sequence[Any]) -> None:
-    """Send metrics that need not arrive in one transaction: those of a model, or of a run that is over."""
+    """Send metrics that need not arrive in one transaction: those of a model, or final numbers."""
     for begin in range(0, len(metrics), MAX_METRICS_PER_BATCH):
         client.log_batch(run_id, metrics=metrics[begin : begin + MAX_METRICS_PER_BATCH])
