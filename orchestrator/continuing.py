@@ -202,9 +202,14 @@ def _unchanged(before: Mapping[str, Any], now: Mapping[str, Any]) -> _Same:
 
 
 def _adapt(checkpoint: dict[str, Any], before: RunConfig, arm: Arm, same: _Same, seed: int) -> None:
-    """Let loops and detectors whose settings have changed begin afresh, and detectors that have ended the run."""
+    """Let loops and detectors whose settings have changed begin afresh, and detectors that have ended the run.
+
+    A run that was done goes on.
+    """
     from orchestrator.training.entropy_control import EntropyControl
 
+    # Lightning holds an epoch for over whose checkpoint is of its last batch, however many batches there are now.
+    checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
     callbacks = checkpoint["callbacks"]
     control = EntropyControl(arm.config.loops, seed)
     fresh = dict(zip(sorted(arm.config.loops), control.state_dict()["loops"], strict=True))

@@ -50,6 +50,13 @@ def one_line(error: BaseException) -> str:
     return printable(mask(" ".join(said.split()))[:LONGEST_REASON]) or type(error).__name__
 
 
+def innermost(error: BaseException) -> str:
+    """The innermost cause: "[Errno 111] Connection refused" rather than the page that wraps it."""
+    while not isinstance(error, ValueError) and (cause := error.__cause__ or error.__context__):
+        error = cause
+    return one_line(error)
+
+
 def short(value: object) -> str:
     """A value as it stands in a message: of a long one the beginning, of nested ones as far as can be read."""
     try:

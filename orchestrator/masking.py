@@ -63,11 +63,11 @@ def mask_uri(uri: str) -> str:
 
 
 def masked(content: Any) -> Any:
-    """Settings as they are stored and compared: every text of a nested mapping without its credentials."""
+    """Settings as they are stored and compared: every text of a nested mapping, and every key, without its credentials."""
     if isinstance(content, str):
         return mask_uri(content) if _WHOLE_URI.match(content) else mask(content)
     if isinstance(content, dict):
-        return {key: masked(value) for key, value in content.items()}
+        return {masked(key): masked(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return [masked(value) for value in content]
     return content

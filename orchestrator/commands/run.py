@@ -90,6 +90,7 @@ def _run(campaign: Campaign, uri: str, console: Console, retry: bool, accept: bo
         uri,
         warn=partial(console.print, markup=False),
         artifacts=campaign.config.tracking.artifacts,
+        models=campaign.config.tracking.models,
         system_metrics=campaign.config.tracking.system_metrics,
     )
     tracker.start()

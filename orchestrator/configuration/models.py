@@ -206,7 +206,10 @@ class TrackingConfig(Strict):
     into the campaign's folder and send nothing, unless their own environment variables say so (``WANDB_MODE``)."""
     artifacts: bool = True
     """Copy the last checkpoint and the policy of each run into MLflow.  With ``false`` they stay in the run's folder alone,
-    which the model that MLflow has of every policy refers to."""
+    which the model that MLflow has of every policy (``models``) refers to."""
+    models: bool = True
+    """Log the policy of each run that is done as a model of MLflow, which refers to the run's folder.  ``false`` is for a
+    server without logged models (MLflow before 3)."""
     system_metrics: bool = False
     """Load of the machine that the command runs on, its GPUs included where ``nvidia-ml-py`` is installed: by MLflow's own
     monitor, on the campaign's MLflow run."""

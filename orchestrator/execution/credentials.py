@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from orchestrator.errors import ConfigError
 from orchestrator.masking import leaves, masked
 
 VARIABLE = "ENTROSTAT_CREDENTIALS"
@@ -44,7 +45,17 @@ def confidential(config: Any) -> list[tuple[Place, str]]:
 
 
 def hidden(config: Any) -> list[list[str | int]]:
-    """The places of the settings that are not stored as they are."""
+    """The places of the settings that are not stored as they are.
+
+    Raises:
+        ConfigError: one has a credential in its own name, by which it could not be found again.
+    """
+    for place, _ in leaves(config):
+        if masked(place) != list(place):
+            raise ConfigError(
+                f"{'.'.join(map(str, masked(place)))}: the name of a setting has a credential in it, which is not stored; "
+                "put it in the value"
+            )
     return [list(place) for place, _ in confidential(config)]
 
 

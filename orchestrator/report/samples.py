@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import accumulate
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import ConfigError
 from orchestrator.report.html_parts import json_for_script
 from orchestrator.report.plot_style import thinned
 from orchestrator.storage.run_data import ArmRecords, CampaignRecords
-from orchestrator.storage.samples import Sample, read_samples, sample_files
+from orchestrator.storage.samples import Sample, sample_files, undamaged_samples
 
 MOST_CHARACTERS = 2_000_000
 """Size of all samples on a page, which shall open on a phone."""
@@ -82,7 +82,7 @@ class _Source:
     def entries(self, iteration: int) -> list[Entry]:
         """The samples of an iteration, in their order."""
         path = self.files.get(iteration)
-        return [_entry(each, self.arm, self.seed) for each in _read(path)] if path else []
+        return [_entry(each, self.arm, self.seed) for each in undamaged_samples(path)] if path else []
 
 
 def _sources(arms: Iterable[ArmRecords]) -> Iterator[_Source]:
@@ -124,14 +124,6 @@ def _first_that_fit(groups: Iterable[list[Entry]]) -> list[Entry]:
     return [entry for index, (_, entry) in enumerate(placed) if index in fitting]
 
 
-def _read(path: Path) -> list[Sample]:
-    """The samples of a file; none of one that is damaged, which loses a page nothing else."""
-    try:
-        return read_samples(path)
-    except ConfigError:
-        return []
-
-
 def _entry(sample: Sample, arm: int, seed: int) -> Entry:
     return {
         "arm": arm,
@@ -141,11 +133,16 @@ def _entry(sample: Sample, arm: int, seed: int) -> Entry:
         "prompt": sample.prompt,
         "answer": sample.answer,
         "turns": list(sample.turns),
-        "reward": round(sample.reward, 4) if sample.reward == sample.reward else None,
+        "reward": _rounded(sample.reward, 4),
         "right": sample.right,
         "length": sample.length,
         "finished": sample.finished,
         "tokens": list(sample.tokens),
         "of": list(sample.token_turns),
-        "entropies": [None if each is None else round(each, 3) for each in sample.entropies],
+        "entropies": [_rounded(each, 3) for each in sample.entropies],
     }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    """For the page's JSON, which has no word for what is not finite."""
+    return None if value is None or not isfinite(value) else round(value, digits)

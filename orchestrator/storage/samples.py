@@ -111,6 +111,14 @@ def read_samples(path: Path) -> list[Sample]:
         ) from error
 
 
+def undamaged_samples(path: Path) -> list[Sample]:
+    """The samples of one file; none of one that is damaged, which loses who only shows samples nothing else."""
+    try:
+        return read_samples(path)
+    except ConfigError:
+        return []
+
+
 def forget_samples(folder: Path, iteration: int) -> None:
     """Remove the samples of iterations that a run, which goes on from ``iteration``, has before it."""
     for each, path in sample_files(folder).items():

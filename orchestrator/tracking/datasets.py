@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from orchestrator.masking import masked
 from orchestrator.storage.run_folder import RunInfo
 
 CONTEXT_TAG = "mlflow.data.context"
@@ -20,7 +21,7 @@ GENERATED = "entrostat_task"
 MAX_DIGEST_CHARACTERS = 36  # MLflow's limits
 MAX_NAME_CHARACTERS = 500
 MAX_SOURCE_CHARACTERS = 65535
-_OF_DATA = re.compile(r"(?:task|phases\.\d+\.task)\.([^ ]+): (.+)")
+_OF_DATA = re.compile(r"(?:task|phases\.\d+\.task)\.[^ ]+: .+")
 """Labels of what tasks read: the setting and its value.  Labels of code have no colon after the setting."""
 
 
@@ -41,19 +42,20 @@ def _datasets(info: RunInfo) -> Iterator[Any]:
 
     files = {label: state for label, state in (info.inputs or {}).items() if _OF_DATA.fullmatch(label)}
     for label, state in files.items():
-        place = _OF_DATA.sub(r"\2", label)
+        setting, _, place = label.partition(": ")
+        place = masked(place)
         digest = str(state["digest"]).rpartition(":")[2]
         if digest:  # "" is of a hub that did not answer
             yield Dataset(
                 name=place[-MAX_NAME_CHARACTERS:],
                 digest=digest[:MAX_DIGEST_CHARACTERS],
                 source_type=FILES,
-                source=json.dumps({"uri": place, "setting": label}, ensure_ascii=False)[
+                source=json.dumps({"uri": place, "setting": f"{setting}: {place}"}, ensure_ascii=False)[
                     :MAX_SOURCE_CHARACTERS
                 ],
                 profile=_profile(state),
             )
-    task = info.config.get("task")
+    task = masked(info.config.get("task"))
     if isinstance(task, Mapping) and not files:
         settings = json.dumps(task, sort_keys=True, ensure_ascii=False)
         yield Dataset(

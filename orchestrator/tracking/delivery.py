@@ -10,26 +10,28 @@ from __future__ import annotations
 import getpass
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from orchestrator.errors import innermost
 from orchestrator.masking import masked
 from orchestrator.storage.files import read_json, write_json
 from orchestrator.storage.guardrail_files import read_events
 from orchestrator.storage.metric_names import family_name
 from orchestrator.storage.metrics_log import Kind, Record, Tail
 from orchestrator.storage.run_folder import OVER, CampaignInfo, RunFolder, RunInfo, RunState
+from orchestrator.tracking.batches import batches
 from orchestrator.tracking.datasets import log_datasets
 from orchestrator.tracking.keys import clean_key, flat_params
 from orchestrator.tracking.logged_models import log_policy
 from orchestrator.tracking.samples import SampleDelivery
 
-MAX_METRICS_PER_BATCH = 1000  # MLflow's limits
-MAX_TAG_CHARACTERS = 8000
+MAX_TAG_CHARACTERS = 8000  # MLflow's limit
 RECORDS_PER_READ = 200
 KEY_FILE = "tracking.json"
 INPUTS_TAG = "entrostat.inputs"
@@ -79,31 +81,45 @@ class RunDelivery:
         self._found: tuple[list[str], list[int]] = ([], [])  # what guardrails did, as far as it was sent
         self._tail = Tail(folder.metrics_path)
         self._samples = SampleDelivery(folder.samples_path)
+        self._has_datasets = False
 
     @property
     def name(self) -> str:
         return f"{self.info.arm} seed-{self.info.seed}"
 
-    def forward(self, client: Any, experiment: Experiment) -> None:
-        """Deliver what is new: records, status and, once the run is done, its artifacts.
+    def forward(self, client: Any, experiment: Experiment) -> list[str]:
+        """Deliver what is new: records, status, and what stands beside them; say in a line each what of that failed.
 
         A record that a guardrail may yet take back waits: MLflow keeps every value that it was ever given.
+        What stands beside records and status fails alone and last, so that no run stays open for want of it.
         """
         state = self.folder.read_status().status  # before the records: what is done has written them all
         if self._run_id is None:
             if state == "pending":
-                return
+                return []
             self._run_id = self._open(client, experiment)
         accept = None if state in OVER else self.folder.settled()
         while records := self._tail.read(limit=RECORDS_PER_READ, accept=accept):
             self._send(client, self._run_id, records)
-        self._samples.forward(client, self._run_id, before=self._sent["train"] + 1, is_over=state in OVER)
-        self._send_guardrails(client, self._run_id)
-        if state == "done" and experiment.artifacts:
-            self._send_artifacts(client, self._run_id)
-        if state == "done" and experiment.models:
-            self._send_model(client, experiment.experiment_id, self._run_id)
         self._send_status(client, self._run_id, state)
+        beside: dict[str, Callable[[Any, str], None]] = {
+            "guardrails": self._send_guardrails,
+            "data sets": self._send_datasets,
+            "samples": partial(self._send_samples, is_over=state in OVER),
+        }
+        if state == "done" and experiment.artifacts:
+            beside["artifacts (tracking.artifacts: false leaves them out)"] = self._send_artifacts
+        if state == "done" and experiment.models:
+            send = partial(self._send_model, experiment_id=experiment.experiment_id)
+            beside["model (tracking.models: false leaves it out)"] = send
+        return [line for what, send in beside.items() if (line := self._failure(what, send, client))]
+
+    def _failure(self, what: str, send: Callable[[Any, str], None], client: Any) -> str | None:
+        try:
+            send(client, str(self._run_id))
+        except Exception as error:  # whatever MLflow, its server or its artifact store raises
+            return f"{self.name}: {what}: {innermost(error)}"
+        return None
 
     def forget(self) -> None:
         """After any failure: ask MLflow again what it has."""
@@ -129,7 +145,6 @@ class RunDelivery:
         start = next((record.time for record in Tail(self.folder.metrics_path).read(limit=1)), None)
         run = find_or_create_run(client, experiment.experiment_id, self.folder.path, self.name, tags, start)
         complete_run(client, run, config, named={key: getattr(self.info, key) for key in IDENTITY})
-        log_datasets(client, run, self.info)
         self._mlflow_status = run.info.status
         self._tags = dict(run.data.tags)
         self._sent = last_steps(run)
@@ -189,6 +204,18 @@ class RunDelivery:
         self._set_tag(client, run_id, GUARDRAILS_TAG, text)
         self._found = found
 
+    def _send_datasets(self, client: Any, run_id: str) -> None:
+        if not self._has_datasets:
+            log_datasets(client, client.get_run(run_id), self.info)
+            self._has_datasets = True
+
+    def _send_samples(self, client: Any, run_id: str, *, is_over: bool) -> None:
+        try:
+            self._samples.forward(client, run_id, before=self._sent["train"] + 1, is_over=is_over)
+        except Exception:
+            self._samples = SampleDelivery(self.folder.samples_path)  # asks again what MLflow has
+            raise
+
     def _send_artifacts(self, client: Any, run_id: str) -> None:
         if "entrostat.artifacts" in self._tags:
             return
@@ -201,7 +228,7 @@ class RunDelivery:
         client.set_tag(run_id, "entrostat.artifacts", "complete")
         self._tags["entrostat.artifacts"] = "complete"
 
-    def _send_model(self, client: Any, experiment_id: str, run_id: str) -> None:
+    def _send_model(self, client: Any, run_id: str, *, experiment_id: str) -> None:
         if MODEL_TAG in self._tags or not self.folder.policy_path.exists():
             return
         self._set_tag(
@@ -264,20 +291,6 @@ def last_steps(run: Any) -> dict[Kind, int]:
         kind: Kind = "eval" if metric.key.startswith("eval/") else "train"
         last[kind] = max(last[kind], metric.step)
     return last
-
-
-def batches(records: list[Record]) -> Iterator[list[Record]]:
-    """Cut into batches that MLflow takes in one transaction; a record is never cut."""
-    batch: list[Record] = []
-    size = 0
-    for record in records:
-        if batch and size + len(record.metrics) > MAX_METRICS_PER_BATCH:
-            yield batch
-            batch, size = [], 0
-        batch.append(record)
-        size += len(record.metrics)
-    if batch:
-        yield batch
 
 
 def provenance_tags(campaign: CampaignInfo) -> dict[str, str]:

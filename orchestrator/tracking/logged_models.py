@@ -16,6 +16,7 @@ from typing import Any
 from orchestrator.storage.metric_names import family_name
 from orchestrator.storage.metrics_log import Record
 from orchestrator.storage.run_folder import RunFolder, RunInfo
+from orchestrator.tracking.batches import log_metrics
 from orchestrator.tracking.keys import clean_key
 
 FLAVOUR = "transformers"
@@ -44,7 +45,7 @@ def log_policy(client: Any, experiment_id: str, run_id: str, folder: RunFolder, 
         client.log_outputs(
             run_id, [LoggedModelOutput(model.model_id, max((r.step for r in last), default=0))]
         )
-        client.log_batch(run_id, metrics=list(_metrics(last, model.model_id)))
+        log_metrics(client, run_id, list(_metrics(last, model.model_id)))
         client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -44,22 +44,31 @@ def write_others(campaign: CampaignFolder, names: Sequence[OtherTracker]) -> lis
     for run in campaign.runs() if names else ():
         if run.read_status().status not in OVER:
             continue
-        state_path = run.path / STATE_FILE
-        state = read_json(state_path) if state_path.exists() else {}
-        size = run.metrics_path.stat().st_size
         for name in names:
-            if state.get(name) == size:
-                continue
             try:
-                _write(_WRITERS[name], campaign.path, run)
-            except Exception as error:  # whatever a tracker raises: the records are there
+                _write_once(name, campaign.path, run)
+            except Exception as error:  # whatever a tracker or a damaged file raises: the records are there
                 missing.append(
                     f"{name}: {run.path}: not written ({one_line(error)}); the same command tries again"
                 )
-            else:
-                state[name] = size
-                write_json(state_path, state)
     return missing
+
+
+def _write_once(name: OtherTracker, home: Path, run: RunFolder) -> None:
+    state_path = run.path / STATE_FILE
+    state, size = _state(state_path), run.metrics_path.stat().st_size
+    if state.get(name) != size:
+        _write(_WRITERS[name], home, run)
+        write_json(state_path, {**state, name: size})
+
+
+def _state(path: Path) -> dict[str, object]:
+    """What was written; nothing by a file that is damaged, for every tracker takes a run again without doubling it."""
+    try:
+        content = read_json(path) if path.exists() else {}
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 Write = Callable[[Path, RunInfo, list[Record]], None]
@@ -107,9 +116,14 @@ def _trackio(home: Path, info: RunInfo, records: list[Record]) -> None:
     os.environ.setdefault("TRACKIO_DIR", str(home / "trackio"))  # read when the package is imported
     import trackio
 
+    name = f"{info.arm} seed-{info.seed}"
+    with suppress(ValueError):  # the project is not there yet
+        for before in trackio.Api().runs(info.campaign):
+            if before.name == name:  # broken off, or continued since: nothing is there twice
+                before.delete()
     run = trackio.init(
         project=info.campaign,
-        name=f"{info.arm} seed-{info.seed}",
+        name=name,
         group=info.arm,
         config=_config(info),
         embed=False,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.storage.samples import Sample, read_samples, sample_files
+from orchestrator.storage.samples import Sample, sample_files, undamaged_samples
 
 FOLDER = "samples"
 """The folder of samples among the artifacts of a run."""
@@ -37,7 +37,8 @@ class SampleDelivery:
             self._sent.add(name)
         # Once, for MLflow adds to a table that it has; and at the end, for each table takes room in a tag.
         for name in tables - self._sent:
-            client.log_table(run_id, table_of([each for path in files for each in read_samples(path)]), name)
+            if samples := [each for path in files for each in undamaged_samples(path)]:
+                client.log_table(run_id, table_of(samples), name)
             self._sent.add(name)
 
 

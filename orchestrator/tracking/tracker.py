@@ -19,12 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import one_line
+from orchestrator.errors import innermost
 from orchestrator.masking import mask_uri, scrub
 from orchestrator.storage.metric_names import family_name
 from orchestrator.storage.run_folder import OVER, CampaignFolder, RunState
+from orchestrator.tracking.batches import log_metrics
 from orchestrator.tracking.delivery import (
-    MAX_METRICS_PER_BATCH,
     MLFLOW_STATUS,
     Experiment,
     RunDelivery,
@@ -76,7 +76,7 @@ class Tracker:
         self._experiment: Experiment | None = None
         self._runs: dict[Path, RunDelivery] = {}
         self._groups: dict[Path, GroupDelivery] = {}
-        self._failure = ""  # what went wrong in the last pass
+        self._failures: list[str] = []  # what went wrong in the last pass
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -106,7 +106,7 @@ class Tracker:
                 failures += self._deliver(delivery, client, experiment)
         except Exception as error:  # whatever MLflow, its server or its database raises: training goes on
             self._experiment = None
-            failures.append(_innermost(error))
+            failures.append(innermost(error))
         self._report(failures)
         return not failures
 
@@ -117,7 +117,7 @@ class Tracker:
             return self._deliver_group(path, client, experiment)
         except Exception as error:  # as in `forward`
             self._experiment = None
-            self._report([_innermost(error)])
+            self._report([innermost(error)])
             return None
 
     @property
@@ -139,17 +139,18 @@ class Tracker:
             self._thread.join()
         if self._monitor is not None:
             self._monitor.finish()
-        if self.forward():
+        self.forward()
+        if self._experiment is not None:  # MLflow answers, whatever else went wrong
             try:
                 self._finish_parent(state, final or {})
             except Exception as error:
-                self._failure = scrub(_innermost(error), self.uri)
-        if not self._failure:
+                self._failures.append(scrub(innermost(error), self.uri))
+        if not self._failures:
             return []
         counts = {run.name: run.num_undelivered() for run in self._deliveries()}
         missing = ", ".join(f"{name} ({count} records)" for name, count in counts.items() if count)
         return [
-            f"tracking: {mask_uri(self.uri)}: {self._failure}",
+            *(f"tracking: {mask_uri(self.uri)}: {failure}" for failure in self._failures),
             f"tracking: not delivered: {missing or 'status or artifacts'}. Nothing is lost: it is all in "
             f"{self.campaign.path}, and the same command again delivers it.",
         ]
@@ -209,14 +210,13 @@ class Tracker:
             if is_group(path):  # asked now: it may have come since this pass began
                 parent = self._deliver_group(path, client, experiment)
                 experiment = replace(experiment, parent_run_id=parent)
-            delivery.forward(client, experiment)
+            return delivery.forward(client, experiment)
         except (RestException, ValueError, FileNotFoundError) as error:  # of this run; the server does answer
             delivery.forget()
-            return [f"{delivery.name}: {_innermost(error)}"]
+            return [f"{delivery.name}: {innermost(error)}"]
         except Exception:
             delivery.forget()
             raise
-        return []
 
     def _deliver_group(self, path: Path, client: Any, experiment: Experiment) -> str:
         delivery = self._groups.setdefault(path, GroupDelivery(path))
@@ -236,13 +236,13 @@ class Tracker:
         client.set_terminated(run_id, status)
 
     def _report(self, failures: list[str]) -> None:
-        before, self._failure = self._failure, scrub(failures[0], self.uri) if failures else ""
-        if self._failure and not before:
+        before, self._failures = self._failures, [scrub(failure, self.uri) for failure in failures]
+        if failures and not before:
             self._warn(
-                f"tracking: {mask_uri(self.uri)}: {self._failure}. Training goes on; the metrics stay in "
+                f"tracking: {mask_uri(self.uri)}: {self._failures[0]}. Training goes on; the metrics stay in "
                 f"{self.campaign.path} and are sent when the server answers again."
             )
-        if before and not self._failure:
+        if before and not failures:
             self._pause_seconds = FIRST_PAUSE_SECONDS
             self._warn(f"tracking: {mask_uri(self.uri)} answers again; everything so far is delivered.")
 
@@ -262,12 +262,4 @@ def _send_final_numbers(client: Any, run_id: str, final: Mapping[str, Mapping[st
         for name, value in named.items()
         if there.get(key := clean_key(name)) != value
     ]
-    for begin in range(0, len(metrics), MAX_METRICS_PER_BATCH):
-        client.log_batch(run_id, metrics=metrics[begin : begin + MAX_METRICS_PER_BATCH])
-
-
-def _innermost(error: BaseException) -> str:
-    """The innermost cause: "[Errno 111] Connection refused" rather than the page that wraps it."""
-    while not isinstance(error, ValueError) and (cause := error.__cause__ or error.__context__):
-        error = cause
-    return one_line(error)
+    log_metrics(client, run_id, metrics)

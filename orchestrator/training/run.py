@@ -184,7 +184,12 @@ def _train(attempt: Attempt) -> None:
             )
         except torch.OutOfMemoryError as error:
             raise explained(error, attempt.config, attempt.policy, parts.learner.meter.now) from error
-        last_iteration = parts.checkpointer.last_iteration
+        iteration, last_iteration = parts.learner.iteration, parts.checkpointer.last_iteration
+    if iteration < attempt.config.learner.iterations:
+        raise RuntimeError(
+            f"training ended after {iteration} of {attempt.config.learner.iterations} iterations; its checkpoint may "
+            f"be of a shorter run; {how_to_go_on(attempt.folder)}"
+        )
     if attempt.saves.wanting is not None:
         raise UnsavedError(
             f"it is trained, and nothing of it after iteration {last_iteration} is saved: {attempt.saves.wanting}; "

@@ -124,3 +124,7 @@ def test_the_shells_working_directory_is_no_password(monkeypatch):
     assert mask_uri("/home/me/project/runs/journal.log") == "/home/me/project/runs/journal.log"
     assert mask("saved in /home/me/project/runs") == "saved in /home/me/project/runs"
     assert mask("it is correct-horse") == "it is ***"
+
+
+def test_keys_are_masked_as_values_are():
+    assert masked({"https://u:pw@host": {"a": 1}, 2: "b"}) == {"https://***@host": {"a": 1}, 2: "b"}

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from orchestrator.cli import app
 from orchestrator.errors import ConfigError
-from orchestrator.execution.credentials import VARIABLE
+from orchestrator.execution.credentials import VARIABLE, hidden
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.training import run as training
 from orchestrator.training.credentials import with_credentials
@@ -173,6 +173,15 @@ def test_stars_of_the_user_s_own_are_no_hidden_credential(write_campaign, tmp_pa
         info = folder.read_info()
         assert info.hidden == []
         assert with_credentials(folder, info) == info
+
+
+def test_a_setting_with_a_credential_in_its_name_is_refused():
+    assert hidden({"sources": {"https://host/a": "https://me:pw@host"}}) == [["sources", "https://host/a"]]
+    with pytest.raises(
+        ConfigError, match=r"sources\.https://\*\*\*@host: the name of a setting has"
+    ) as caught:
+        hidden({"sources": {f"https://me:{SECRET}@host": 1}})
+    assert SECRET not in str(caught.value)
 
 
 def test_the_driver_of_a_ray_cluster_has_no_credential_on_its_command_line(tmp_path, monkeypatch):

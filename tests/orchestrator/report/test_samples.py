@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import time
+from math import inf, nan
 
 import pytest
 
@@ -115,6 +116,15 @@ def test_without_samples_there_is_no_section_and_a_damaged_file_loses_its_own(ma
     sample_path(folder.run("grpo", 3).samples_path, 149).write_bytes(b"x")
     found = samples_of(load_campaign(folder))
     assert {each["iteration"] for each in found if each["arm"] == 0} == {0}
+
+
+def test_numbers_that_are_not_finite_are_shown_as_none(folder):
+    path = folder.run("grpo", 3).samples_path
+    not_finite = [sample(iteration=0, reward=each, entropies=[0.5, each]) for each in (inf, -inf, nan)]
+    write_samples(path, 0, not_finite)
+    found = [each for each in samples_of(load_campaign(folder)) if each["arm"] == each["iteration"] == 0]
+    assert [(each["reward"], each["entropies"]) for each in found] == [(None, [0.5, None])] * 3
+    write_page(load_campaign(folder), folder.report_path)  # its JSON has no word for them
 
 
 @pytest.mark.slow

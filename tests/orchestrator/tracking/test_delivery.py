@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,9 @@ import pytest
 from orchestrator.storage.guardrail_files import Event, append_event
 from orchestrator.storage.metrics_log import Record
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
-from orchestrator.tracking.delivery import Experiment, RunDelivery, batches, complete_run
+from orchestrator.storage.samples import sample_path
+from orchestrator.tracking.batches import batches, log_metrics
+from orchestrator.tracking.delivery import Experiment, RunDelivery, complete_run
 from orchestrator.tracking.keys import flat_params
 
 
@@ -29,6 +32,9 @@ class Client:
 
     def search_runs(self, *_, **__):
         return [self.run]
+
+    def get_run(self, _):
+        return self.run
 
     def list_artifacts(self, _):
         self.calls["list_artifacts"] += 1
@@ -87,6 +93,49 @@ def test_a_batch_has_as_many_records_as_mlflow_takes(sizes, cut):
     found = list(batches(records))
     assert [[len(record.metrics) for record in batch] for batch in found] == cut
     assert [record for batch in found for record in batch] == records
+
+
+def test_many_metrics_of_a_model_are_cut_too():
+    sizes = []
+    client = SimpleNamespace(log_batch=lambda _, metrics: sizes.append(len(metrics)))
+    log_metrics(client, "r", range(2001))
+    assert sizes == [1000, 1000, 1]
+
+
+def test_what_stands_beside_records_and_status_fails_alone_and_is_tried_again(folder):
+    """A run whose artifact store, or whose server, takes nothing beside its records is over all the same."""
+    folder.policy_path.mkdir(parents=True)
+    folder.checkpoint_path.parent.mkdir()
+    folder.checkpoint_path.write_bytes(b"checkpoint")
+    folder.samples_path.mkdir()
+    sample_path(folder.samples_path, 0).write_bytes(b"damaged")
+    with folder.writer() as writer:
+        writer.append(0, {"entropy": 1.0})
+    folder.write_status(Status(status="done"))
+    append_event(folder.events_path, Event(iteration=0, detector="collapse", reason="entropy fell"))
+    client, delivery = Client(), RunDelivery(folder)
+    ended = []
+    client.set_terminated = lambda _, status, __: ended.append(status)
+
+    def refuse(*_, **__):
+        assert ended == ["FINISHED"]  # already
+        raise ConnectionError("no such store")
+
+    for name in ("get_run", "list_artifacts", "log_artifact", "search_logged_models"):
+        setattr(client, name, refuse)
+    everything = replace(EXPERIMENT, artifacts=True)
+    for _ in range(2):
+        lines = delivery.forward(client, everything)
+        assert all(line.startswith("a seed-0: ") and "no such store" in line for line in lines)
+        assert [line.split()[2].rstrip(":") for line in lines] == [
+            "guardrails",
+            "data",
+            "samples",
+            "artifacts",
+            "model",
+        ]
+        assert "tracking.models: false leaves it out" in lines[-1]
+    assert (ended, client.calls["log_batch"]) == (["FINISHED"], 2)  # settings and records, each once
 
 
 def test_what_was_not_delivered_is_counted_from_the_first_step_on(folder):

@@ -6,10 +6,12 @@ import json
 import shutil
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import mlflow
 import pytest
 import torch
+from mlflow.exceptions import MlflowException
 from safetensors.torch import load_file
 
 from orchestrator.comparison.comparison import compare
@@ -17,6 +19,7 @@ from orchestrator.comparison.export import chosen_names
 from orchestrator.comparison.final_numbers import final_numbers
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.run_folder import Status
+from orchestrator.tracking.datasets import log_datasets
 from orchestrator.tracking.read import fetch_runs
 from orchestrator.tracking.store import open_client, ui_hint
 from orchestrator.tracking.tracker import Tracker
@@ -146,6 +149,39 @@ def test_a_file_of_problems_is_a_data_set_with_its_digest(folder, mlflow_uri):
     assert json.loads(dataset.source)["setting"] == "task.path: data/train (1).jsonl"
     (tag,) = run.inputs.dataset_inputs[0].tags
     assert (tag.key, tag.value) == ("mlflow.data.context", "training")
+
+
+@pytest.mark.parametrize("has_files", [True, False])
+def test_a_data_set_has_no_credential(folder, has_files):
+    """Folders of an earlier version may hold some; the client sees what would be sent."""
+    place = "https://user:hush hush/1@host/a.jsonl"
+    task = {"kind": "jsonl", "path": place, "by_place": {place: 1}}
+    info = replace(
+        folder.run("grpo", 0).read_info(),
+        config={"task": task},
+        inputs={f"task.path: {place}": {"digest": f"sha256:{'ab' * 32}"}} if has_files else {},
+    )
+    sent = []
+    client = SimpleNamespace(log_inputs=lambda _, inputs: sent.extend(each.dataset for each in inputs))
+    log_datasets(client, SimpleNamespace(inputs=None, info=SimpleNamespace(run_id="r")), info)
+    (dataset,) = sent
+    assert "https://***@host/a.jsonl" in dataset.source
+    assert "hush" not in f"{dataset.name} {dataset.source}"
+
+
+def test_a_server_without_logged_models_keeps_no_run_and_no_campaign_open(folder, policy, mlflow_uri):
+    def refuse(*_, **__):
+        raise MlflowException("404: no such endpoint")
+
+    tracker = Tracker(folder, mlflow_uri, artifacts=False)
+    tracker._client = open_client(mlflow_uri)
+    tracker._client.search_logged_models = refuse
+    line, _ = tracker.finish()
+    assert "grpo seed-0: model" in line
+    assert "404: no such endpoint" in line
+    assert {run.info.status for run in runs_of(mlflow_uri).values()} == {"FINISHED"}
+    assert Tracker(folder, mlflow_uri, artifacts=False).finish() == []  # a server that has them
+    assert "entrostat.model" in runs_of(mlflow_uri)["grpo seed-0"].data.tags
 
 
 def test_a_task_that_makes_its_problems_is_a_data_set_of_its_settings(folder, mlflow_uri):

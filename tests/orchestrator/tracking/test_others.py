@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -36,6 +37,21 @@ class Run:
     close = finish
 
 
+class Api:
+    """Trackio's, which lists the runs of a project and deletes them."""
+
+    def __init__(self, told):
+        self.told = told
+
+    def runs(self, project):
+        there = [run for run in self.told if run.settings["project"] == project]
+        if not there:
+            raise ValueError("no such project")
+        return [
+            SimpleNamespace(name=run.settings["name"], delete=partial(self.told.remove, run)) for run in there
+        ]
+
+
 @pytest.fixture
 def told(monkeypatch):
     """The runs that the stand-ins were told of, by the name of the package."""
@@ -49,7 +65,7 @@ def told(monkeypatch):
     stand_in("tensorboard")
     stand_in("tensorboard.summary", Writer=lambda folder: Run(found["tensorboard"], folder=folder))
     stand_in("wandb", init=lambda **how: Run(found["wandb"], **how), Settings=SimpleNamespace)
-    stand_in("trackio", init=lambda **how: Run(found["trackio"], **how))
+    stand_in("trackio", init=lambda **how: Run(found["trackio"], **how), Api=lambda: Api(found["trackio"]))
     monkeypatch.setenv("TRACKIO_DIR", "somewhere")
     return found
 
@@ -106,6 +122,29 @@ def test_a_tracker_that_fails_costs_nothing_but_its_own_entry(folder, told, monk
     assert all(line.startswith("wandb: ") and "no disk at all" in line for line in lines)
     assert len(told["trackio"]) == 2
     assert json.loads((folder.run("grpo", 0).path / "also.json").read_text()).keys() == {"trackio"}
+
+
+def test_a_run_of_trackio_that_was_broken_off_is_there_once(folder, told, monkeypatch):
+    def break_off(run, row, step):
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "log", break_off)
+        assert len(write_others(folder, ["trackio"])) == 2
+    assert len(told["trackio"]) == 2
+    assert write_others(folder, ["trackio"]) == []
+    assert [run.settings["name"] for run in told["trackio"]] == ["grpo seed-0", "entropic seed-0"]
+    assert all(run.is_finished for run in told["trackio"])
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_damaged_state_is_as_none_and_a_run_without_records_is_a_line(folder, told, content):
+    (folder.run("grpo", 0).path / "also.json").write_text(content)
+    folder.run("entropic", 0).metrics_path.unlink()
+    (line,) = write_others(folder, ["wandb"])
+    assert "entropic/seed-0: not written" in line
+    assert [run.settings["group"] for run in told["wandb"]] == ["grpo"]
+    assert json.loads((folder.run("grpo", 0).path / "also.json").read_text()).keys() == {"wandb"}
 
 
 def test_a_tracker_that_is_not_installed_is_refused_before_training(write_campaign, monkeypatch):

@@ -123,10 +123,14 @@ def test_a_run_without_samples_asks_mlflow_for_nothing(tmp_path):
     assert not client.calls
 
 
-def test_a_file_that_is_damaged_is_named(tmp_path):
+def test_a_file_that_is_damaged_is_left_out_of_the_table(tmp_path):
     sample_path(tmp_path, 0).write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"iteration-00000000\.parquet"):
-        SampleDelivery(tmp_path).forward(Client(9), "r", before=1, is_over=True)
+    client = Client(9)
+    SampleDelivery(tmp_path).forward(client, "r", before=1, is_over=True)
+    assert set(client.there) == names(0)  # as it is; of nothing there is no table
+    write_samples(tmp_path, 4, [sample()])
+    SampleDelivery(tmp_path).forward(client, "r", before=5, is_over=True)
+    assert set(client.there) == names(0, 4) | {TABLE}
 
 
 def test_columns_of_a_table_are_as_long_as_there_are_samples():

@@ -17,7 +17,8 @@ from orchestrator.storage.guardrail_files import Event, append_event
 from orchestrator.storage.metric_names import family_name
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status, write_json
 from orchestrator.tracking import store
-from orchestrator.tracking.delivery import batches, renew_key
+from orchestrator.tracking.batches import batches
+from orchestrator.tracking.delivery import renew_key
 from orchestrator.tracking.keys import clean_key, flat_params
 from orchestrator.tracking.read import fetch_runs
 from orchestrator.tracking.store import check, default_uri, open_client

@@ -28,7 +28,7 @@ from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.samples import sample_files
 from orchestrator.training import checkpoint_files, going_on
 from orchestrator.training import run as runs
-from orchestrator.training.checkpoint_files import DamagedCheckpointError, read_checkpoint
+from orchestrator.training.checkpoint_files import DamagedCheckpointError, read_checkpoint, write_checkpoint
 from orchestrator.training.going_on import where_to_go_on
 from orchestrator.training.learner import Learner
 
@@ -468,6 +468,28 @@ def test_a_run_of_before_a_setting_came_goes_on_as_it_was(fresh, monkeypatch, tm
     folder.write_info(replace(info, config=config | {"gone": 3}))
     with pytest.raises(ConfigError, match=r"this version cannot read its configuration \(gone: stored 3"):
         go_on_from(folder, tmp_path / "campaign.yaml", name="third")
+
+
+def test_a_run_that_is_done_goes_on_to_more_iterations(fresh, straight, tmp_path):
+    folder = fresh("shorter", **{"learner.iterations": 3})
+    assert runs.main(str(folder.path)) == runs.EXIT_DONE
+    longer = go_on_from(folder, tmp_path / "campaign.yaml", **{"learner.iterations": 6})
+    assert runs.main(str(longer.path)) == runs.EXIT_DONE
+    assert_same(results(longer), straight)
+
+
+def test_a_run_whose_training_ends_early_is_not_done(fresh, monkeypatch):
+    folder = fresh("early")
+    stopped_in(folder, 5, monkeypatch)
+    checkpoint = read_checkpoint(folder.checkpoint_path)
+    checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = True
+    changed = folder.checkpoint_path.with_suffix(".changed")  # what was read is mapped from the file
+    write_checkpoint(checkpoint, changed)
+    changed.replace(folder.checkpoint_path)
+    assert runs.main(str(folder.path)) == runs.EXIT_FAILED
+    status = folder.read_status()
+    assert (status.status, status.iteration, status.num_iterations) == ("failed", 4, 6)
+    assert "training ended after 4 of 6 iterations" in status.reason
 
 
 @pytest.mark.parametrize(
