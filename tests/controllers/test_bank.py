@@ -80,4 +80,4 @@ def test_complaints_are_those_of_its_laws_by_loop():
     state, _ = run(bank, [{"entropy/maths": 0.1, "entropy/code": 0.1}] * 60)
     complaints = bank.complaints(restore(json.loads(json.dumps(state))))
     assert {name: each.kind for name, each in complaints.items()} == {"code": "authority"}
-    assert "leads to 0.1 nats" in complaints["code"].sentence
+    assert "leads to a reading of 0.1" in complaints["code"].sentence

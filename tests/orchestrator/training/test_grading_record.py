@@ -27,7 +27,7 @@ def test_a_run_records_what_its_graders_were_held_to(write_campaign, monkeypatch
         pools.append(GradingPool(*arguments, **settings))
         return pools[-1]
 
-    monkeypatch.setattr("orchestrator.training.attempt.GradingPool", make)
+    monkeypatch.setattr("orchestrator.training.held_out.GradingPool", make)
     folder = prepare(read_campaign(write_campaign(SHORT))).run("held", 0)
     assert worker.main(str(folder.path)) == worker.EXIT_DONE
     confinement = read_json(folder.graders_path)

@@ -73,6 +73,7 @@ def test_to_moves_every_field():
         filtered_entropy=batch.entropy,
         scale=batch.entropy,
         importance=batch.entropy,
+        reference_logprobs=batch.logprobs,
     )
     moved = whole.to(torch.device("meta"))
     assert {getattr(moved, name).device.type for name in TokenBatch.__slots__} == {"meta"}
