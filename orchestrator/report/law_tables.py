@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isfinite
 
 from orchestrator.comparison.comparison import Comparison
+from orchestrator.report.summary_cells import plain
 from orchestrator.report.table import NONE, Cell, Head, Table
 
 
@@ -14,7 +15,7 @@ def entropy_law(comparison: Comparison) -> Table:
     for arm, law in zip(comparison.campaign.arms, comparison.laws, strict=True):
         figures = [(law.a, law.a_error), (law.b, law.b_error), (law.ceiling, law.ceiling_error)]
         cells = [Cell(_with_error(*pair), *_around(*pair)) for pair in figures]
-        cells += [Cell(_plain(law.r_squared, 2), law.r_squared), Cell(law.warning or "identified")]
+        cells += [Cell(plain(law.r_squared, 2), law.r_squared), Cell(law.warning or "identified")]
         rows.append((arm.name, tuple(cells)))
     heads = (
         Head("a", "reward for a unit of exp(H)"),
@@ -32,12 +33,12 @@ def asymptote(comparison: Comparison) -> Table:
     rows = []
     for arm, fit in zip(comparison.campaign.arms, comparison.asymptotes, strict=True):
         cells = (
-            Cell(_plain(fit.start), fit.start),
+            Cell(plain(fit.start), fit.start),
             Cell(
                 _with_error(fit.asymptote, fit.asymptote_error), *_around(fit.asymptote, fit.asymptote_error)
             ),
-            Cell(_plain(fit.midpoint, 0), fit.midpoint),
-            Cell(_plain(fit.efficiency, 2), fit.efficiency),
+            Cell(plain(fit.midpoint, 0), fit.midpoint),
+            Cell(plain(fit.efficiency, 2), fit.efficiency),
             Cell(fit.warning or "identified"),
         )
         rows.append((arm.name, cells))
@@ -51,10 +52,6 @@ def asymptote(comparison: Comparison) -> Table:
     note = "Reward of training responses over iterations, all seeds together; ± one standard error, a lower bound."
     title = "R = R0 + (A − R0) / (1 + (C_mid / C)^B)"
     return Table(name="asymptote", title=title, heads=heads, rows=tuple(rows), note=note)
-
-
-def _plain(value: float, digits: int = 3) -> str:
-    return f"{value:.{digits}f}" if isfinite(value) else NONE
 
 
 def _with_error(value: float, error: float) -> str:

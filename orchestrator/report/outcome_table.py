@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite, nan
+from math import nan
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from orchestrator.comparison import Estimate, Summary
 from orchestrator.comparison.bootstrap import Interval, mean_interval
 from orchestrator.comparison.comparison import Comparison
 from orchestrator.report.outcomes import stopped
-from orchestrator.report.summary_cells import interval, signed
+from orchestrator.report.summary_cells import around, signed
 from orchestrator.report.table import NONE, Cell, Head, Table
 from orchestrator.report.verdicts import measures
 
@@ -75,5 +75,4 @@ def _value(estimate: Estimate) -> Cell:
 
 
 def _change(difference: float, ends: Interval) -> Cell:
-    known = f"{signed(difference)} {interval(ends)}" if isfinite(ends.low) else signed(difference)
-    return Cell(known, difference, ends.low, ends.high)
+    return Cell(around(signed(difference), ends), difference, ends.low, ends.high)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 
 from orchestrator.comparison.regimes import RegimeMap
-from orchestrator.report.summary_cells import interval, signed
+from orchestrator.report.summary_cells import around, signed
 from orchestrator.report.table import NONE, Cell, Head, Table
 
 
@@ -51,7 +51,5 @@ def _gain(regimes: RegimeMap, arm: str, regime: str) -> Cell:
     row = regimes.contrasts.get((arm, regime))
     if row is None or not isfinite(row.difference):
         return Cell(NONE)
-    ends = row.difference_interval
-    around = f" {interval(ends)}" if isfinite(ends.low) else ""
-    star = "*" if row.told else ""
-    return Cell(f"{signed(row.difference)}{star}{around}", row.difference, ends.low, ends.high)
+    ends, star = row.difference_interval, "*" if row.told else ""
+    return Cell(around(f"{signed(row.difference)}{star}", ends), row.difference, ends.low, ends.high)

@@ -164,6 +164,16 @@ def signed(value: float, digits: int = 3) -> str:
     return f"{value:+.{digits}f}".replace("-", "−") if isfinite(value) else NONE
 
 
+def plain(value: float, digits: int = 3) -> str:
+    """`0.012`, or a dash."""
+    return f"{value:.{digits}f}" if isfinite(value) else NONE
+
+
+def around(text: str, ends: Interval) -> str:
+    """A number and its interval, `+0.012 [−0.010, 0.034]`; the number alone where there is no interval."""
+    return f"{text} {interval(ends)}" if isfinite(ends.low) else text
+
+
 def interval(ends: Interval) -> str:
     """`[−0.012, 0.034]`, or a dash."""
     return f"[{_minus(f'{ends.low:.3f}')}, {_minus(f'{ends.high:.3f}')}]" if isfinite(ends.low) else NONE

@@ -17,7 +17,7 @@ from orchestrator.report.law_tables import asymptote, entropy_law
 from orchestrator.report.loop_tables import recovery, setpoint_quality
 from orchestrator.report.outcome_table import outcome
 from orchestrator.report.outcomes import stopped
-from orchestrator.report.summary_cells import columns, interval, number, p_value, seeds, signed
+from orchestrator.report.summary_cells import around, columns, interval, number, p_value, plain, seeds, signed
 from orchestrator.report.table import NONE, Cell, Head, Table
 
 TESTED = (
@@ -82,15 +82,14 @@ def statistics(comparison: Comparison) -> Table:
     rows = []
     for each, profile in zip(comparison.contrasts, comparison.profiles, strict=True):
         cells = [
-            Cell(_plain(each.estimate.mean), each.estimate.mean),
+            Cell(plain(each.estimate.mean), each.estimate.mean),
             _interval(each.interval, each.estimate.mean),
-            Cell(_plain(each.start.mean), each.start.mean),
+            Cell(plain(each.start.mean), each.start.mean),
         ]
         if has_profile:
             ends = profile.middle_interval if profile else Interval()
             middle = profile.middle if profile else nan
-            text = f"{_plain(middle)} {interval(ends)}" if isfinite(ends.low) else _plain(middle)
-            cells.append(Cell(text, middle, ends.low, ends.high))
+            cells.append(Cell(around(plain(middle), ends), middle, ends.low, ends.high))
         cells += [
             Cell(signed(each.difference), each.difference),
             _interval(each.difference_interval, each.difference),
@@ -126,8 +125,8 @@ def progress(comparison: Comparison) -> Table:
         (
             each.arm,
             (
-                Cell(_plain(each.start.mean), each.start.mean),
-                Cell(_plain(each.end.mean), each.end.mean),
+                Cell(plain(each.start.mean), each.start.mean),
+                Cell(plain(each.end.mean), each.end.mean),
                 Cell(signed(each.difference), each.difference),
                 _interval(each.difference_interval, each.difference),
                 _found(each.detectable),
@@ -235,7 +234,7 @@ def _note(comparison: Comparison, rows: Sequence[Contrast | Progress]) -> str:
 
 
 def _found(detectable: float) -> Cell:
-    return Cell("none" if detectable == inf else _plain(detectable), detectable)
+    return Cell("none" if detectable == inf else plain(detectable), detectable)
 
 
 def _nothing(rows: Sequence[Contrast], metric: str) -> str:
@@ -246,10 +245,6 @@ def _iterations(each: Efficiency) -> str:
     if each.median == inf:
         return "never"
     return f"{each.median:g}" if isfinite(each.median) else NONE
-
-
-def _plain(value: float, digits: int = 3) -> str:
-    return f"{value:.{digits}f}" if isfinite(value) else NONE
 
 
 def _interval(ends: Interval, middle: float = nan) -> Cell:

@@ -13,7 +13,7 @@ from math import inf, isfinite
 from orchestrator.comparison.comparison import Comparison
 from orchestrator.comparison.contrasts import DEFAULT_METRIC, Contrast, contrasts
 from orchestrator.comparison.progress import Progress, progress
-from orchestrator.report.summary_cells import interval, signed
+from orchestrator.report.summary_cells import around, signed
 
 SAMPLED_METRIC = "eval/pass_rate"
 MOST_NAMED = 3
@@ -103,13 +103,11 @@ def _rest(known: Sequence[Measure], row: Row, comparison: Comparison) -> list[st
 def _all(known: Sequence[Measure], arm: str, of: RowsOf) -> str:
     """`greedy +0.012 [−0.010, 0.034], sampled +0.045 [0.022, 0.068]` of one arm."""
     rows = [(measure.name, row) for measure in known for row in of(measure) if row.arm == arm]
-    return ", ".join(f"{name} {_change(row)}" for name, row in rows if isfinite(row.difference))
-
-
-def _change(row: Row) -> str:
-    """A difference with its interval."""
-    ends = f" {interval(row.difference_interval)}" if isfinite(row.difference_interval.low) else ""
-    return f"{signed(row.difference)}{ends}"
+    return ", ".join(
+        f"{name} {around(signed(row.difference), row.difference_interval)}"
+        for name, row in rows
+        if isfinite(row.difference)
+    )
 
 
 def _each(known: Sequence[Measure], arms: Sequence[str], of: RowsOf) -> str:
