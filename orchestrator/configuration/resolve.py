@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -14,13 +12,12 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from controllers.parts.references import AUTO
+from orchestrator.configuration.fingerprint import fingerprint
 from orchestrator.configuration.known_keys import known_keys
-from orchestrator.configuration.learner import RolloutConfig
 from orchestrator.configuration.method_file import MethodConfig
 from orchestrator.configuration.models import ArmConfig, CampaignConfig, RunConfig
-from orchestrator.configuration.own_paths import located, without_folders
+from orchestrator.configuration.own_paths import located
 from orchestrator.configuration.part_schema import to_plain
-from orchestrator.configuration.signals import reads_reference
 from orchestrator.configuration.yaml_files import merge, read_yaml
 from orchestrator.errors import (
     ConfigError,
@@ -32,18 +29,12 @@ from orchestrator.errors import (
     refusing,
     short,
 )
-from orchestrator.masking import masked
 from orchestrator.storage.renamed import KINDS, RETIRED, new_key
 from orchestrator.tracking.store import default_uri
-from policies.model.reference import START
 from tasks import own_code
 
 Model = TypeVar("Model", bound=BaseModel)
 
-EXECUTION_ONLY = (
-    "micro_batch_size", "tokens_per_micro_batch", "recompute_activations", "checkpoint_every", "checkpoint_minutes",
-    "devices", "num_nodes", "strategy",
-)  # fmt: skip
 _SECTIONS = ("policy", "task", "learner", "rollout", "evaluation", "guardrails")
 OF_METHODS = ("policy", "learner", "rollout", "guardrails")
 """What a method can say besides its loops."""
@@ -68,28 +59,8 @@ class Arm:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that decides the result of a run, but for its seed.
-
-        How much is in memory at once, how often is saved, how many processes share the work and which policy is kept
-        besides may change when a run goes on, and credentials too.  The plant that a loop was designed for decides
-        nothing, nor does a guardrail that only warns, a bound that is only checked, or a reference that no loop reads.
-        """
-        plain = without_folders(masked(self.plain))
-        learner = {key: value for key, value in plain["learner"].items() if key not in EXECUTION_ONLY}
-        if learner["precision"] == "auto":  # what it is on a CPU, and was before there was a choice
-            learner["precision"] = "32-true"
-        loops = {name: loop | {"plant": None} for name, loop in plain["loops"].items()}
-        ignored = self.config.rollout.engine.execution_only
-        engine = {key: value for key, value in plain["rollout"]["engine"].items() if key not in ignored}
-        # Defaults in their place, so that a run of before has the fingerprint that it had.
-        rollout = plain["rollout"] | {"engine": engine, "max_staleness": RolloutConfig().max_staleness}
-        evaluation = plain["evaluation"] | {"keep_best": None}
-        plain |= {"learner": learner, "loops": loops, "rollout": rollout, "evaluation": evaluation}
-        plain["policy"] |= {} if reads_reference(self.config.loops) else {"reference": START}
-        guardrails = self.config.guardrails.deciding
-        del plain["guardrails"]
-        content = json.dumps(plain | ({"guardrails": guardrails} if guardrails else {}), sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        """Hash of everything that decides the result of a run, but for its seed; see `fingerprint`."""
+        return fingerprint(self.config, self.plain)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Keys and kinds of earlier versions that have another name now, or none; and keys that came later.
+"""Keys and kinds of earlier versions that have another name now, or none.
 
 A file that still has an old name gets one line with the new one.  A stored run keeps the names of its time, and its
 configuration is brought up to date where it is read, from its folder and from MLflow.

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from orchestrator.campaign import prepare
-from orchestrator.configuration.resolve import EXECUTION_ONLY, read_campaign
+from orchestrator.configuration.fingerprint import EXECUTION_ONLY
+from orchestrator.configuration.resolve import read_campaign
 from orchestrator.training import run as worker
 from orchestrator.training.out_of_memory import CONTINUES_WITH, explained
 from orchestrator.training.phase_meter import Phase
