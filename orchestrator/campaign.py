@@ -237,11 +237,11 @@ def _run_infos(campaign: Campaign, inputs: Mapping[str, Inputs]) -> Iterator[Run
 
 def saved(run: RunFolder) -> str | None:
     """What an interrupted run has saved: the iteration that it continues from; None for any other run."""
-    from orchestrator.training.going_on import where_to_go_on
-
     status = run.read_status()
     if status.status != "interrupted":
         return None
+    from orchestrator.training.going_on import where_to_go_on  # Lightning, which takes seconds
+
     try:
         found = where_to_go_on(run)
     except ValueError as error:

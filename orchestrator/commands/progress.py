@@ -150,17 +150,22 @@ class Progress:
 
     def __call__(self, queue: RunQueue) -> None:
         working = {worker.folder.path for worker in queue.running}
-        for run in self._read(self._folders):
+        runs = self._read(self._folders)
+        for run in runs:
             run.has_worker = run.folder.path in working
-        self.show(self._folders)
+        self._show(runs)
 
-    def show(self, folders: Sequence[RunFolder], total: str | None = None) -> None:
+    def show(self, folders: Sequence[RunFolder], total: str) -> None:
         """Show these runs; ``total`` stands for the total of their own iterations."""
-        runs = self._read(folders)
+        self._show(self._read(folders), total)
+
+    def _show(self, runs: Sequence[RunProgress], total: str | None = None) -> None:
+        if self._live is None and time.monotonic() < self._next_line:
+            return
         total = f"{total or self._total(runs)}  elapsed {_clock(time.monotonic() - self._begun)}"
         if self._live is not None:
             self._live.update(self.view(runs, total))
-        elif time.monotonic() >= self._next_line:
+        else:
             self._next_line = time.monotonic() + LOG_EVERY_SECONDS
             running = [run for run in runs if run.has_worker or run.status.status == "running"]
             for run in running:

@@ -44,8 +44,7 @@ def samples_section(samples: Sequence[Mapping[str, Any]], campaign: CampaignReco
     """The frame that the script fills; nothing where there is none."""
     if not samples:
         return ""
-    arms = [campaign.arms[number].name for number in sorted({each["arm"] for each in samples})]
-    numbers = [arm.name for arm in campaign.arms]
+    arms = {str(number): campaign.arms[number].name for number in sorted({each["arm"] for each in samples})}
     domains = sorted({each["domain"] for each in samples})
     last = len({each["iteration"] for each in samples}) - 1
     seeds = sorted({each["seed"] for each in samples})
@@ -53,7 +52,7 @@ def samples_section(samples: Sequence[Mapping[str, Any]], campaign: CampaignReco
         '<div class="toolbar still" id="sample-tools">'
         f'<label>Iteration <input type="range" id="sample-time" min="0" max="{last}" value="{last}"> '
         '<output id="sample-iteration"></output></label>'
-        f"{_choice('arm', 'Arm', {str(numbers.index(name)): name for name in arms})}"
+        f"{_choice('arm', 'Arm', arms)}"
         f"{_choice('domain', 'Domain', {name: name for name in domains})}"
         f"{_choice('right', 'Grade', {'true': 'right', 'false': 'wrong'})}"
         '<label><input type="checkbox" id="sample-colours" checked> entropy of tokens</label>'

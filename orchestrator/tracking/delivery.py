@@ -22,10 +22,9 @@ from orchestrator.errors import innermost
 from orchestrator.masking import masked
 from orchestrator.storage.files import read_json, write_json
 from orchestrator.storage.guardrail_files import read_events
-from orchestrator.storage.metric_names import family_name
 from orchestrator.storage.metrics_log import Kind, Record, Tail
 from orchestrator.storage.run_folder import OVER, CampaignInfo, RunFolder, RunInfo, RunState
-from orchestrator.tracking.batches import batches
+from orchestrator.tracking.batches import batches, metrics_of
 from orchestrator.tracking.datasets import log_datasets
 from orchestrator.tracking.keys import clean_key, flat_params
 from orchestrator.tracking.logged_models import log_policy
@@ -152,16 +151,9 @@ class RunDelivery:
         return str(run.info.run_id)
 
     def _send(self, client: Any, run_id: str, records: list[Record]) -> None:
-        from mlflow.entities import Metric
-
         fresh = [record for record in records if record.step > self._sent[record.kind]]
         for batch in batches(fresh):
-            metrics = [
-                Metric(clean_key(family_name(name)), value, int(1000 * record.time), record.step)
-                for record in batch
-                for name, value in record.metrics.items()
-            ]
-            client.log_batch(run_id, metrics=metrics)
+            client.log_batch(run_id, metrics=[metric for record in batch for metric in metrics_of(record)])
             for record in batch:
                 self._sent[record.kind] = record.step
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from orchestrator.storage.metric_names import family_name
 from orchestrator.storage.metrics_log import Record
 from orchestrator.storage.run_folder import RunFolder, RunInfo
-from orchestrator.tracking.batches import log_metrics
-from orchestrator.tracking.keys import clean_key
+from orchestrator.tracking.batches import log_metrics, metrics_of
 
 FLAVOUR = "transformers"
 _REFUSED = re.compile("[/:.%\"']")
@@ -45,7 +42,7 @@ def log_policy(client: Any, experiment_id: str, run_id: str, folder: RunFolder, 
         client.log_outputs(
             run_id, [LoggedModelOutput(model.model_id, max((r.step for r in last), default=0))]
         )
-        log_metrics(client, run_id, list(_metrics(last, model.model_id)))
+        log_metrics(client, run_id, [metric for record in last for metric in metrics_of(record, model.model_id)])
         client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
 
@@ -75,14 +72,3 @@ def _write_reference(place: Path, policy: Path, model: Any) -> None:
 def _last_records(folder: RunFolder) -> list[Record]:
     """The last record of each kind."""
     return list({record.kind: record for record in folder.records()}.values())
-
-
-def _metrics(records: Iterable[Record], model_id: str) -> Iterable[Any]:
-    """The numbers as the run has them, to the millisecond: so MLflow keeps one point and tells the model of it."""
-    from mlflow.entities import Metric
-
-    for record in records:
-        for name, value in record.metrics.items():
-            yield Metric(
-                clean_key(family_name(name)), value, int(1000 * record.time), record.step, model_id=model_id
-            )
