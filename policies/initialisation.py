@@ -11,14 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from torch import Tensor
 
 from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import Completion
-from policies.statistics.micro_batches import ALL_AT_ONCE, MicroBatches
-from policies.statistics.response_statistics import Statistics, View, observe_pieces
+from policies.statistics.response_statistics import Statistics, View
 from policies.statistics.sequences import Sequences, pack
 
 LARGEST_FACTOR = 4.0
@@ -31,18 +30,8 @@ Entropy = Callable[[int, float], float]
 """Entropy [nats/token] of the policy that a seed makes, sampled at a temperature."""
 
 
-class Observe(Protocol):
-    """Measures every response token of some rows."""
-
-    def __call__(
-        self, policy: LoadedPolicy, sequences: Sequences, view: View, *, cut: MicroBatches
-    ) -> Statistics: ...
-
-
-def observe_alone(policy: LoadedPolicy, sequences: Sequences, view: View, *, cut: MicroBatches) -> Statistics:
-    """The same in this process alone."""
-    (pieces,) = cut.of_ranks(sequences, 1)
-    return observe_pieces(policy.model, sequences, view, pieces)
+Observe = Callable[[Sequences, View], Statistics]
+"""Measures every response token of some rows."""
 
 
 class LowEntropyError(ValueError):
@@ -113,8 +102,7 @@ def rollout_entropy(
     responses: Sequence[Completion],
     *,
     temperature: float,
-    cut: MicroBatches = ALL_AT_ONCE,
-    observe: Observe = observe_alone,
+    observe: Observe,
 ) -> float:
     """Full-vocabulary entropy, mean over the tokens that the policy spoke [nats/token].
 
@@ -123,15 +111,13 @@ def rollout_entropy(
         prompts: [N] of int64 [length], one for each response.
         responses: [N].
         temperature: at which they were sampled.
-        cut: what is in memory at once; by default all of it.
-        observe: measures the tokens; several ranks do it together.
+        observe: measures the tokens by this policy; several ranks do it together.
     """
     sequences = pack(
         prompts, [each.tokens for each in responses], policy.pad_id, [each.spoken for each in responses]
     )
     view = View(temperature=temperature, masked_ids=policy.masked_ids)
-    seen = observe(policy, sequences, view, cut=cut)
-    return float(seen.entropy.double().mean())
+    return float(observe(sequences, view).entropy.double().mean())
 
 
 def _a_number(entropy: Entropy) -> Entropy:

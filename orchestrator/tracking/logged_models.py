@@ -42,7 +42,9 @@ def log_policy(client: Any, experiment_id: str, run_id: str, folder: RunFolder, 
         client.log_outputs(
             run_id, [LoggedModelOutput(model.model_id, max((r.step for r in last), default=0))]
         )
-        log_metrics(client, run_id, [metric for record in last for metric in metrics_of(record, model.model_id)])
+        log_metrics(
+            client, run_id, [metric for record in last for metric in metrics_of(record, model.model_id)]
+        )
         client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
 

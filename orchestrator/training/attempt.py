@@ -37,7 +37,6 @@ from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import limits_of
 from orchestrator.training.samples import SampleKeeper
 from orchestrator.training.saves import Saves, add_notes, told_in
-from orchestrator.training.seeds import derive_seed
 from orchestrator.training.start import load_reference, load_start, make_engine
 from orchestrator.training.telling import record_confinement
 from policies.model.loading import LoadedPolicy
@@ -57,6 +56,8 @@ class Attempt:
     policy: LoadedPolicy
     reference: ReferencePolicy | None
     ranks: Ranks
+    tell: Tell
+    """What the first rank says that the run is at."""
     found: GoingOn | None
     """The checkpoint that it goes on from; None at the beginning."""
     rollbacks: tuple[Rollback, ...]
@@ -107,7 +108,7 @@ def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> 
     if ranks.is_first:
         _tidy(folder, found, len(rollbacks))
     saves = told_in(folder) if ranks.is_first else Saves()
-    tell = _telling(folder, ranks)
+    tell: Tell = ActivityFile(folder.path) if ranks.is_first else keep_silent
     tell(Activity(name="loading"))
     config, policy = load_start(config, info.seed, folder, ranks, tell)
     return Attempt(
@@ -117,6 +118,7 @@ def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> 
         policy=policy,
         reference=load_reference(config, policy, ranks),
         ranks=ranks,
+        tell=tell,
         found=found,
         rollbacks=rollbacks,
         saves=saves,
@@ -146,7 +148,7 @@ def parts_of(attempt: Attempt) -> Iterator[Parts]:
         )
         batches = Batches(
             explorer,
-            _prompts(config, attempt.seed),
+            PromptLoader.of(config, attempt.seed),
             group_size=config.learner.group_size,
             ahead=config.rollout.ahead,
             extra_rounds=config.rollout.extra_rounds,
@@ -154,15 +156,6 @@ def parts_of(attempt: Attempt) -> Iterator[Parts]:
         with closing(batches):
             sets = held_out_sets(config.evaluation, explorer, attempt.info.execution, further)
             yield _assembled(attempt, explorer, batches, sets, writer)
-
-
-def _prompts(config: RunConfig, seed: int) -> PromptLoader:
-    return PromptLoader(
-        config.task_at,
-        seed=derive_seed(seed, "prompts"),
-        prompts_per_iteration=config.learner.prompts_per_iteration,
-        num_iterations=config.learner.iterations,
-    )
 
 
 def _assembled(
@@ -219,7 +212,7 @@ def _assembled(
     )
     iterations = attempt.info.execution.get("profile_iterations", ()) if attempt.ranks.is_first else ()
     return Parts(
-        activities=Activities(config, _telling(attempt.folder, attempt.ranks)),
+        activities=Activities(config, attempt.tell),
         prompts=batches.prompts,
         learner=learner,
         control=control,
@@ -229,11 +222,6 @@ def _assembled(
         checkpointer=checkpointer,
         profiling=Profiling(iterations, attempt.folder.profile_path),
     )
-
-
-def _telling(folder: RunFolder, ranks: Ranks) -> Tell:
-    """The first rank tells what the run is at."""
-    return ActivityFile(folder.path) if ranks.is_first else keep_silent
 
 
 def _sample_keeper(attempt: Attempt) -> SampleKeeper:

@@ -152,13 +152,12 @@ class Explorer:
                 groups = self.engine.generate(prompts, num_samples, sampling)
         return [completion for group in groups for completion in group]
 
-    def collect(self, problems: Sequence[Problem], num_samples: int, sampling: Sampling) -> Rollouts:
+    def collect(self, problems: Sequence[Problem], num_samples: int, sampling: Sampling) -> Share:
         """Sample ``num_samples`` responses to each problem, or episodes with it, and grade them.
 
         Each rank has its share of the problems, and all have the result.
         """
-        whole = Share.join(self.ranks.gather(self.try_share(problems, num_samples, sampling)))
-        return self.rollouts(whole, num_samples, sampling)
+        return Share.join(self.ranks.gather(self.try_share(problems, num_samples, sampling)))
 
     def try_share(self, problems: Sequence[Problem], num_samples: int, sampling: Sampling) -> Share:
         """This rank's share of a batch."""

@@ -21,7 +21,6 @@ from orchestrator.training.experience import Explorer, token_batch
 from orchestrator.training.guardrails import Guardrails
 from orchestrator.training.learning_rate import LearningRate
 from orchestrator.training.phase_meter import Phase, PhaseMeter
-from orchestrator.training.prompts import PromptBatch
 from orchestrator.training.samples import SampleKeeper
 from orchestrator.training.seeds import derive_seed
 from orchestrator.training.teaching import Teaching
@@ -87,7 +86,7 @@ class Learner(pl.LightningModule):
             self.reference.to(self.device)
         self.batches.push(self.iteration)
 
-    def training_step(self, _: PromptBatch, __: int) -> None:  # its problems may have been tried already
+    def training_step(self, _: int, __: int) -> None:
         start = perf_counter()
         torch.manual_seed(derive_seed(self.seed, "iteration", self.iteration))
 

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from orchestrator.configuration.models import RunConfig
 from orchestrator.training.seeds import derive_seed
 from tasks import Problem, Task
 
 
-class PromptBatch:
-    """The problems of one iteration, closed to Lightning, and drawn when they are asked for.
-
-    It walks into lists and dataclasses to move their tensors to a device and to convert their floats,
-    and fails on frozen ones.
-    """
-
-    def __init__(self, draw: Callable[[], Sequence[Problem]]) -> None:
-        self._draw = draw
-
-    @property
-    def problems(self) -> Sequence[Problem]:
-        """[P]; rollouts ahead of the learner have drawn them before."""
-        return self._draw()
-
-
 class PromptLoader:
-    """Gives the problems of one iteration after another.
+    """Gives Lightning the number of one iteration after another, and `Batches` the problems of each.
 
     It has a length on purpose: from a loader without one Lightning fetches an item ahead, and
     whatever depends on the policy would be a version stale.  It holds prompts only; responses are
@@ -51,14 +35,23 @@ class PromptLoader:
         self.num_iterations = num_iterations
         self.next_iteration = 0
 
+    @classmethod
+    def of(cls, config: RunConfig, seed: int) -> PromptLoader:
+        """The loader of a run with this seed."""
+        return cls(
+            config.task_at,
+            seed=derive_seed(seed, "prompts"),
+            prompts_per_iteration=config.learner.prompts_per_iteration,
+            num_iterations=config.learner.iterations,
+        )
+
     def __len__(self) -> int:
         return self.num_iterations
 
-    def __iter__(self) -> Iterator[PromptBatch]:
+    def __iter__(self) -> Iterator[int]:
         while self.next_iteration < self.num_iterations:
-            draw = partial(self.problems, self.next_iteration)
             self.next_iteration += 1
-            yield PromptBatch(draw)
+            yield self.next_iteration - 1
 
     def problems(self, iteration: int) -> list[Problem]:
         """The problems of an iteration."""

@@ -23,7 +23,7 @@ from torch import distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from policies.model.loading import LoadedPolicy
-from policies.statistics.micro_batches import MicroBatches
+from policies.statistics.micro_batches import MicroBatches, Pieces
 from policies.statistics.response_statistics import Statistics, View, observe_pieces
 from policies.statistics.sequences import Sequences
 
@@ -147,7 +147,9 @@ class Ranks:
         Every rank gets as many pieces as any other, since a sharded model runs on all of them or none.  One
         that has nothing left is given a row of another's, and must not count it.
         """
-        shares = cut.of_ranks(sequences, self.size)
+        return self._filled(cut.of_ranks(sequences, self.size))
+
+    def _filled(self, shares: list[Pieces]) -> list[tuple[Tensor, bool]]:
         mine = [(rows, True) for rows in shares[self.rank]]
         most = max(map(len, shares))
         return mine + [(torch.zeros(1, dtype=torch.int64), False)] * (most - len(mine))
@@ -162,12 +164,12 @@ class Ranks:
         scale: Tensor | None = None,
     ) -> Statistics:
         """`policies.statistics.response_statistics.observe`, each rank its share, and all of it on every rank."""
-        pieces = [rows for rows, _ in self.pieces(sequences, cut)]
+        shares = cut.of_ranks(sequences, self.size)
+        pieces = [rows for rows, _ in self._filled(shares)]
         seen = observe_pieces(policy.model, sequences, view, pieces, scale)
         if self.size == 1:
             return seen
-        shares = [torch.cat([torch.arange(0), *share]) for share in cut.of_ranks(sequences, self.size)]
-        tokens = [sequences.tokens_of(share) for share in shares]
+        tokens = [sequences.tokens_of(torch.cat([torch.arange(0), *share])) for share in shares]
         parts = self.gather(seen.at(tokens[self.rank]).to("cpu"))
         return _assemble(tokens, parts).to(policy.model.device)
 

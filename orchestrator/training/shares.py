@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import pickle
 import shutil
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -35,6 +33,7 @@ from orchestrator.training.checkpoint_files import (
     open_checkpoint,
 )
 from orchestrator.training.ranks import Ranks
+from policies.model.skeleton import read_alone
 
 _KEY = "shares"
 
@@ -166,11 +165,7 @@ def _read(content: dict[str, Any], path: Path, target: Callable[[Place, str], Te
     for place, key in shares.keys:
         tensors.setdefault(key, target(place, key))
     reader = FileSystemReader(path.parent / shares.folder)
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="torch.distributed is disabled"
-        )  # by no_dist: each reads its own
-        load({key: tensor.detach() for key, tensor in tensors.items()}, storage_reader=reader, no_dist=True)
+    read_alone({key: tensor.detach() for key, tensor in tensors.items()}, reader)
     del content[_KEY]
     for place, key in shares.keys:
         _put(content, place, tensors[key])

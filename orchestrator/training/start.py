@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.sealed import read_sealed, write_sealed
 from orchestrator.training.device import device_of, precision_of
 from orchestrator.training.experience import Explorer
+from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
@@ -116,7 +117,7 @@ def _loaded(
     config: RunConfig,
     settings: PolicyConfig,
     ranks: Ranks | None,
-    prepare: Callable[[LoadedPolicy], LoadedPolicy] = lambda policy: policy,
+    prepare: Callable[[LoadedPolicy], LoadedPolicy],
     tell: Tell = keep_silent,
 ) -> LoadedPolicy:
     """A policy, whole or this rank's share of it; ``prepare`` changes its model before it is shared out."""
@@ -192,8 +193,7 @@ def _first_entropy(
     if (device := device_of(config.learner)).type == "cuda":
         torch.cuda.set_device(device)  # as the strategy will: an engine takes the current one
         policy.model.to(device)
-    learner, task, prompts_seed = config.learner, config.task_at(0), derive_seed(seed, "prompts")
-    problems = [task.problem("train", prompts_seed, i) for i in range(learner.prompts_per_iteration)]
+    learner, problems = config.learner, PromptLoader.of(config, seed).problems(0)
     sampling = Sampling(
         temperature=temperature, max_tokens=config.rollout.max_tokens, seed=derive_seed(seed, "rollout", 0)
     )
@@ -211,8 +211,7 @@ def _first_entropy(
             [prompt for prompt in prompts for _ in range(learner.group_size)],
             [response for part in ranks.gather(mine) for response in part],
             temperature=temperature,
-            cut=learner.micro_batches,
-            observe=ranks.observe,
+            observe=partial(ranks.observe, policy, cut=learner.micro_batches),
         )
 
 

@@ -56,10 +56,10 @@ def fill(model: PreTrainedModel, folder: Path, device: torch.device) -> None:
 
     Every rank reads by itself.
     """
-    from torch.distributed.checkpoint.state_dict_loader import load
-
     wanted = [
-        (names, tensor) for names, tensor in _wanted(model) if tensor.is_meta or not _is_parameter(tensor)
+        (names, tensor)
+        for names, tensor in _wanted(model)
+        if tensor.is_meta or not isinstance(tensor, torch.nn.Parameter)
     ]
     made: dict[int, torch.nn.Parameter] = {}
     for module in model.modules():
@@ -73,10 +73,15 @@ def fill(model: PreTrainedModel, folder: Path, device: torch.device) -> None:
         next(name for name in names if name in known): made.get(id(tensor), tensor).detach()
         for names, tensor in wanted
     }
+    read_alone(targets, reader)
+
+
+def read_alone(targets: dict[str, Any], reader: Any) -> None:
+    """Read a checkpoint's tensors into these, or what this rank has of them; no rank waits for another."""
+    from torch.distributed.checkpoint.state_dict_loader import load
+
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="torch.distributed is disabled"
-        )  # by no_dist, as it should be
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # by no_dist
         load(targets, storage_reader=reader, no_dist=True)
 
 
@@ -112,10 +117,6 @@ def _wanted(model: PreTrainedModel) -> Iterator[tuple[list[str], Tensor]]:
             names.setdefault(id(tensor), []).append(name.replace(".base_layer.", "."))
             tensors[id(tensor)] = tensor
     return ((names[key], tensors[key]) for key in names)
-
-
-def _is_parameter(tensor: Tensor) -> bool:
-    return isinstance(tensor, torch.nn.Parameter)
 
 
 def _reader(folder: Path) -> Any:

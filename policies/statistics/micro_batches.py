@@ -36,9 +36,6 @@ class ByRows(MicroBatches):
         return [list(torch.split(share, size)) if len(share) else [] for share in shares]
 
 
-ALL_AT_ONCE = ByRows()
-
-
 @dataclass(frozen=True, slots=True)
 class ByTokens(MicroBatches):
     """At most so many tokens in a piece, a prompt counted once, for rows that are packed (`packed_rows`).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from policies.model.loading import LoadedPolicy
 from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 from policies.rollouts.base import Completion, Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
-from policies.statistics.micro_batches import ByRows
+from policies.statistics.response_statistics import observe
 
 pytestmark = pytest.mark.trains
 
@@ -144,7 +145,7 @@ def measured(policy: LoadedPolicy, temperature: float, micro_batch_size: int | N
         [prompt for prompt in prompts for _ in range(8)],
         [completion for group in groups for completion in group],
         temperature=temperature,
-        cut=ByRows(micro_batch_size),
+        observe=partial(observe, policy.model, micro_batch_size=micro_batch_size),
     )
 
 
@@ -175,7 +176,10 @@ def test_replies_in_an_episode_are_not_the_policys_entropy(policy):
         logits = policy.model(input_ids=torch.cat([prompt, tokens])[None]).logits[0, len(prompt) - 1 : -1]
     entropy = torch.distributions.Categorical(logits=logits).entropy()
     expected = (entropy[0] + entropy[1] + entropy[4]).item() / 3
-    assert rollout_entropy(policy, [prompt], [episode], temperature=1.0) == pytest.approx(expected, rel=1e-5)
+    found = rollout_entropy(
+        policy, [prompt], [episode], temperature=1.0, observe=partial(observe, policy.model)
+    )
+    assert found == pytest.approx(expected, rel=1e-5)
     assert expected != pytest.approx(entropy.mean().item(), rel=1e-3)
 
 

@@ -15,8 +15,8 @@ def loader(seed=1, **changes):
     return PromptLoader(**settings | {"seed": seed} | changes)
 
 
-def prompts(batches):
-    return [[problem.prompt for problem in batch.problems] for batch in batches]
+def prompts(given):
+    return [[problem.prompt for problem in given.problems(t)] for t in given]
 
 
 def test_problems_go_on_from_iteration_to_iteration():
@@ -38,7 +38,7 @@ def test_continues_where_it_stopped():
     straight = prompts(loader())
     stopped = loader()
     iterator = iter(stopped)
-    head = prompts([next(iterator), next(iterator)])
+    head = [[problem.prompt for problem in stopped.problems(next(iterator))] for _ in range(2)]
     again = loader()
     again.load_state_dict(json.loads(json.dumps(stopped.state_dict())))
     assert head + prompts(again) == straight
@@ -53,8 +53,8 @@ def test_nothing_is_drawn_before_it_is_asked_for():
 
 def test_each_iteration_draws_from_its_own_task_at_the_same_place():
     tasks = {0: TASK, 3: Arithmetic(num_digits=3)}
-    batches = list(loader(task_at=lambda t: tasks[3 if t >= 3 else 0]))
-    assert [[problem.domain for problem in batch.problems] for batch in batches] == [["add2"] * 3] * 3 + [
+    given = loader(task_at=lambda t: tasks[3 if t >= 3 else 0])
+    assert [[problem.domain for problem in given.problems(t)] for t in given] == [["add2"] * 3] * 3 + [
         ["add3"] * 3
     ] * 2
-    assert batches[3].problems[0] == tasks[3].problem("train", 1, 9)
+    assert given.problems(3)[0] == tasks[3].problem("train", 1, 9)
