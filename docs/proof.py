@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.comparison.comparison import compare
+from orchestrator.comparison.contrasts import contrasts
 from orchestrator.comparison.records_file import campaigns_recorded
 from orchestrator.comparison.regimes import measured, regime_map
 from orchestrator.report.regime_table import regime_table
-from orchestrator.report.table import Table
+from orchestrator.report.summary_cells import around, signed
+from orchestrator.report.table import NONE, Cell, Head, Table
 from orchestrator.report.table_formats import FORMATS
 from orchestrator.report.tables import TABLES
 from orchestrator.storage.run_data import CampaignRecords
@@ -24,25 +26,59 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "proof.md"
 SHOWN = {
     "greedy": ("statistics", "eval/pass_at_1"),
-    "sampled": ("statistics", "eval/pass_rate"),
-    "pass_at_8": ("statistics", "eval/pass_at_8"),
+    "trends": ("trends", None),
     "asymptote": ("asymptote", None),
 }
 """Tables of each regime: what the page calls it, the table, and the metric that it is of."""
 
 
+FIXED = {
+    "auto": "bonus",
+    "auto_up": "bonus",
+    "cascade": "bonus",
+    "released": "bonus",
+    "auto_temperature": "temperature",
+    "auto_exponent": "maxrl",
+    "teaching": "maxrl",
+}
+"""Loops, and the fixed setting of the same actuator that each is compared with."""
+
+
 def blocks(campaigns: Sequence[CampaignRecords]) -> dict[str, str]:
-    """The generated parts of the page by the name between their markers: `map`, and `<regime> <table>`."""
+    """The generated parts of the page by the name between their markers: `map`, `loops`, and `<regime> <table>`."""
     found = {
         "map": "\n".join(
             map(_markdown, [regime_table(regime_map(campaigns, each)) for each in measured(campaigns)])
         )
     }
+    found["loops"] = "\n".join(
+        _markdown(duels(campaigns, metric)) for metric in ("eval/pass_at_1", "eval/pass_at_8")
+    )
     for campaign in campaigns:
         for name, (table, metric) in SHOWN.items():
             drawn = TABLES[table](compare(campaign, metric=metric))
             found[f"{campaign.info.name} {name}"] = _markdown(drawn)
     return found
+
+
+def duels(campaigns: Sequence[CampaignRecords], metric: str) -> Table:
+    """What every loop gained over the chosen fixed setting of its own actuator, a column for each regime."""
+    rows = []
+    for loop, fixed in FIXED.items():
+        cells = [_duel(campaign, metric, loop, fixed) for campaign in campaigns]
+        rows.append((f"{loop} over {fixed}", tuple(cells)))
+    heads = tuple(Head(campaign.info.name) for campaign in campaigns)
+    return Table(
+        name="loops", title=f"{metric}, gain over the same actuator, fixed", heads=heads, rows=tuple(rows)
+    )
+
+
+def _duel(campaign: CampaignRecords, metric: str, loop: str, fixed: str) -> Cell:
+    arms = [arm for arm in campaign.arms if arm.name in (loop, fixed)]
+    if len(arms) < 2:
+        return Cell(NONE)
+    found = next(each for each in contrasts(arms, metric, fixed) if each.arm == loop)
+    return Cell(around(signed(found.difference), found.difference_interval), found.difference)
 
 
 def filled(page: str, parts: dict[str, str]) -> str:

@@ -67,6 +67,7 @@ class TableName(StrEnum):
     pass_at_k = "pass_at_k"  # nosec B105  # no password
     entropy_law = "entropy_law"
     asymptote = "asymptote"
+    trends = "trends"
     setpoint_quality = "setpoint_quality"
     recovery = "recovery"
 

@@ -27,6 +27,7 @@ LATEX = {
     "≥": r"\ensuremath{\geq}",
     "×": r"\ensuremath{\times}",
     "·": r"\ensuremath{\cdot}",
+    "→": r"\ensuremath{\to}",
     "δ": r"\ensuremath{\delta}",
     "²": r"\ensuremath{^2}",
     "–": "--",

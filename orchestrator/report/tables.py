@@ -19,6 +19,7 @@ from orchestrator.report.outcome_table import outcome
 from orchestrator.report.outcomes import stopped
 from orchestrator.report.summary_cells import around, columns, interval, number, p_value, plain, seeds, signed
 from orchestrator.report.table import NONE, Cell, Head, Table
+from orchestrator.report.trend_table import trends
 
 TESTED = (
     "p by the exact paired sign-flip test over seeds, Holm over arms. It assumes that without an effect differences are "
@@ -211,6 +212,7 @@ TABLES: dict[str, Callable[[Comparison], Table]] = {
         pass_at_k,
         entropy_law,
         asymptote,
+        trends,
         setpoint_quality,
         recovery,
     )
