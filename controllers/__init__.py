@@ -27,9 +27,10 @@ from controllers.laws.relay import Relay
 from controllers.laws.scheduled import ScheduledPID
 from controllers.loop import FeedbackLoop, replay, restore
 from controllers.parts.cascade import Cascade
+from controllers.parts.covariance_feedforward import CovarianceFeedforward
 from controllers.parts.coverage import Coverage
 from controllers.parts.dither import DITHERS, PRBS, Multisine
-from controllers.parts.feedforward import FEEDFORWARDS, CovarianceFeedforward
+from controllers.parts.feedforward import FEEDFORWARDS
 from controllers.parts.filters import EMA, FILTERS, Hold, Median
 from controllers.parts.moving_references import Piecewise, ScheduledBand
 from controllers.parts.references import (

@@ -102,6 +102,3 @@ class CovarianceFeedforward(Feedforward):
         if self.effect is None:
             return float(self.effect_per_unit or 0.0)
         return float(telemetry[self.effect])
-
-
-FEEDFORWARDS: dict[str, type[Feedforward]] = {part.kind: part for part in Feedforward.__subclasses__()}

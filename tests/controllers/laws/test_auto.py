@@ -9,7 +9,7 @@ from controllers.base import Law, Sample
 from controllers.identification.effect_filters import NUMBERS, VIEWS, effect, first_beliefs, given, updated
 from controllers.laws.auto import AutoState
 from controllers.laws.pid import PID
-from controllers.parts.feedforward import CovarianceFeedforward
+from controllers.parts.covariance_feedforward import CovarianceFeedforward
 from controllers.parts.filters import EMA
 
 R = 0.3

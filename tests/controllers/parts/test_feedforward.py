@@ -17,6 +17,7 @@ from controllers import (
     restore,
 )
 from controllers.base import Feedforward
+from controllers.parts.paced import Paced
 
 PREDICTED, EFFECT = "entropy/predicted_change", "entropy/bonus_effect"
 PLAIN = CovarianceFeedforward(limit=10.0, decay=0.0)
@@ -155,5 +156,5 @@ def test_refusals_name_field_rule_and_value(fields, message):
 
 
 def test_registry():
-    assert {"covariance": CovarianceFeedforward} == FEEDFORWARDS
+    assert {"covariance": CovarianceFeedforward, "paced": Paced} == FEEDFORWARDS
     assert {part.kind for part in Feedforward.__subclasses__()} == set(FEEDFORWARDS)

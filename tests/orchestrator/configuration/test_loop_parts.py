@@ -9,8 +9,8 @@ from controllers.laws.auto import Auto
 from controllers.laws.pid import PID
 from controllers.laws.scheduled import ScheduledPID
 from controllers.parts.cascade import Cascade
+from controllers.parts.covariance_feedforward import CovarianceFeedforward
 from controllers.parts.coverage import Coverage
-from controllers.parts.feedforward import CovarianceFeedforward
 from controllers.parts.references import Constant, Free
 from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.models import LoopConfig
