@@ -14,13 +14,12 @@ from orchestrator.configuration.resolve import read_campaign
 from orchestrator.continuing import Earlier
 from orchestrator.storage.best_file import Best, read_best, write_best
 from orchestrator.storage.guardrail_files import read_events
-from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training import best_policy
 from orchestrator.training import run as worker
 from orchestrator.training.evaluation import Evaluator
 from orchestrator.training.going_on import where_to_go_on
 from policies.model.loading import load_pretrained
-from tests.orchestrator.training.test_resume import results
+from tests.orchestrator.training.test_resume import crash, results
 
 pytestmark = pytest.mark.trains
 
@@ -144,16 +143,7 @@ def test_a_run_that_goes_on_keeps_the_better_one(make_run, monkeypatch):
     """It is killed after iteration 3, goes on from the checkpoint after 2, and measures the best of all again."""
     run = make_run("killed", **{"evaluation.keep_best": "eval/pass_at_1"})
     monkeypatch.setattr(Evaluator, "examine", made_up({0: 0.25, 2: 0.75}))
-    append = MetricsWriter.append
-
-    def failing(self, step, metrics, kind="train"):
-        if (step, kind) == (3, "train"):
-            raise RuntimeError("pulled the plug")
-        append(self, step, metrics, kind)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MetricsWriter, "append", failing)
-        assert worker.main(str(run.path)) == worker.EXIT_FAILED
+    crash(run, monkeypatch)
     assert read_best(run).iteration == 2
     assert read_best(trained(run)) == Best(metric="eval/pass_at_1", value=0.75, iteration=2)
 
