@@ -30,6 +30,14 @@ class Finding:
     def outcome(self) -> str:
         return _outcome(self.run, self.events[-1])
 
+    @property
+    def line(self) -> str:
+        """A sentence for the terminal."""
+        more = f", and {len(self.events) - 1} times more" if len(self.events) > 1 else ""
+        return (
+            f"{self.run.name}: {self.first.reason} (iteration {self.first.iteration}{more}); {self.outcome}"
+        )
+
 
 def findings_of_guardrails(campaign: CampaignRecords) -> Iterator[Finding]:
     """Run after run; what did no more than warn or hold is one finding however often it tripped."""
@@ -44,17 +52,13 @@ def findings_of_guardrails(campaign: CampaignRecords) -> Iterator[Finding]:
 
 def guardrail_lines(campaign: CampaignRecords) -> list[str]:
     """A line for each finding."""
-    return [
-        f"{found.run.name}: {found.first.reason} (iteration {found.first.iteration}"
-        f"{f', and {len(found.events) - 1} times more' if len(found.events) > 1 else ''}); {found.outcome}"
-        for found in findings_of_guardrails(campaign)
-    ]
+    return [found.line for found in findings_of_guardrails(campaign)]
 
 
 def complaints(campaign: CampaignRecords) -> list[str]:
     """What guardrails and loops found, short: a line for each finding that changed a run, and a line an arm for warnings."""
     found = list(findings_of_guardrails(campaign))
-    lines = [line for line, each in zip(guardrail_lines(campaign), found, strict=True) if _is_grave(each)]
+    lines = [each.line for each in found if _is_grave(each)]
     for arm in campaign.arms:
         count = Counter(
             each.first.detector for each in found if each.run.info.arm == arm.name and not _is_grave(each)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from orchestrator.campaign import campaign_folder, prepare
+from orchestrator.campaign import campaign_folder, prepare, retry_stopped
 from orchestrator.commands.run import prepare_campaign
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.continuing import Earlier
@@ -168,6 +168,24 @@ def test_a_run_whose_evaluations_stand_still_ends_early_and_keeps_what_was_evalu
         assert "gain of the best evaluation was below 0.01 for 2 evaluations, last 0" in reason
         assert read_best(run).iteration == 4
         assert where_to_go_on(run).iteration == 8
+
+
+def test_a_run_that_stopped_early_goes_on_from_its_save_when_that_is_asked_for(early, make_run):
+    """It comes to what it would have come to had nothing stopped it, and may stop again three evaluations later."""
+    straight = trained(make_run("straight", **{"learner.iterations": 14}))
+    run = trained(early("retried", 16), status="stopped")
+    ((_, rollback),) = retry_stopped([run])
+    assert (rollback.to, rollback.requested, rollback.redraws) == (8, True, False)
+    trained(run, status="stopped")
+    assert [(event.iteration, event.attempt) for event in read_events(run.events_path)] == [(7, 0), (13, 1)]
+    found, expected = (
+        [
+            (step, kind, {name: value for name, value in metrics.items() if not name.startswith("guard/")})
+            for step, kind, metrics in results(each)
+        ]
+        for each in (run, straight)
+    )
+    assert found == expected
 
 
 def test_the_evaluation_after_the_last_iteration_stops_nothing(early):
