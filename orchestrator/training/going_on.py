@@ -70,7 +70,7 @@ def where_to_go_on(
     for path in paths:
         look = partial(usable, folder, path, ranks)
         try:
-            found = ranks.gather_done(look, DamagedCheckpointError)[ranks.rank]
+            found = ranks.gather_done(look, faults=(OSError, DamagedCheckpointError))[ranks.rank]
         except DamagedCheckpointError as error:
             problems.append(str(error))
             continue

@@ -91,16 +91,18 @@ class Ranks:
         """The ranks as torch knows them, on the CPU; None of a single one."""
         return None if self.size == 1 else _group()
 
-    def gather_done(self, work: Callable[[], Value], *faults: type[Exception]) -> list[Value]:
+    def gather_done(
+        self, work: Callable[[], Value], *, faults: tuple[type[Exception], ...] = (OSError,)
+    ) -> list[Value]:
         """What some work gives on every rank, on all of them.  All have to call it.
 
         Raises:
-            OSError: that of the first rank on which a file could not be read or written, on all of them; in the
-                same way any of ``faults``, which another process has to be able to read.
+            OSError: that of the first rank on which a file could not be read or written, on all of them; or another
+                of ``faults``.
         """
         try:
             mine: tuple[Value | None, Exception | None] = (work(), None)
-        except (OSError, *faults) as error:
+        except faults as error:
             mine = (None, error)
         parts = self.gather(mine)
         for _, problem in parts:
