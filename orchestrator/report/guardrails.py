@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 
-from orchestrator.report.html_parts import chip, table_rows
+from markupsafe import Markup
+
+from orchestrator.report.rendering import Arms, rendered
 from orchestrator.storage.guardrail_files import GOES_BACK_FOR, Event
 from orchestrator.storage.run_data import CampaignRecords, RunRecords
 
@@ -29,6 +30,17 @@ class Finding:
     @property
     def outcome(self) -> str:
         return _outcome(self.run, self.events[-1])
+
+    @property
+    def iterations(self) -> str:
+        """When it was found."""
+        num, last = len(self.events), self.events[-1].iteration
+        return f"{self.first.iteration}" if num == 1 else f"{self.first.iteration} … {last}, {num} times"
+
+    @property
+    def reason(self) -> str:
+        """What was found first, without the detector's name."""
+        return self.first.reason.removeprefix(f"{self.first.detector}: ")
 
     @property
     def line(self) -> str:
@@ -73,32 +85,14 @@ def _is_grave(finding: Finding) -> bool:
     return finding.first.action != "warn"
 
 
-def guardrail_section(campaign: CampaignRecords) -> str:
+def guardrail_section(campaign: CampaignRecords) -> Markup:
     """The body of the page's section, the gravest findings first; nothing where nothing was found."""
     found = sorted(
         findings_of_guardrails(campaign), key=lambda each: list(GRAVEST_FIRST).index(each.first.action)
     )
     if not found:
-        return ""
-    rows = table_rows(
-        (
-            chip(campaign, each.run.info.arm),
-            str(each.run.info.seed),
-            f'<span class="state {each.first.action}">{each.first.action}</span>',
-            escape(each.first.detector),
-            _iterations(each),
-            escape(each.first.reason.removeprefix(f"{each.first.detector}: ")),
-            escape(each.outcome),
-        )
-        for each in found
-    )
-    heads = ("arm", "seed", "action", "detector", "iteration", "first finding", "outcome")
-    return (
-        f'<p class="note">{_lead(campaign, found)}</p>'
-        '<div class="scroll"><table class="runs found">'
-        f"<thead><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr></thead><tbody>{rows}</tbody>"
-        "</table></div>"
-    )
+        return Markup()
+    return rendered("guardrails.html", arms=Arms.of(campaign), lead=_lead(campaign, found), found=found)
 
 
 def _lead(campaign: CampaignRecords, found: list[Finding]) -> str:
@@ -110,11 +104,6 @@ def _lead(campaign: CampaignRecords, found: list[Finding]) -> str:
     ]
     num_runs = len({each.run.name for each in found})
     return f"In {num_runs} of {len(campaign.runs)} runs: {', '.join(what)}."
-
-
-def _iterations(found: Finding) -> str:
-    num, last = len(found.events), found.events[-1].iteration
-    return f"{found.first.iteration}" if num == 1 else f"{found.first.iteration} … {last}, {num} times"
 
 
 def _outcome(run: RunRecords, event: Event) -> str:

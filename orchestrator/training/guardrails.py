@@ -155,7 +155,7 @@ class Guardrails(Callback):
         self._due = None if due is None else Event(**due)
         known = set(self._state)  # a detector that only warns may have come or gone since
         if self._due is not None and self._due.attempt < self._attempt:
-            # The run was taken up again since: the detector that had stopped it begins afresh.
+            # The run was continued since: the detector that had stopped it begins afresh.
             known.discard(_key(self._due))
             self._due = None
         self._state |= {key: restore(state) for key, state in state_dict["states"].items() if key in known}

@@ -151,7 +151,7 @@ def test_ranks_look_at_each_file_once_and_learn_of_damage_from_one_another(saved
     assert len(read) == 2
 
     class Second(Ranks):
-        """Of two; the first has found its own files whole, or not."""
+        """The second of two; the first has found its own files whole, or not."""
 
         def of_first(self, value):
             return value

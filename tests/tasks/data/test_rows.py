@@ -54,7 +54,7 @@ def test_json_lines_are_read_as_they_are_wanted(tmp_path):
 
 
 def test_why_json_lines_are_not_read_by_datasets(tmp_path, cache):
-    """Where one of these is no longer so, `tasks.data.rows` can give that reading to the library."""
+    """Once one of these is no longer so, `tasks.data.rows` can give that reading to the library."""
     path = tmp_path / "train.jsonl"
     path.write_text('{"day": "2024-01-02", "a": 0.10, "only": 1}\n{"day": "2024-01-03", "a": 2}\n')
     first, second = (row for row, _ in jsonl_rows(str(path), "{}"))
