@@ -13,11 +13,12 @@ from orchestrator.commands.run import prepare_campaign
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.continuing import Earlier
 from orchestrator.storage.best_file import Best, read_best, write_best
-from orchestrator.storage.guardrail_files import read_events
+from orchestrator.storage.guardrail_files import Event, append_event, read_events
 from orchestrator.training import best_policy
 from orchestrator.training import run as worker
 from orchestrator.training.evaluation import Evaluator
 from orchestrator.training.going_on import where_to_go_on
+from orchestrator.training.rollback import take_up_again
 from policies.model.loading import load_pretrained
 from tests.orchestrator.training.test_resume import crash, results
 
@@ -186,6 +187,11 @@ def test_a_run_that_stopped_early_goes_on_from_its_save_when_that_is_asked_for(e
         for each in (run, straight)
     )
     assert found == expected
+
+    # What another detector stops later has failed, and goes back as ever: the save is of the early stop.
+    later = Event(iteration=14, detector="collapse", action="stop", reason="it fell", attempt=2)
+    append_event(run.events_path, later)
+    assert take_up_again(run).to < 14
 
 
 def test_the_evaluation_after_the_last_iteration_stops_nothing(early):
