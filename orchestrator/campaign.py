@@ -150,8 +150,9 @@ def runs_of(campaign: Campaign) -> list[RunFolder]:
 def retry_stopped(runs: Sequence[RunFolder]) -> list[tuple[RunFolder, Rollback]]:
     """Let those of some runs wait again that a guardrail has stopped; give them, and where each goes on and how.
 
-    A run goes back to its last good checkpoint, as by a rollback.  What stopped it stays in `guardrails.jsonl`.
-    To MLflow it is another run from then on: the values of the one that was stopped have been sent.
+    A run goes back to its last good checkpoint, as by a rollback; what an evaluation stopped goes on from where it
+    is.  What stopped it stays in `guardrails.jsonl`.  To MLflow one that goes back is another run from then on: the
+    values that it takes back have been sent.
     """
     from orchestrator.training.rollback import take_up_again
 
@@ -160,7 +161,8 @@ def retry_stopped(runs: Sequence[RunFolder]) -> list[tuple[RunFolder, Rollback]]
         status = run.read_status()
         if status.status == "stopped" and not run.is_locked():
             rollback = take_up_again(run)
-            renew_key(run.path)
+            if rollback.goes_back:
+                renew_key(run.path)
             run.write_status(replace(status, status="pending", reason=None, iteration=rollback.to))
             retried.append((run, rollback))
     return retried

@@ -21,7 +21,6 @@ from orchestrator.errors import ConfigError, did_you_mean, named, refusing
 from orchestrator.masking import masked
 from orchestrator.provenance import versions
 from orchestrator.storage.outputs import require_writable
-from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.stored_policy import named_run, names_of_runs, stored_policy
 from policies.model.sources import local_source
 
@@ -121,7 +120,7 @@ def _source(name: str, folder: Path, best: bool) -> str:
     """What `policy.source` can name: the folder of a run's policy, or what the user has named."""
     run = named_run(name, folder)
     if run is not None:
-        return str(stored_policy(RunFolder(run.path.resolve()), best=best).path)
+        return str(stored_policy(run, best=best).path)
     if best:
         raise ConfigError(
             f"--best: goes with a run, and there is none of the name {name!r} in {named(folder.resolve())}; "

@@ -15,7 +15,7 @@ from orchestrator.storage.best_file import FILE as BEST_FILE
 from orchestrator.storage.files import replacing_folder
 from orchestrator.storage.outputs import naming_output
 from orchestrator.storage.run_data import load_runs
-from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunFolder
+from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.storage.stored_policy import (
     StoredPolicy,
     holds_adapters,
@@ -60,7 +60,7 @@ def _whole_policy(name: str, folder: Path, best: bool) -> StoredPolicy:
         raise ConfigError(
             f"no run {name!r} in {named(folder.resolve())}; {did_you_mean(name, names_of_runs(folder))}"
         )
-    policy = stored_policy(RunFolder(run.path.resolve()), best=best)
+    policy = stored_policy(run, best=best)
     if holds_adapters(policy.path):
         raise ConfigError(
             f"{named(policy.path)}: holds adapters alone; train with policy.lora.merge: true, which keeps a whole policy"

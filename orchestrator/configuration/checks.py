@@ -14,11 +14,12 @@ from controllers.base import Reference
 from controllers.laws.open_loop import OpenLoop
 from controllers.parts.references import Free
 from orchestrator.configuration.engine_checks import check_engine
+from orchestrator.configuration.evaluation_checks import check_evaluation
 from orchestrator.configuration.learner_checks import check_learner
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.own_rewards import check_rewards
 from orchestrator.configuration.packing_checks import check_packing
-from orchestrator.configuration.prompt_checks import check_prompts
+from orchestrator.configuration.prompt_checks import Draws, check_prompts
 from orchestrator.configuration.resolve import Arm, Campaign, as_in_the_file
 from orchestrator.configuration.signals import ALL_SIGNALS, check_own_sensors, is_signal, signals_read
 from orchestrator.errors import ConfigError, did_you_mean, lines_of, named, one_line
@@ -37,9 +38,8 @@ def check_campaign(campaign: Campaign, *, with_problems: bool = True) -> None:
     Raises:
         ConfigError: with one line for each problem found.
     """
-    found = [
-        (arm, fault) for arm in campaign.arms for fault in arm_problems(arm, with_problems=with_problems)
-    ]
+    draws = Draws() if with_problems else None
+    found = [(arm, fault) for arm in campaign.arms for fault in _arm_problems(arm, draws)]
     in_how_many = Counter(fault for _, fault in found)
     faults = []
     for arm, fault in found:
@@ -51,26 +51,29 @@ def check_campaign(campaign: Campaign, *, with_problems: bool = True) -> None:
 
 
 def arm_problems(arm: Arm, *, with_problems: bool = True) -> Iterator[str]:
-    """What is wrong with an arm, one ``key: rule, value; remedy`` each.
+    """What is wrong with an arm, one ``key: rule, value; remedy`` each."""
+    return _arm_problems(arm, Draws() if with_problems else None)
 
-    A task reads data and can be of the user's own making, so whatever it raises is a problem of the task.
-    """
+
+def _arm_problems(arm: Arm, draws: Draws | None) -> Iterator[str]:
+    """A task reads data and can be of the user's own making, so whatever it raises is a problem of the task."""
     try:
-        yield from _problems(arm.config, with_problems)
+        yield from _problems(arm.config, draws)
     except Exception as error:
         yield f"task: cannot be checked: {one_line(error)}; fix it"
 
 
-def _problems(config: RunConfig, with_problems: bool) -> Iterator[str]:
+def _problems(config: RunConfig, draws: Draws | None) -> Iterator[str]:
     yield from _policy(config)
     yield from _stops(config)
     yield from _devices(config)
     yield from check_packing(config)
-    if with_problems:
-        yield from check_prompts(config)
-    yield from check_rewards(config, with_problems=with_problems)
+    if draws is not None:
+        yield from check_prompts(config, draws)
+    yield from check_rewards(config, with_problems=draws is not None)
     yield from check_engine(config)
-    yield from check_learner(config, with_problems=with_problems)
+    yield from check_learner(config)
+    yield from check_evaluation(config, draws)
     yield from _objective(config)
     yield from _owners(config)
     yield from _vocabularies(config)
@@ -125,6 +128,10 @@ def _devices(config: RunConfig) -> Iterator[str]:
     for key, what, number in (
         ("learner.prompts_per_iteration", "prompts of an iteration", config.learner.prompts_per_iteration),
         ("evaluation.num_problems", "held-out problems", config.evaluation.num_problems),
+        *(
+            (f"evaluation.sets.{name}.num_problems", "held-out problems", each.num_problems)
+            for name, each in config.evaluation.sets.items()
+        ),
     ):
         if num_processes > number:
             yield (

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 
 from orchestrator.configuration.evaluation import metrics_of
 from orchestrator.configuration.models import RunConfig
-from orchestrator.configuration.prompt_checks import NUM_SEARCHED, longest, training_problems
+from orchestrator.configuration.prompt_checks import NUM_SEARCHED, Draws, prompts_fit
 from orchestrator.errors import did_you_mean
 from policies.model.sources import BUILTIN
 from tasks import Task
 from tasks.names import look_alikes
-from tasks.splits import TooFewProblemsError, held_out_set
+from tasks.splits import TooFewProblemsError
 
 
-def check_evaluation(config: RunConfig, *, with_problems: bool) -> Iterator[str]:
-    """All checks; those of a further set's problems only where its data is at hand."""
+def check_evaluation(config: RunConfig, draws: Draws | None) -> Iterator[str]:
+    """All checks; without ``draws`` none of a further set's problems, whose data may not be at hand."""
     yield from _metrics(config)
     sets = config.evaluation.sets
     if alike := look_alikes(sets):
@@ -26,20 +26,12 @@ def check_evaluation(config: RunConfig, *, with_problems: bool) -> Iterator[str]
             f"evaluation.sets.{alike[1]}: differs from the set {alike[0]!r} by case alone, and some trackers merge their "
             "metrics; rename one of the two"
         )
-    num_processes = config.learner.devices * config.learner.num_nodes
+    if draws is None:
+        return
     for name, each in sets.items():
-        if num_processes > each.num_problems:
-            yield (
-                f"learner.devices: must be at most one for each of the {each.num_problems} held-out problems, got "
-                f"{num_processes} (devices times num_nodes); lower it, or raise evaluation.sets.{name}.num_problems"
-            )
         task = config.task if each.task is None else each.task
-        of_task = list(_task(config, task)) if with_problems else []
-        yield from (f"evaluation.sets.{name}.{fault}" for fault in of_task)
-        if with_problems and not of_task:
-            yield from (
-                f"evaluation.sets.{name}.{fault}" for fault in _problems(config, task, each.num_problems)
-            )
+        faults = list(_task(config, task)) or _problems(config, task, each.num_problems, draws)
+        yield from (f"evaluation.sets.{name}.{fault}" for fault in faults)
 
 
 def _metrics(config: RunConfig) -> Iterator[str]:
@@ -78,25 +70,20 @@ def _task(config: RunConfig, task: Task) -> Iterator[str]:
             )
 
 
-def _problems(config: RunConfig, task: Task, num_problems: int) -> Iterator[str]:
+def _problems(config: RunConfig, task: Task, num_problems: int, draws: Draws) -> Iterator[str]:
     """Whether there are so many held-out problems, that fit, and that nothing of the run's training is among."""
     try:
-        problems = held_out_set(task, num_problems)
+        problems = draws.held_out(task, num_problems)
     except TooFewProblemsError as error:
         yield str(error)
         return
     except ValueError as error:
         yield f"task: {error}"
         return
-    context, most = config.policy.architecture.max_tokens, longest(problems)
-    if config.policy.source == BUILTIN and most + config.rollout.max_tokens > context:
-        yield (
-            f"task: must have prompts of at most {context - config.rollout.max_tokens} tokens, or "
-            f"policy.architecture.max_tokens ({context}) is exceeded, got {most}; raise that, or lower rollout.max_tokens"
-        )
+    yield from prompts_fit(config, problems)
     held_out = {problem.prompt for problem in problems}
     try:
-        trained_on = training_problems(config.task, NUM_SEARCHED)
+        trained_on = draws.training(config.task, NUM_SEARCHED)
     except ValueError:  # the run's own task cannot be read, which `check_prompts` says
         return
     for problem in trained_on:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestrator.configuration.evaluation_checks import check_evaluation
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.signals import reads_reference
 from policies.actuators.base import LogitActuator
@@ -17,11 +16,10 @@ from policies.model.reference import START
 from policies.model.sources import BUILTIN, local_source
 
 
-def check_learner(config: RunConfig, *, with_problems: bool) -> Iterator[str]:
-    """All checks of this file, and those of evaluations; without their problems where the data is not at hand."""
+def check_learner(config: RunConfig) -> Iterator[str]:
+    """All checks of this file."""
     yield from _reference(config)
     yield from _long_responses(config)
-    yield from check_evaluation(config, with_problems=with_problems)
 
 
 def _reference(config: RunConfig) -> Iterator[str]:

@@ -6,7 +6,7 @@ Each check yields the faults that it finds as ``key: rule, value; remedy``.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.packing_checks import check_budget
@@ -25,12 +25,38 @@ NUM_SHOWN = 32
 NUM_SEARCHED = 1024
 """Training problems of each task among which a domain has to be, and no held-out prompt."""
 
+_Draw = Callable[[Task, int], list[Problem]]
 
-def check_prompts(config: RunConfig) -> Iterator[str]:
+
+class Draws:
+    """Problems that the checks of a campaign look at: drawn once for the arms and sets that have the same task."""
+
+    def __init__(self) -> None:
+        self._drawn: list[tuple[tuple[_Draw, Task, int], list[Problem]]] = []
+
+    def training(self, task: Task, number: int) -> list[Problem]:
+        """The first training problems of a task."""
+        return self._once(_training, task, number)
+
+    def held_out(self, task: Task, number: int) -> list[Problem]:
+        """The first different held-out problems of a task."""
+        return self._once(held_out_set, task, number)
+
+    def _once(self, draw: _Draw, task: Task, number: int) -> list[Problem]:
+        asked = draw, task, number
+        for earlier, problems in self._drawn:  # no dictionary: a task of the user's own need not have a hash
+            if earlier == asked:
+                return problems
+        problems = draw(task, number)
+        self._drawn.append((asked, problems))
+        return problems
+
+
+def check_prompts(config: RunConfig, draws: Draws) -> Iterator[str]:
     """All checks that draw problems."""
     try:
-        held_out = held_out_set(config.task, config.evaluation.num_problems)
-        shown = training_problems(config.task, NUM_SHOWN)
+        held_out = draws.held_out(config.task, config.evaluation.num_problems)
+        shown = draws.training(config.task, NUM_SHOWN)
     except TooFewProblemsError as error:
         yield f"evaluation.{error}"
         return
@@ -39,27 +65,26 @@ def check_prompts(config: RunConfig) -> Iterator[str]:
         return
     yield from _context(config, [*held_out, *shown])
     # A prompt to a pretrained policy has an unknown number of tokens, and at least one.
-    yield from check_budget(config, longest(shown) if config.policy.source == BUILTIN else 1)
-    yield from _kept_apart(config.task, held_out)
+    yield from check_budget(config, _longest(shown) if config.policy.source == BUILTIN else 1)
+    yield from _kept_apart(config.task, held_out, draws)
     yield from _demonstrations(config, shown[0])
     yield from _order(config)
     of_phases = [
         f"phases.{place}.{problem}"
         for place, phase in enumerate(config.phases)
-        for problem in _phase(config, phase.task)
+        for problem in _phase(config, phase.task, draws)
     ]
     yield from of_phases
     if not of_phases:
         yield from _domains(config)
 
 
-def training_problems(task: Task, number: int) -> list[Problem]:
-    """The first training problems of a task."""
+def _training(task: Task, number: int) -> list[Problem]:
     return [task.problem("train", 0, index) for index in range(number)]
 
 
 def _context(config: RunConfig, problems: Sequence[Problem]) -> Iterator[str]:
-    context, most = config.policy.architecture.max_tokens, longest(problems)
+    context, most = config.policy.architecture.max_tokens, _longest(problems)
     if config.policy.source == BUILTIN and most + config.rollout.max_tokens > context:
         yield (
             f"rollout.max_tokens: with prompts of {most} tokens must be at most {context - most}, or "
@@ -67,17 +92,17 @@ def _context(config: RunConfig, problems: Sequence[Problem]) -> Iterator[str]:
         )
 
 
-def longest(problems: Sequence[Problem]) -> int:
+def _longest(problems: Sequence[Problem]) -> int:
     """Tokens of the longest prompt to a built-in policy: a character is a token."""
     return max(len(problem.text) for problem in problems)
 
 
-def _kept_apart(task: Task, problems: Sequence[Problem]) -> Iterator[str]:
+def _kept_apart(task: Task, problems: Sequence[Problem], draws: Draws) -> Iterator[str]:
     """Members of a mixture that share prompts, and do not hold the same ones out: seen in those looked at, or not."""
     if not isinstance(task, Mixture):
         return
     held_out = {problem.prompt: problem.domain for problem in problems}
-    for problem in training_problems(task, NUM_SEARCHED):
+    for problem in draws.training(task, NUM_SEARCHED):
         if problem.prompt in held_out:
             yield (
                 f"task.tasks: must not train on held-out problems, but {problem.prompt[:60]!r} is held out in "
@@ -111,7 +136,7 @@ def _order(config: RunConfig) -> Iterator[str]:
             yield f"phases.{place}.start: must be below learner.iterations ({end}), got {start}; lower it"
 
 
-def _phase(config: RunConfig, task: Task) -> Iterator[str]:
+def _phase(config: RunConfig, task: Task, draws: Draws) -> Iterator[str]:
     """Problems with the task of a phase, which is one that the run is not made for."""
     if task == config.task:
         return
@@ -119,7 +144,7 @@ def _phase(config: RunConfig, task: Task) -> Iterator[str]:
         yield f"task: must be of the run's kind, {config.task.kind!r}, got {task.kind!r}; change its settings only"
         return
     try:
-        problems = training_problems(task, NUM_SHOWN)
+        problems = draws.training(task, NUM_SHOWN)
     except ValueError as error:
         yield f"task: {error}"
         return
@@ -136,8 +161,13 @@ def _phase(config: RunConfig, task: Task) -> Iterator[str]:
             f"task: has the characters {''.join(unknown)!r}, which the run's task, and so the policy, lacks; "
             "add their problems to 'task', and leave them out in a phase that starts at 0"
         )
-    context, most = config.policy.architecture.max_tokens, longest(problems)
-    if most + config.rollout.max_tokens > context:
+    yield from prompts_fit(config, problems)
+
+
+def prompts_fit(config: RunConfig, problems: Sequence[Problem]) -> Iterator[str]:
+    """Whether a built-in policy has room for the problems of another task than the run's own."""
+    context, most = config.policy.architecture.max_tokens, _longest(problems)
+    if config.policy.source == BUILTIN and most + config.rollout.max_tokens > context:
         yield (
             f"task: must have prompts of at most {context - config.rollout.max_tokens} tokens, or "
             f"policy.architecture.max_tokens ({context}) is exceeded, got {most}; raise that, or lower "

@@ -67,7 +67,7 @@ function table(heads, rows) {
   return node;
 }
 
-// As `setting` in html_parts.py: of a long number six digits.
+// As `setting` in templates/parts.html: of a long number six digits.
 function brief(value) {
   return /^-?\d+\.\d{6,}(e-?\d+)?$/.test(value) ? String(Number(Number(value).toPrecision(6))) : value;
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from math import inf, isfinite
 from typing import Any
 
@@ -46,22 +45,3 @@ def shown_at_first(comparison: Comparison) -> set[int]:
     for number in sorted(range(len(names)), key=rank):
         chosen.setdefault(colour_index(names, names[number]), number)
     return set(chosen.values())
-
-
-def toolbar(comparison: Comparison) -> str:
-    """Filter, order and choice of arms, for the whole page."""
-    names = [arm.name for arm in comparison.campaign.arms]
-    at_first = shown_at_first(comparison)
-    chips = "".join(
-        f'<button type="button" class="chip" data-toggle="{number}" aria-pressed="{str(number in at_first).lower()}" '
-        f'style="--arm:var(--arm{colour_index(names, name)})">{escape(name)}</button>'
-        for number, name in enumerate(names)
-    )
-    return (
-        '<label>Find <input type="search" id="find" placeholder="arm or method" autocomplete="off"></label>'
-        '<label>Order <select id="order"><option value="given">as configured</option>'
-        f'<option value="name">name</option><option value="score">{escape(comparison.metric)}</option></select></label>'
-        '<span class="buttons"><button type="button" id="all">all</button><button type="button" id="none">none</button>'
-        '<button type="button" id="theme">light or dark</button></span>'
-        f'<span id="count" role="status"></span><div class="chips" role="group" aria-label="arms that are drawn">{chips}</div>'
-    )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.storage.run_data import Array, RunRecords, setpoint
+from orchestrator.storage.run_data import Array, RunRecords, entropy_setpoint
 
 DPI = 110
 
@@ -46,10 +46,10 @@ def _panels(run: RunRecords) -> list[tuple[str, Curves]]:
         if name.startswith("eval/pass_")
     }
     train = run.train
-    entropy = {"entropy": (train.steps, train.get("entropy"))}
-    loop = (run.info.config.get("loops") or {}).get(run.main_loop) or {}
-    if loop.get("sensor", "entropy") == "entropy":  # the setpoint of another signal is no entropy
-        entropy["setpoint"] = (train.steps, setpoint(run))
+    entropy = {
+        "entropy": (train.steps, train.get("entropy")),
+        "setpoint": (train.steps, entropy_setpoint(run)),
+    }
     panels = [
         ("held-out pass rates", rates),
         ("entropy [nats/token]", entropy),

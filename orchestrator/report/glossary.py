@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from html import escape
+
+from markupsafe import Markup, escape
 
 GLOSSARY = {
     "entropy": "how undecided the policy is at a token: −Σ p ln p over the whole vocabulary, in nats; 0 is certain",
@@ -33,8 +34,8 @@ _WORDS = re.compile(
 )
 
 
-def explained(html: str) -> str:
-    """HTML in whose text each word of the glossary has its meaning where it comes first."""
+def explained(text: str) -> Markup:
+    """HTML in whose text each word of the glossary has its meaning where it comes first; a plain text is escaped."""
     met: set[str] = set()
 
     def first(found: re.Match[str]) -> str:
@@ -43,10 +44,4 @@ def explained(html: str) -> str:
         met.add(found[1])
         return f'<abbr title="{escape(GLOSSARY[found[1]])}">{found[1]}</abbr>'
 
-    return _WORDS.sub(first, html)
-
-
-def glossary() -> str:
-    """The list, for those who cannot hover."""
-    entries = "".join(f"<dt>{escape(word)}</dt><dd>{escape(text)}</dd>" for word, text in GLOSSARY.items())
-    return f'<dl class="meanings">{entries}</dl>'
+    return Markup(_WORDS.sub(first, escape(text)))  # nosec B704  # it was escaped

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 
-from orchestrator.report.html_parts import chip, table_rows
+from markupsafe import Markup
+
+from orchestrator.report.rendering import Arms, rendered
 from orchestrator.storage.guardrail_files import GOES_BACK_FOR, Event
 from orchestrator.storage.run_data import CampaignRecords, RunRecords
 
@@ -30,6 +31,25 @@ class Finding:
     def outcome(self) -> str:
         return _outcome(self.run, self.events[-1])
 
+    @property
+    def iterations(self) -> str:
+        """When it was found."""
+        num, last = len(self.events), self.events[-1].iteration
+        return f"{self.first.iteration}" if num == 1 else f"{self.first.iteration} … {last}, {num} times"
+
+    @property
+    def reason(self) -> str:
+        """What was found first, without the detector's name."""
+        return self.first.reason.removeprefix(f"{self.first.detector}: ")
+
+    @property
+    def line(self) -> str:
+        """A sentence for the terminal."""
+        more = f", and {len(self.events) - 1} times more" if len(self.events) > 1 else ""
+        return (
+            f"{self.run.name}: {self.first.reason} (iteration {self.first.iteration}{more}); {self.outcome}"
+        )
+
 
 def findings_of_guardrails(campaign: CampaignRecords) -> Iterator[Finding]:
     """Run after run; what did no more than warn or hold is one finding however often it tripped."""
@@ -44,17 +64,13 @@ def findings_of_guardrails(campaign: CampaignRecords) -> Iterator[Finding]:
 
 def guardrail_lines(campaign: CampaignRecords) -> list[str]:
     """A line for each finding."""
-    return [
-        f"{found.run.name}: {found.first.reason} (iteration {found.first.iteration}"
-        f"{f', and {len(found.events) - 1} times more' if len(found.events) > 1 else ''}); {found.outcome}"
-        for found in findings_of_guardrails(campaign)
-    ]
+    return [found.line for found in findings_of_guardrails(campaign)]
 
 
 def complaints(campaign: CampaignRecords) -> list[str]:
     """What guardrails and loops found, short: a line for each finding that changed a run, and a line an arm for warnings."""
     found = list(findings_of_guardrails(campaign))
-    lines = [line for line, each in zip(guardrail_lines(campaign), found, strict=True) if _is_grave(each)]
+    lines = [each.line for each in found if _is_grave(each)]
     for arm in campaign.arms:
         count = Counter(
             each.first.detector for each in found if each.run.info.arm == arm.name and not _is_grave(each)
@@ -69,32 +85,14 @@ def _is_grave(finding: Finding) -> bool:
     return finding.first.action != "warn"
 
 
-def guardrail_section(campaign: CampaignRecords) -> str:
+def guardrail_section(campaign: CampaignRecords) -> Markup:
     """The body of the page's section, the gravest findings first; nothing where nothing was found."""
     found = sorted(
         findings_of_guardrails(campaign), key=lambda each: list(GRAVEST_FIRST).index(each.first.action)
     )
     if not found:
-        return ""
-    rows = table_rows(
-        (
-            chip(campaign, each.run.info.arm),
-            str(each.run.info.seed),
-            f'<span class="state {each.first.action}">{each.first.action}</span>',
-            escape(each.first.detector),
-            _iterations(each),
-            escape(each.first.reason.removeprefix(f"{each.first.detector}: ")),
-            escape(each.outcome),
-        )
-        for each in found
-    )
-    heads = ("arm", "seed", "action", "detector", "iteration", "first finding", "outcome")
-    return (
-        f'<p class="note">{_lead(campaign, found)}</p>'
-        '<div class="scroll"><table class="runs found">'
-        f"<thead><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr></thead><tbody>{rows}</tbody>"
-        "</table></div>"
-    )
+        return Markup()
+    return rendered("guardrails.html", arms=Arms.of(campaign), lead=_lead(campaign, found), found=found)
 
 
 def _lead(campaign: CampaignRecords, found: list[Finding]) -> str:
@@ -106,11 +104,6 @@ def _lead(campaign: CampaignRecords, found: list[Finding]) -> str:
     ]
     num_runs = len({each.run.name for each in found})
     return f"In {num_runs} of {len(campaign.runs)} runs: {', '.join(what)}."
-
-
-def _iterations(found: Finding) -> str:
-    num, last = len(found.events), found.events[-1].iteration
-    return f"{found.first.iteration}" if num == 1 else f"{found.first.iteration} … {last}, {num} times"
 
 
 def _outcome(run: RunRecords, event: Event) -> str:

@@ -1,26 +1,23 @@
 """The page of a campaign: one HTML file that needs no network, for a screen, a phone and a printer.
 
-`page.html` is the frame, `page.css` the style, and `page.js` paints the figures in the light or the dark
-palette.  Everything that comes from a user or a file is escaped here.
+`templates/page.html` is the frame, `page.css` the style, and `page.js` paints the figures in the light or the dark
+palette.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from orchestrator.comparison.comparison import Comparison, compare
 from orchestrator.report import figures
-from orchestrator.report.arms import arms_of, toolbar
-from orchestrator.report.glossary import explained
+from orchestrator.report.arms import arms_of, shown_at_first
 from orchestrator.report.guardrails import complaints
 from orchestrator.report.headline import findings, headline
-from orchestrator.report.html_parts import json_for_script, plots, prose
+from orchestrator.report.rendering import Arms, json_for_script, plotly_script, rendered, script
 from orchestrator.report.samples import samples_of, samples_section
-from orchestrator.report.sections import Section, contents, sections_of
+from orchestrator.report.sections import Section, sections_of
 from orchestrator.report.summary_cells import unfinished
 from orchestrator.storage.files import replace_file
 from orchestrator.storage.run_data import CampaignRecords
@@ -47,34 +44,28 @@ def render(campaign: CampaignRecords, comparison: Comparison | None = None) -> s
         for figure in [*first, *(figure for section in sections for figure in section.figures)]
         if not figure.missing
     }
-    package = files("orchestrator.report")
-    frame = Template((package / "page.html").read_text(encoding="utf-8"))
-    return frame.substitute(
-        css=(package / "page.css").read_text(encoding="utf-8"),
-        js=(package / "page.js").read_text(encoding="utf-8"),
-        arms_js=(package / "arms.js").read_text(encoding="utf-8"),
-        samples_js=(package / "samples.js").read_text(encoding="utf-8"),
-        plotly=_plotly_js(),
+    return rendered(
+        "page.html",
+        css=script("page.css"),
+        js=script("page.js"),
+        arms_js=script("arms.js"),
+        samples_js=script("samples.js"),
+        plotly=plotly_script(),
         figures=json_for_script(drawn),
-        arms=json_for_script(arms_of(comparison)),
+        arm_data=json_for_script(arms_of(comparison)),
         samples=json_for_script(samples),
-        toolbar=toolbar(comparison),
-        name=escape(campaign.info.name),
-        description=escape(campaign.info.description),
+        arms=Arms.of(campaign),
+        at_first=shown_at_first(comparison),
+        metric=comparison.metric,
+        info=campaign.info,
         facts=_facts(campaign),
-        title=prose(heading, campaign),
-        leads=explained("".join(f'<p class="lead">{prose(each, campaign)}</p>' for each in leads)),
-        notice=_notice(campaign),
-        first=plots(first, campaign, ""),
-        findings=explained(
-            "".join(
-                f"<li>{prose(sentence, campaign)}</li>"
-                for sentence in findings(comparison)
-                if sentence != heading
-            )
-        ),
-        contents=contents(sections),
-        sections="\n".join(each.html for each in sections),
+        title=heading,
+        leads=leads,
+        troubles=[each for each in _troubles(campaign) if each.lines],
+        most=MOST_NOTICED,
+        first=first,
+        findings=[sentence for sentence in findings(comparison) if sentence != heading],
+        sections=sections,
         provenance=_provenance(campaign),
     )
 
@@ -93,12 +84,7 @@ def _control(campaign: CampaignRecords) -> Section | None:
     return control_section(campaign, designed, predicted, linear)
 
 
-def _plotly_js() -> str:
-    """The script that Plotly's Python package brings along; imports nothing of it."""
-    return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
-
-
-def _facts(campaign: CampaignRecords) -> str:
+def _facts(campaign: CampaignRecords) -> list[str]:
     done = sum(run.done for run in campaign.runs)
     num_seeds = len({run.info.seed for run in campaign.runs})
     iterations = max((run.status.num_iterations for run in campaign.runs), default=0)
@@ -112,40 +98,37 @@ def _facts(campaign: CampaignRecords) -> str:
         facts.append(f"{num_stopped} stopped by a guardrail")
     if campaign.info.created:
         facts.append(f"{datetime.fromtimestamp(campaign.info.created, UTC):%-d %B %Y}")
-    return "".join(f"<li>{escape(fact)}</li>" for fact in facts)
+    return facts
 
 
-def _notice(campaign: CampaignRecords) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trouble:
+    """Lines about one sort of trouble, what they are, and the section that has them in full."""
+
+    lines: list[str]
+    what: str
+    place: str
+
+
+def _troubles(campaign: CampaignRecords) -> list[_Trouble]:
     """What went wrong: runs that are not done, those that a guardrail stopped, and what guardrails found."""
-    said = [
-        (
-            [unfinished(run) for run in campaign.runs if not run.over],
-            "Not every run has finished. The sentences and the tables leave these runs out; the plots show "
+    return [
+        _Trouble(
+            lines=[unfinished(run) for run in campaign.runs if not run.over],
+            what="Not every run has finished. The sentences and the tables leave these runs out; the plots show "
             "them only if their arm has no other run.",
-            "runs",
+            place="runs",
         ),
-        (
-            [unfinished(run) for run in campaign.runs if run.stopped],
-            "A guardrail stopped these runs. They count with the last value that they reached, and the curves of "
-            "evaluations keep it.",
-            "runs",
+        _Trouble(
+            lines=[unfinished(run) for run in campaign.runs if run.stopped],
+            what="A guardrail stopped these runs. They count with the last value that they reached, and the curves "
+            "of evaluations keep it.",
+            place="runs",
         ),
-        (
-            complaints(campaign),
-            'Guardrails and loops complained (<a href="#guardrails">in full</a>):',
-            "guardrails",
-        ),
+        _Trouble(lines=complaints(campaign), what="Guardrails and loops complained", place="guardrails"),
     ]
-    text = ""
-    for lines, what, place in said:
-        items = "".join(f"<li>{escape(line)}</li>" for line in lines[:MOST_NOTICED])
-        more = len(lines) - MOST_NOTICED
-        items += f'<li><a href="#{place}">and {more} more</a></li>' if more > 0 else ""
-        text += f"<p>{what}</p><ul>{items}</ul>" if lines else ""
-    return f'<aside class="notice">{text}</aside>' if text else ""
 
 
-def _provenance(campaign: CampaignRecords) -> str:
+def _provenance(campaign: CampaignRecords) -> dict[str, str]:
     info = campaign.info
-    facts = {"source": info.source, "commit": info.git_commit or "", **info.versions}
-    return "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in facts.items() if v)
+    return {"source": info.source, "commit": info.git_commit or "", **info.versions}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from orchestrator.report import control
-from orchestrator.report.html_parts import chip, plots, table_rows
 from orchestrator.report.plot_style import Figure
+from orchestrator.report.rendering import Arms, rendered
 from orchestrator.report.sections import Section
 from orchestrator.storage.run_data import CampaignRecords
 
@@ -32,15 +31,14 @@ def control_section(
     """The section of the loops that know their plant; None where there is none."""
     if not designed:
         return None
-    heads = "".join(
-        f"<th>{chip(campaign, each.arm.name)}{'' if each.loop == 'entropy' else escape(f' {each.loop}')}</th>"
-        for each in designed
-    )
-    body = table_rows((escape(name), *map(escape, cells)) for name, cells in control.table(designed))
-    table = f'<table class="settings"><thead><tr><th></th>{heads}</tr></thead><tbody>{body}</tbody></table>'
-    body = (
-        f'{plots(predicted, campaign, "")}<p class="note">{escape(PREDICTED)}</p>'
-        f'<div class="scroll">{table}</div><p class="note">{escape(MEASURED)}</p>'
-        f"{plots(linear, campaign, 'Linear theory knows none of these loops.')}"
+    body = rendered(
+        "control.html",
+        arms=Arms.of(campaign),
+        designed=designed,
+        rows=control.table(designed),
+        predicted=predicted,
+        linear=linear,
+        prediction_note=PREDICTED,
+        measurement_note=MEASURED,
     )
     return Section(id="control", title="Control engineering", body=body, figures=[*predicted, *linear])

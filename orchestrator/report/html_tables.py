@@ -3,62 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
+from markupsafe import Markup
 
 from orchestrator.comparison import Curve, curve
 from orchestrator.report import figures
-from orchestrator.report.html_parts import WORDS, arm_number, opener, sort_head, spread_cell
-from orchestrator.report.plot_style import colour_index
-from orchestrator.report.table import Cell, Table
+from orchestrator.report.rendering import Arms, rendered
+from orchestrator.report.table import NONE, Cell, Table
 from orchestrator.storage.run_data import CampaignRecords, setpoint
 
 SHORT_WORD = 12  # characters, such as a dash or "never", that may stand in a column of numbers
 SPARK_WIDTH, SPARK_HEIGHT = 120.0, 30.0
 WHISKER_WIDTH, WHISKER_HEIGHT = 110.0, 16.0
 
+Scale = tuple[float, float]
 
-def table_section(table: Table, campaign: CampaignRecords, *, caption: bool = True) -> str:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spark:
+    """Entropy over time as a line the height of a word, and its setpoint."""
+
+    points: str
+    aim: str = ""
+    width: str = f"{SPARK_WIDTH:g}"
+    height: str = f"{SPARK_HEIGHT:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Whisker:
+    """An interval as lines; ``zero`` and ``dot`` are "" where they are not in sight."""
+
+    line: str
+    zero: str
+    dot: str
+    middle: str = f"{WHISKER_HEIGHT / 2:g}"
+    width: str = f"{WHISKER_WIDTH:g}"
+    height: str = f"{WHISKER_HEIGHT:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """A cell as it is shown; ``key`` is what the script sorts by."""
+
+    text: str
+    key: float | None
+    spread: str = ""
+    whisker: _Whisker | None = None
+    is_words: bool = False
+
+
+def table_section(table: Table, campaign: CampaignRecords, *, caption: bool = True) -> Markup:
     """A table under its title with its note, or the sentence for its place."""
-    head = f"<h3>{escape(table.title)}</h3>" if caption else ""
-    if not table.rows or (table.missing and not any(_has_number(cells) for _, cells in table.rows)):
-        return f'{head}<p class="missing">{escape(table.missing)}</p>'
-    return (
-        f'{head}<div class="scroll">{sortable(table, campaign)}</div><p class="note">{escape(table.note)}</p>'
+    is_there = table.rows and not (table.missing and not any(_has_number(cells) for _, cells in table.rows))
+    return rendered(
+        "table.html",
+        title=table.title if caption else "",
+        table=sortable(table, campaign) if is_there else None,
+        note=table.note,
+        missing=table.missing,
     )
 
 
-def sortable(table: Table, campaign: CampaignRecords, *, sparks: bool = False) -> str:
-    """The table; every head is a button that sorts by its column, every arm one that opens its panel."""
+def sortable(table: Table, campaign: CampaignRecords, sparks: dict[str, Spark] | None = None) -> Markup:
+    """The table alone; that of the summary has ``sparks``."""
     table = table.without_unknown()
-    spark_of = sparklines(campaign) if sparks else {}
-    spark_head = "<th>entropy over time</th>" if sparks else ""
     columns = [[cells[index] for _, cells in table.rows] for index in range(len(table.heads))]
     scales, words = [_scale(column) for column in columns], [_is_words(column) for column in columns]
-    heads = "".join(
-        sort_head(head.title, head.meaning, words=is_words)
-        for head, is_words in zip(table.heads, words, strict=True)
-    )
-    body = ""
-    for arm, cells in table.rows:
-        index = colour_index([each.name for each in campaign.arms], arm)
-        spark = f"<td>{spark_of.get(arm, '')}</td>" if sparks else ""
-        filled = "".join(map(_cell, cells, scales, words))
-        body += (
-            f'<tr data-arm="{arm_number(campaign, arm)}" style="--arm:var(--arm{index})">'
-            f"<th>{opener(campaign, arm)}</th>{spark}{filled}</tr>"
-        )
-    kind = "summary" if sparks else "figures"
-    return (
-        f'<table class="{kind} sortable" id="table-{table.name}"><thead><tr>{sort_head("arm", "by name")}{spark_head}{heads}'
-        f"</tr></thead><tbody>{body}</tbody></table>"
+    return rendered(
+        "sortable.html",
+        arms=Arms.of(campaign),
+        table=table,
+        words=words,
+        rows=[(arm, list(map(_shown, cells, scales, words))) for arm, cells in table.rows],
+        sparks=sparks,
     )
 
 
-def sparklines(campaign: CampaignRecords) -> dict[str, str]:
-    """Entropy over time as a line the height of a word, on the same scale for every arm."""
+def sparklines(campaign: CampaignRecords) -> dict[str, Spark]:
+    """Entropy over time of every arm that has it, on the same scale."""
     entropy = {arm.name: curve(arm.shown, "entropy", band=False) for arm in campaign.arms}
     ceiling = max((float(values.mean.max()) for values in entropy.values() if values.steps.size), default=0.0)
     last = max(figures.last_iteration(campaign), 1)
@@ -68,47 +93,39 @@ def sparklines(campaign: CampaignRecords) -> dict[str, str]:
         y = 2 + (SPARK_HEIGHT - 4) * (1 - values.mean / (ceiling or 1.0))
         return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
 
-    drawn = {}
-    for arm in campaign.arms:
-        values, target = entropy[arm.name], curve(arm.shown, setpoint, band=False)
-        if values.steps.size > 1:
-            index = colour_index([each.name for each in campaign.arms], arm.name)
-            aim = f'<polyline class="aim" points="{points(target)}"/>' if target.steps.size else ""
-            drawn[arm.name] = (
-                f'<svg class="spark" viewBox="0 0 {SPARK_WIDTH:g} {SPARK_HEIGHT:g}" '
-                f'style="--arm:var(--arm{index})" role="img" aria-label="entropy over time">{aim}'
-                f'<polyline points="{points(values)}"/></svg>'
-            )
-    return drawn
+    return {
+        arm.name: Spark(points=points(entropy[arm.name]), aim=points(curve(arm.shown, setpoint, band=False)))
+        for arm in campaign.arms
+        if entropy[arm.name].steps.size > 1
+    }
 
 
-def _cell(cell: Cell, scale: tuple[float, float], is_words: bool) -> str:
+def _shown(cell: Cell, scale: Scale, is_words: bool) -> _Shown:
     """Its number for the script to sort by; an interval without a number of its own is a whisker."""
-    value = next((v for v in (cell.value, (cell.low + cell.high) / 2) if v == v), None)
-    key = "" if value is None else f' data-value="{value!r}"'
+    key = next((float(v) for v in (cell.value, (cell.low + cell.high) / 2) if v == v), None)
     if isfinite(cell.low) and not isfinite(cell.value):
-        return f'<td{key} class="interval">{_whisker(cell, scale)}<span>{escape(cell.text)}</span></td>'
-    return f"<td{key}{WORDS * is_words}>{spread_cell(cell.text)}</td>"
+        return _Shown(text=cell.text, key=key, whisker=_whisker(cell, scale))
+    # The spread stands back behind the number; one seed has none.
+    text, _, spread = cell.text.replace(f" ± {NONE}", "").partition(" ± ")
+    return _Shown(text=text, key=key, spread=spread, is_words=is_words)
 
 
-def _whisker(cell: Cell, scale: tuple[float, float]) -> str:
-    """The interval on the column's scale; the thin upright line is zero, where it is in sight."""
+def _whisker(cell: Cell, scale: Scale) -> _Whisker:
     low, high = scale
     middle = WHISKER_HEIGHT / 2
 
-    def at(value: float) -> float:
-        return 4 + (WHISKER_WIDTH - 8) * (value - low) / ((high - low) or 1.0)
+    def at(value: float) -> str:
+        return f"{4 + (WHISKER_WIDTH - 8) * (value - low) / ((high - low) or 1.0):.1f}"
 
-    zero = f'<path class="zero" d="M{at(0):.1f} 0v{WHISKER_HEIGHT:g}"/>' if low < 0 < high else ""
-    dot = f'<circle cx="{at(cell.middle):.1f}" cy="{middle:g}" r="3"/>' if isfinite(cell.middle) else ""
-    ends = "".join(f"M{at(end):.1f} {middle - 3:g}v6" for end in (cell.low, cell.high))
-    return (
-        f'<svg class="whisker" viewBox="0 0 {WHISKER_WIDTH:g} {WHISKER_HEIGHT:g}" aria-hidden="true">{zero}'
-        f'<path d="M{at(cell.low):.1f} {middle:g}H{at(cell.high):.1f}{ends}"/>{dot}</svg>'
+    ends = "".join(f"M{at(end)} {middle - 3:g}v6" for end in (cell.low, cell.high))
+    return _Whisker(
+        line=f"M{at(cell.low)} {middle:g}H{at(cell.high)}{ends}",
+        zero=f"M{at(0)} 0v{WHISKER_HEIGHT:g}" if low < 0 < high else "",
+        dot=at(cell.middle) if isfinite(cell.middle) else "",
     )
 
 
-def _scale(cells: Sequence[Cell]) -> tuple[float, float]:
+def _scale(cells: Sequence[Cell]) -> Scale:
     ends = np.array([end for cell in cells for end in (cell.low, cell.high)])
     known = ends[np.isfinite(ends)]
     return (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)

@@ -42,7 +42,7 @@ def regime_table(regimes: RegimeMap) -> Table:
         title=f"{regimes.metric}, gain over {regimes.baseline}",
         heads=tuple(heads),
         rows=tuple(rows),
-        note=f"{regimes.baseline} itself, from start to end: {', '.join(levels)}.",
+        note=f"{regimes.baseline} at its start and at its end: {', '.join(levels)}.",
         missing="no arm besides the baseline",
     )
 

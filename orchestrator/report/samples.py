@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import accumulate
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from orchestrator.report.html_parts import json_for_script
+from markupsafe import Markup
+
 from orchestrator.report.plot_style import thinned
+from orchestrator.report.rendering import json_for_script, rendered
 from orchestrator.storage.run_data import ArmRecords, CampaignRecords
 from orchestrator.storage.samples import Sample, sample_files, undamaged_samples
 
@@ -40,34 +41,18 @@ def samples_of(campaign: CampaignRecords) -> list[Entry]:
     return _first_that_fit([source.entries(iteration) for source in sources for iteration in kept])
 
 
-def samples_section(samples: Sequence[Mapping[str, Any]], campaign: CampaignRecords) -> str:
+def samples_section(samples: Sequence[Mapping[str, Any]], campaign: CampaignRecords) -> Markup:
     """The frame that the script fills; nothing where there is none."""
     if not samples:
-        return ""
-    arms = {str(number): campaign.arms[number].name for number in sorted({each["arm"] for each in samples})}
+        return Markup()
     domains = sorted({each["domain"] for each in samples})
-    last = len({each["iteration"] for each in samples}) - 1
-    seeds = sorted({each["seed"] for each in samples})
-    return (
-        '<div class="toolbar still" id="sample-tools">'
-        f'<label>Iteration <input type="range" id="sample-time" min="0" max="{last}" value="{last}"> '
-        '<output id="sample-iteration"></output></label>'
-        f"{_choice('arm', 'Arm', arms)}"
-        f"{_choice('domain', 'Domain', {name: name for name in domains})}"
-        f"{_choice('right', 'Grade', {'true': 'right', 'false': 'wrong'})}"
-        '<label><input type="checkbox" id="sample-colours" checked> entropy of tokens</label>'
-        '<span id="sample-count" role="status"></span></div>'
-        '<div class="samples" id="sample-list" aria-live="polite"></div>'
-        '<p class="note">The first response to each of the first prompts of an iteration, of '
-        f"seed {', '.join(map(str, seeds))}: nothing is selected. A token’s shade is the policy’s entropy before it, from 0 "
-        '<span class="entropy-scale"></span> to <output id="sample-most"></output> nats. All samples are in the runs’ '
-        "folders, as <code>samples/*.parquet</code>.</p>"
+    return rendered(
+        "samples.html",
+        names=[(number, campaign.arms[number].name) for number in sorted({each["arm"] for each in samples})],
+        domains=[(name, name) for name in domains],
+        last=len({each["iteration"] for each in samples}) - 1,
+        seeds=sorted({each["seed"] for each in samples}),
     )
-
-
-def _choice(name: str, label: str, options: Mapping[str, str]) -> str:
-    items = "".join(f'<option value="{escape(key)}">{escape(text)}</option>' for key, text in options.items())
-    return f'<label>{label} <select id="sample-{name}"><option value="">all</option>{items}</select></label>'
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,14 @@ a preset.  History, importance, slices and contours are the dashboard's, which o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from html import escape
-from importlib.resources import files
+from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from orchestrator.errors import ConfigError
 from orchestrator.masking import mask
 from orchestrator.provenance import git_commit, versions
-from orchestrator.report.html_parts import json_for_script, sort_head
+from orchestrator.report.rendering import json_for_script, plotly_script, rendered, script
 from orchestrator.report.study_terminal import best_columns, confirmed_columns, sentences
 from orchestrator.storage.files import replace_file
 from orchestrator.tuning.attempts import OUTCOME, REASON, UNTRAINED, stands_for_none
@@ -31,7 +29,6 @@ from orchestrator.tuning.winner import Standing, headline, standing, winner
 ROWS = 25
 ENDED_ROWS = 100
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
-PLOT = '<figure class="whole-row"><div class="plot" id="agreement"></div></figure>'
 AXIS = {
     "gridcolor": "@grid",
     "linecolor": "@muted",
@@ -39,6 +36,26 @@ AXIS = {
     "zerolinecolor": "@grid",
     "automargin": True,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trials:
+    """A row a trial: its number, what the table is about, and its parameters."""
+
+    heads: list[tuple[str, str]]
+    """Titles and what they mean."""
+    rows: list[tuple[int, list[tuple[str, float | None]]]]
+    """Numbers and cells: texts, each with what the script sorts by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What stands in a section: a table or a text with a note, or the sentence for their place."""
+
+    table: Trials | None = None
+    text: str = ""
+    note: str = ""
+    missing: str = ""
 
 
 def write_page(study: Study, found: Any, simulated: Any, path: Path, confirmations: Any = None) -> None:
@@ -54,24 +71,28 @@ def render(study: Study, found: Any, simulated: Any, confirmations: Any = None) 
         result = agreement(study, found)
         findings, figure = sentences(result), agreement_figure(result)
     now = standing(study, found, simulated, confirmations)
-    report = files("orchestrator.report")
-    return Template((report / "study.html").read_text(encoding="utf-8")).substitute(
-        css=(report / "page.css").read_text(encoding="utf-8"),
-        js=(report / "page.js").read_text(encoding="utf-8"),
-        plotly=(files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8"),
+    return rendered(
+        "study.html",
+        css=script("page.css"),
+        js=script("page.js"),
+        plotly=plotly_script(),
         figures=json_for_script({} if figure is None else {"agreement": figure}),
-        name=escape(study.config.name),
-        description=escape(mask(study.config.description)),
-        title=escape(headline(now)),
-        facts="".join(f"<li>{escape(fact)}</li>" for fact in _facts(study, found, simulated)),
-        findings="".join(f"<li>{escape(sentence)}</li>" for sentence in findings),
-        dashboard=escape(dashboard_hint(url_of(study))),
-        agreement=PLOT if figure else _note("No candidate was both simulated and trained.", "missing"),
-        table=_table(study, now),
+        name=study.config.name,
+        description=mask(study.config.description),
+        title=headline(now),
+        facts=_facts(study, found, simulated),
+        findings=findings,
+        dashboard=dashboard_hint(url_of(study)),
+        has_agreement=figure is not None,
+        best=_best(study, now),
         confirmed=_confirmed(study, now),
         ended=_ended(study, found),
         preset=_preset(study, found, simulated, confirmations),
-        provenance=_provenance(study),
+        provenance={
+            "source": str(study.path),
+            "commit": git_commit(study.path.resolve().parent) or "",
+            **versions(),
+        },
     )
 
 
@@ -118,29 +139,31 @@ def _facts(study: Study, found: Any, simulated: Any) -> list[str]:
     return facts + [f"{states.count(state)} {name}" for state, name in STATES.items() if state in states]
 
 
-def _table(study: Study, now: Standing) -> str:
+def _best(study: Study, now: Standing) -> Part:
     if not now.ranked:
-        return _note("No trial has finished.", "missing")
+        return Part(missing="No trial has finished.")
     heads, cells = best_columns(now)
-    return _trials(study, now.ranked[:ROWS], heads, cells)
+    return Part(table=_trials(study, now.ranked[:ROWS], heads, cells))
 
 
-def _confirmed(study: Study, now: Standing) -> str:
+def _confirmed(study: Study, now: Standing) -> Part:
     """The best with their values as found and on fresh seeds, or why there is no such table."""
     known = now.confirmation
     if known is None:
         if not study.config.confirm.trials:
-            return _note("confirm.trials is 0: the values are as the study found them.", "missing")
+            return Part(missing="confirm.trials is 0: the values are as the study found them.")
         if not now.front:
-            return _note("There is no feasible trial to confirm.", "missing")
-        return _note("The plant has no noise, so the values are as the study found them.", "missing")
+            return Part(missing="There is no feasible trial to confirm.")
+        return Part(missing="The plant has no noise, so the values are as the study found them.")
     heads, cells = confirmed_columns(now, known)
     left = f"; it goes on: {known.missing}" if known.missing else ""
-    note = _note(f"Confirmed over {known.fresh}, which the study has not used{left}.")
-    return _trials(study, [row.trial for row in known.rows], heads, cells) + note
+    return Part(
+        table=_trials(study, [row.trial for row in known.rows], heads, cells),
+        note=f"Confirmed over {known.fresh}, which the study has not used{left}.",
+    )
 
 
-def _ended(study: Study, found: Any) -> str:
+def _ended(study: Study, found: Any) -> Part:
     """Trials that were pruned, stopped or failed, each with its reason, the latest first."""
     every = [
         trial
@@ -155,55 +178,38 @@ def _ended(study: Study, found: Any) -> str:
         notes.append(f"{num} more were not trained: Ms is above its bound.")
     if not every:
         notes.append("None.")
-    note = _note(" ".join(notes)) if notes else ""
-    if not trials:
-        return note
     table = _trials(
         study,
         trials[: -ENDED_ROWS - 1 : -1],
         ["state", "reason"],
         lambda trial: [STATES[trial.state.name], trial.user_attrs.get(REASON, "–")],
     )
-    return table + note
+    return Part(table=table if trials else None, note=" ".join(notes))
 
 
 def _trials(
     study: Study, trials: Iterable[Any], heads: Iterable[str], cells: Callable[[Any], list[str]]
-) -> str:
-    """A row a trial: its number, what the table is about, and its parameters."""
+) -> Trials:
     names = labels(study.config.space)
-    rows = ""
+    rows = []
     for trial in trials:
         params = [short(trial.params[path]) if path in trial.params else "–" for path in names]
-        row = "".join(map(_cell, cells(trial) + params))
-        rows += f'<tr><th data-value="{trial.number}">{trial.number}</th>{row}</tr>'
-    head = "".join(sort_head(name, "sorts by this column") for name in ("trial", *heads))
-    head += "".join(sort_head(label, path) for path, label in names.items())
-    table = f'<table class="trials"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    return f'<div class="scroll">{table}</div>'
+        rows.append((trial.number, [(text, _key(text)) for text in cells(trial) + params]))
+    of_columns = [(name, "sorts by this column") for name in ("trial", *heads)]
+    return Trials(heads=[*of_columns, *((label, path) for path, label in names.items())], rows=rows)
 
 
-def _cell(text: str) -> str:
-    """A number is what the script sorts by, anything else the text itself."""
+def _key(text: str) -> float | None:
+    """What the script sorts by: a number, or None for the text itself."""
     try:
-        return f'<td data-value="{float(text)}">{escape(text)}</td>'
+        return float(text)
     except ValueError:
-        return f"<td>{escape(text)}</td>"
+        return None
 
 
-def _note(text: str, kind: str = "note") -> str:
-    return f'<p class="{kind}">{escape(text)}</p>'
-
-
-def _preset(study: Study, found: Any, simulated: Any, confirmations: Any) -> str:
+def _preset(study: Study, found: Any, simulated: Any, confirmations: Any) -> Part:
     try:
         best = winner(study, found, simulated, confirmations=confirmations)
-        return f"<pre>{escape(preset_text(study, best))}</pre>"
+        return Part(text=preset_text(study, best))
     except ConfigError as error:
-        return _note(str(error), "missing")
-
-
-def _provenance(study: Study) -> str:
-    commit = git_commit(study.path.resolve().parent)
-    facts = {"source": str(study.path), "commit": commit or "", **versions()}
-    return "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items() if value)
+        return Part(missing=str(error))

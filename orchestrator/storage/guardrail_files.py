@@ -56,13 +56,20 @@ class Rollback:
     """The user asked for it by continuing a run that had been stopped; no guardrail did."""
 
     @property
+    def goes_back(self) -> bool:
+        """Whether it takes iterations back: a run that an evaluation stopped keeps all it has."""
+        return self.to <= self.iteration
+
+    @property
     def redraws(self) -> bool:
         """Whether, for want of a limit to change, other responses are drawn instead."""
-        return not self.limits
+        return self.goes_back and not self.limits
 
     @property
     def change(self) -> str:
         """What is different from there on, in words."""
+        if not self.goes_back:
+            return "nothing else changed"
         limits = ", ".join(f"{name} to [{low:.4g}, {high:.4g}]" for name, (low, high) in self.limits.items())
         return f"limits of {limits}" if limits else "no limit to change, other responses drawn"
 

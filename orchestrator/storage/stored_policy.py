@@ -27,9 +27,12 @@ class StoredPolicy:
 
 
 def named_run(name: str, folder: Path) -> RunFolder | None:
-    """The run ``campaign/arm/seed-0`` or ``campaign/arm/0`` in ``folder``, or the one at that path; None without one."""
+    """The run ``campaign/arm/seed-0`` or ``campaign/arm/0`` in ``folder``, or the one at that path; None without one.
+
+    Its path is resolved: what keeps it may be read from elsewhere.
+    """
     in_full = re.sub(r"/(\d+)$", r"/seed-\1", name)
-    found = (RunFolder(path) for path in (folder / in_full, Path(name)))
+    found = (RunFolder(path.resolve()) for path in (folder / in_full, Path(name)))
     return next((each for each in found if each.exists()), None)
 
 

@@ -271,6 +271,7 @@ def complete_run(
     params = flat_params({**(named or {}), **config})
     missing = {key: value for key, value in params.items() if key not in run.data.params}
     if missing:
+        # The parameters come last: by them a run is known to have both, and an interruption between is made good.
         text = yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True)
         client.log_text(run.info.run_id, text, "config.yaml")
         client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in missing.items()])

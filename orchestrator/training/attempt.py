@@ -104,7 +104,7 @@ class Parts:
 
 def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> Attempt:
     """Load the policy; the first rank leaves in the folder what belongs to the checkpoint that is gone on from."""
-    found, rollbacks = where_to_go_on(folder), tuple(read_rollbacks(folder.rollbacks_path))
+    found, rollbacks = where_to_go_on(folder, ranks=ranks), tuple(read_rollbacks(folder.rollbacks_path))
     if ranks.is_first:
         _tidy(folder, found, len(rollbacks))
     saves = told_in(folder) if ranks.is_first else Saves()

@@ -8,11 +8,14 @@ A run that no checkpoint fits ends with an error that names the remedy.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from orchestrator.storage.guardrail_files import Event
 from orchestrator.storage.metrics_log import Mark, damage, is_marked
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training.checkpoint_files import DamagedCheckpointError, keep, read_checkpoint
+from orchestrator.training.ranks import Ranks
 from orchestrator.training.shares import check_shares
 
 
@@ -29,6 +32,8 @@ class GoingOn:
     """Iterations that it has behind it."""
     mark: Mark | None = None
     """The run's record as it was then; None of an earlier version."""
+    end: Event | None = None
+    """What an evaluation found, where it is the save of a run that was stopped by that."""
     passed_over: tuple[str, ...] = ()
 
     @property
@@ -44,22 +49,28 @@ def checkpoints_of(folder: RunFolder) -> list[Path]:
     return [path for path in paths if path.exists()]
 
 
-def where_to_go_on(folder: RunFolder, at_most: int | None = None) -> GoingOn | None:
+def where_to_go_on(
+    folder: RunFolder, at_most: int | None = None, ranks: Ranks | None = None
+) -> GoingOn | None:
     """The checkpoint that a run goes on from; None where there is none, and the run begins.
 
     Args:
         folder: of the run.
         at_most: iterations that it may have behind it; None for any number.
+        ranks: that look for it together, all of them; None for this process alone.
 
     Raises:
         NothingToGoOnFromError: there are some, and none can be used.
     """
-    paths, problems = checkpoints_of(folder), []
+    ranks = ranks or Ranks()
+    names = ranks.of_first([path.name for path in checkpoints_of(folder)])
+    paths, problems = [folder.checkpoint_path.with_name(name) for name in names], []
     if paths and paths[0] != folder.checkpoint_path:
         problems.append(f"{folder.checkpoint_path}: is missing")
     for path in paths:
+        look = partial(usable, folder, path, ranks)
         try:
-            found = usable(folder, path)
+            found = ranks.gather_done(look, faults=(OSError, DamagedCheckpointError))[ranks.rank]
         except DamagedCheckpointError as error:
             problems.append(str(error))
             continue
@@ -79,16 +90,17 @@ def where_to_go_on(folder: RunFolder, at_most: int | None = None) -> GoingOn | N
     )
 
 
-def usable(folder: RunFolder, path: Path) -> GoingOn:
+def usable(folder: RunFolder, path: Path, ranks: Ranks | None = None) -> GoingOn:
     """A checkpoint that is whole and up to which the run's record is complete.
 
     Raises:
-        DamagedCheckpointError: one of them is not.
+        DamagedCheckpointError: one of them is not, as far as this one of ``ranks`` has looked.
     """
     content = read_checkpoint(path)
-    check_shares(content, path)
+    check_shares(content, path, ranks or Ranks())
     iteration = int(content["learner"]["iteration"])
-    marked = content.get("callbacks", {}).get("Checkpointer", {}).get("record")
+    callbacks = content.get("callbacks", {})
+    marked = callbacks.get("Checkpointer", {}).get("record")
     mark = None if marked is None else Mark(**marked)
     log = folder.metrics_path
     if mark is None:
@@ -101,7 +113,9 @@ def usable(folder: RunFolder, path: Path) -> GoingOn:
         raise DamagedCheckpointError(
             f"{log}: is not what it was at iteration {iteration}, of {path.name}: {broken}"
         )
-    return GoingOn(path=path, iteration=iteration, mark=mark)
+    due = callbacks.get("Guardrails", {}).get("due")
+    end = None if due is None else Event(**due)
+    return GoingOn(path=path, iteration=iteration, mark=mark, end=end)
 
 
 def go_on(folder: RunFolder, found: GoingOn | None) -> None:

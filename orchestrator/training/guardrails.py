@@ -151,14 +151,17 @@ class Guardrails(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # A detector that only warns may have come or gone since.
-        known = {key: restore(state) for key, state in state_dict["states"].items() if key in self._state}
-        self._state |= known
-        self._tripped = set(state_dict["tripped"]) & self._state.keys()
-        self._beyond = set(state_dict["beyond"]) & self._state.keys()
-        self._said = set(state_dict.get("said", ()))
         due = state_dict.get("due")
         self._due = None if due is None else Event(**due)
+        known = set(self._state)  # a detector that only warns may have come or gone since
+        if self._due is not None and self._due.attempt < self._attempt:
+            # The run was continued since: the detector that had stopped it begins afresh.
+            known.discard(_key(self._due))
+            self._due = None
+        self._state |= {key: restore(state) for key, state in state_dict["states"].items() if key in known}
+        self._tripped = set(state_dict["tripped"]) & known
+        self._beyond = set(state_dict["beyond"]) & known
+        self._said = set(state_dict.get("said", ()))
         self._set_hold()
 
     def _pass_on_complaints(self, iteration: int) -> None:
@@ -206,8 +209,9 @@ def _sets_entropy(loop: LoopConfig) -> bool:
     return not isinstance(loop.reference, Free) and signal(loop.reading).unit == "nats/token"
 
 
-def _key(post: Post) -> str:
-    return f"{post.detector.name}@{post.subject}" if post.subject else post.detector.name
+def _key(of: Post | Event) -> str:
+    detector = of.detector.name if isinstance(of, Post) else of.detector
+    return f"{detector}@{of.subject}" if of.subject else detector
 
 
 def _event(iteration: int, post: Post, reading: Reading, attempt: int) -> Event:

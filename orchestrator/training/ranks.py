@@ -91,15 +91,18 @@ class Ranks:
         """The ranks as torch knows them, on the CPU; None of a single one."""
         return None if self.size == 1 else _group()
 
-    def gather_done(self, work: Callable[[], Value]) -> list[Value]:
+    def gather_done(
+        self, work: Callable[[], Value], *, faults: tuple[type[Exception], ...] = (OSError,)
+    ) -> list[Value]:
         """What some work gives on every rank, on all of them.  All have to call it.
 
         Raises:
-            OSError: that of the first rank on which a file could not be read or written, on all of them.
+            OSError: that of the first rank on which a file could not be read or written, on all of them; or another
+                of ``faults``.
         """
         try:
-            mine: tuple[Value | None, OSError | None] = (work(), None)
-        except OSError as error:
+            mine: tuple[Value | None, Exception | None] = (work(), None)
+        except faults as error:
             mine = (None, error)
         parts = self.gather(mine)
         for _, problem in parts:

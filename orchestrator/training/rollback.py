@@ -53,6 +53,8 @@ def roll_back(folder: RunFolder, config: RunConfig, event: Event) -> Rollback:
 def take_up_again(folder: RunFolder) -> Rollback:
     """Roll back a stopped run on request; the allowed number of rollbacks starts again.
 
+    What an evaluation has stopped goes on from what was saved then: nothing failed, so nothing is taken back.
+
     Raises:
         ValueError: no guardrail has stopped it.
     """
@@ -62,6 +64,8 @@ def take_up_again(folder: RunFolder) -> Rollback:
             f"{folder.events_path}: names no guardrail that stopped the run; delete {folder.path}"
         )
     past = read_rollbacks(folder.rollbacks_path)
+    if (end := _iteration_of_end(folder, causes[-1])) is not None:
+        return _note(folder, causes[-1], past, to=end, limits={}, requested=True)
     config = RunConfig(**folder.read_info().config)
     return _go_back(folder, config, causes[-1], past, requested=True)
 
@@ -88,12 +92,24 @@ def _go_back(
     }
     changed = {name: limits for name, limits in after.items() if limits != before[name]}
     _restore(folder, good=good is not None)
+    return _note(folder, event, past, to=to, limits=changed, requested=requested)
+
+
+def _note(
+    folder: RunFolder,
+    event: Event,
+    past: Sequence[Rollback],
+    *,
+    to: int,
+    limits: Mapping[str, Limits],
+    requested: bool,
+) -> Rollback:
     rollback = Rollback(
         iteration=event.iteration,
         to=to,
         detector=event.detector,
         reason=event.reason,
-        limits=changed,
+        limits=limits,
         requested=requested,
     )
     write_rollbacks(folder.rollbacks_path, [*past, rollback])
@@ -137,6 +153,17 @@ def _raised(
             wanted = neutral + (strongest - neutral) / factor
     wanted = min(high, wanted)
     return max(low, wanted) if wanted > weakest else low
+
+
+def _iteration_of_end(folder: RunFolder, event: Event) -> int | None:
+    """Iterations behind what was saved when an evaluation stopped the run; None where there is no such save."""
+    if not folder.checkpoint_path.exists():
+        return None
+    try:
+        found = usable(folder, folder.checkpoint_path)
+    except DamagedCheckpointError:  # it goes back to the good one, as any other
+        return None
+    return found.iteration if found.end == event else None
 
 
 def _good_iteration(folder: RunFolder) -> int | None:

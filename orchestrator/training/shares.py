@@ -118,15 +118,17 @@ def read_shares(path: Path, weights: Mapping[str, Tensor], trained: Sequence[Ten
     return content
 
 
-def check_shares(content: dict[str, Any], path: Path) -> None:
-    """Make sure that the folder that a checkpoint names is what was written; nothing where it names none.
+def check_shares(content: dict[str, Any], path: Path, ranks: Ranks) -> None:
+    """Make sure that the files that a checkpoint names are what was written; nothing where it names none.
+
+    They are as large as the policy, so each rank looks at some of them, and no two at the same.
 
     Raises:
-        DamagedCheckpointError: it is not.
+        DamagedCheckpointError: one of this rank's is not.
     """
     if (shares := _shares(content)) is None:
         return
-    for name, digest in shares.sums.items():
+    for name, digest in list(shares.sums.items())[ranks.rank :: ranks.size]:
         file = path.parent / shares.folder / name
         if not file.is_file():
             raise DamagedCheckpointError(f"{path}: {file} is missing")

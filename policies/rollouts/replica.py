@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import time
-import urllib.error
-import urllib.request
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx2
 
 from policies.rollouts.base import EngineUnavailableError
 
@@ -25,7 +24,7 @@ PASSING_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 """What a server that is starting, overloaded or dying answers; other refusals are mistakes and stay so."""
 
 # Errors of a server that cannot be reached, hangs, or dies while it answers.
-_DISTURBANCES = (urllib.error.URLError, http.client.HTTPException, OSError, json.JSONDecodeError)
+_DISTURBANCES = (httpx2.RequestError, httpx2.InvalidURL, json.JSONDecodeError)
 
 
 Answer = TypeVar("Answer")
@@ -65,16 +64,6 @@ class Replica:
         query = urlsplit(self.address).query
         return f"{self.url}{path}{'&' if '?' in path else '?'}{query}" if query else f"{self.url}{path}"
 
-    def _headers(self) -> dict[str, str]:
-        """What a request has in its head: the address's user and password as HTTP knows them."""
-        headers = {"Content-Type": "application/json"}
-        user, at, _ = urlsplit(self.address).netloc.rpartition("@")
-        if at:
-            name, _, password = user.partition(":")
-            basic = b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
-            headers["Authorization"] = f"Basic {basic}"
-        return headers
-
     @property
     def once(self) -> Replica:
         """The same server, asked once: for requests that must not be repeated."""
@@ -88,7 +77,7 @@ class Replica:
         """The answer to a request; None where it is not JSON.
 
         Tried ``retries`` times more, after ``backoff_seconds``, twice that, and so on, where the server
-        cannot be reached, hangs, dies or says that it is not ready.
+        cannot be reached, hangs, dies or says that it is not ready.  The retries of httpx are of connecting alone.
 
         Raises:
             UnansweredError: it stayed so.
@@ -96,14 +85,15 @@ class Replica:
         """
         return self._call("POST", path, b"" if body is None else json.dumps(body).encode())
 
-    def _call(self, method: str, path: str, data: bytes | None) -> Any:
+    def _call(self, method: str, path: str, content: bytes | None) -> Any:
         for attempt in range(self.retries + 1):
             try:
-                return self._call_once(method, path, data)
-            except urllib.error.HTTPError as error:
-                reason = f"HTTP {error.code}: {error.read().decode(errors='replace')[:500]}"
-                if error.code not in PASSING_STATUSES:
-                    raise RefusedRequestError(f"{self.url}{path}: {reason}") from error
+                answer = self._answer(method, path, content)
+                if answer.is_success:
+                    return _of_json(answer)
+                reason = f"HTTP {answer.status_code}: {answer.text[:500]}"
+                if answer.status_code not in PASSING_STATUSES:
+                    raise RefusedRequestError(f"{self.url}{path}: {reason}")
             except _DISTURBANCES as error:
                 reason = f"{type(error).__name__}: {error}"
             if attempt < self.retries:
@@ -116,16 +106,35 @@ class Replica:
             reason,
         )
 
-    def _call_once(self, method: str, path: str, data: bytes | None) -> Any:
-        request = urllib.request.Request(
-            self._target(path), data=data, headers=self._headers(), method=method
+    def _answer(self, method: str, path: str, content: bytes | None) -> httpx2.Response:
+        allowed = httpx2.URL(self.address)
+        return _client().request(
+            method,
+            self._target(path),
+            content=content,
+            headers={"Content-Type": "application/json"},
+            auth=(allowed.username, allowed.password) if allowed.userinfo else None,
+            timeout=self.timeout_seconds,
         )
-        with urllib.request.urlopen(request, timeout=self.timeout_seconds) as answer:  # nosec B310  # settings let only http and https through
-            content = answer.read()
-            is_json = (
-                answer.headers.get_content_type() == "application/json"
-            )  # an adapter is answered in words
-        return json.loads(content) if is_json and content else None
+
+
+@cache
+def _client() -> httpx2.Client:
+    """One for all servers, since it reads the certificates that this machine trusts.
+
+    It keeps no connection: what a server has closed meanwhile would fail a request that must not be repeated.
+    """
+    # It tells of every request, with the keys in its query.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    return httpx2.Client(
+        follow_redirects=True, limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+    )
+
+
+def _of_json(answer: httpx2.Response) -> Any:
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    # A request to load an adapter is answered in words.
+    return answer.json() if kind == "application/json" and answer.content else None
 
 
 def ask_all(

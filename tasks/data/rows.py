@@ -1,5 +1,9 @@
 """Rows of a data set, each with its place: from JSON lines, from Parquet, from a hub.
 
+Parquet is read by pyarrow and a hub by ``datasets``, batch by batch.  JSON lines are read here, because ``datasets``
+makes one table of them: a text that looks like a day becomes one, 0.10 becomes 0.1 and 2 beside it 2.0, a key that one row
+has is None in all others, and what is wrong has no line (``tests/tasks/data/test_rows.py`` holds that this is so).
+
 Numbers keep their text: those of JSON are ``Decimal`` where they are not whole, and those of a table that are
 in less than double precision are the numbers of their shortest text: 0.1, and not 0.10000000149.  Errors name
 the file, the line and the cure.
@@ -26,7 +30,7 @@ def jsonl_rows(path: str, example: str) -> Iterator[tuple[Row, str]]:
     Raises:
         ValueError: the file cannot be read, or a line of it, for which ``example`` shows a right one.
     """
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if line.strip():
             yield _object(line, f"{path}, line {number}", example), f"{path}, line {number}"
 
@@ -115,15 +119,25 @@ def _load(dataset: str, subset: str | None, split: str, revision: str | None) ->
         ) from error
 
 
-def _text(path: str) -> str:
+def _lines(path: str) -> Iterator[str]:
+    file = Path(path).expanduser()
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8-sig")
+        with file.open(encoding="utf-8-sig") as lines:
+            yield from lines
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}: must be UTF-8 text, byte {error.start} is not; save it as UTF-8"
-        ) from error
+        start = _wrong_byte(file)
+        raise ValueError(f"{path}: must be UTF-8 text, byte {start} is not; save it as UTF-8") from error
     except OSError as error:
         raise ValueError(_unreadable(path, error.strerror)) from error
+
+
+def _wrong_byte(file: Path) -> int:
+    """The first byte of a file that is not UTF-8: a file that is read by lines knows only where it is in a piece."""
+    try:
+        file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return error.start
+    return 0
 
 
 def _unreadable(path: str, reason: str | None) -> str:

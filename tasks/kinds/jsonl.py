@@ -1,40 +1,35 @@
-"""Problems from a file of the user's own, one JSON object a line."""
+"""Problems of the user's own: from JSON lines, from Parquet, or from a data set of a hub or a folder."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from random import Random
 from typing import ClassVar
 
 from tasks.answers.extraction import matched_answer
 from tasks.base import Problem, Split, Task
 from tasks.corruption import alphabet_of, corrupt_text
-from tasks.data.jsonl_reader import Keys, read_problems
+from tasks.data.key_reader import Keys, problems_of
 from tasks.data.problem_sets import Sides, two_sides, walk
-from tasks.splits import HELD_OUT_FRACTION
+from tasks.data.source import Source
 
 LONGEST_PATTERN = 1000
 """Characters of a regular expression."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Jsonl(Task):
-    """Prompts and answers from a file; a response is right when its answer is the file's.
+class Jsonl(Source, Task):
+    """Prompts and answers as they stand there; a response is right when its answer is the one there.
 
-    Every epoch of the training problems is a new permutation, computed from (seed, epoch), so any index
-    is reached at once.  Held out are the prompts of a second file, which are then dropped from training,
-    or else a fraction of the prompts chosen by their content, so that repeats of one fall on one side.
-    The file is read on first use, once in each process.
+    ``{"prompt": "2+3=", "answer": "5"}`` is a line of a file.  Every epoch of the training problems is a new
+    permutation, computed from (seed, epoch), so any index is reached at once.  Held out are the prompts of a second
+    file or split, which are then dropped from training, or else a fraction of the prompts chosen by their content, so
+    that repeats of one fall on one side.
     """
 
     kind: ClassVar[str] = "jsonl"
-
-    path: str
-    """The file: ``{"prompt": "2+3=", "answer": "5"}`` on each line."""
 
     prompt_key: str = "prompt"
     """Key of the prompt."""
@@ -48,22 +43,15 @@ class Jsonl(Task):
     difficulty_key: str | None = None
     """Key of the difficulty, a number; without one, the difficulty is 0."""
 
-    held_out_path: str | None = None
-    """File of held-out problems, with the same keys."""
-
-    held_out_fraction: float = HELD_OUT_FRACTION
-    """Fraction of the prompts held out, where there is no ``held_out_path``."""
-
     answer_pattern: str | None = None
-    """Regular expression that finds the answer, in responses and in the file: its last match counts.
+    """Regular expression that finds the answer, in responses and in the data: its last match counts.
 
     ``#### (.+)`` for GSM8K.  In a pattern with groups the first is the answer; a text that does not
     match is an answer as a whole.  White space around an answer never counts.
     """
 
     def __post_init__(self) -> None:
-        if not 0 < self.held_out_fraction < 1:
-            raise ValueError(f"held_out_fraction must be between 0 and 1, got {self.held_out_fraction}")
+        super().__post_init__()
         if len(self.answer_pattern or "") > LONGEST_PATTERN:
             raise ValueError(
                 f"answer_pattern must have at most {LONGEST_PATTERN} characters, got {len(self.answer_pattern or '')}; "
@@ -76,9 +64,8 @@ class Jsonl(Task):
                 f"answer_pattern must be a regular expression, got {self.answer_pattern!r}: {error}"
             ) from error
 
-    def reads(self) -> Mapping[str, Path | str]:
-        files = {"path": self.path, "held_out_path": self.held_out_path}
-        return {name: Path(file) for name, file in files.items() if file is not None}
+    def sides(self) -> Sides:
+        return _sides(self)
 
     def problem(self, split: Split, seed: int, index: int) -> Problem:
         return walk(_sides(self), split, seed, index)
@@ -101,5 +88,11 @@ class Jsonl(Task):
 @lru_cache(maxsize=8)
 def _sides(task: Jsonl) -> Sides:
     keys = Keys(task.prompt_key, task.answer_key, task.domain_key, task.difficulty_key)
-    held_out = None if task.held_out_path is None else read_problems(task.held_out_path, keys)
-    return two_sides(read_problems(task.path, keys), held_out, task.held_out_fraction, name=task.path)
+    held_out = task.held_out_rows(keys.example)
+    name, rows = task.rows(keys.example)
+    return two_sides(
+        problems_of(name, rows, keys),
+        None if held_out is None else problems_of(*held_out, keys),
+        task.held_out_fraction,
+        name=name,
+    )

@@ -3,7 +3,6 @@ r"""Mathematics in words, from any data set of question and answer, judged by va
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,17 +13,16 @@ from tasks.answers.extraction import after_thinking, boxed_answer
 from tasks.base import Problem, Split, Task
 from tasks.corruption import alphabet_of, corrupt_text
 from tasks.data.math_layouts import LAYOUTS, Layout
-from tasks.data.problem_sets import Sides, digest, two_sides, walk
-from tasks.data.rows import Row, hub_rows, jsonl_rows, parquet_rows
+from tasks.data.problem_sets import Sides, two_sides, walk
+from tasks.data.source import Rows, Source
 from tasks.mathematics.equivalence import equivalent, prepare
 from tasks.mathematics.prose import final_line, stated
-from tasks.splits import HELD_OUT_FRACTION
 
 EXAMPLE = '{"question": "What is 2+3?", "answer": "5"}'
 
 
 @dataclass(frozen=True, kw_only=True)
-class MathWord(Task):
+class MathWord(Source, Task):
     r"""Questions with a mathematical answer, from a hub, or from a Parquet or JSON-lines file.
 
     The answer of a response is what its last ``\boxed{}`` holds; without a box, what follows its last
@@ -38,12 +36,6 @@ class MathWord(Task):
     """
 
     kind: ClassVar[str] = "math_word"
-
-    dataset: str | None = None
-    """A data set of the hub, ``openai/gsm8k``, or a folder, as ``datasets.load_dataset`` takes it."""
-
-    path: str | None = None
-    """Instead of a ``dataset``, a file: ``.parquet``, or ``.jsonl`` with one object a line."""
 
     layout: Literal["plain", "gsm8k", "math", "dapo"] = "plain"
     """Data set layout that says which columns hold question and answer (``tasks.data.math_layouts``); a key below overrules it."""
@@ -60,24 +52,6 @@ class MathWord(Task):
     difficulty_key: str | None = None
     """Column of the difficulty, a number or text with one; without one, the difficulty is 0."""
 
-    subset: str | None = None
-    """Configuration of a hub data set, ``main``."""
-
-    split: str = "train"
-    """Split of a hub data set that is trained on."""
-
-    revision: str | None = None
-    """Commit, tag or branch of a hub data set; null is the newest, which may differ tomorrow."""
-
-    held_out_split: str | None = None
-    """Split of a hub data set that is held out."""
-
-    held_out_path: str | None = None
-    """File of held-out problems, with the same columns."""
-
-    held_out_fraction: float = HELD_OUT_FRACTION
-    """Fraction of the questions held out if neither of them is given; above 0 and below 1."""
-
     instruction: str = ""
     r"""Put after every question as it stands, such as ``\nPut your final answer within \boxed{}.``"""
 
@@ -85,42 +59,15 @@ class MathWord(Task):
     r"""Whether a response without ``\boxed{}`` is wrong."""
 
     def __post_init__(self) -> None:
-        if (self.dataset is None) == (self.path is None):
-            raise ValueError(
-                f"path must be set where dataset is not, and only there, got {self.path!r} and {self.dataset!r}"
-            )
-        for name in ("dataset", "path", "held_out_path", "subset", "split", "revision", "held_out_split"):
-            if (text := getattr(self, name)) is not None and not text.strip():
-                raise ValueError(f"{name} must be a name, got {text!r}; name it, or leave the key out")
+        super().__post_init__()
         if self.layout not in LAYOUTS:
             raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
-        if not 0 < self.held_out_fraction < 1:
-            raise ValueError(f"held_out_fraction must be between 0 and 1, got {self.held_out_fraction}")
-        if self.held_out_split is not None and self.held_out_path is not None:
-            raise ValueError(
-                f"held_out_path must not be set beside held_out_split, got {self.held_out_path!r} and "
-                f"{self.held_out_split!r}; keep one"
-            )
-        for name in ("subset", "revision", "held_out_split"):
-            if self.path is not None and getattr(self, name) is not None:
-                raise ValueError(f"{name} is for a dataset, and {self.path!r} is a file; remove it")
         for file in (self.path, self.held_out_path):
             if file is not None and Path(file).suffix not in (".parquet", ".jsonl"):
                 raise ValueError(f"path must end in .parquet or .jsonl, got {file!r}; convert or rename it")
 
-    def reads(self) -> Mapping[str, Path | str]:
-        """A data set of a hub counts by the problems that come of it, whatever its revision is called."""
-        found: dict[str, Path | str] = {}
-        for name in ("path", "held_out_path"):
-            if (file := getattr(self, name)) is not None:
-                found[name] = Path(file)
-        if self.dataset is not None:
-            # As `datasets.load_dataset` takes it: a folder, where there is one of that name.
-            if (folder := Path(self.dataset)).is_dir():
-                found["dataset"] = folder
-            else:
-                found[f"dataset: {self.dataset}"] = digest(_sides(self))
-        return found
+    def sides(self) -> Sides:
+        return _sides(self)
 
     def prepare(self) -> None:
         prepare()
@@ -165,19 +112,17 @@ class MathWord(Task):
 
 @lru_cache(maxsize=8)
 def _sides(task: MathWord) -> Sides:
-    name = task.path or f"{task.dataset}/{task.split}"
-    return two_sides(_problems(task, name, _rows(task)), _held_out(task), task.held_out_fraction, name=name)
+    name, rows = task.rows(EXAMPLE)
+    problems, held_out = _problems(task, name, rows), task.held_out_rows(EXAMPLE)
+    return two_sides(
+        problems,
+        None if held_out is None else _problems(task, *held_out),
+        task.held_out_fraction,
+        name=name,
+    )
 
 
-def _held_out(task: MathWord) -> list[Problem] | None:
-    if task.held_out_path is not None:
-        return _problems(task, task.held_out_path, _file_rows(task.held_out_path))
-    if task.held_out_split is not None:
-        return _problems(task, f"{task.dataset}/{task.held_out_split}", _hub_rows(task, task.held_out_split))
-    return None
-
-
-def _problems(task: MathWord, name: str, rows: Iterator[tuple[Row, str]]) -> list[Problem]:
+def _problems(task: MathWord, name: str, rows: Rows) -> list[Problem]:
     """The problems of a source, each question once, in its order; none whose answers differ."""
     layout, found, conflicts = task.columns(), dict[str, tuple[Problem, str]](), dict[str, str]()
     for row, place in rows:
@@ -199,16 +144,3 @@ def _problems(task: MathWord, name: str, rows: Iterator[tuple[Row, str]]) -> lis
             raise ValueError(f"{said}; keep one answer to each")
         warnings.warn(f"{said}; they are left out", stacklevel=2)
     return [problem for problem, _ in found.values() if problem.prompt not in conflicts]
-
-
-def _rows(task: MathWord) -> Iterator[tuple[Row, str]]:
-    return _hub_rows(task, task.split) if task.path is None else _file_rows(task.path)
-
-
-def _file_rows(path: str) -> Iterator[tuple[Row, str]]:
-    return parquet_rows(path) if Path(path).suffix == ".parquet" else jsonl_rows(path, EXAMPLE)
-
-
-def _hub_rows(task: MathWord, split: str) -> Iterator[tuple[Row, str]]:
-    assert task.dataset is not None, "a file has no splits"
-    return hub_rows(task.dataset, subset=task.subset, split=split, revision=task.revision)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from random import Random
 
 import pytest
 import torch
+from torch import distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from policies.model.built_in import built_in
 from policies.model.loading import LoadedPolicy
@@ -42,3 +44,11 @@ def make_policy(_private_cache, demonstrations_with) -> Callable[[], LoadedPolic
 @pytest.fixture
 def policy(make_policy) -> LoadedPolicy:
     return make_policy()
+
+
+@pytest.fixture
+def mesh() -> Iterator[DeviceMesh]:
+    """One rank, this process."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    dist.destroy_process_group()

@@ -9,8 +9,6 @@ import copy
 
 import pytest
 import torch
-from torch import distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
 
 from policies.model.loading import LoadedPolicy
 from policies.rollouts.base import Sampling
@@ -22,13 +20,6 @@ from policies.statistics.sequences import pack
 pytestmark = pytest.mark.trains
 
 PROMPTS = [torch.tensor([4, 5, 6]), torch.tensor([7, 8])]
-
-
-@pytest.fixture
-def mesh():
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield init_device_mesh("cpu", (1,))
-    dist.destroy_process_group()
 
 
 @pytest.fixture

@@ -62,4 +62,4 @@ def test_the_table_has_a_row_an_arm_and_a_column_a_regime():
     # Student's t of 0.2, 0.3, 0.4: 0.3 ± 4.303 · 0.1 / √3
     assert auto[1][0].text == "+0.300 [0.052, 0.548]"
     assert [cell.text for cell in aer[1]] == ["−0.100 [−0.100, −0.100]", "–", "–", "−0.100"]
-    assert table.note == "grpo itself, from start to end: trap 0.250 to 0.400, plain 0.250 to 0.900."
+    assert table.note == "grpo at its start and at its end: trap 0.250 to 0.400, plain 0.250 to 0.900."

@@ -8,11 +8,13 @@ from typing import ClassVar
 import pytest
 
 from controllers.laws.open_loop import OpenLoop
+from orchestrator.configuration import prompt_checks
 from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.configuration.signals import is_signal
 from orchestrator.errors import ConfigError
+from tasks.splits import held_out_set
 
 MIXED = {"task": {"kind": "arithmetic", "num_digits": 1, "operations": ["+", "-"]}}
 FIXED = {"law": {"kind": "open_loop", "value": 0.0}}
@@ -276,3 +278,21 @@ def test_a_prompt_is_not_held_out_of_one_member_and_trained_on_in_another(write_
 
 def test_members_that_share_prompts_and_hold_out_the_same_are_accepted(write_campaign, tmp_path):
     accepted(write_campaign(two_of(tmp_path, {})))
+
+
+# Draws ------------------------------------------------------------------------------------------------
+
+
+def test_arms_of_the_same_task_have_their_problems_drawn_once(write_campaign, monkeypatch):
+    other = {"name": "minus", "task": {"operations": ["-"]}}
+    arms = [{"name": "grpo"}, {"name": "held", "loops": {"entropy": BONUS}}, other]
+    campaign = read_campaign(write_campaign(MIXED | {"arms": arms, "evaluation.num_problems": 2}))
+    drawn = []
+
+    def counted(task, num_problems):
+        drawn.append(task)
+        return held_out_set(task, num_problems)
+
+    monkeypatch.setattr(prompt_checks, "held_out_set", counted)
+    check_campaign(campaign)
+    assert drawn == [campaign.arms[0].config.task, campaign.arms[2].config.task]

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.report import samples as browser_of_samples
 from orchestrator.report import write_page
-from orchestrator.report.html_parts import json_for_script
+from orchestrator.report.rendering import json_for_script
 from orchestrator.report.samples import samples_of, samples_section
 from orchestrator.storage.run_data import load_campaign
 from orchestrator.storage.samples import sample_path, write_samples

@@ -157,3 +157,18 @@ def test_the_configuration_arrives_in_its_own_order_and_once():
     client.run.data.params |= flat_params({"b": 1, "a": {"é": 2}})
     complete_run(client, client.run, {"b": 1, "a": {"é": 2}})
     assert len(texts) == 1
+
+
+def test_settings_that_were_sent_half_are_sent_again():
+    client, sent = Client(), []
+    client.log_text = lambda *_: sent.append("config.yaml")
+
+    def refuse(*_, **__):
+        raise ConnectionError("no such server")
+
+    client.log_batch = refuse
+    with pytest.raises(ConnectionError):
+        complete_run(client, client.run, {"a": 1})
+    client.log_batch = lambda _, params: sent.extend(param.key for param in params)
+    complete_run(client, client.run, {"a": 1})
+    assert sent == ["config.yaml", "config.yaml", "a"]

@@ -8,19 +8,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from orchestrator.campaign import campaign_folder, prepare
+from orchestrator.campaign import campaign_folder, prepare, retry_stopped
 from orchestrator.commands.run import prepare_campaign
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.continuing import Earlier
 from orchestrator.storage.best_file import Best, read_best, write_best
-from orchestrator.storage.guardrail_files import read_events
-from orchestrator.storage.metrics_log import MetricsWriter
+from orchestrator.storage.guardrail_files import Event, append_event, read_events
 from orchestrator.training import best_policy
 from orchestrator.training import run as worker
 from orchestrator.training.evaluation import Evaluator
 from orchestrator.training.going_on import where_to_go_on
+from orchestrator.training.rollback import take_up_again
 from policies.model.loading import load_pretrained
-from tests.orchestrator.training.test_resume import results
+from tests.orchestrator.training.test_resume import crash, results
 
 pytestmark = pytest.mark.trains
 
@@ -144,16 +144,7 @@ def test_a_run_that_goes_on_keeps_the_better_one(make_run, monkeypatch):
     """It is killed after iteration 3, goes on from the checkpoint after 2, and measures the best of all again."""
     run = make_run("killed", **{"evaluation.keep_best": "eval/pass_at_1"})
     monkeypatch.setattr(Evaluator, "examine", made_up({0: 0.25, 2: 0.75}))
-    append = MetricsWriter.append
-
-    def failing(self, step, metrics, kind="train"):
-        if (step, kind) == (3, "train"):
-            raise RuntimeError("pulled the plug")
-        append(self, step, metrics, kind)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MetricsWriter, "append", failing)
-        assert worker.main(str(run.path)) == worker.EXIT_FAILED
+    crash(run, monkeypatch)
     assert read_best(run).iteration == 2
     assert read_best(trained(run)) == Best(metric="eval/pass_at_1", value=0.75, iteration=2)
 
@@ -178,6 +169,29 @@ def test_a_run_whose_evaluations_stand_still_ends_early_and_keeps_what_was_evalu
         assert "gain of the best evaluation was below 0.01 for 2 evaluations, last 0" in reason
         assert read_best(run).iteration == 4
         assert where_to_go_on(run).iteration == 8
+
+
+def test_a_run_that_stopped_early_goes_on_from_its_save_when_that_is_asked_for(early, make_run):
+    """It comes to what it would have come to had nothing stopped it, and may stop again three evaluations later."""
+    straight = trained(make_run("straight", **{"learner.iterations": 14}))
+    run = trained(early("retried", 16), status="stopped")
+    ((_, rollback),) = retry_stopped([run])
+    assert (rollback.to, rollback.requested, rollback.redraws) == (8, True, False)
+    trained(run, status="stopped")
+    assert [(event.iteration, event.attempt) for event in read_events(run.events_path)] == [(7, 0), (13, 1)]
+    found, expected = (
+        [
+            (step, kind, {name: value for name, value in metrics.items() if not name.startswith("guard/")})
+            for step, kind, metrics in results(each)
+        ]
+        for each in (run, straight)
+    )
+    assert found == expected
+
+    # What another detector stops later has failed, and goes back as ever: the save is of the early stop.
+    later = Event(iteration=14, detector="collapse", action="stop", reason="it fell", attempt=2)
+    append_event(run.events_path, later)
+    assert take_up_again(run).to < 14
 
 
 def test_the_evaluation_after_the_last_iteration_stops_nothing(early):

@@ -11,14 +11,12 @@ from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.errors import ConfigError
-from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training import run as worker
 from orchestrator.training.start import load_policy
 from policies.model.loading import load_pretrained
+from tests.orchestrator.training.test_resume import crash, results
 
 pytestmark = pytest.mark.trains
-
-CLOCKS = ("seconds/", "rollout/tokens_per_second")
 
 
 @pytest.fixture
@@ -32,29 +30,13 @@ def make_run(write_campaign):
     return make
 
 
-def results(folder):
-    return [
-        (record.step, record.kind, {k: v for k, v in record.metrics.items() if not k.startswith(CLOCKS)})
-        for record in folder.records()
-    ]
-
-
 @pytest.mark.parametrize(
     "part", [{"policy.lora": {"rank": 4}}, {"policy.trainable_layers": 1}], ids=["lora", "last layer"]
 )
 def test_a_run_that_crashed_continues_bit_for_bit(make_run, monkeypatch, part):
     straight, broken = make_run("straight", **part), make_run("broken", **part)
     assert worker.main(str(straight.path)) == worker.EXIT_DONE, straight.read_status().reason
-    append = MetricsWriter.append
-
-    def failing(self, step, metrics, kind="train"):
-        if (step, kind) == (3, "train"):
-            raise RuntimeError("pulled the plug")
-        append(self, step, metrics, kind)
-
-    monkeypatch.setattr(MetricsWriter, "append", failing)
-    assert worker.main(str(broken.path)) == worker.EXIT_FAILED
-    monkeypatch.setattr(MetricsWriter, "append", append)
+    crash(broken, monkeypatch)
 
     saved = torch.load(broken.checkpoint_path, weights_only=True)
     assert saved["learner"]["iteration"] == 2

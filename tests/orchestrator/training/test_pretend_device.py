@@ -14,8 +14,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.guardrail_files import read_rollbacks
-from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training import run as worker
+from tests.orchestrator.training.test_resume import crash, results
 from tests.pretend_device import FORCED
 
 pytestmark = [pytest.mark.trains, pytest.mark.timeout(1800)]
@@ -43,7 +43,6 @@ BACK = {
     "guardrails": {"explosion": {"threshold": 1.6, "patience": 1, "action": "rollback"}, "max_rollbacks": 1},
 }
 """It is shown an explosion in iteration 4, goes back to what it has saved on the device, and is stopped there again."""
-CLOCKS = ("seconds/", "rollout/tokens_per_second")
 
 
 @pytest.fixture
@@ -82,24 +81,9 @@ def train_here(*runs):
 
 def crash_here(run, monkeypatch):
     """Train on a CPU up to the end of iteration 3, of which nothing is saved."""
-    append = MetricsWriter.append
-
-    def failing(self, step, metrics, kind="train"):
-        if (step, kind) == (3, "train"):
-            raise RuntimeError("pulled the plug")
-        append(self, step, metrics, kind)
-
-    with monkeypatch.context() as patch, sdpa_kernel(SDPBackend.MATH):
-        patch.setattr(MetricsWriter, "append", failing)
-        assert worker.main(str(run.path)) == worker.EXIT_FAILED
+    with sdpa_kernel(SDPBackend.MATH):
+        crash(run, monkeypatch)
     assert torch.load(run.checkpoint_path, weights_only=True)["learner"]["iteration"] == 2
-
-
-def results(run):
-    return [
-        (record.step, record.kind, {k: v for k, v in record.metrics.items() if not k.startswith(CLOCKS)})
-        for record in run.records()
-    ]
 
 
 def assert_alike(run, other):

@@ -14,15 +14,14 @@ from orchestrator.campaign import prepare
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.best_file import read_best
-from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training import run as worker
 from orchestrator.training.start import load_policy, load_reference
 from policies.statistics.packed_attention import is_packed
 from tests.elsewhere import python_path
+from tests.orchestrator.training.test_resume import crash, results
 
 pytestmark = pytest.mark.trains
 
-CLOCKS = ("seconds/", "rollout/tokens_per_second")
 KL = {
     "kl": {"law": {"kind": "open_loop", "value": 1.0}, "actuator": {"kind": "kl_coefficient"}},
 }
@@ -53,13 +52,6 @@ def make_run(write_campaign):
 def trained(run):
     assert worker.main(str(run.path)) == worker.EXIT_DONE, run.read_status().reason
     return run
-
-
-def results(run):
-    return [
-        (record.step, record.kind, {k: v for k, v in record.metrics.items() if not k.startswith(CLOCKS)})
-        for record in run.records()
-    ]
 
 
 def kl_of(run):
@@ -95,16 +87,7 @@ def test_the_reference_of_packed_rows_is_packed_too(make_run):
 
 def test_a_run_that_crashed_continues_with_the_same_reference(make_run, monkeypatch):
     straight, broken = trained(make_run("straight", KL)), make_run("broken", KL)
-    append = MetricsWriter.append
-
-    def failing(self, step, metrics, kind="train"):
-        if (step, kind) == (3, "train"):
-            raise RuntimeError("pulled the plug")
-        append(self, step, metrics, kind)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MetricsWriter, "append", failing)
-        assert worker.main(str(broken.path)) == worker.EXIT_FAILED
+    crash(broken, monkeypatch)
     assert results(trained(broken)) == results(straight)
     assert kl_of(straight)[-1] > 0.0
     first, second = (load_file(run.policy_path / "model.safetensors") for run in (straight, broken))

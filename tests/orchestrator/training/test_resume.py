@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import read_campaign
+from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.samples import sample_files, write_samples
 from orchestrator.storage.stored_columns import stored_columns
@@ -65,6 +66,20 @@ def results(folder: RunFolder) -> list[tuple[int, str, dict[str, float]]]:
         (record.step, record.kind, {k: v for k, v in record.metrics.items() if not k.startswith(CLOCKS)})
         for record in folder.records()
     ]
+
+
+def crash(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, iteration: int = 3) -> None:
+    """Train up to the end of that iteration, which is not recorded."""
+    append = MetricsWriter.append
+
+    def failing(self, step, metrics, kind="train"):
+        if (step, kind) == (iteration, "train"):
+            raise RuntimeError("pulled the plug")
+        append(self, step, metrics, kind)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricsWriter, "append", failing)
+        assert worker.main(str(folder.path)) == worker.EXIT_FAILED
 
 
 def weights(folder: RunFolder) -> dict[str, torch.Tensor]:

@@ -16,8 +16,15 @@ from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training import run
-from orchestrator.training.checkpoint_files import DamagedCheckpointError, open_checkpoint, write_checkpoint
+from orchestrator.training import shares as shares_module
+from orchestrator.training.checkpoint_files import (
+    DamagedCheckpointError,
+    digest_of,
+    open_checkpoint,
+    write_checkpoint,
+)
 from orchestrator.training.checkpoints import Checkpointer
+from orchestrator.training.going_on import NothingToGoOnFromError, where_to_go_on
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.shares import (
     WholeCheckpoints,
@@ -117,7 +124,7 @@ def test_damage_is_noticed(saved):
     folder, _ = saved
     path = folder.checkpoint_path
     content = open_checkpoint(path)
-    check_shares(content, path)
+    check_shares(content, path, Ranks())
     (shares,) = folder.shares_paths
     file = shares / "__0_0.distcp"
     broken = bytearray(file.read_bytes())
@@ -126,10 +133,40 @@ def test_damage_is_noticed(saved):
     with pytest.raises(
         DamagedCheckpointError, match=r"__0_0\.distcp is not what was written, by its checksum"
     ):
-        check_shares(content, path)
+        check_shares(content, path, Ranks())
     file.unlink()
     with pytest.raises(DamagedCheckpointError, match=r"__0_0\.distcp is missing"):
-        check_shares(content, path)
+        check_shares(content, path, Ranks())
+
+
+def test_ranks_look_at_each_file_once_and_learn_of_damage_from_one_another(saved, monkeypatch):
+    folder, _ = saved
+    path, (shares,) = folder.checkpoint_path, folder.shares_paths
+    read = []
+    monkeypatch.setattr(shares_module, "digest_of", lambda file: read.append(file.name) or digest_of(file))
+    content = open_checkpoint(path)
+    for rank in range(2):
+        check_shares(content, path, Ranks(rank=rank, size=2))
+    assert sorted(read) == sorted(file.name for file in shares.iterdir())
+    assert len(read) == 2
+
+    class Second(Ranks):
+        """The second of two; the first has found its own files whole, or not."""
+
+        def of_first(self, value):
+            return value
+
+        def gather(self, value):
+            return [(None, of_first), value]
+
+    with folder.writer() as writer:
+        for step in range(3):
+            writer.append(step, {"entropy": 1.0})
+    of_first = None
+    assert where_to_go_on(folder, ranks=Second(rank=1, size=2)).iteration == 3
+    of_first = DamagedCheckpointError("a share of the first rank is missing")
+    with pytest.raises(NothingToGoOnFromError, match="a share of the first rank is missing"):
+        where_to_go_on(folder, ranks=Second(rank=1, size=2))
 
 
 def test_kept_beside_another_file_and_dropped_when_none_names_them(saved, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import subprocess
@@ -13,14 +12,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from orchestrator.campaign import prepare
-from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.models import RunConfig
-from orchestrator.configuration.resolve import read_campaign
 from orchestrator.training import run, start
 from tests.elsewhere import python_path
 from tests.orchestrator.training import hanging_rank, share_memory, start_of_ranks
-from tests.orchestrator.training.test_two_processes import assert_alike, interrupt_alone, train
+from tests.orchestrator.training.test_two_processes import assert_alike, interrupt_alone, runs_of, train
 
 SIZES = {"small": (32, 64, 1, 64), "large": (512, 2048, 8, 8000)}
 ADAPTERS = {"policy.lora": {"rank": 2, "alpha": 8.0}, "learner.learning_rate": 1e-2}
@@ -38,15 +34,7 @@ pytestmark = [pytest.mark.trains, pytest.mark.slow, pytest.mark.timeout(900)]
 
 @pytest.fixture
 def make_run(write_campaign):
-    torch.set_num_threads(1)
-
-    def make(name, devices=1, **changes):
-        changes = {"tracking.folder": name, "learner.devices": devices, **changes}
-        campaign = read_campaign(write_campaign(copy.deepcopy({**SETTINGS, **changes})))
-        check_campaign(campaign)
-        return prepare(campaign).run("held", 0)
-
-    return make
+    return runs_of(write_campaign, SETTINGS)
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from orchestrator.campaign import prepare
 from orchestrator.cli import app
 from orchestrator.commands.clear_errors import EXIT_BAD_INPUT
 from orchestrator.configuration.resolve import read_campaign
-from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training import run as worker
 from orchestrator.training import start
+from tests.orchestrator.training.test_resume import crash
 
 pytestmark = pytest.mark.trains
 
@@ -129,16 +129,7 @@ def test_a_crashed_run_continues_from_the_same_start(make_run, monkeypatch):
     straight = make_run(settings, {"tracking.folder": "straight"})
     train(straight)
     broken = make_run(settings, {"tracking.folder": "broken"})
-    append = MetricsWriter.append
-
-    def failing(self, step, metrics, kind="train"):
-        if step == 4 and kind == "train":
-            raise RuntimeError("pulled the plug")
-        append(self, step, metrics, kind)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MetricsWriter, "append", failing)
-        assert worker.main(str(broken.path)) == worker.EXIT_FAILED
+    crash(broken, monkeypatch, iteration=4)
 
     def unexpected(*_: object) -> float:
         raise AssertionError("measured again")

@@ -61,11 +61,16 @@ pytestmark = [pytest.mark.trains, pytest.mark.slow, pytest.mark.timeout(900)]
 
 @pytest.fixture
 def make_run(write_campaign):
+    return runs_of(write_campaign, SETTINGS)
+
+
+def runs_of(write_campaign, settings):
+    """Make the folder of the controlled arm, in a runs folder of the given name and for so many processes."""
     torch.set_num_threads(1)
 
     def make(name, devices=1, **changes):
         changes = {"tracking.folder": name, "learner.devices": devices, **changes}
-        campaign = read_campaign(write_campaign(copy.deepcopy({**SETTINGS, **changes})))
+        campaign = read_campaign(write_campaign(copy.deepcopy({**settings, **changes})))
         check_campaign(campaign)
         return prepare(campaign).run("held", 0)
 

@@ -7,8 +7,6 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
 
 from policies.model.loading import load_pretrained, load_unfilled
 from policies.model.skeleton import skeleton
@@ -21,13 +19,6 @@ pytestmark = pytest.mark.trains
 
 CPU = torch.device("cpu")
 PROMPTS = [torch.tensor([4, 5, 6]), torch.tensor([7, 8])]
-
-
-@pytest.fixture
-def mesh():
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield init_device_mesh("cpu", (1,))
-    dist.destroy_process_group()
 
 
 @pytest.fixture

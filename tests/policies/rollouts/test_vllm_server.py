@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 import pytest
@@ -217,7 +218,8 @@ def test_prompt_that_does_not_fit_the_context(engine_of, servers, prompts):
     assert servers[0].asked == []
 
 
-def test_a_server_that_asks_for_a_password_is_given_it_and_no_message_shows_it(servers):
+def test_a_server_that_asks_for_a_password_is_given_it_and_no_message_shows_it(servers, caplog):
+    caplog.set_level(logging.INFO)  # as a run does
     server = servers[0]
 
     def replica(query=""):
@@ -237,3 +239,4 @@ def test_a_server_that_asks_for_a_password_is_given_it_and_no_message_shows_it(s
         replica("?api_key=k3y").post("/resume")
     assert f"the rollout server {server.url} does not answer" in str(caught.value)
     assert not re.search("me:|p%40ss|p@ss|k3y", str(caught.value))
+    assert not re.search("me:|p%40ss|p@ss|k3y", caplog.text)

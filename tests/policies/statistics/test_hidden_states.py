@@ -8,62 +8,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen3Config
+from transformers import MistralConfig
 
 from policies.model.recompute import recompute_activations
 from policies.model.trainable import Lora, add_adapters
 from policies.sharding import FORWARD, full, shard
 from policies.statistics.hidden_states import hidden_states
 from policies.statistics.response_statistics import View, observe, response_statistics, token_values
-from policies.statistics.sequences import pack
+from tests.policies.statistics.small_models import CONFIGS, GROUPS, SMALL, model_of, rows_of
 
-SMALL = {
-    "vocab_size": 40,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "pad_token_id": 0,
-}
-CONFIGS = {
-    "llama": LlamaConfig(**SMALL),
-    "qwen3": Qwen3Config(**SMALL),
-    "learned positions": GPT2Config(
-        vocab_size=40, n_embd=32, n_layer=3, n_head=2, bos_token_id=1, eos_token_id=2
-    ),
-}
 SLIDING = MistralConfig(**SMALL, sliding_window=4)
-# (prompt, response) lengths of groups: ragged, a response of one token, an empty one, a prompt of one token
-GROUPS = [(5, [3, 1, 6]), (2, [0, 4]), (1, [2, 2, 2]), (7, [3])]
 VIEW = View(temperature=0.8, entropy_gradient=True)
-
-
-def model_of(config, dtype=torch.float64):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(dtype).eval()
-        for weight in model.parameters():
-            torch.nn.init.normal_(weight, std=0.2)
-    return model
 
 
 @pytest.fixture(params=CONFIGS, name="model")
 def _model(request):
     return model_of(CONFIGS[request.param])
-
-
-def packed(groups):
-    generator = torch.Generator().manual_seed(1)
-    prompts, responses = [], []
-    for prompt, lengths in groups:
-        own = torch.randint(4, 40, (prompt,), generator=generator)
-        prompts += [own] * len(lengths)
-        responses += [torch.randint(4, 40, (length,), generator=generator) for length in lengths]
-    return pack(prompts, responses, pad_id=0)
 
 
 def alone(model, sequences, of):
@@ -98,13 +58,13 @@ def count(model, work):
 
 
 def test_states_are_those_of_each_row_alone(model):
-    sequences = packed(GROUPS)
+    sequences = rows_of(GROUPS)
     expected = torch.cat(alone(model, sequences, states))
     torch.testing.assert_close(states(model, sequences), expected, atol=1e-10, rtol=0)
 
 
 def test_the_gradient_is_the_sum_of_those_of_the_rows(model):
-    sequences = packed(GROUPS)
+    sequences = rows_of(GROUPS)
     expected = sum(alone(model, sequences, gradient))
     assert expected.abs().max() > 0.1
     torch.testing.assert_close(gradient(model, sequences), expected, atol=1e-6, rtol=1e-5)
@@ -113,19 +73,19 @@ def test_the_gradient_is_the_sum_of_those_of_the_rows(model):
 def test_each_prompt_is_read_once_and_no_last_token_at_all(work):
     model = model_of(CONFIGS["llama"])
     count(model, work)
-    states(model, packed([(5, [3, 1, 6]), (2, [0, 4])]))
+    states(model, rows_of([(5, [3, 1, 6]), (2, [0, 4])]))
     assert work == [(2, 5), (5, 5)]
 
 
 def test_rows_that_share_nothing_are_read_whole(work):
     model = model_of(CONFIGS["llama"])
     count(model, work)
-    states(model, packed([(5, [3]), (2, [4])]))
+    states(model, rows_of([(5, [3]), (2, [4])]))
     assert work == [(2, 8)]
 
 
 def test_a_sliding_window_cannot_be_shared_and_is_read_whole(work):
-    model, sequences = model_of(SLIDING), packed(GROUPS)
+    model, sequences = model_of(SLIDING), rows_of(GROUPS)
     expected = torch.cat(alone(model, sequences, states))
     count(model, work)
     torch.testing.assert_close(states(model, sequences), expected, atol=1e-10, rtol=0)
@@ -134,7 +94,7 @@ def test_a_sliding_window_cannot_be_shared_and_is_read_whole(work):
 
 @pytest.mark.parametrize("groups", [[(3, [0, 0])], [(3, [1, 1, 1])], [(1, [1, 0])]])
 def test_hardly_any_response(model, groups):
-    sequences = packed(groups)
+    sequences = rows_of(groups)
     expected = torch.cat(alone(model, sequences, states))
     assert len(expected) == sum(groups[0][1])
     torch.testing.assert_close(states(model, sequences), expected, atol=1e-10, rtol=0)
@@ -151,21 +111,21 @@ def logprobs(model, sequences):
 )
 @settings(max_examples=15, deadline=None)
 def test_any_groups_on_any_cut(groups, micro_batch_size):
-    model, sequences = model_of(CONFIGS["llama"], torch.float32), packed(groups[:4])
+    model, sequences = model_of(CONFIGS["llama"], torch.float32), rows_of(groups[:4])
     seen = observe(model, sequences, VIEW, micro_batch_size=micro_batch_size)
     expected = torch.cat(alone(model, sequences, logprobs))
     torch.testing.assert_close(seen.logprobs, expected, atol=1e-5, rtol=0)
 
 
 def test_recomputed_activations_give_the_same_gradient(model):
-    sequences = packed(GROUPS)
+    sequences = rows_of(GROUPS)
     expected = gradient(model, sequences)
     recompute_activations(model)
     torch.testing.assert_close(gradient(model, sequences), expected, atol=1e-10, rtol=1e-9)
 
 
 def test_adapters_take_the_gradient_of_prompts_too():
-    model, sequences = model_of(CONFIGS["llama"]), packed(GROUPS)
+    model, sequences = model_of(CONFIGS["llama"]), rows_of(GROUPS)
     add_adapters(model, Lora(rank=2))
     for name, weight in model.named_parameters():
         if ".lora_B." in name:
@@ -179,22 +139,18 @@ def test_ranks_run_a_sharded_policy_as_often_whatever_their_rows_share(work):
     model = model_of(CONFIGS["llama"])
     setattr(model, FORWARD, None)  # the mark of a sharded one
     count(model, work)
-    states(model, packed([(5, [3]), (2, [4])]))
-    states(model, packed([(5, [3, 4])]))
+    states(model, rows_of([(5, [3]), (2, [4])]))
+    states(model, rows_of([(5, [3, 4])]))
     assert work == [(2, 5), (2, 3), (1, 5), (2, 3)]
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-def test_a_sharded_policy_shares_prompts(recompute):
-    model, sequences = model_of(CONFIGS["llama"], torch.float32), packed(GROUPS)
+def test_a_sharded_policy_shares_prompts(mesh, recompute):
+    model, sequences = model_of(CONFIGS["llama"], torch.float32), rows_of(GROUPS)
     expected = gradient(model, sequences)
     sharded = copy.deepcopy(model)
     if recompute:
         recompute_activations(sharded)
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    try:
-        shard(sharded, init_device_mesh("cpu", (1,)), half=False, run=token_values)
-        torch.testing.assert_close(gradient(sharded, sequences), expected, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(gradient(sharded, sequences), expected, atol=1e-5, rtol=1e-5)
-    finally:
-        dist.destroy_process_group()
+    shard(sharded, mesh, half=False, run=token_values)
+    torch.testing.assert_close(gradient(sharded, sequences), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(gradient(sharded, sequences), expected, atol=1e-5, rtol=1e-5)

@@ -12,10 +12,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.attention.varlen import varlen_attn
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen3Config
+from transformers import AutoModelForCausalLM, MistralConfig
 
 from policies.model.recompute import recompute_activations
 from policies.sharding import blocks, full, shard
@@ -23,52 +21,14 @@ from policies.statistics import packed_attention
 from policies.statistics.packed_attention import is_packed, pack_rows, why_absent
 from policies.statistics.packed_rows import packed_rows
 from policies.statistics.response_statistics import View, observe, response_statistics, token_values
-from policies.statistics.sequences import pack
+from tests.policies.statistics.small_models import CONFIGS, GROUPS, SMALL, model_of, rows_of
 
-SMALL = {
-    "vocab_size": 40,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "pad_token_id": 0,
-}
-CONFIGS = {
-    "llama": LlamaConfig(**SMALL),
-    "qwen3": Qwen3Config(**SMALL),
-    "learned positions": GPT2Config(
-        vocab_size=40, n_embd=32, n_layer=2, n_head=2, bos_token_id=1, eos_token_id=2
-    ),
-}
-# (prompt, response) lengths of groups: ragged, a response of one token, an empty one, a prompt of one token
-GROUPS = [(5, [3, 1, 6]), (2, [0, 4]), (1, [2, 2, 2]), (7, [3])]
 VIEW = View(temperature=0.8, entropy_gradient=True)
-
-
-def model_of(config, dtype=torch.float64):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(dtype).eval()
-        for weight in model.parameters():
-            torch.nn.init.normal_(weight, std=0.2)
-    return model
 
 
 @pytest.fixture(params=CONFIGS, name="model")
 def _model(request):
     return model_of(CONFIGS[request.param])
-
-
-def rows_of(groups):
-    generator = torch.Generator().manual_seed(1)
-    prompts, responses = [], []
-    for prompt, lengths in groups:
-        own = torch.randint(4, 40, (prompt,), generator=generator)
-        prompts += [own] * len(lengths)
-        responses += [torch.randint(4, 40, (length,), generator=generator) for length in lengths]
-    return pack(prompts, responses, pad_id=0)
 
 
 def values(model, sequences):
@@ -158,18 +118,13 @@ def test_recomputed_activations_give_the_same_gradient(model):
     assert_same(values(model, sequences), expected, atol=1e-10, rtol=1e-9)
 
 
-def test_a_sharded_policy_reads_packed_rows():
+def test_a_sharded_policy_reads_packed_rows(mesh):
     model, sequences = model_of(CONFIGS["llama"], torch.float32), rows_of(GROUPS)
     expected = alone(model, sequences)
     sharded = copy.deepcopy(model)
     pack_rows(sharded, "auto")
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    try:
-        shard(sharded, init_device_mesh("cpu", (1,)), half=False, run=token_values)
-        found = values(sharded, sequences)
-    finally:
-        dist.destroy_process_group()
-    assert_same(found, expected, atol=1e-4, rtol=1e-4)
+    shard(sharded, mesh, half=False, run=token_values)
+    assert_same(values(sharded, sequences), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_autocast_rounds_queries_and_keys_as_it_does_for_padded_rows():

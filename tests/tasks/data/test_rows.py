@@ -1,4 +1,4 @@
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 import datasets
@@ -41,6 +41,33 @@ def test_a_key_that_is_there_twice_is_refused(tmp_path):
     path.write_text('{"a": "5", "b": {"c": 1, "c": 2}}')
     with pytest.raises(ValueError, match=r"f\.jsonl, line 1: has the key 'c' twice; keep one"):
         list(jsonl_rows(str(path), "{}"))
+
+
+def test_json_lines_are_read_as_they_are_wanted(tmp_path):
+    """A file may be larger than the memory that is free."""
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(b'{"a": 1}\n' * 100_000 + b"\xff\n")
+    rows = jsonl_rows(str(path), "{}")
+    assert next(rows) == ({"a": 1}, f"{path}, line 1")
+    with pytest.raises(ValueError, match=r"must be UTF-8 text, byte 900000 is not; save it as UTF-8"):
+        list(rows)
+
+
+def test_why_json_lines_are_not_read_by_datasets(tmp_path, cache):
+    """Once one of these is no longer so, `tasks.data.rows` can give that reading to the library."""
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"day": "2024-01-02", "a": 0.10, "only": 1}\n{"day": "2024-01-03", "a": 2}\n')
+    first, second = (row for row, _ in jsonl_rows(str(path), "{}"))
+    assert first == {"day": "2024-01-02", "a": Decimal("0.10"), "only": 1}
+    assert second == {"day": "2024-01-03", "a": 2}
+    one, other = datasets.load_dataset("json", data_files=str(path), split="train")
+    assert isinstance(one["day"], datetime)
+    assert (str(one["a"]), str(other["a"])) == ("0.1", "2.0")
+    assert other["only"] is None
+    path.write_text('{"a": 1}\n\n{"a": \n')
+    with pytest.raises(datasets.exceptions.DatasetGenerationError) as caught:
+        datasets.load_dataset("json", data_files=str(path), split="train")
+    assert "line 3" not in f"{caught.value} {caught.value.__cause__}"
 
 
 def test_numbers_of_a_table_are_those_that_were_written(tmp_path):

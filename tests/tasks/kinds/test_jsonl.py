@@ -1,7 +1,11 @@
 import json
 import pickle
+from datetime import date
 from random import Random
 
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +61,60 @@ def test_a_second_file_is_held_out_and_kept_out_of_training(tmp_path):
     )
     assert {task.problem("train", 0, i).prompt for i in range(50)} == {f"{i}+1=" for i in range(8)}
     assert {p.prompt for p in held_out_set(task, 4)} == {f"{i}+1=" for i in range(8, 12)}
+
+
+def test_a_parquet_file_gives_the_problems_of_its_json_lines(tmp_path):
+    rows = [row | {"level": 0.1, "tests": [{"in": "1"}], "day": "2024-01-02"} for row in sums(20)]
+    table = pa.Table.from_pylist(rows)
+    day = pa.array([date(2024, 1, 2)] * 20)
+    level = table["level"].cast(pa.float32())
+    table = table.set_column(3, "tests", table["tests"]).set_column(4, "day", day)
+    pq.write_table(table.set_column(2, "level", level), tmp_path / "f.parquet")
+    lines, columns = (
+        Jsonl(path=path, difficulty_key="level")
+        for path in (write(tmp_path / "f.jsonl", *rows), str(tmp_path / "f.parquet"))
+    )
+    for split in ("train", "held_out"):
+        assert [lines.problem(split, 3, index) for index in range(5)] == [
+            columns.problem(split, 3, index) for index in range(5)
+        ]
+    assert columns.problem("train", 0, 0).facts == {"tests": [{"in": "1"}], "day": "2024-01-02"}
+
+
+def test_a_row_of_a_parquet_file_is_reported_with_place_and_cure(tmp_path):
+    pq.write_table(pa.table({"prompt": ["a", "b"], "answer": ["1", None]}), tmp_path / "f.parquet")
+    with pytest.raises(ValueError, match=r"f\.parquet, row 2: 'answer' must be text, got null"):
+        Jsonl(path=str(tmp_path / "f.parquet")).problem("train", 0, 0)
+
+
+def test_splits_of_a_data_set_are_trained_on_and_held_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write(folder / "train.jsonl", *sums(10))
+    write(folder / "test.jsonl", *sums(8, 12))
+    task = Jsonl(dataset=str(folder), held_out_split="test")
+    assert {task.problem("train", 0, i).prompt for i in range(50)} == {f"{i}+1=" for i in range(8)}
+    assert {p.prompt for p in held_out_set(task, 4)} == {f"{i}+1=" for i in range(8, 12)}
+    assert task.reads() == {"dataset": folder}
+    with pytest.raises(ValueError, match=r"set: cannot be loaded \(split 'dev'"):
+        Jsonl(dataset=str(folder), split="dev").problem("train", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "path must be set where dataset is not"),
+        (
+            {"path": "f.jsonl", "held_out_split": "test"},
+            "held_out_split is for a dataset, and 'f.jsonl' is a file",
+        ),
+    ],
+)
+def test_a_source_is_named_once(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Jsonl(**settings)
 
 
 @given(seeds=st.tuples(st.integers(), st.integers()), fraction=st.floats(0.2, 0.8))
