@@ -7,9 +7,9 @@ campaign's sections, then the method's preset, then the arm's own overrides).  E
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from controllers.base import Dither, Feedforward, Filter, Law, Reference
 from controllers.laws import LAWS
@@ -32,16 +32,13 @@ from orchestrator.configuration.own_families import OWN
 from orchestrator.configuration.part_schema import Strict, one_of, section
 from orchestrator.configuration.phases import AnyTask, PhaseConfig, phase_at
 from orchestrator.configuration.policy import PolicyConfig
+from orchestrator.configuration.tracking import TrackingConfig
 from orchestrator.storage.metric_names import FAMILIES, recorded_name
-from orchestrator.tracking.others import OtherTracker
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, SamplingActuator, command_name
 from policies.statistics.own_sensors import OWN as OWN_READING
 from policies.statistics.sensors import DOMAIN
 from tasks import Task, own_code
-
-MOST_SAMPLES = 1000
-"""Samples of an iteration: each is a few kilobytes."""
 
 AnyLaw = Annotated[
     Law,
@@ -61,6 +58,9 @@ AnyReference = Annotated[
 AnyFeedforward = Annotated[Feedforward, one_of(FEEDFORWARDS, own=OWN[Feedforward])]
 AnyDither = Annotated[Dither, one_of(DITHERS, own=OWN[Dither])]
 AnyActuator = Annotated[Actuator, one_of(ACTUATORS, own=OWN[Actuator])]
+
+UP = "up"
+"""Limits from the neutral command to the highest."""
 
 
 class LoopConfig(Strict):
@@ -89,7 +89,8 @@ class LoopConfig(Strict):
     dither: AnyDither | None = None
     """A known movement added to the command, from which `entrostat identify` learns the plant."""
     limits: tuple[float, float] | None = None
-    """Lowest and highest command; null takes the actuator's whole range."""
+    """Lowest and highest command; null takes the actuator's whole range, ``up`` the part of it that raises entropy, so that
+    the loop leaves the fall of entropy to the reward."""
     gains_range: PositiveFloat | None = None
     """Range that the law's settings are for: the larger distance from neutral to a limit [actuator's unit].  On
     limits with another range, or another actuator, the law's command is scaled to it, so that its settings keep
@@ -127,6 +128,18 @@ class LoopConfig(Strict):
             return loop
         is_plain = loop.get("sensor", "entropy") in ("entropy", FAMILIES["entropy"])
         return loop | {"sensor": f"{DOMAIN}{loop['domain']}"} if is_plain else loop
+
+    @field_validator(
+        "limits", mode="before", json_schema_input_type=tuple[float, float] | Literal["up"] | None
+    )
+    @classmethod
+    def _up(cls, limits: Any, info: ValidationInfo) -> Any:
+        if not isinstance(limits, str) or "actuator" not in info.data:  # its own fault is said
+            return None if isinstance(limits, str) else limits
+        if limits != UP:
+            raise ValueError(f"must be [low, high], {UP} or null, got {limits!r}")
+        command = info.data["actuator"].command
+        return None if command.low == command.neutral else (command.neutral, command.high)
 
     @field_validator("sensor")
     @classmethod
@@ -192,44 +205,6 @@ class LoopConfig(Strict):
         of the policy that it made, on whatever responses.
         """
         return ahead if isinstance(self.actuator, SamplingActuator) else 0
-
-
-class TrackingConfig(Strict):
-    """Destination of the results."""
-
-    folder: str = "runs"
-    """Run folders, checkpoints and reports, relative to the working directory."""
-    uri: str | None = None
-    """MLflow tracking URI; null is an SQLite file in the folder."""
-    also: tuple[OtherTracker, ...] = ()
-    """Trackers that get every run of a campaign too, once it has ended: ``tensorboard``, ``wandb``, ``trackio``.  They write
-    into the campaign's folder and send nothing, unless their own environment variables say so (``WANDB_MODE``)."""
-    artifacts: bool = True
-    """Copy the last checkpoint and the policy of each run into MLflow.  With ``false`` they stay in the run's folder alone,
-    which the model that MLflow has of every policy (``models``) refers to."""
-    models: bool = True
-    """Log the policy of each run that is done as a model of MLflow, which refers to the run's folder.  ``false`` is for a
-    server without logged models (MLflow before 3)."""
-    system_metrics: bool = False
-    """Load of the machine that the command runs on, its GPUs included where ``nvidia-ml-py`` is installed: by MLflow's own
-    monitor, on the campaign's MLflow run."""
-    samples: Annotated[int, Field(ge=0, le=MOST_SAMPLES)] = 4
-    """Responses of an iteration that are kept as texts, in the run's folder, its report and MLflow: the first to each
-    of the first prompts.  0 keeps none.  Samples change no result."""
-    samples_every: PositiveInt | None = None
-    """Iterations between two of which samples are kept; null is a tenth of the run.  The first and the last iteration
-    have samples too."""
-    samples_entropies: bool = True
-    """Keep the tokens of samples one by one, with the policy's entropy at each [nats]."""
-
-    @property
-    def of_samples(self) -> dict[str, Any]:
-        """What a run keeps as samples, for its record."""
-        return {
-            "number": self.samples,
-            "every": self.samples_every,
-            "entropies": self.samples_entropies,
-        }
 
 
 class ArmConfig(Strict):

@@ -144,13 +144,16 @@ def _one_sided(loop: LoopConfig) -> Iterator[str]:
 
     With a command that ends at neutral, a loop watches entropy explode with the command at its limit.  A
     band without a lower or an upper edge asks for one side only, and an actuator that has only one is what
-    its author chose; with the law ``auto`` no author chose it, so there it is said.
+    its author chose; with the law ``auto`` no author chose it, so there it is said.  A setpoint that follows
+    coverage is a floor: what pushed entropy down to it ruined policies (docs/proof.md).
     """
     command, (low, high) = loop.actuator.command, loop.bounds
     if isinstance(loop.law, OpenLoop) or isinstance(loop.reference, Band | ScheduledBand):
         return
     if isinstance(loop.law, Auto):
         yield from _auto_on_one_side(loop)
+        if isinstance(loop.reference, Coverage):
+            return
     for end, widest, side in ((low, command.low, "down"), (high, command.high, "up")):
         if end == command.neutral != widest:
             yield (

@@ -173,3 +173,17 @@ def test_auto_takes_any_actuator_in_three_lines(write_campaign, kind):
 def test_a_nested_law_is_as_strict_as_any(pid, message):
     with pytest.raises(ValidationError, match=message):
         LoopConfig(**LOOP | {"law": SCHEDULED | {"pid": pid}})
+
+
+def test_limits_up_are_the_part_of_the_range_that_raises_entropy():
+    def limits(actuator):
+        return LoopConfig.model_validate({"actuator": {"kind": actuator}, "limits": "up"}).limits
+
+    assert limits("bonus") == (0.0, 1.0)
+    assert limits("temperature") == (1.0, 5.0)
+    assert limits("clip_range") is None  # it has no other side
+
+
+def test_limits_in_other_words_are_refused():
+    with pytest.raises(ValueError, match=r"must be \[low, high\], up or null, got 'down'"):
+        LoopConfig.model_validate({"actuator": {"kind": "bonus"}, "limits": "down"})
