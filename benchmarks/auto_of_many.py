@@ -14,26 +14,25 @@ Array = NDArray[np.float64]
 class AutoOfMany:
     """One ``auto`` a plant; commands are shares of the range, readings ln of the entropy over the reference.
 
-    Arrays have the shape (5, N): a row a view, a column a plant.  ``told`` is the variance of each reading, as its
+    Arrays have the shape (9, N): a row a view, a column a plant.  ``told`` is the variance of each reading, as its
     batch tells it, shape (T, N).
     """
 
     def __init__(self, low: Array, told: Array | None = None) -> None:
         shape = (len(filters.VIEWS), low.size)
         numbers = np.array(filters.NUMBERS).T[:, :, None]
-        self.kept, self.far, self.calm, self.by_push, self.by_shift = numbers[:5]
-        self.most_dd, self.most_bb, self.most_cc = numbers[5:]
+        self.pushes, self.far, self.calm, self.within, self.most_dd, self.most_gg = numbers[:6]
+        self.kept, late = np.array([filters.LAGS[row[6]] for row in filters.NUMBERS]).T[:, :, None]
+        self.late = late.astype(int)
         self.least = np.where(self.calm, filters.CALM, filters.LIVELY)
         # the smaller side, but at least a tenth of the larger
         self.unit = np.where(low < 0, np.clip(-low, 0.1, 1.0), 1.0)
         self.low, self.high, self.told = low / self.unit, 1 / self.unit, told
         self.known, self.num_told, self.num_read = np.zeros((3, low.size))
-        names = ("d", "b", "c", "f", "xd", "xb", "xc", "dc", "bc", "surprise", "fit")
-        for name in names:
+        for name in ("d", "g", "f", "xd", "xg", "surprise", "fit"):
             setattr(self, name, np.zeros(shape))
-        mosts = (self.most_dd, self.most_bb, self.most_cc)
-        self.dd, self.bb, self.cc = (np.broadcast_to(most, shape).copy() for most in mosts)
-        self.db = -0.5 * np.sqrt(self.dd * self.bb)
+        self.dd, self.gg = (np.broadcast_to(most, shape).copy() for most in (self.most_dd, self.most_gg))
+        self.dg = -0.5 * self.pushes * np.sqrt(self.dd * self.gg)
         self.d = self.d + np.array([[view.drift] for view in filters.VIEWS])
         self.c0 = np.full(shape, filters.START_VARIANCE)
         self.c1 = -self.c0 / 2
@@ -42,6 +41,7 @@ class AutoOfMany:
         self.x = self.z = np.zeros(shape)
         self.backwards, self.missed, self.applied = np.zeros((3, low.size))
         self.recent = np.full((10, low.size), np.nan)
+        self.commands = np.zeros((filters.LATEST + 1, low.size))  # the last, newest first
 
     def __call__(self, t: int, reading: Array, last: Array) -> Array:
         """Commands after the readings of iteration ``t``, nan where none came; ``last`` was applied before it."""
@@ -59,14 +59,12 @@ class AutoOfMany:
             self._update(here, reading)
         weight = np.exp(self.fit - self.fit.max(axis=0))
         weight /= weight.sum(axis=0)
-        moved = self.by_push * self.b + self.by_shift * self.c
-        doubt = self.by_push**2 * self.bb + 2 * self.by_push * self.by_shift * self.bc
-        doubt = np.sqrt(np.maximum(doubt + self.by_shift**2 * self.cc, 0.0))
+        moved, doubt = self.within * self.g, self.within * np.sqrt(np.maximum(self.gg, 0.0))
         gain = 1 / np.maximum(np.maximum(moved, 0.0) + law.SPREAD * doubt, 1e-9)
-        there = self.x + self.far * (self.d + self.b * self.f) + self.c * self.f
+        there, f = self._foreseen()
         correction = -(weight * gain * there).sum(axis=0)
         careful = np.where(correction < 0, np.minimum(self.num_read / law.CAREFUL, 1.0), 1.0)
-        wanted = (weight * self.f).sum(axis=0) + careful * correction
+        wanted = (weight * f).sum(axis=0) + careful * correction
         wrong = (weight * (moved + 2 * doubt)).sum(axis=0) < 0
         self.backwards = np.where(here, np.where(wrong, self.backwards + 1, 0.0), self.backwards)
         wanted = np.where(self.backwards >= law.BACKWARDS, 0.0, wanted)
@@ -89,26 +87,36 @@ class AutoOfMany:
         lively = np.maximum(self.c0 - 2 * reading, filters.LIVELY * self.c0)
         return reading, np.where(self.calm, filters.CALM_LEVEL * reading, lively)
 
+    def _acting(self, ahead: int) -> Array:
+        """The command that acts on each view ``ahead`` iterations from now; of those that were given, the last at most."""
+        return self.commands[np.maximum(self.late - ahead, 0)[:, 0]]
+
+    def _foreseen(self) -> tuple[Array, Array]:
+        """ln of the reading when all commands have acted and h iterations passed, and f once they have."""
+        x, f, push = self.x, self.f, self.pushes * self.g
+        for ahead in range(1, filters.LATEST + 1):
+            waits = ahead <= self.late
+            then = self.kept * f + (1 - self.kept) * self._acting(ahead)
+            x, f = np.where(waits, x + self.d + push * then, x), np.where(waits, then, f)
+        return x + self.far * (self.d + push * f) + (self.g - push) * f, f
+
     def _predict(self, going: Array, w: Array, level: Array) -> Array:
         """One iteration where ``going``; what it adds to the reading that was expected."""
 
         def put(name: str, new: Array) -> None:
             setattr(self, name, np.where(going, new, getattr(self, name)))
 
-        put("f", self.kept * self.f + (1 - self.kept) * w)
-        push = self.b * self.f
+        put("commands", np.concatenate([w[None], self.commands[:-1]]))
+        put("f", self.kept * self.f + (1 - self.kept) * self._acting(0))
+        row = self.pushes * self.f
+        push = self.g * row
         put("x", self.x + self.d + push)
-        put(
-            "xx",
-            self.xx + 2 * (self.xd + self.f * (self.xb + self.db)) + self.dd + self.f**2 * self.bb + level,
-        )
-        put("xd", self.xd + self.dd + self.f * self.db)
-        put("xb", self.xb + self.db + self.f * self.bb)
-        put("xc", self.xc + self.dc + self.f * self.bc)
+        put("xx", self.xx + 2 * (self.xd + row * (self.xg + self.dg)) + self.dd + row**2 * self.gg + level)
+        put("xd", self.xd + self.dd + row * self.dg)
+        put("xg", self.xg + self.dg + row * self.gg)
         for name, step, most in (
             ("dd", 2.5e-5 * np.maximum(self.d**2, push**2), self.most_dd),
-            ("bb", 1e-4 * self.b**2, self.most_bb),
-            ("cc", 1e-4 * self.c**2, self.most_cc),
+            ("gg", 1e-4 * self.g**2, self.most_gg),
         ):
             now = getattr(self, name)
             put(name, np.where(now < most, np.minimum(now + step, most), now))
@@ -117,17 +125,16 @@ class AutoOfMany:
     def _update(self, here: Array, z: Array) -> None:
         reading, level = self._noise()
         steps = np.where(here, self.missed + 1, 0.0)
-        expected = self.z - self.c * self.f
+        shifts = 1 - self.pushes
+        expected = self.z - shifts * self.g * self.f
         for step in range(int(steps.max())):
             expected = expected + self._predict(step < steps, self.applied / np.maximum(steps, 1), level)
         z = np.where(here, z, 0.0)
-        f, there = self.f, self.x + self.c * self.f
-        innovation, surprise = z - there, z - expected - self.c * f
-        ps = [
-            getattr(self, f"x{state}") + f * covariance
-            for state, covariance in zip("xdbc", (self.xc, self.dc, self.bc, self.cc), strict=True)
-        ]
-        spread, square = ps[0] + f * ps[3] + reading, innovation**2
+        row = shifts * self.f
+        there = self.x + self.g * row
+        innovation, surprise = z - there, z - expected - self.g * row
+        ps = [self.xx + row * self.xg, self.xd + row * self.dg, self.xg + row * self.gg]
+        spread, square = ps[0] + row * ps[2] + reading, innovation**2
         fit = filters.FORGETTING * self.fit - 0.5 * (
             np.log(spread) + np.minimum(square / spread, filters.JUMP)
         )
@@ -147,8 +154,8 @@ class AutoOfMany:
         self.z = np.where(believed, z, np.where(doubted, there, self.z))
         self.suspect = np.where(here, doubted, self.suspect)
         ks = [np.where(believed, p / spread, 0.0) for p in ps]
-        for i, state in enumerate("xdbc"):
+        for i, state in enumerate("xdg"):
             setattr(self, state, getattr(self, state) + ks[i] * innovation)
-            for j, other in list(enumerate("xdbc"))[i:]:
+            for j, other in list(enumerate("xdg"))[i:]:
                 name = state + other
                 setattr(self, name, getattr(self, name) - ks[i] * ps[j])

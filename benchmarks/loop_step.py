@@ -30,6 +30,8 @@ SETTINGS: dict[str, dict[str, object]] = {
     "increment": {"step_size": 0.01, "low": 0.0, "high": 1.0, "initial": 0.0},
     "dual_ascent": {"space": "log", "rate": 0.01, "initial": 0.01},
     "log_ratio": {"vocabulary_size": 32000},
+    "relay": {"up": 0.1, "down": -0.1},
+    "doubling": {"initial": 0.01, "smallest": 0.001, "largest": 1.0},
     "scheduled_pid": {"pid": PID(kp=1.0, ki=0.05, error="log"), "learning_rate_reference": 3e-4},
 }
 

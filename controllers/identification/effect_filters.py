@@ -1,15 +1,18 @@
 """Kalman filters of what a command does to ln entropy: they learn its effect while it is used.
 
-    x_t = x_{t−1} + d + b f_t + ε(Q),   ln y_t = x_t + c f_t + ν(R),   f_t = λ f_{t−1} + (1 − λ) w_t
+A view takes the command either to push entropy or to shift it at once, and to act after a dead time and a lag:
 
-Each filter has its own view of the plant, and their likelihoods weigh them (Magill, IEEE TAC 10:434, 1965).
+    x_t = x_{t−1} + d + b f_t + ε(Q),   ln y_t = x_t + c f_t + ν(R),   f_t = λ f_{t−1} + (1 − λ) w_{t−l}
+
+with c = 0 or b = 0.  Each filter has its own view of the plant, and their likelihoods weigh them (Magill, IEEE TAC
+10:434, 1965).  With both effects in one filter, c takes what dead time and noise do, and b is learnt later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import exp, log
 
 from controllers.base import Sample, State
 
@@ -36,60 +39,94 @@ CALM_LEVEL = 0.01
 class View:
     """What one filter takes for granted: how the command acts, how lively entropy is, what drifts."""
 
+    pushes: bool
+    """The command pushes ln entropy, as an update's does; else it shifts it at once, as a temperature's."""
     kept: float
     """λ: weight kept from iteration to iteration in the filtered command."""
+    late: int
+    """l: iterations for which a command waits before it can act, beyond a dead time that the law is told."""
     ahead: float
-    """h: iterations that the law looks ahead."""
+    """h: iterations that the law looks ahead, from when a command can act."""
     calm: bool
     """The level hardly wanders, so that nearly all of an unpredicted change is noise of the reading."""
     drift: float
     """Mean of d before anything is known [ln nats per iteration]: training spends entropy."""
     drift_std: float
     """Its standard deviation."""
-    push_std: float
-    """Standard deviation of b before anything is known [ln nats per iteration]; 0: the command pushes nothing."""
-    shift_std: float
-    """Standard deviation of c before anything is known [ln nats]."""
+    effect_std: float
+    """Standard deviation of the effect before anything is known: of b [ln nats per iteration] or of c [ln nats]."""
 
     @property
-    def from_shift(self) -> float:
-        """g_c = 1 − λ^h: share of a lasting command's direct effect that is there after h iterations."""
-        return float(1 - self.kept**self.ahead)
-
-    @property
-    def from_push(self) -> float:
-        """g_b = h − λ (1 − λ^h) / (1 − λ): iterations of full push within h."""
-        return self.ahead - self.kept * self.from_shift / (1 - self.kept)
+    def within(self) -> float:
+        """What a lasting command does within h, in effects: 1 − λ^h of a shift, h − λ (1 − λ^h) / (1 − λ) pushes."""
+        there = float(1 - self.kept**self.ahead)
+        return self.ahead - self.kept * there / (1 - self.kept) if self.pushes else there
 
 
-def _pushing(kept: float, ahead: float, *, calm: bool, drift: float) -> View:
+def _pushing(kept: float, late: int, ahead: float, *, calm: bool) -> View:
+    drift = 0.02 if calm else 0.08
     return View(
+        pushes=True,
         kept=kept,
+        late=late,
         ahead=ahead,
         calm=calm,
         drift=-drift / 2,
         drift_std=drift,
-        push_std=0.6 * (1 - kept),
-        shift_std=0.5,
+        effect_std=1 - kept,
+    )
+
+
+def _shifting(late: int, *, calm: bool) -> View:
+    return View(
+        pushes=False,
+        kept=0.4,
+        late=late,
+        ahead=3.0,
+        calm=calm,
+        drift=0.0,
+        drift_std=0.01 if calm else 0.05,
+        effect_std=2.0,
     )
 
 
 VIEWS = (
-    _pushing(0.5, 5.0, calm=False, drift=0.08),
-    _pushing(0.5, 5.0, calm=True, drift=0.02),
-    _pushing(0.8, 12.5, calm=False, drift=0.08),
-    _pushing(0.8, 12.5, calm=True, drift=0.02),
-    View(kept=0.4, ahead=3.0, calm=True, drift=0.0, drift_std=0.01, push_std=0.0, shift_std=2.0),
+    _pushing(0.3, 0, 3.0, calm=False),
+    _pushing(0.3, 0, 3.0, calm=True),
+    _pushing(0.6, 2, 5.0, calm=False),
+    _pushing(0.6, 2, 5.0, calm=True),
+    _pushing(0.85, 4, 12.0, calm=False),
+    _pushing(0.85, 4, 12.0, calm=True),
+    _shifting(0, calm=True),
+    _shifting(1, calm=True),
+    _shifting(0, calm=False),
 )
-"""Fast and slow effects, each with lively and with calm entropy; and a command that acts at once and pushes nothing.
+"""Pushes that come soon, later and late, each with lively and with calm entropy; and commands that act at once.
 
-A temperature moves ln entropy by several units, so little is taken for granted of the last one's effect.
+A temperature moves ln entropy by several units, so little is taken for granted of what shifts.
 """
-NUMBERS = tuple(
-    (v.kept, v.ahead, v.calm, v.from_push, v.from_shift, v.drift_std**2, v.push_std**2, v.shift_std**2)
+
+LAGS = tuple(dict.fromkeys((view.kept, view.late) for view in VIEWS))
+"""λ and l of the filtered commands, of which several views have the same."""
+
+LATEST = max(late for _, late in LAGS)
+"""The largest l."""
+
+Numbers = tuple[float, float, bool, float, float, float, int]
+NUMBERS: tuple[Numbers, ...] = tuple(
+    (
+        float(v.pushes),
+        v.ahead,
+        v.calm,
+        v.within,
+        v.drift_std**2,
+        v.effect_std**2,
+        LAGS.index((v.kept, v.late)),
+    )
     for v in VIEWS
 )
-"""For each view λ, h, whether it is calm, g_b, g_c, prior variances of d, b and c, as a step takes them."""
+"""For each view whether it pushes, h, whether it is calm, effects within h, prior variances of d and of the effect, and
+which filtered command it takes; as a step takes them."""
 
 
 Given = tuple[float, float]
@@ -99,67 +136,59 @@ NOTHING: Given = (0.0, 0.0)
 """The neutral command, which is in force before the first."""
 
 
-# A belief is a tuple of 23 floats, since a name for each would double the time of a step:
+# A belief is a tuple of 16 floats, since a name for each would double the time of a step:
 #
-#    0 x    ln of the entropy without the direct effect of the command
+#    0 x    ln of the entropy without what the command shifts
 #    1 d    drift of x [ln nats per iteration]
-#    2 b    push of the full command on x [ln nats per iteration]
-#    3 c    direct effect of the full command [ln nats]
-#    4-13   their covariance, upper triangle: xx xd xb xc dd db dc bb bc cc
-#   14 f    filtered command, whole, in units of U
-#   15      the law's part of it
-#   16      ln of the last reading that was believed
-#   17 c0   variance of a change that was not predicted
-#   18 c1   its covariance with the one before
-#   19      the last such change
-#   20      changes seen, from 8
-#   21      1 after a reading that jumped and that the next has yet to confirm
-#   22      ln likelihood of the readings, old ones forgotten
+#    2 g    effect of the full command: b of a view that pushes [ln nats per iteration], c of another [ln nats]
+#    3-8    their covariance, upper triangle: xx xd xg dd dg gg
+#    9      ln of the last reading that was believed
+#   10 c0   variance of a change that was not predicted
+#   11 c1   its covariance with the one before
+#   12      the last such change
+#   13      changes seen, from 8
+#   14      1 after a reading that jumped and that the next has yet to confirm
+#   15      ln likelihood of the readings, old ones forgotten
 
 
 def first_beliefs(z: float, known: float = 0.0) -> tuple[State, ...]:
     """The beliefs of all views at the first reading, ``z`` being ln of it and ``known`` its variance, as in `noise`."""
     return tuple(
         (
-            *(z, view.drift, 0.0, 0.0),
-            *(noise(START_VARIANCE, -START_VARIANCE / 2, view.calm, known)[0], 0.0, 0.0, 0.0),
-            *(view.drift_std**2, -0.5 * view.drift_std * view.push_std, 0.0),
-            *(view.push_std**2, 0.0, view.shift_std**2),
-            *(0.0, 0.0, z, START_VARIANCE, -START_VARIANCE / 2, 0.0, START_CHANGES, 0.0, 0.0),
+            *(z, view.drift, 0.0),
+            *(noise(START_VARIANCE, -START_VARIANCE / 2, view.calm, known)[0], 0.0, 0.0),
+            # what collapses fast can be pushed fast
+            *(view.drift_std**2, -0.5 * view.drift_std * view.effect_std if view.pushes else 0.0),
+            view.effect_std**2,
+            *(z, START_VARIANCE, -START_VARIANCE / 2, 0.0, START_CHANGES, 0.0, 0.0),
         )
         for view in VIEWS
     )
 
 
-def noise(variance: float, covariance: float, calm: float, known: float) -> tuple[float, float]:
+def noise(variance: float, covariance: float, calm: bool, known: float) -> tuple[float, float]:
     """R of the reading and Q of the level.
 
     R is ``known``, or −c1 where that is 0: where the batch does not tell it.  It is limited to shares of c0, the
     variance of an unpredicted change: to 5 % and more if the level is lively, 40 % and more if it is calm,
     and to 100 % or, if estimated, half.  So a batch that tells half or twice the noise spoils little.
     """
-    if known:
-        reading = min(max(known, (CALM if calm else LIVELY) * variance), variance)
-    else:
-        reading = min(max(-covariance, (CALM if calm else LIVELY) * variance), 0.5 * variance)
-    return reading, CALM_LEVEL * reading if calm else max(variance - 2 * reading, LIVELY * variance)
+    # min and max would take a tenth of a step's time
+    least = (CALM if calm else LIVELY) * variance
+    reading, most = (known, variance) if known else (-covariance, 0.5 * variance)
+    reading = most if reading > most else least if reading < least else reading
+    if calm:
+        return reading, CALM_LEVEL * reading
+    level, least = variance - 2 * reading, LIVELY * variance
+    return reading, level if level > least else least
 
 
 def weights(beliefs: Sequence[State]) -> list[float]:
     """How likely each view is; they add up to 1."""
-    best = max(belief[22] for belief in beliefs)
-    shares = [exp(belief[22] - best) for belief in beliefs]
+    best = max(belief[15] for belief in beliefs)
+    shares = [exp(belief[15] - best) for belief in beliefs]
     total = sum(shares)
     return [share / total for share in shares]
-
-
-def effect(belief: State, numbers: tuple[float, ...]) -> tuple[float, float]:
-    """Effect of the full command on ln y within h iterations, and its standard deviation."""
-    by_push, by_shift = numbers[3], numbers[4]
-    variance = by_push * by_push * belief[11] + 2 * by_push * by_shift * belief[12]
-    return by_push * belief[2] + by_shift * belief[3], sqrt(
-        max(variance + by_shift * by_shift * belief[13], 0.0)
-    )
 
 
 def given(sample: Sample, neutral: float, unit: float) -> tuple[Given, ...]:
@@ -173,78 +202,105 @@ def given(sample: Sample, neutral: float, unit: float) -> tuple[Given, ...]:
     return ((whole, own),) * min(max(round(sample.dt), 1), LONGEST_GAP)
 
 
-def updated(
-    beliefs: tuple[State, ...], commands: Sequence[Given], sample: Sample, z: float, known: float = 0.0
-) -> tuple[State, ...]:
-    """The beliefs carried over iterations with these commands, then corrected by the sample's reading, ln of it ``z``.
+def filtered(
+    before: Sequence[Given], commands: Sequence[Given], num: int
+) -> tuple[tuple[Given, ...], list[list[float]]]:
+    """The filtered commands of `LAGS` after ``num`` iterations, the law's part of each with it, and f of each iteration.
 
-    ``known`` as in `noise`.
+    ``commands`` are those given of late, oldest first, up to the last that could act if none had to wait.
+    """
+    after, ways = [], []
+    end = len(commands)
+    for (kept, late), (f, share) in zip(LAGS, before, strict=True):
+        way = []
+        for whole, own in commands[end - late - num : end - late]:
+            f = kept * f + (1 - kept) * whole
+            share = kept * share + (1 - kept) * own
+            way.append(f)
+        after.append((f, share))
+        ways.append(way)
+    return tuple(after), ways
+
+
+def updated(
+    beliefs: tuple[State, ...],
+    before: Sequence[Given],
+    ways: Sequence[Sequence[float]],
+    sample: Sample,
+    z: float,
+    known: float = 0.0,
+) -> tuple[State, ...]:
+    """The beliefs carried over iterations, then corrected by the sample's reading, ln of it ``z``.
+
+    ``before`` and ``ways`` are the filtered commands of `LAGS` before the iterations and in each; ``known`` as in `noise`.
     """
     seen = max(sample.seen, 1.0)
     return tuple(
-        _one(belief, numbers, commands, seen, sample.lost, z, known)
+        _one(belief, numbers, before[numbers[6]][0], ways[numbers[6]], seen, sample.lost, z, known)
         for belief, numbers in zip(beliefs, NUMBERS, strict=True)
     )
 
 
 def foreseen(
-    belief: State, numbers: tuple[float, ...], commands: Sequence[Given]
-) -> tuple[float, float, float]:
-    """x, f and the law's part of f after iterations with commands that have been given and not shown yet."""
-    x, d, b = belief[:3]
-    f, share, kept = belief[14], belief[15], numbers[0]
-    for whole, own in commands:
-        f = kept * f + (1 - kept) * whole
-        share = kept * share + (1 - kept) * own
-        x += d + b * f
-    return x, f, share
+    now: Sequence[Given], waiting: Sequence[Given], dead_time: int
+) -> list[tuple[float, float, float, int]]:
+    """For each of `LAGS` f and the law's part of it once all commands act, the sum of f until then, and in how many iterations.
+
+    ``waiting`` are the commands given of late, oldest first, `LATEST` and ``dead_time`` of them.
+    """
+    found = []
+    for (kept, late), (f, share) in zip(LAGS, now, strict=True):
+        total = 0.0
+        for whole, own in waiting[LATEST - late :]:
+            f = kept * f + (1 - kept) * whole
+            share = kept * share + (1 - kept) * own
+            total += f
+        found.append((f, share, total, late + dead_time))
+    return found
 
 
 def _one(
     belief: State,
-    numbers: tuple[float, ...],
-    commands: Sequence[Given],
+    numbers: Numbers,
+    f: float,
+    way: Sequence[float],
     seen: float,
     lost: float,
     z: float,
     known: float,
 ) -> State:
-    """One filter carried over iterations with these commands, then corrected by the reading ``z``."""
-    x, d, b, c, xx, xd, xb, xc, dd, db, dc, bb, bc, cc, f, share, before, c0, c1, last, num, suspect, fit = (
-        belief
-    )
-    kept, _, calm, _, _, most_dd, most_bb, most_cc = numbers
+    """One filter carried over iterations in which f goes its way, then corrected by the reading ``z``."""
+    x, d, g, xx, xd, xg, dd, dg, gg, before, c0, c1, last, num, suspect, fit = belief
+    pushes, _, calm, _, most_dd, most_gg, _ = numbers
     reading, level = noise(c0, c1, calm, known)
     level /= seen
-    taken = 1 - kept
-    expected = before - c * f
-    for whole, own in commands:
-        f = kept * f + taken * whole
-        share = kept * share + taken * own
-        push = b * f
+    shifts = 1 - pushes
+    expected = before - g * f * shifts
+    for f in way:
+        row = pushes * f
+        push = g * row
         x += d + push
         expected += d + push
-        xx += 2 * (xd + f * (xb + db)) + dd + f * f * bb + level
-        xd += dd + f * db
-        xb += db + f * bb
-        xc += dc + f * bc
+        xx += 2 * (xd + row * (xg + dg)) + dd + row * row * gg + level
+        xd += dd + row * dg
+        xg += dg + row * gg
         # what was learnt walks, and is never forgotten beyond the start
         if dd < most_dd:
-            dd = min(dd + 2.5e-5 * max(d * d, push * push), most_dd)
-        if bb < most_bb:
-            bb = min(bb + 1e-4 * b * b, most_bb)
-        if cc < most_cc:
-            cc = min(cc + 1e-4 * c * c, most_cc)
-    there = x + c * f
-    innovation, surprise = z - there, z - expected - c * f
-    px, pd, pb, pc = xx + f * xc, xd + f * dc, xb + f * bc, xc + f * cc
-    spread = px + f * pc + reading
+            walked = dd + 2.5e-5 * (d * d if abs(d) > abs(push) else push * push)
+            dd = walked if walked < most_dd else most_dd
+        if gg < most_gg:
+            walked = gg + 1e-4 * g * g
+            gg = walked if walked < most_gg else most_gg
+    row = shifts * f
+    shift = g * row
+    innovation, surprise = z - x - shift, z - expected - shift
+    px, pd, pg = xx + row * xg, xd + row * dg, xg + row * gg
+    spread = px + row * pg + reading
     square = innovation * innovation
     fit = FORGETTING * fit - 0.5 * (log(spread) + min(square / spread, JUMP))
     if square > JUMP * spread:
         if not suspect:
-            state = x, d, b, c, xx, xd, xb, xc, dd, db, dc, bb, bc, cc, f, share
-            return (*state, there, c0, c1, 0.0, num, 1.0, fit)
+            return x, d, g, xx, xd, xg, dd, dg, gg, x + shift, c0, c1, 0.0, num, 1.0, fit
         xx += square
         px += square
         spread += square
@@ -255,15 +311,8 @@ def _one(
         num += 1.0
     else:
         surprise = 0.0
-    kx, kd, kb, kc = px / spread, pd / spread, pb / spread, pc / spread
-    x, d, b, c = x + kx * innovation, d + kd * innovation, b + kb * innovation, c + kc * innovation
-    xx, xd, xb, xc = xx - kx * px, xd - kx * pd, xb - kx * pb, xc - kx * pc
-    dd, db, dc, bb, bc, cc = (
-        dd - kd * pd,
-        db - kd * pb,
-        dc - kd * pc,
-        bb - kb * pb,
-        bc - kb * pc,
-        cc - kc * pc,
-    )
-    return (x, d, b, c, xx, xd, xb, xc, dd, db, dc, bb, bc, cc, f, share, z, c0, c1, surprise, num, 0.0, fit)
+    kx, kd, kg = px / spread, pd / spread, pg / spread
+    x, d, g = x + kx * innovation, d + kd * innovation, g + kg * innovation
+    xx, xd, xg = xx - kx * px, xd - kx * pd, xg - kx * pg
+    dd, dg, gg = dd - kd * pd, dg - kd * pg, gg - kg * pg
+    return x, d, g, xx, xd, xg, dd, dg, gg, z, c0, c1, surprise, num, 0.0, fit

@@ -8,9 +8,12 @@ from typing import ClassVar, NamedTuple
 
 from controllers.base import Complaint, Law, Sample, State, Terms
 from controllers.identification.effect_filters import (
+    LAGS,
+    LATEST,
     NOTHING,
     NUMBERS,
-    effect,
+    Given,
+    filtered,
     first_beliefs,
     foreseen,
     given,
@@ -68,30 +71,32 @@ class AutoState(NamedTuple):
     """p: how likely each view is."""
     beliefs: tuple[State, ...]
     """What each view believes, see `controllers.identification.effect_filters`."""
-    waiting: State = ()
-    """Commands that have been given and cannot act yet, oldest first: as many as the dead time has iterations."""
+    commands: tuple[Given, ...] = (NOTHING,) * len(LAGS)
+    """Filtered commands, see `controllers.identification.effect_filters.filtered`."""
+    waiting: tuple[Given, ...] = ()
+    """Commands of late, oldest first: as many as can be without an effect yet to the view with the longest wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Auto(Law):
     """v = neutral + U Σ p (f + K (ln r − ẑ)),   K = 1 / (max(G, 0) + 1.2 σ_G)
 
-    Five Kalman filters each estimate, together with its own doubt, what the full command does:
+    Nine Kalman filters each estimate, together with its own doubt, what the full command does:
 
-        x_t = x_{t−1} + d + b f_t + ε(Q),   ln y_t = x_t + c f_t + ν(R),   f_t = λ f_{t−1} + (1 − λ) w_t
+        x_t = x_{t−1} + d + b f_t + ε(Q),   ln y_t = x_t + c f_t + ν(R),   f_t = λ f_{t−1} + (1 − λ) w_{t−l}
 
     w is the whole command really applied, in units of the range U; b is a push that accumulates (an
-    update's), c an effect at once (a temperature's), d the drift.  ẑ = x + h (d + b f) + c f is where ln y
-    would be in h iterations under the command of late.  G = g_b b + g_c c is the effect of the full command
-    within h and σ_G its standard deviation: the law divides by an upper bound of the effect.  If a command does
-    nothing the bound falls, so the gain grows until something happens.
+    update's), c an effect at once (a temperature's), d the drift.  A filter has b or c, and the other is 0.  ẑ is
+    where ln y would be when all commands that still wait have acted and h iterations more have passed under the last
+    f, as a Smith predictor has it; the f of v is that one.  G is the effect of the full command within h,
+    b (h − λ (1 − λ^h) / (1 − λ)) or c (1 − λ^h), and σ_G its standard deviation: the law divides by an upper bound
+    of the effect.  If a command does nothing the bound falls, so the gain grows until something happens.
 
-    Four filters differ in λ and h (0.5 and 5, or 0.8 and 12.5 iterations) and in how lively entropy and its drift are (Q what
-    an unpredicted change has beyond twice R, or 0.01 R); the fifth takes the command to act at once and to push
-    nothing.  With a known ``dead_time`` the filters are shown each command when it can act, and x and f above are
-    those after the commands that still wait, as a Smith predictor has them; K is then h / (h + dead_time) of itself, since
-    what the filters have wrong shows that much later.  p is their likelihood, forgotten by 1 % a reading.  R is the
-    mean variance that the batches tell
+    Six filters push: with λ = 0.3, 0.6 and 0.85, l = 0, 2 and 4, h = 3, 5 and 12 iterations, each with two views of
+    how lively entropy and its drift are (Q what an unpredicted change has beyond twice R, or 0.01 R).  Three shift,
+    with λ = 0.4 and h = 3: calm ones with l = 0 and 1, and a lively one with l = 0.  With a known ``dead_time`` a
+    command waits that much longer; K is then h / (h + dead_time) of itself, since what the filters have wrong shows
+    that much later.  p is their likelihood, forgotten by 1 % a reading.  R is the mean variance that the batches tell
     (``Sample.noise``), or, where they tell none, what the autocovariance of unpredicted changes says.  Before
     anything is known b and d are correlated by −½: what collapses fast can be pushed fast; and the drift is
     thought to be downward, as training spends entropy.  For the same reason the correction that lowers entropy grows
@@ -118,26 +123,36 @@ class Auto(Law):
 
     def step(self, state: State, sample: Sample) -> tuple[State, Terms]:
         z, target = log(max(sample.y, FLOOR_NATS)), log(max(sample.r, FLOOR_NATS))
-        neutral, unit, num, backwards, _, unable, known, told, _, beliefs, waiting = AutoState(*state)
+        neutral, unit, num, backwards, _, unable, known, told, _, beliefs, commands, waiting = AutoState(
+            *state
+        )
         known, told = _variance(known, told, sample)
+        longest = sample.dead_time + LATEST
         if beliefs:
             new = given(sample, neutral, unit)
-            queue = ((NOTHING,) * sample.dead_time + waiting + new)[-(sample.dead_time + len(new)) :]
-            acted, waiting = queue[: len(new)], queue[len(new) :]
-            beliefs = updated(beliefs, acted, sample, z, known)
+            queue = ((NOTHING,) * longest + waiting + new)[-(longest + len(new)) :]
+            waiting = queue[len(new) :]
+            before = commands
+            commands, ways = filtered(before, queue[: len(queue) - sample.dead_time], len(new))
+            beliefs = updated(beliefs, before, ways, sample, z, known)
         else:
-            neutral, beliefs = sample.neutral, first_beliefs(z, known)
+            neutral, beliefs, waiting = sample.neutral, first_beliefs(z, known), (NOTHING,) * longest
             unit = full_command(sample.low, sample.high, neutral)
         num += 1.0
         shares = weights(beliefs)
         kept = correction = ahead = bound = 0.0
+        then = foreseen(commands, waiting, sample.dead_time)
         for weight, belief, numbers in zip(shares, beliefs, NUMBERS, strict=True):
-            moved, doubt = effect(belief, numbers)
-            x, f, share = foreseen(belief, numbers, waiting)
-            there = x + numbers[1] * (belief[1] + belief[2] * f) + belief[3] * f
+            pushes, horizon, _, within, _, _, lag = numbers
+            f, share, until, waits = then[lag]
+            x, d, g = belief[:3]
+            push = g * pushes
+            there = x + (waits + horizon) * d + push * (until + horizon * f) + (g - push) * f
+            moved, doubt = within * g, within * sqrt(max(belief[8], 0.0))
+            largest = max((moved if moved > 0 else 0.0) + SPREAD * doubt, 1e-9)
             kept += weight * share
-            slower = numbers[1] / (numbers[1] + sample.dead_time)
-            correction += weight * slower * (target - there) / max(max(moved, 0.0) + SPREAD * doubt, 1e-9)
+            slower = horizon / (horizon + sample.dead_time)
+            correction += weight * slower * (target - there) / largest
             ahead += weight * there
             bound += weight * (moved + 2 * doubt)
         if correction < 0 and num < CAREFUL:
@@ -150,7 +165,18 @@ class Auto(Law):
         short = target - ahead if v > sample.high else ahead - target if v < sample.low else 0.0
         unable = unable + 1.0 if short > OFF else 0.0
         now = AutoState(
-            neutral, unit, num, backwards, ahead, unable, known, told, tuple(shares), beliefs, waiting
+            neutral,
+            unit,
+            num,
+            backwards,
+            ahead,
+            unable,
+            known,
+            told,
+            tuple(shares),
+            beliefs,
+            commands,
+            waiting,
         )
         return now, terms
 
@@ -173,13 +199,17 @@ class Auto(Law):
             return {}
         push = shift = drift = push_2 = shift_2 = drift_2 = variance = more = 0.0
         for p, belief, numbers in zip(now.shares, now.beliefs, NUMBERS, strict=True):
-            d, b, c = belief[1:4]
-            drift, push, shift = drift + p * d, push + p * b, shift + p * c
-            drift_2 += p * (belief[8] + d * d)
-            push_2 += p * (belief[11] + b * b)
-            shift_2 += p * (belief[13] + c * c)
-            variance += p * belief[17]
-            reading, level = noise(belief[17], belief[18], numbers[2], now.known)
+            d, g = belief[1:3]
+            drift += p * d
+            drift_2 += p * (belief[6] + d * d)
+            if numbers[0]:
+                push += p * g
+                push_2 += p * (belief[8] + g * g)
+            else:
+                shift += p * g
+                shift_2 += p * (belief[8] + g * g)
+            variance += p * belief[10]
+            reading, level = noise(belief[10], belief[11], numbers[2], now.known)
             averaged = max(numbers[1], AVERAGED) if numbers[2] else numbers[1]
             more += p * (reading / averaged + level)
         return {

@@ -6,7 +6,18 @@ import pytest
 
 from controllers import PRBS, Auto, Constant, FeedbackLoop, Feedforward, replay, restore
 from controllers.base import Law, Sample
-from controllers.identification.effect_filters import NUMBERS, VIEWS, effect, first_beliefs, given, updated
+from controllers.identification.effect_filters import (
+    LAGS,
+    LATEST,
+    NOTHING,
+    NUMBERS,
+    VIEWS,
+    filtered,
+    first_beliefs,
+    foreseen,
+    given,
+    updated,
+)
 from controllers.laws.auto import AutoState
 from controllers.laws.pid import PID
 from controllers.parts.covariance_feedforward import CovarianceFeedforward
@@ -49,56 +60,56 @@ def run(loop, num=150, *, gain=0.2, drift=-0.06, noise=0.03, start=0.3, shift=0.
 
 def belief_of(state):
     """Mean and covariance of a belief, as numpy has them."""
-    upper = np.zeros((4, 4))
-    upper[np.triu_indices(4)] = state[4:14]
-    return np.array(state[:4]), upper + upper.T - np.diag(np.diag(upper))
+    upper = np.zeros((3, 3))
+    upper[np.triu_indices(3)] = state[3:9]
+    return np.array(state[:3]), upper + upper.T - np.diag(np.diag(upper))
 
 
 def test_the_horizon_is_a_sum_over_the_iterations_within_it():
     for view, numbers in zip(VIEWS, NUMBERS, strict=True):
-        if view.ahead == round(view.ahead):
-            f = [1 - view.kept**k for k in range(1, round(view.ahead) + 1)]  # of a full command that stays
-            assert numbers[3] == pytest.approx(sum(f))
-        assert numbers[4] == pytest.approx(1 - view.kept**view.ahead)
+        f = [1 - view.kept**k for k in range(1, round(view.ahead) + 1)]  # of a full command that stays
+        assert numbers[3] == pytest.approx(sum(f) if view.pushes else f[-1])
 
 
 @pytest.mark.parametrize(("dt", "lost"), [(1, 0), (3, 0), (3, 2)])
 @pytest.mark.parametrize("known", [0.0, 0.001, 0.03, 1.0])
 def test_the_filters_are_kalmans(known, dt, lost):
     """Over ``dt`` iterations the level moves as often; Q is the change of all that were to be read, not of the lost."""
-    beliefs = first_beliefs(log(0.4), known)
+    beliefs, recent, commands = first_beliefs(log(0.4), known), [NOTHING] * LATEST, (NOTHING,) * len(LAGS)
     for u, y in ((0.5, 0.41), (-0.2, 0.43), (0.8, 0.39)):
         before = beliefs
         sample = Sample(t=0, dt=float(dt), y=y, r=R, u=u, lost=float(lost))
-        beliefs = updated(before, given(sample, 0.0, 1.0), sample, log(y), known)
-        for view, old, new in zip(VIEWS, before, beliefs, strict=True):
+        recent += given(sample, 0.0, 1.0)
+        f_before = commands
+        commands, ways = filtered(f_before, recent, dt)
+        beliefs = updated(before, f_before, ways, sample, log(y), known)
+        for view, numbers, old, new in zip(VIEWS, NUMBERS, before, beliefs, strict=True):
             mean, cov = belief_of(old)
-            f = old[14]
-            c0, c1 = old[17], old[18]
+            f = f_before[numbers[6]][0]
+            c0, c1 = old[10], old[11]
             least = 0.4 if view.calm else 0.05
             reading = np.clip(known or -c1, least * c0, c0 if known else 0.5 * c0)
             level = 0.01 * reading if view.calm else max(c0 - 2 * reading, 0.05 * c0)
-            for _ in range(dt):
-                f = view.kept * f + (1 - view.kept) * u
-                move = np.eye(4)
-                move[0, 1:3] = 1.0, f
-                mean, cov = move @ mean, move @ cov @ move.T + np.diag([level / (dt - lost), 0, 0, 0])
-                walk = [
-                    0.005**2 * max(mean[1] ** 2, (mean[2] * f) ** 2),
-                    (0.01 * mean[2]) ** 2,
-                    (0.01 * mean[3]) ** 2,
-                ]
+            for iteration in range(dt):
+                whole, _ = recent[len(recent) - dt - view.late + iteration]
+                f = view.kept * f + (1 - view.kept) * whole
+                pushing = f if view.pushes else 0.0
+                move = np.eye(3)
+                move[0, 1:] = 1.0, pushing
+                mean, cov = move @ mean, move @ cov @ move.T + np.diag([level / (dt - lost), 0, 0])
+                walk = [0.005**2 * max(mean[1] ** 2, (mean[2] * pushing) ** 2), (0.01 * mean[2]) ** 2]
                 for k, (step, most) in enumerate(
-                    zip(walk, (view.drift_std**2, view.push_std**2, view.shift_std**2), strict=True)
+                    zip(walk, (view.drift_std**2, view.effect_std**2), strict=True)
                 ):
                     if cov[k + 1, k + 1] < most:
                         cov[k + 1, k + 1] = min(cov[k + 1, k + 1] + step, most)
-            row = np.array([1.0, 0.0, 0.0, f])
+            row = np.array([1.0, 0.0, 0.0 if view.pushes else f])
             spread = row @ cov @ row + reading
             gain = cov @ row / spread
             innovation = log(y) - row @ mean
             # a likelihood loses 1 % of itself at each reading
-            assert new[22] == pytest.approx(0.99 * old[22] - 0.5 * (log(spread) + innovation**2 / spread))
+            assert new[15] == pytest.approx(0.99 * old[15] - 0.5 * (log(spread) + innovation**2 / spread))
+            assert commands[numbers[6]] == pytest.approx((f, f))
             got_mean, got_cov = belief_of(new)
             np.testing.assert_allclose(got_mean, mean + gain * innovation, rtol=1e-9)
             np.testing.assert_allclose(got_cov, cov - np.outer(gain, gain) * spread, rtol=1e-7, atol=1e-12)
@@ -161,9 +172,13 @@ def test_after_a_hold_a_feedforward_counts_once(constant):
 
     broken = dict.fromkeys(range(80, 90), nan)
     traces, _, _ = run(loop_of(feedforward=Always()), 120, noise=0.01, broken=broken)
+    without, _, _ = run(loop_of(), 120, noise=0.01, broken=broken)
     before = np.mean([trace.u for trace in traces[70:80]])  # drift 0.06 at a gain of 0.2: 0.3
     assert before == pytest.approx(0.3, abs=0.05)
-    assert [trace.u for trace in traces[90:95]] == pytest.approx([before] * 5, abs=0.12)
+    # the law takes back what the feedforward adds, so all of the command is as without it
+    assert [trace.u for trace in traces[90:95]] == pytest.approx(
+        [trace.u for trace in without[90:95]], abs=0.04
+    )
 
 
 @pytest.mark.parametrize("broken", [{80: nan}, dict.fromkeys(range(80, 90), nan), {80: 0.0}], ids=str)
@@ -173,7 +188,7 @@ def test_bad_readings_are_held_without_windup_or_jump(broken):
     usual = np.std([trace.u for trace in clean[60:120]])
     before = np.mean([trace.u for trace in traces[70:80]])
     after = [trace.u for trace in traces[80 : 80 + len(broken) + 5]]
-    assert np.abs(np.array(after) - before).max() < 5 * usual < 0.5
+    assert np.abs(np.array(after) - before).max() < 6 * usual < 0.5
     assert np.abs(z[80:]).max() < 0.25
     first, last = traces[79].estimates["push"], traces[95].estimates["push"]
     assert last == pytest.approx(first, rel=0.25)
@@ -346,7 +361,12 @@ def test_knowing_the_noise_calms_the_command():
 
 def belief_with(c0):
     """A belief whose unpredicted changes have the variance ``c0`` and no memory."""
-    return (*first_beliefs(0.0)[0][:17], c0, 0.0, *first_beliefs(0.0)[0][19:])
+    return (*first_beliefs(0.0)[0][:10], c0, 0.0, *first_beliefs(0.0)[0][12:])
+
+
+def shares_of(some):
+    """The shares of all views, 0 but for some."""
+    return tuple(some.get(k, 0.0) for k in range(len(VIEWS)))
 
 
 def test_how_many_more_tokens_it_takes():
@@ -359,27 +379,27 @@ def test_how_many_more_tokens_it_takes():
         unable=0.0,
         known=0.09,
         told=20.0,
-        shares=(0.5, 0.0, 0.5, 0.0, 0.0),
-        beliefs=(belief_with(0.2),) * 5,
+        shares=shares_of({0: 0.5, 4: 0.5}),
+        beliefs=(belief_with(0.2),) * len(VIEWS),
     )
-    # lively, R = 0.09, Q = 0.2 − 0.18 = 0.02: (0.5 (0.09 / 5 + 0.02) + 0.5 (0.09 / 12.5 + 0.02)) / ln² 1.1
-    assert Auto().estimates(state)["more_tokens"] == pytest.approx(0.0326 / 0.0090840, rel=1e-4)
+    # lively, R = 0.09, Q = 0.2 − 0.18 = 0.02: (0.5 (0.09 / 3 + 0.02) + 0.5 (0.09 / 12 + 0.02)) / ln² 1.1
+    assert Auto().estimates(state)["more_tokens"] == pytest.approx(0.03875 / 0.0090840, rel=1e-4)
     assert Auto().complaint(state).kind == "noise"
-    assert "about 3.6 times as many tokens" in Auto().complaint(state).sentence
+    assert "about 4.3 times as many tokens" in Auto().complaint(state).sentence
     assert Auto().complaint(state._replace(num=19.0)) is None
     # calm and fast: ten readings are averaged, and Q is 0.01 R
-    calm = state._replace(shares=(0.0, 1.0, 0.0, 0.0, 0.0))
+    calm = state._replace(shares=shares_of({1: 1.0}))
     assert Auto().estimates(calm)["more_tokens"] == pytest.approx((0.009 + 0.0009) / 0.0090840, rel=1e-4)
     # calm and slow: as many as the law looks ahead
-    slow = state._replace(shares=(0.0, 0.0, 0.0, 1.0, 0.0))
-    assert Auto().estimates(slow)["more_tokens"] == pytest.approx((0.0072 + 0.0009) / 0.0090840, rel=1e-4)
+    slow = state._replace(shares=shares_of({5: 1.0}))
+    assert Auto().estimates(slow)["more_tokens"] == pytest.approx((0.0075 + 0.0009) / 0.0090840, rel=1e-4)
     assert Auto().complaint(slow) is None
     # untold: R = clip(0, 0.05 · 0.2, 0.1) = 0.01 where entropy is lively, Q = 0.18
     untold = Auto().estimates(state._replace(known=0.0))["more_tokens"]
-    assert untold == pytest.approx((0.5 * 0.002 + 0.5 * 0.0008 + 0.18) / log(1.1) ** 2)
+    assert untold == pytest.approx((0.5 * 0.01 / 3 + 0.5 * 0.01 / 12 + 0.18) / log(1.1) ** 2)
 
 
-@pytest.mark.parametrize(("noise", "complains"), [(0.1, False), (0.45, True)])
+@pytest.mark.parametrize(("noise", "complains"), [(0.1, False), (0.6, True)])
 def test_readings_too_noisy_to_hold_ten_percent_are_said(noise, complains):
     loop, off, said = loop_of(), [], 0
     for seed in range(4):
@@ -404,13 +424,31 @@ def test_the_correction_downwards_grows_over_ten_readings():
     grown, state = [], Auto().init()
     for t in range(12):
         state, terms = Auto().step(state, Sample(t=t, dt=1.0, y=2 * R, r=R, u=0.0))
-        full = sum(
-            p * (b[0] - log(R) + n[1] * (b[1] + b[2] * b[14]) + b[3] * b[14]) / (max(m, 0.0) + 1.2 * s)
-            for p, b, n in zip(state.shares, state.beliefs, NUMBERS, strict=True)
-            for m, s in [effect(b, n)]
-        )
+        full = 0.0
+        for p, (x, d, g, *_, gg, _, _, _, _, _, _, _), view in zip(
+            state.shares, state.beliefs, VIEWS, strict=True
+        ):
+            within = NUMBERS[VIEWS.index(view)][3]
+            ahead = x + (view.late + view.ahead) * d - log(R)  # the command stays neutral
+            full += p * ahead / (within * (max(g, 0.0) + 1.2 * gg**0.5))
         grown.append(-terms["correction"] / full)
     assert grown == pytest.approx([min((t + 1) / 10, 1.0) for t in range(12)])
+
+
+def test_each_lag_foresees_the_commands_that_have_not_acted_on_it():
+    """Those of the dead time, and as many more as it lets a command wait; one that acts at once has none more."""
+    dead_time = 2
+    waiting = [(0.1 * k, 0.05 * k) for k in range(1, LATEST + dead_time + 1)]
+    seen = foreseen([(0.5, 0.25)] * len(LAGS), waiting, dead_time)
+    for (kept, late), (f, share, until, num) in zip(LAGS, seen, strict=True):
+        acted = [whole for whole, _ in waiting][-(late + dead_time) :]
+        f_s = [
+            kept**k * 0.5 + sum((1 - kept) * kept ** (k - 1 - j) * acted[j] for j in range(k))
+            for k in range(1, len(acted) + 1)
+        ]
+        assert num == len(acted) == late + dead_time
+        assert (f, share, until) == pytest.approx((f_s[-1], f_s[-1] / 2, sum(f_s)))
+    assert foreseen([(0.5, 0.25)] * len(LAGS), waiting[dead_time:], 0)[0] == (0.5, 0.25, 0.0, 0)
 
 
 @pytest.mark.parametrize("steepness", [0.5, 2.0, 4.0])
@@ -498,6 +536,6 @@ def test_a_command_moves_the_beliefs_once_it_can_act():
         shown = float(us[t - 2]) if t > 2 else 0.0
         prompt, _ = law.step(prompt, Sample(u=shown, **sample))
         assert late.beliefs == prompt.beliefs
-        assert len(late.waiting) == (2 if t else 0)
-    assert prompt.waiting == ()
-    assert late.waiting == tuple((float(u), float(u)) for u in us[-2:])
+        assert len(late.waiting) == 2 + LATEST
+        assert late.waiting[:-2] == prompt.waiting
+    assert late.waiting[-2:] == tuple((float(u), float(u)) for u in us[-2:])
