@@ -164,7 +164,8 @@ def test_rows_that_have_finished_leave_their_batch(policy, engine, prompts, monk
     assert len(set(rows[-transformers_engine.LEAST_STEPS :])) == 1
     monkeypatch.setattr(transformers_engine, "LEAST_ROWS", 60)
     whole, all_rows = rows_of_steps()
-    assert set(all_rows) == {60} and len(all_rows) == len(rows)
+    assert set(all_rows) == {60}
+    assert len(all_rows) == len(rows)
     assert as_lists(cut) == as_lists(whole)
     assert torch.equal(behaviour(cut), behaviour(whole))
 
