@@ -30,5 +30,5 @@ def defer(package: str) -> None:
     if package in sys.modules or (spec := find_spec(package)) is None:
         return
     module = _Deferred(package)
-    module.__spec__, module.__file__ = spec, spec.origin  # looked at by whoever goes through all modules
+    module.__spec__, module.__file__ = spec, spec.origin  # what goes through all modules looks at these
     sys.modules[package] = module

@@ -151,7 +151,7 @@ class TransformersEngine(RolloutEngine):
         while step < sampling.max_tokens and not finished.all():
             if step:
                 # Those that go on, and as many others as the batch has to keep.
-                kept = finished.argsort(stable=True)[: max(int((~finished).sum()), LEAST_ROWS)]
+                kept = finished.int().argsort(stable=True)[: max(int((~finished).sum()), LEAST_ROWS)]
                 rows, ids, mask, finished = (each[kept] for each in (rows, ids, mask, finished))
                 cache.batch_select_indices(kept)
             sampler = _Sampler(self.model, among, sampling.temperature, chance[rows, step:])

@@ -34,7 +34,7 @@ def test_along_an_axis_one_figure_grows():
 
 @pytest.mark.trains
 def test_a_point_is_a_run_of_its_shape():
-    """That responses have the length is asserted by the run itself."""
+    """The run itself asserts the length of its responses."""
     found = seconds_of(Point(shape=TOY, prompt_tokens=5, vocabulary=40), iterations=2)
     phases = sum(found[name] for name in ("rollout", "grade", "measure", "control", "update"))
     assert 0 < phases <= found["iteration"]
