@@ -220,7 +220,7 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale
         window_size=(-1, 0),
         enable_gqa=query.shape[1] != key.shape[1],
     )
-    assert isinstance(output, Tensor)  # alone, since nothing else was asked for
+    assert isinstance(output, torch.Tensor)  # alone, since nothing else was asked for
     return output
 
 
