@@ -16,6 +16,7 @@ BENCHMARKS = (
     "lora",
     "packed_rows",
     "ahead",
+    "growth",
     "quickstart",
     "against_trl",
 )

@@ -19,6 +19,7 @@ import typer
 from orchestrator.commands.clear_errors import clear_errors
 from orchestrator.commands.engineering import design, identify, simulate
 from orchestrator.commands.stored_policies import evaluate, publish
+from orchestrator.deferred import defer
 from orchestrator.options import (
     AcceptChanged,
     AtIteration,
@@ -135,6 +136,7 @@ def validate(
     ] = 80.0,
 ) -> None:
     """Check a campaign without training anything."""
+    defer("torch")
     from orchestrator.commands.run import validate_campaign
 
     with clear_errors(device_gib=device_gib):
@@ -265,6 +267,7 @@ def schema(
     ] = "campaign",
 ) -> None:
     """Print the JSON Schema of campaign, method, study or plant files, for editors."""
+    defer("torch")
     from orchestrator.commands.schema import json_schema
 
     with clear_errors():
@@ -276,6 +279,7 @@ def list_(
     family: Annotated[Family | None, typer.Argument(help="What to list (default: every family).")] = None,
 ) -> None:
     """List what a campaign or a study can name, with a line each; without a family, the names of all."""
+    defer("torch")
     from orchestrator.commands.catalogue import describe
 
     if family is not None:

@@ -15,12 +15,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from policies.statistics.responses import response_sums
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Level = Literal["token", "sequence"]
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from policies.model.loading import LoadedPolicy
-from policies.rollouts.base import Completion
-from policies.statistics.response_statistics import Statistics, View
-from policies.statistics.sequences import Sequences, pack
+    from policies.model.loading import LoadedPolicy
+    from policies.rollouts.base import Completion
+    from policies.statistics.response_statistics import Statistics, View
+    from policies.statistics.sequences import Sequences
 
 LARGEST_FACTOR = 4.0
 """On the temperature: samples of what is hotter than that are noise, whatever their entropy."""
@@ -30,7 +31,7 @@ Entropy = Callable[[int, float], float]
 """Entropy [nats/token] of the policy that a seed makes, sampled at a temperature."""
 
 
-Observe = Callable[[Sequences, View], Statistics]
+Observe: TypeAlias = "Callable[[Sequences, View], Statistics]"
 """Measures every response token of some rows."""
 
 
@@ -113,6 +114,9 @@ def rollout_entropy(
         temperature: at which they were sampled.
         observe: measures the tokens by this policy; several ranks do it together.
     """
+    from policies.statistics.response_statistics import View
+    from policies.statistics.sequences import pack
+
     sequences = pack(
         prompts, [each.tokens for each in responses], policy.pad_id, [each.spoken for each in responses]
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Truncated = Literal["keep", "mask", "zero"]
 """``keep``: as graded.  ``mask``: no loss, but its reward counts in its group.  ``zero``: its reward is 0."""

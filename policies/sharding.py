@@ -12,9 +12,9 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 if TYPE_CHECKING:  # takes half as long to import as torch, and reading a campaign comes through here
+    from torch import Tensor
     from torch.distributed.device_mesh import DeviceMesh
     from torch.distributed.fsdp import FSDPModule
     from transformers import PreTrainedModel

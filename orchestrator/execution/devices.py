@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 
 from orchestrator.execution.base import Job
 
@@ -16,11 +17,18 @@ def visible_gpus() -> tuple[str, ...]:
 
     CUDA reads that value no further than the first that is no device, so there are as many as torch counts.
     """
+    if torch_is_cpu_build():
+        return ()
     import torch
 
     number, named = torch.cuda.device_count(), os.environ.get(VISIBLE)
     names = range(number) if named is None else [name.strip() for name in named.split(",")]
     return tuple(map(str, names[:number]))
+
+
+def torch_is_cpu_build() -> bool:
+    """Whether torch has no GPU to count, as its version says without an import."""
+    return version("torch").endswith("+cpu")
 
 
 def share_of_slot(gpus: Sequence[str], slot: int, num_slots: int, least: int = 1) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ class Rollouts:
     @property
     def lengths(self) -> Tensor:
         """[N] float64, the policy's own tokens."""
-        return torch.tensor([float(own.sum()) for own in self.spoken], dtype=torch.float64)
+        return torch.tensor([each.logprobs.numel() for each in self.completions], dtype=torch.float64)
 
     @property
     def domains(self) -> list[str]:

@@ -26,7 +26,6 @@ from orchestrator.training.seeds import derive_seed
 from policies.initialisation import Start, choose_start, rollout_entropy
 from policies.model.built_in import FINGERPRINTED, built_in_folder
 from policies.model.loading import LoadedPolicy, load_pretrained, load_unfilled
-from policies.model.prompt_start import start_ids
 from policies.model.recompute import recompute_activations
 from policies.model.reference import START, ReferencePolicy
 from policies.model.sources import BUILTIN
@@ -136,8 +135,8 @@ def _as_configured(policy: LoadedPolicy, config: RunConfig) -> LoadedPolicy:
     policy = policy.stopping_at(config.rollout.stop)
     policy = replace(policy, chat=config.policy.chat, bos=config.policy.bos)
     policy.encode("?")  # a chat template that is missing, or refuses the system's turn, shows now
-    if policy.chat is None and (first := start_ids(policy.tokenizer, policy.bos)):
-        log.info("prompts begin with %r", "".join(policy.tokenizer.convert_ids_to_tokens(first)))
+    if policy.start:
+        log.info("prompts begin with %r", "".join(policy.tokenizer.convert_ids_to_tokens(list(policy.start))))
     if policy.masked_ids:
         log.info(
             "%d of the %d logits belong to no token and are never sampled",

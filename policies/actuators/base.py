@@ -29,14 +29,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Generator, Tensor
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from policies.statistics.batch import TokenBatch
 from policies.statistics.vocabulary import VocabularyFilter
 
-Plan = dict[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+Plan: TypeAlias = "dict[str, Tensor]"
 """Constant tensors, one value a token [T], cut into micro-batches together with the tokens."""
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
-
-from torch import Generator, Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from policies.actuators.base import Command, WeightActuator
 from policies.statistics.batch import TokenBatch
 from policies.statistics.entropy_dynamics import discriminator
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

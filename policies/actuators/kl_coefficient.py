@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from policies.actuators.base import Command, LossActuator, Plan
 from policies.statistics.batch import TokenBatch
 from policies.statistics.reference_kl import Estimator, check_estimator, kl_estimate
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

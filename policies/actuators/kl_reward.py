@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from policies.actuators.base import Command, RewardActuator
 from policies.statistics.batch import TokenBatch
 from policies.statistics.reference_kl import Estimator, check_estimator, kl_estimate
 from policies.statistics.responses import response_sums
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

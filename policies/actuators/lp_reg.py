@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from policies.actuators.base import Command, LossActuator, Plan
 from policies.statistics.batch import TokenBatch
 from policies.statistics.vocabulary import MinP, VocabularyFilter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LARGEST_PENALTY = 10.0
 """Bound on k3.  Past it, where π_prox > 13.6 π, there is no gradient any more."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from policies.actuators.base import AdvantageActuator, Command
 from policies.advantages import grpo_over_maxrl
 from policies.statistics.batch import TokenBatch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LEAST, MOST = 0.1, 10.0
 """Bounds of the factor before its exponent: without them a group of nearly equal rewards outweighs a batch at u < 0."""

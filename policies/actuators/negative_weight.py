@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Generator, Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from policies.actuators.base import Command, WeightActuator
 from policies.statistics.batch import TokenBatch
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
 
 
 @dataclass(frozen=True, kw_only=True)

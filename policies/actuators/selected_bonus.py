@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import torch
-from torch import Tensor
 
 from policies.actuators.base import Command, LossActuator, Plan
 from policies.statistics.batch import TokenBatch
 from policies.statistics.responses import TOP_SHARE, response_sums, top_tokens
 from policies.statistics.vocabulary import TopP, VocabularyFilter
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Sides = Literal["both", "positive", "negative", "signed"]
 

@@ -48,6 +48,9 @@ class LoadedPolicy:
     A model may have more logits than its tokenizer has tokens (Qwen2.5: 151,936 and 151,665), whose weights are
     untrained.  Such ids are ``masked_ids``: no engine samples one, and entropy and log-probabilities are
     of the distribution over the others.
+
+    Raises:
+        ValueError: ``bos`` asks for a token that the tokenizer does not have.
     """
 
     model: PreTrainedModel
@@ -57,31 +60,35 @@ class LoadedPolicy:
     bos: Bos = "tokenizer"
     masked_ids: tuple[int, ...] = field(init=False)
     """Ids of logits that no token of the tokenizer has, in order."""
+    start: tuple[int, ...] = field(init=False)
+    """Ids before those of a prompt's text (`prompt_start.start_ids`); none under ``chat``."""
 
     def __post_init__(self) -> None:
         num_logits = self.model.get_output_embeddings().weight.shape[0]
         masked = sorted(set(range(num_logits)) - set(self.tokenizer.get_vocab().values()))
         object.__setattr__(self, "masked_ids", tuple(masked))
+        start = [] if self.chat else start_ids(self.tokenizer, self.bos)
+        object.__setattr__(self, "start", tuple(start))
 
     def encode(self, prompt: str, system: str = "") -> torch.Tensor:
         """Token ids [L] of a prompt, which every engine and the learner are given as they are.
 
         Under ``chat`` it is a user's turn, with the special tokens that the template writes and no others.
-        Otherwise it is the text as it stands, behind what ``bos`` says comes first (`prompt_start.start_ids`):
-        once, even where the text writes it too.
+        Otherwise it is the text as it stands, behind what ``bos`` says comes first (``start``): once, even where the
+        text writes it too.
 
         ``system`` is the message that the prompt's data set puts before it: the system's turn under ``chat``,
         in place of its own, otherwise a paragraph.
 
         Raises:
             ValueError: it has no token, so nothing predicts the first one of a response; or there is no chat
-                template, or no BOS, where one is asked for.
+                template where one is asked for.
         """
         if self.chat:
             ids = self.chat.opening(self.tokenizer, prompt, system)
         else:
             text = f"{system}\n\n{prompt}" if system else prompt
-            ids = with_start(start_ids(self.tokenizer, self.bos), self._ids(text))
+            ids = with_start(list(self.start), self._ids(text))
         if not ids:
             raise ValueError(f"a prompt must have at least one token, got {prompt!r}; fix the task's data")
         return torch.tensor(ids, dtype=torch.int64)
@@ -96,8 +103,8 @@ class LoadedPolicy:
 
     def decode(self, responses: Sequence[torch.Tensor]) -> list[str]:
         """Texts of responses, without special tokens and without the token that ended them."""
-        ids = [tokens.tolist() for tokens in responses]
-        ids = [row[:-1] if row and row[-1] in self.stop_ids else row for row in ids]
+        ids, stop_ids = [tokens.tolist() for tokens in responses], set(self.stop_ids)
+        ids = [row[:-1] if row and row[-1] in stop_ids else row for row in ids]
         return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
 
     def pieces(self, tokens: torch.Tensor) -> list[str]:

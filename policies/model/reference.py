@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-from policies.model.loading import LoadedPolicy
+    from policies.model.loading import LoadedPolicy
 
 START = "start"
 """The name of the policy that a run starts from."""

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 from torch import distributed as dist
 
 from policies.sharding import full, own_class
 
 if TYPE_CHECKING:  # see loading.py
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 FILE_BYTES = 2 * 2**30

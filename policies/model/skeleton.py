@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 if TYPE_CHECKING:  # see loading.py
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 PLAIN = (torch.float32, torch.bfloat16, torch.float16)

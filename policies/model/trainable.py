@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
-
-from policies.model.skeleton import beside_real_weights
 
 if TYPE_CHECKING:  # see loading.py
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 ADAPTER = "default"
@@ -56,6 +54,8 @@ def add_adapters(model: PreTrainedModel, settings: Lora) -> None:
         ValueError: no layer has such a name, or one of them cannot have an adapter.
     """
     from peft import LoraConfig
+
+    from policies.model.skeleton import beside_real_weights
 
     config = LoraConfig(
         r=settings.rank,

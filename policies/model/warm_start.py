@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.functional import cross_entropy
 
-from policies.statistics.sequences import Sequences, pack
+from policies.statistics.sequences import pack
 
 if TYPE_CHECKING:  # see loading.py
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from policies.statistics.sequences import Sequences
 
 Demonstrations = Callable[[int], Sequence[Sequence[str]]]
 """Give the n-th batch: each a prompt, a turn, and where the task answers back, replies and turns in turn."""
@@ -73,7 +74,9 @@ def warm_start(
         logits = model(
             input_ids=sequences.input_ids, attention_mask=sequences.attention_mask, use_cache=False
         ).logits
-        loss = cross_entropy(logits[rows, columns - 1], sequences.input_ids[rows, columns])
+        loss = torch.nn.functional.cross_entropy(
+            logits[rows, columns - 1], sequences.input_ids[rows, columns]
+        )
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import torch
-from torch import Tensor
 
 from policies.statistics.batch import TokenBatch
 
-Metrics = dict[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Metrics: TypeAlias = "dict[str, Tensor]"
 """Detached, one value a token [T]; names that end in ``/max`` are reduced by maximum, others by mean."""
 
 Bounds = tuple[float, float]

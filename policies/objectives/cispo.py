@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from policies.objectives.base import BoundedObjective, Bounds, Metrics, check_bounds, ratio_metrics
 from policies.statistics.batch import TokenBatch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def cispo(

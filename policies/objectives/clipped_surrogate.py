@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from policies.objectives.base import (
     BoundedObjective,
@@ -18,6 +17,9 @@ from policies.objectives.base import (
     ratio_metrics,
 )
 from policies.statistics.batch import TokenBatch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def clipped_surrogate(

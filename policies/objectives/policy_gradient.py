@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar
 
 from policies.objectives.base import Bounds, Metrics, Objective, ratio_metrics
 from policies.statistics.batch import TokenBatch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def policy_gradient(logprobs: Tensor, advantages: Tensor) -> Tensor:

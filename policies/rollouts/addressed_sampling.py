@@ -6,9 +6,13 @@ rounding of the logits.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def uniforms(seed: int, prompt: int, sample: int, num_steps: int) -> Tensor:

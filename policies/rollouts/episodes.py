@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
-from policies.model.loading import LoadedPolicy
 from policies.rollouts.addressed_sampling import turn_seed
-from policies.rollouts.base import Completion, RolloutEngine, Sampling
+from policies.rollouts.base import Completion
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from policies.model.loading import LoadedPolicy
+    from policies.rollouts.base import RolloutEngine, Sampling
 
 Reply = Callable[[int, Sequence[str]], str | None]
 """What the task says to the turns so far, of an episode with the prompt of that number; None ends it."""

@@ -9,12 +9,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
+from transformers import (
+    DynamicCache,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from policies.finite_weights import CURE, why_not_finite
 from policies.rollouts.addressed_sampling import draw, uniforms
 from policies.rollouts.base import Completion, RolloutEngine, Sampling, check_context
 from policies.sharding import whole
+
+LEAST_ROWS = 8
+"""A batch is not cut below this: fewer take as long, and some kernels round one to three rows otherwise than many."""
+LEAST_STEPS = 16
+"""Nor is it cut where fewer tokens than this may follow: to begin again takes a few steps' time."""
 
 
 class _Sampler(LogitsProcessor):  # type: ignore[misc]
@@ -48,12 +61,28 @@ class _Sampler(LogitsProcessor):  # type: ignore[misc]
         return scores.scatter(-1, chosen[:, None], math.inf)
 
 
+class _HalfFinished(StoppingCriteria):  # type: ignore[misc]
+    """Ends `generate` when half of its rows have finished, which it would compute until the last one has."""
+
+    def __init__(self, stop_ids: Tensor, finished: Tensor, *, last_width: int) -> None:
+        self.stop_ids = stop_ids
+        self.finished = finished  # [B] bool
+        self.last_width = last_width  # of rows that are worth a cut
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+        self.finished = self.finished | torch.isin(input_ids[:, -1], self.stop_ids)
+        if input_ids.shape[0] <= LEAST_ROWS or input_ids.shape[1] > self.last_width:
+            return self.finished
+        return self.finished | (2 * self.finished.sum() >= input_ids.shape[0])
+
+
 class TransformersEngine(RolloutEngine):
     """Generates with the model object itself, so its weights are never stale.
 
     Responses are sampled in batches of at most ``max_batch_size``, in the order of their prompts'
-    lengths, so that the prompts of one batch need little padding.  A sharded model is whole on every rank
-    meanwhile; one that does not fit there needs an engine of its own.
+    lengths, so that the prompts of one batch need little padding.  Rows that have finished leave their batch
+    whenever they are half of it.  A sharded model is whole on every rank meanwhile; one that does not fit there
+    needs an engine of its own.
     """
 
     def __init__(
@@ -100,22 +129,55 @@ class TransformersEngine(RolloutEngine):
             attention_mask[row, width - len(prompts[i]) :] = 1
         input_ids, attention_mask = input_ids.to(device), attention_mask.to(device)
         owner = torch.tensor([different.index(i) for i, _ in rows], device=device)
-        sampler = _Sampler(self.model, self._ids(), sampling.temperature, _chance(rows, sampling).to(device))
-        output = self.model.generate(
-            input_ids[owner],
-            attention_mask=attention_mask[owner],
-            past_key_values=self._read(input_ids, attention_mask, owner),
-            generation_config=GenerationConfig(
-                do_sample=False,
-                max_new_tokens=sampling.max_tokens,
-                pad_token_id=self.pad_id,
-                eos_token_id=self.stop_ids,
-            ),
-            logits_processor=LogitsProcessorList([sampler]),
+        cache = self._read(input_ids, attention_mask, owner)
+        tokens, logprobs = self._sample(
+            input_ids[owner], attention_mask[owner], cache, sampling, _chance(rows, sampling).to(device)
         )
-        responses = output[:, width:].cpu()
-        logprobs = torch.stack(sampler.logprobs, dim=1).float().cpu()
-        return [self._completion(*row) for row in zip(responses, logprobs, strict=True)]
+        return _completions(tokens.cpu(), logprobs.cpu(), torch.tensor(self.stop_ids))
+
+    def _sample(
+        self, ids: Tensor, mask: Tensor, cache: Any, sampling: Sampling, chance: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens [B, S] that follow ``ids`` [B, L], and their log-probabilities; what comes after an end means nothing.
+
+        Without a ``cache`` that can be cut, rows that have finished stay to the last.
+        """
+        stop_ids, among = torch.tensor(self.stop_ids, device=ids.device), self._ids()
+        tokens = torch.full((len(ids), sampling.max_tokens), self.pad_id, device=ids.device)
+        logprobs = torch.zeros(tokens.shape, device=ids.device)
+        rows = torch.arange(len(ids), device=ids.device)
+        finished = torch.zeros_like(rows, dtype=torch.bool)
+        step = 0
+        while step < sampling.max_tokens and not finished.all():
+            if step:
+                # Those that go on, and as many others as the batch has to keep.
+                kept = finished.int().argsort(stable=True)[: max(int((~finished).sum()), LEAST_ROWS)]
+                rows, ids, mask, finished = (each[kept] for each in (rows, ids, mask, finished))
+                cache.batch_select_indices(kept)
+            sampler = _Sampler(self.model, among, sampling.temperature, chance[rows, step:])
+            width = ids.shape[1]
+            enough = _HalfFinished(
+                stop_ids, finished, last_width=width + sampling.max_tokens - step - LEAST_STEPS
+            )
+            ids = self.model.generate(
+                ids,
+                attention_mask=mask,
+                past_key_values=cache,
+                generation_config=GenerationConfig(
+                    do_sample=False,
+                    max_new_tokens=sampling.max_tokens - step,
+                    pad_token_id=self.pad_id,
+                    eos_token_id=self.stop_ids,
+                ),
+                logits_processor=LogitsProcessorList([sampler]),
+                stopping_criteria=StoppingCriteriaList([enough] if cache is not None else []),
+            )
+            now = slice(step, step := step + ids.shape[1] - width)
+            tokens[rows, now] = ids[:, width:]
+            logprobs[rows, now] = torch.stack(sampler.logprobs, dim=1).float()
+            mask = torch.cat([mask, mask.new_ones(len(ids), ids.shape[1] - width)], dim=1)
+            finished = torch.isin(tokens[rows], stop_ids).any(dim=1)
+        return tokens, logprobs
 
     def _read(self, input_ids: Tensor, attention_mask: Tensor, owner: Tensor) -> Any:
         """The KV cache of rows [B] after all but the last token of their prompts [U, L], each read once.
@@ -149,12 +211,18 @@ class TransformersEngine(RolloutEngine):
         can[self.masked_ids] = False
         return torch.nonzero(can)[:, 0].to(self.model.device)
 
-    def _completion(self, tokens: Tensor, logprobs: Tensor) -> Completion:
-        ends = torch.nonzero(torch.isin(tokens, torch.tensor(self.stop_ids)))
-        length = int(ends[0]) + 1 if len(ends) else len(tokens)
-        return Completion(
-            tokens=tokens[:length].clone(), logprobs=logprobs[:length].clone(), finished=len(ends) > 0
+
+def _completions(tokens: Tensor, logprobs: Tensor, stop_ids: Tensor) -> list[Completion]:
+    """Rows [B, S] up to their first stop token."""
+    is_end = torch.isin(tokens, stop_ids)
+    finished = is_end.any(dim=1)
+    lengths = torch.where(finished, is_end.int().argmax(dim=1) + 1, tokens.shape[1])
+    return [
+        Completion(
+            tokens=tokens[row, :length].clone(), logprobs=logprobs[row, :length].clone(), finished=ended
         )
+        for row, (length, ended) in enumerate(zip(lengths.tolist(), finished.tolist(), strict=True))
+    ]
 
 
 def _chance(rows: Sequence[tuple[int, int]], sampling: Sampling) -> Tensor:

@@ -22,12 +22,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite, nan, sqrt
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from policies.advantages import rloo
 from policies.statistics.responses import response_sums
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 COVERAGE_DOMAIN = "coverage/domain/"
 """Prefix of the readings of one domain: ``coverage/domain/<name>/psi`` and ``.../psi_at_1``."""

@@ -26,7 +26,10 @@ without a gain to fit.
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def discriminator(logprobs: Tensor, entropy: Tensor) -> Tensor:

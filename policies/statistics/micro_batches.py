@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
-from torch import Tensor
 
-from policies.statistics.sequences import Sequences
+if TYPE_CHECKING:
+    from torch import Tensor
 
-Pieces = list[Tensor]
+    from policies.statistics.sequences import Sequences
+
+Pieces: TypeAlias = "list[Tensor]"
 
 
 class MicroBatches(ABC):

@@ -10,21 +10,19 @@ import inspect
 from collections.abc import Callable
 from functools import cache, partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import torch
-from torch import Tensor
-from torch.nn.attention.bias import causal_lower_right
-from torch.nn.functional import scaled_dot_product_attention
 
 from policies.statistics.packed_rows import Segments, packed_rows
 from policies.statistics.sequences import Sequences, pack
 
 if TYPE_CHECKING:  # see loading.py
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 Kernel = Literal["auto", "varlen", "flash", "sdpa"]
-Attend = Callable[[Tensor, Tensor, Tensor, Segments, float | None], Tensor]
+Attend: TypeAlias = "Callable[[Tensor, Tensor, Tensor, Segments, float | None], Tensor]"
 
 HALF_ON_CUDA: tuple[Kernel, ...] = ("varlen", "flash")
 """Kernels of variable length, the better one first: for bfloat16 and float16 on CUDA, and heads of at most 256 that
@@ -183,6 +181,8 @@ def _installed() -> tuple[Kernel, ...]:
 
 def _sdpa(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float | None) -> Tensor:
     """Segment by segment, by torch's attention for whole rows: for any device and dtype."""
+    from torch.nn.attention.bias import causal_lower_right
+
     parts = zip(
         torch.split(query.transpose(0, 1), list(segments.queries), dim=1),
         torch.split(key.transpose(0, 1), list(segments.keys), dim=1),
@@ -191,7 +191,7 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: 
     )
     grouped = query.shape[1] != key.shape[1]
     outputs = [
-        scaled_dot_product_attention(
+        torch.nn.functional.scaled_dot_product_attention(
             q[None],
             k[None],
             v[None],
@@ -220,7 +220,7 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale
         window_size=(-1, 0),
         enable_gqa=query.shape[1] != key.shape[1],
     )
-    assert isinstance(output, Tensor)  # alone, since nothing else was asked for
+    assert isinstance(output, torch.Tensor)  # alone, since nothing else was asked for
     return output
 
 

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from policies.finite_weights import why_not_finite
 from policies.sharding import FORWARD
@@ -18,6 +17,7 @@ from policies.statistics.token_statistics import token_statistics
 from policies.statistics.vocabulary import VocabularyFilter
 
 if TYPE_CHECKING:  # see loading.py
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 

@@ -7,9 +7,12 @@ of responses, those without tokens included.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TOP_SHARE = 0.2
 """Share of a response's tokens that counts as its top: of ERA (2510.08549) and SIREN (2509.25133) alike."""

@@ -17,17 +17,21 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from policies.advantages import uniform_share
-from policies.statistics.batch import TokenBatch
 from policies.statistics.coverage import COVERAGE_DOMAIN, SLOPES, coverage_readings, coverage_sums, scores
 from policies.statistics.entropy_dynamics import bonus_effect, discriminator, predicted_change
 from policies.statistics.own_sensors import OWN, own_readings
 from policies.statistics.reference_kl import REFERENCE_KL, kl_estimate, nearness
 from policies.statistics.responses import response_means, standard_error, top_means
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from policies.statistics.batch import TokenBatch
 
 Sums = dict[str, tuple[float, float]]
 """Name to (total, count)."""

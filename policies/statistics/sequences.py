@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,22 +72,25 @@ def pack(
         pad_id: token of the padding.
         spoken: [N] of bool [length], which tokens of a response the policy spoke; None is all of them.
     """
-    if spoken is None:
-        spoken = [torch.ones(len(response), dtype=torch.bool) for response in responses]
-    rows = [torch.cat(pair) for pair in zip(prompts, responses, strict=True)]
-    marks = [
-        torch.cat([torch.zeros(len(prompt), dtype=torch.bool), own])
-        for prompt, own in zip(prompts, spoken, strict=True)
-    ]
-    lengths = torch.tensor([len(row) for row in rows])
-    input_ids = pad_sequence(rows, batch_first=True, padding_value=pad_id)
+    prompt_lengths = torch.tensor([prompt.numel() for prompt in prompts], dtype=torch.int64)
+    lengths = prompt_lengths + torch.tensor([response.numel() for response in responses], dtype=torch.int64)
+    column = torch.arange(int(lengths.max()) if len(lengths) else 0)
+    is_token = column < lengths[:, None]
+    is_response = is_token & (column >= prompt_lengths[:, None])
+    input_ids = torch.full(is_token.shape, pad_id)
+    # A mask is filled row by row, which is the order of what is laid end to end.
+    input_ids[is_token & ~is_response] = torch.cat(list(prompts))
+    input_ids[is_response] = torch.cat(list(responses))
+    loss_tokens = is_response
+    if spoken is not None:
+        loss_tokens = is_response.masked_scatter(is_response, torch.cat(list(spoken)))
     number: dict[tuple[int, ...], int] = {}
     return Sequences(
         input_ids=input_ids,
-        attention_mask=(torch.arange(input_ids.shape[1]) < lengths[:, None]).long(),
-        spoken=pad_sequence(marks, batch_first=True, padding_value=False),
+        attention_mask=is_token.long(),
+        spoken=loss_tokens,
         prompt=torch.tensor([number.setdefault(tuple(prompt.tolist()), len(number)) for prompt in prompts]),
-        prompt_lengths=torch.tensor([len(prompt) for prompt in prompts]),
+        prompt_lengths=prompt_lengths,
     )
 
 

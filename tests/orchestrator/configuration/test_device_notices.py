@@ -17,6 +17,7 @@ def said(write_campaign, monkeypatch):
 
     def say(num_gpus, changes=None):
         monkeypatch.delenv(VISIBLE, raising=False)
+        monkeypatch.setattr("orchestrator.execution.devices.torch_is_cpu_build", lambda: False)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: num_gpus)
         path = write_campaign(
             {"learner.accelerator": "auto", "learner.precision": "bf16-mixed"} | (changes or {})

@@ -30,6 +30,7 @@ def machine(monkeypatch):
 
     def has(number):
         monkeypatch.delenv(VISIBLE, raising=False)
+        monkeypatch.setattr("orchestrator.execution.devices.torch_is_cpu_build", lambda: False)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: number)
 
     return has
@@ -116,9 +117,15 @@ def test_workers_of_a_study_share_the_gpus_out(num_gpus, num_slots, least, share
     assert found == shares
 
 
-def test_gpus_are_shared_evenly_where_there_are_too_few(monkeypatch):
+def test_a_cpu_build_of_torch_is_not_asked(monkeypatch):
+    monkeypatch.setattr("orchestrator.execution.devices.version", {"torch": "2.13.0+cpu"}.get)
+    monkeypatch.setattr(torch.cuda, "device_count", pytest.fail)
+    assert visible_gpus() == ()
+
+
+def test_gpus_are_shared_evenly_where_there_are_too_few(machine, monkeypatch):
+    machine(2)
     monkeypatch.setenv(VISIBLE, "0,1")
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     desk, chosen = GpuDesk(), []
     for _ in range(4):
         gpus = desk.choose(1)

@@ -106,6 +106,7 @@ def test_only_runs_of_trials_that_are_at_work_are_shown_and_no_others_are_read(m
 )
 def test_workers_have_gpus_of_their_own(make_study, monkeypatch, learner, gpus):
     monkeypatch.setenv(VISIBLE, "0,1,2,3")
+    monkeypatch.setattr("orchestrator.execution.devices.torch_is_cpu_build", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     study = make_study(workers=2)
     config = study.arm.config

@@ -95,10 +95,10 @@ def test_only_a_prompt_begins_a_text(policy):
 
 
 def test_always_needs_a_token():
-    policy = replace(policy_with(None), bos="always")
+    policy = policy_with(None)
     policy.tokenizer.bos_token = None
     with pytest.raises(ValueError, match=r"policy\.bos: .* without a BOS token, got 'always'"):
-        policy.encode("1")
+        replace(policy, bos="always")
 
 
 def test_engines_see_the_same_ids(policy, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
+from policies.rollouts import transformers_engine
 from policies.rollouts.base import Sampling
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.statistics.response_statistics import View, observe
@@ -143,6 +144,30 @@ def test_a_prompt_is_read_once_for_all_its_samples(policy, engine, prompts, monk
     apart = engine.generate(prompts, 4, sampling(max_tokens=3))
     assert as_lists(shared) == as_lists(apart)
     torch.testing.assert_close(behaviour(shared), behaviour(apart), atol=1e-5, rtol=0)
+
+
+def test_rows_that_have_finished_leave_their_batch(policy, engine, prompts, monkeypatch):
+    """Fewer rows are computed, and the responses are the same to the last bit."""
+
+    def rows_of_steps():
+        rows = []
+        hook = policy.model.get_decoder().register_forward_pre_hook(
+            lambda _, __, given: rows.append(len(given["input_ids"])), with_kwargs=True
+        )
+        groups = engine.generate(prompts, 12, sampling(max_tokens=50))
+        hook.remove()
+        return groups, rows[1:]  # the first step reads the prompts
+
+    cut, rows = rows_of_steps()
+    assert rows == sorted(rows, reverse=True)
+    assert transformers_engine.LEAST_ROWS <= rows[-1] < rows[0] == 60
+    assert len(set(rows[-transformers_engine.LEAST_STEPS :])) == 1
+    monkeypatch.setattr(transformers_engine, "LEAST_ROWS", 60)
+    whole, all_rows = rows_of_steps()
+    assert set(all_rows) == {60}
+    assert len(all_rows) == len(rows)
+    assert as_lists(cut) == as_lists(whole)
+    assert torch.equal(behaviour(cut), behaviour(whole))
 
 
 def test_end_and_truncation(policy, engine, prompts):
