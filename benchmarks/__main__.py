@@ -16,6 +16,7 @@ BENCHMARKS = (
     "lora",
     "packed_rows",
     "ahead",
+    "in_flight",
     "quickstart",
     "against_trl",
 )

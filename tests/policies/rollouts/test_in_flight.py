@@ -1,0 +1,49 @@
+"""Responses that go on: each token is sampled by the weights of its version, after all that was said before it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from policies.rollouts.base import Sampling
+from policies.rollouts.in_flight import InFlight, go_on
+from policies.rollouts.transformers_engine import TransformersEngine
+from policies.statistics.response_statistics import View, observe
+from policies.statistics.sequences import pack
+
+
+def sampling(seed):
+    return Sampling(temperature=1.0, max_tokens=3, seed=seed, numbers=tuple(range(4)))
+
+
+def test_each_token_is_of_the_weights_of_its_version(policy):
+    engine = TransformersEngine(policy.model, pad_id=policy.pad_id, stop_ids=[], max_batch_size=3)
+    prompts = [policy.encode(text) for text in ("1+2=", "3", "4+5=", "1+2=")]
+
+    def learners(responses):
+        rows = pack(prompts, [response.tokens for response in responses], policy.pad_id)
+        return observe(policy.model, rows, View(temperature=1.0), micro_batch_size=4).logprobs.reshape(4, 6)
+
+    begun = go_on(engine, prompts, [None] * 4, sampling(1), version=4)
+    saved = {name: weight.clone() for name, weight in policy.model.state_dict().items()}
+    with torch.no_grad():
+        for weight in policy.model.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+    done = go_on(engine, prompts, begun, sampling(2), version=7)
+    new = learners(done)
+    policy.model.load_state_dict(saved)
+    old = learners(done)
+
+    sampled = torch.stack([response.logprobs for response in done])
+    torch.testing.assert_close(sampled[:, :3], old[:, :3], atol=1e-4, rtol=0)
+    torch.testing.assert_close(sampled[:, 3:], new[:, 3:], atol=1e-4, rtol=0)
+    assert (old - new).abs().max() > 0.1
+    assert [response.versions.tolist() for response in done] == [[4, 4, 4, 7, 7, 7]] * 4
+    assert [response.tokens[:3].tolist() for response in done] == [r.tokens.tolist() for r in begun]
+    assert done[0].tokens.tolist() != done[3].tokens.tolist()  # their numbers tell siblings apart
+
+
+@pytest.mark.parametrize("name", ["prompts", "round_tokens"])
+def test_numbers_that_are_none(name):
+    with pytest.raises(ValueError, match=rf"{name} must be at least 1, got 0"):
+        InFlight(**{"prompts": 3, "round_tokens": 2} | {name: 0})
