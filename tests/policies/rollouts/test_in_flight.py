@@ -43,6 +43,23 @@ def test_each_token_is_of_the_weights_of_its_version(policy):
     assert done[0].tokens.tolist() != done[3].tokens.tolist()  # their numbers tell siblings apart
 
 
+def test_siblings_that_begin_read_their_prompt_once_and_are_sampled_as_if_alone(policy):
+    engine = TransformersEngine(policy.model, pad_id=policy.pad_id, stop_ids=policy.stop_ids)
+    first, second = policy.encode("1+2="), policy.encode("4+5+6=")
+    read = []
+    hook = policy.model.get_decoder().register_forward_pre_hook(
+        lambda _, __, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    together = go_on(engine, [first, first, second, second], [None] * 4, sampling(1), version=0)
+    hook.remove()
+    assert read[0] == (2, len(second) - 1)  # all but the last token of each prompt
+    apart = [prompt.clone() for prompt in (first, first, second, second)]
+    alone = go_on(engine, apart, [None] * 4, sampling(1), version=0)
+    assert [each.tokens.tolist() for each in together] == [each.tokens.tolist() for each in alone]
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one.logprobs, other.logprobs, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("name", ["prompts", "round_tokens"])
 def test_numbers_that_are_none(name):
     with pytest.raises(ValueError, match=rf"{name} must be at least 1, got 0"):
