@@ -5,7 +5,8 @@
 
 Batch t is sampled with the weights and the commands of iteration max(0, t − k), so its staleness is the dead time that
 ``rollout.ahead`` says, neither more nor less, and a run is the same however fast the engine is.  The learner
-waits for what is being sampled before it pushes weights: only then is the engine between two batches.
+waits for what is being sampled before it pushes weights: only then is the engine between two batches.  With prompts in
+flight (`prompts_in_flight.py`) that is the age of a batch's last tokens, and others in it are older.
 """
 
 from __future__ import annotations
