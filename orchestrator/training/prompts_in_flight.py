@@ -28,7 +28,7 @@ from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.stored_rollouts import stored_response
 from policies.rollouts.addressed_sampling import turn_seed
 from policies.rollouts.base import Completion, Sampling
-from policies.rollouts.in_flight import InFlight, go_on
+from policies.rollouts.in_flight import InFlight, joined, sample_segments
 from tasks import Problem
 from tasks.grading.batch import Grades
 
@@ -71,9 +71,8 @@ class PromptsInFlight:
         self.settings = settings
         self.group_size = group_size
         self.max_wait = max_wait
-        self.ranks = explorer.ranks.apart(
-            "prompts in flight"
-        )  # since with rollouts ahead a thread is at work here
+        # With rollouts ahead a thread is at work here.
+        self.ranks = explorer.ranks.apart("prompts in flight")
         self._groups: list[Group] = []  # in the order in which they were begun
         self._again: list[int] = []  # numbers that are to be begun again, before others
         self._next = 0  # the number after all that were begun
@@ -104,7 +103,7 @@ class PromptsInFlight:
 
         left_out = [group for group in self._groups if group not in batch]
         self._groups = left_out if self.settings.unfinished == "go_on" else []
-        self._made = self._address(iteration, sampling)
+        self._made = self._how(iteration, sampling)
         return Share(
             problems=[group.problem for group in batch],
             completions=_responses(batch),
@@ -156,7 +155,7 @@ class PromptsInFlight:
         rows = [(group, sample) for group in self._groups for sample in group.unended(sampling.max_tokens)]
         ours = self.ranks.share(len(rows))
         mine = rows[ours.start : ours.stop]
-        responses = go_on(
+        segments = sample_segments(
             self.explorer.engine,
             [group.prompt for group, _ in mine],
             [group.responses[sample] for group, sample in mine],
@@ -169,9 +168,9 @@ class PromptsInFlight:
             # An engine without weights of its own samples with the policy, and so for the batch of now.
             version=iteration,
         )
-        everywhere = [response for part in self.ranks.gather(responses) for response in part]
-        for (group, sample), response in zip(rows, everywhere, strict=True):
-            group.responses[sample] = response
+        everywhere = [segment for part in self.ranks.gather(segments) for segment in part]
+        for (group, sample), segment in zip(rows, everywhere, strict=True):
+            group.responses[sample] = joined(group.responses[sample], segment)
 
     def _to_grade(self, groups: Sequence[Group]) -> tuple[list[Problem], list[str]]:
         """This rank's share of what is to be graded: a problem for each response, and its text."""
@@ -191,7 +190,7 @@ class PromptsInFlight:
             group.scores = grades.scores[place * self.group_size : (place + 1) * self.group_size]
         return grades
 
-    def _address(self, iteration: int, sampling: Sampling) -> list[int]:
+    def _how(self, iteration: int, sampling: Sampling) -> list[int]:
         return [iteration, sampling.seed, sampling.max_tokens, self.settings.round_tokens]
 
     def state_dict(self) -> dict[str, Any]:
@@ -221,7 +220,7 @@ class PromptsInFlight:
         settings, and the numbers ``unused``, of its batches that are not learned from as they are.
         """
         self._next, self._made = content["next"], content["made"]
-        is_same = bool(self._made) and self._made == self._address(self._made[0], sampling_at(self._made[0]))
+        is_same = bool(self._made) and self._made == self._how(self._made[0], sampling_at(self._made[0]))
         again = [*content["again"], *unused]
         for each in content["groups"]:
             group = self._group(each["number"], each["begun"])

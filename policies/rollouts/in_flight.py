@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -37,14 +37,14 @@ class InFlight:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
-def go_on(
+def sample_segments(
     engine: RolloutEngine,
     prompts: Sequence[Tensor],
     responses: Sequence[Completion | None],
     sampling: Sampling,
     version: int,
 ) -> list[Completion]:
-    """Each response further by at most ``sampling.max_tokens`` tokens.
+    """What each response goes on by: at most ``sampling.max_tokens`` tokens, each with its version.
 
     Args:
         engine: that samples them.
@@ -59,22 +59,22 @@ def go_on(
     ]
     segments = [segment for (segment,) in engine.generate(said, 1, sampling)]
     return [
-        _joined(response, segment, version) for response, segment in zip(responses, segments, strict=True)
+        replace(segment, versions=torch.full_like(segment.tokens, version))
+        if segment.versions is None
+        else segment
+        for segment in segments
     ]
 
 
-def _joined(response: Completion | None, segment: Completion, version: int) -> Completion:
-    versions = segment.versions
-    if versions is None:
-        versions = torch.full_like(segment.tokens, version)
+def joined(response: Completion | None, segment: Completion) -> Completion:
+    """A response with what it went on by."""
     if response is None:
-        return Completion(
-            tokens=segment.tokens, logprobs=segment.logprobs, finished=segment.finished, versions=versions
-        )
+        return segment
     assert response.versions is not None
+    assert segment.versions is not None
     return Completion(
         tokens=torch.cat([response.tokens, segment.tokens]),
         logprobs=torch.cat([response.logprobs, segment.logprobs]),
         finished=segment.finished,
-        versions=torch.cat([response.versions, versions]),
+        versions=torch.cat([response.versions, segment.versions]),
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from policies.rollouts.base import Sampling
-from policies.rollouts.in_flight import InFlight, go_on
+from policies.rollouts.in_flight import InFlight, joined, sample_segments
 from policies.rollouts.transformers_engine import TransformersEngine
 from policies.statistics.response_statistics import View, observe
 from policies.statistics.sequences import pack
@@ -24,12 +24,13 @@ def test_each_token_is_of_the_weights_of_its_version(policy):
         rows = pack(prompts, [response.tokens for response in responses], policy.pad_id)
         return observe(policy.model, rows, View(temperature=1.0), micro_batch_size=4).logprobs.reshape(4, 6)
 
-    begun = go_on(engine, prompts, [None] * 4, sampling(1), version=4)
+    begun = sample_segments(engine, prompts, [None] * 4, sampling(1), version=4)
     saved = {name: weight.clone() for name, weight in policy.model.state_dict().items()}
     with torch.no_grad():
         for weight in policy.model.parameters():
             weight.add_(0.3 * torch.randn_like(weight))
-    done = go_on(engine, prompts, begun, sampling(2), version=7)
+    further = sample_segments(engine, prompts, begun, sampling(2), version=7)
+    done = [joined(response, segment) for response, segment in zip(begun, further, strict=True)]
     new = learners(done)
     policy.model.load_state_dict(saved)
     old = learners(done)
@@ -50,11 +51,11 @@ def test_siblings_that_begin_read_their_prompt_once_and_are_sampled_as_if_alone(
     hook = policy.model.get_decoder().register_forward_pre_hook(
         lambda _, __, given: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
     )
-    together = go_on(engine, [first, first, second, second], [None] * 4, sampling(1), version=0)
+    together = sample_segments(engine, [first, first, second, second], [None] * 4, sampling(1), version=0)
     hook.remove()
     assert read[0] == (2, len(second) - 1)  # all but the last token of each prompt
     apart = [prompt.clone() for prompt in (first, first, second, second)]
-    alone = go_on(engine, apart, [None] * 4, sampling(1), version=0)
+    alone = sample_segments(engine, apart, [None] * 4, sampling(1), version=0)
     assert [each.tokens.tolist() for each in together] == [each.tokens.tolist() for each in alone]
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one.logprobs, other.logprobs, atol=1e-5, rtol=0)
