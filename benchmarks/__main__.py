@@ -17,6 +17,7 @@ BENCHMARKS = (
     "packed_rows",
     "ahead",
     "growth",
+    "in_flight",
     "quickstart",
     "against_trl",
 )

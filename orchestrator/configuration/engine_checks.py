@@ -33,6 +33,7 @@ def check_engine(config: RunConfig) -> Iterator[str]:
             yield f"rollout.engine: {reason}"
         yield from _tensor_parallelism(config, engine.tensor_parallel_size)
     yield from _ahead(config)
+    yield from _in_flight(config)
     yield from _at_once(config)
     if isinstance(engine, VllmServer) and engine.folder is not None:
         try:
@@ -71,13 +72,45 @@ def _ahead(config: RunConfig) -> Iterator[str]:
             f"rollout.ahead: must be 0 with policy.trust_remote_code, whose code the engine's own process does not have, "
             f"got {ahead}; set the engine to 'vllm_server'"
         )
-    oldest = ahead + getattr(engine, "push_every", 1) - 1
+    oldest = config.rollout.oldest_weights
     if oldest > config.rollout.max_staleness:
         yield (
             f"rollout.ahead: must keep responses at most rollout.max_staleness = {config.rollout.max_staleness} updates "
             f"old, and with rollout.engine.push_every they can be {oldest}, got {ahead}; lower it, or raise "
             "rollout.max_staleness"
         )
+
+
+def _in_flight(config: RunConfig) -> Iterator[str]:
+    """Prompts in flight are more than a batch, go on by whole rounds, and have a batch in which they may be late."""
+    rollout, settings = config.rollout, config.rollout.in_flight
+    if settings is None:
+        return
+    batch, key = config.learner.prompts_per_iteration, "rollout.in_flight"
+    if not batch < settings.prompts <= 2 * batch:
+        yield (
+            f"{key}.prompts: must be above learner.prompts_per_iteration ({batch}) and at most twice that, got "
+            f"{settings.prompts}; take {batch + max(1, batch // 4)}, or remove {key}"
+        )
+    if rollout.max_tokens % settings.round_tokens:
+        fitting = max(n for n in range(1, settings.round_tokens + 1) if rollout.max_tokens % n == 0)
+        yield (
+            f"{key}.round_tokens: must divide rollout.max_tokens ({rollout.max_tokens}), so that a response of full length "
+            f"is made of whole rounds, got {settings.round_tokens}; take {fitting}"
+        )
+    if settings.unfinished == "go_on" and rollout.max_staleness <= rollout.oldest_weights:
+        yield (
+            f"{key}.unfinished: 'go_on' makes responses up to {rollout.oldest_weights + 1} updates old "
+            f"(rollout.ahead and rollout.engine.push_every included), and rollout.max_staleness is "
+            f"{rollout.max_staleness}; raise rollout.max_staleness, or take 'dropped'"
+        )
+    if rollout.extra_rounds:
+        yield (
+            f"rollout.extra_rounds: must be 0 with {key}, which begins other prompts anyway, got {rollout.extra_rounds}; "
+            "remove one of the two"
+        )
+    if config.task.answers_back:
+        yield f"{key}: must be null with a task that answers back, whose turns are not cut; remove it"
 
 
 def _at_once(config: RunConfig) -> Iterator[str]:

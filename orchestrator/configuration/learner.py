@@ -13,6 +13,7 @@ from policies.importance import IMPORTANCES, Importance, NoImportance
 from policies.long_responses import Overlong, Truncated
 from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
 from policies.rollouts.episodes import EpisodeLimits
+from policies.rollouts.in_flight import InFlight
 from policies.rollouts.settings import ENGINES, EngineSettings, Transformers
 from policies.statistics.micro_batches import ByRows, ByTokens, MicroBatches
 
@@ -45,12 +46,20 @@ class RolloutConfig(Strict):
     while the learner updates on that of t.  0 takes turns.  Above it the engine has a process or servers of its own, and
     responses are k updates old, which ``learner.importance`` corrects."""
     max_staleness: PositiveInt = 8
-    """Most updates that the weights behind a response may be old with ``ahead``, rare pushes of the engine included."""
+    """Most updates that the weights behind a response may be old with ``ahead`` or ``in_flight``, rare pushes of the
+    engine included."""
     extra_rounds: Annotated[int, Field(ge=0)] = 0
     """Further draws of other prompts in the place of groups whose responses all have the same reward, and so teach
     nothing: DAPO's dynamic sampling, with a bound.  0 keeps such groups."""
+    in_flight: Annotated[InFlight, section(InFlight)] | None = None
+    """Prompts in flight, of which the first that end make a batch; null waits for all of a batch."""
     episode: Annotated[EpisodeLimits, section(EpisodeLimits)] = EpisodeLimits()
     """Limits of an episode, for tasks that answer back; ``max_tokens`` above is then the limit of one turn."""
+
+    @property
+    def oldest_weights(self) -> int:
+        """Updates that the weights of a response can be old that is begun for its own batch and ends there."""
+        return self.ahead + int(getattr(self.engine, "push_every", 1)) - 1
 
 
 class LearnerConfig(Strict):

@@ -36,12 +36,19 @@ def notices(arms: Sequence[Arm]) -> list[str]:
 def _uncorrected(arms: Sequence[Arm]) -> Iterator[str]:
     """Arms that learn from old responses as if the policy of now had given them."""
     for arm in arms:
-        ahead = arm.config.rollout.ahead
-        if ahead and isinstance(arm.config.learner.importance, NoImportance):
-            yield (
-                f"arms.{arm.name}.learner.importance: 'none' takes responses that are {ahead} updates old "
-                "(rollout.ahead) for those of the policy of now; 'truncated' corrects for that"
-            )
+        rollout = arm.config.rollout
+        if not isinstance(arm.config.learner.importance, NoImportance):
+            continue
+        if rollout.in_flight is not None and rollout.in_flight.unfinished == "go_on":
+            age, key = f"up to {rollout.max_staleness}", "rollout.in_flight"
+        elif rollout.ahead:
+            age, key = f"{rollout.ahead}", "rollout.ahead"
+        else:
+            continue
+        yield (
+            f"arms.{arm.name}.learner.importance: 'none' takes responses that are {age} updates old ({key}) for those of "
+            "the policy of now; 'truncated' corrects for that"
+        )
 
 
 def _nothing_to_find(arms: Sequence[Arm]) -> Iterator[str]:

@@ -33,6 +33,7 @@ from orchestrator.training.held_out import HeldOutSet, graders_of, held_out_sets
 from orchestrator.training.learner import Learner
 from orchestrator.training.profiling import Profiling
 from orchestrator.training.prompts import PromptLoader
+from orchestrator.training.prompts_in_flight import PromptsInFlight
 from orchestrator.training.ranks import Ranks
 from orchestrator.training.rollback import limits_of
 from orchestrator.training.samples import SampleKeeper
@@ -146,12 +147,23 @@ def parts_of(attempt: Attempt) -> Iterator[Parts]:
             graders=graders,
             ranks=attempt.ranks,
         )
+        prompts = PromptLoader.of(config, attempt.seed)
+        in_flight = None
+        if config.rollout.in_flight is not None:
+            in_flight = PromptsInFlight(
+                explorer,
+                prompts,
+                config.rollout.in_flight,
+                group_size=config.learner.group_size,
+                max_wait=config.rollout.max_staleness - config.rollout.oldest_weights,
+            )
         batches = Batches(
             explorer,
-            PromptLoader.of(config, attempt.seed),
+            prompts,
             group_size=config.learner.group_size,
             ahead=config.rollout.ahead,
             extra_rounds=config.rollout.extra_rounds,
+            in_flight=in_flight,
         )
         with closing(batches):
             sets = held_out_sets(config.evaluation, explorer, attempt.info.execution, further)

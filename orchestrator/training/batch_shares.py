@@ -40,6 +40,27 @@ class Drawing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """How a batch was made of the first prompts in flight that ended."""
+
+    numbers: list[int]
+    """[P], the number of each problem in the run."""
+    begun: list[int]
+    """[P], the iteration for whose batch each was begun."""
+    num_rounds: int
+    left_out_length: float
+    """Mean tokens so far of the responses in flight that are not in the batch."""
+
+    def metrics(self, iteration: int) -> dict[str, float]:
+        """What is recorded of the batch of an iteration."""
+        return {
+            "rollout/rounds": float(self.num_rounds),
+            "rollout/begun_before": sum(begun < iteration for begun in self.begun) / len(self.begun),
+            "rollout/left_out_length": self.left_out_length,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
     """``p`` problems with ``G`` graded responses each: of one rank, or of the whole batch."""
 
@@ -49,6 +70,8 @@ class Share:
     seconds: dict[str, float]
     drawing: Drawing | None = None
     """None where no group is replaced."""
+    cut: Cut | None = None
+    """None where a batch is all that was begun."""
 
     @classmethod
     def join(cls, parts: Sequence[Share]) -> Share:

@@ -5,7 +5,8 @@
 
 Batch t is sampled with the weights and the commands of iteration max(0, t − k), so its staleness is the dead time that
 ``rollout.ahead`` says, neither more nor less, and a run is the same however fast the engine is.  The learner
-waits for what is being sampled before it pushes weights: only then is the engine between two batches.
+waits for what is being sampled before it pushes weights: only then is the engine between two batches.  With prompts in
+flight (`prompts_in_flight.py`) that is the age of a batch's last tokens, and others in it are older.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from orchestrator.training.batch_shares import Share
 from orchestrator.training.experience import Explorer, Rollouts
 from orchestrator.training.prompts import PromptLoader
+from orchestrator.training.prompts_in_flight import PromptsInFlight
 from orchestrator.training.replacements import try_until_mixed
 from orchestrator.training.stored_rollouts import restored, stored
 from policies.rollouts.base import Sampling
@@ -38,12 +40,14 @@ class Batches:
         group_size: int,
         ahead: int = 0,
         extra_rounds: int = 0,
+        in_flight: PromptsInFlight | None = None,
     ) -> None:
         self.explorer = explorer
         self.prompts = prompts
         self.group_size = group_size
         self.ahead = ahead
         self.extra_rounds = extra_rounds
+        self.in_flight = in_flight
         self._thread = ThreadPoolExecutor(1, "rollouts") if ahead else None
         self._begun: dict[int, tuple[Callable[[], Share], Sampling]] = {}
         self._there: dict[int, tuple[Share, Sampling]] = {}
@@ -69,7 +73,9 @@ class Batches:
 
     def _wait_for(self, iteration: int) -> None:
         result, sampling = self._begun.pop(iteration)
-        self._there[iteration] = Share.join(self.explorer.ranks.gather(result())), sampling
+        share = result()
+        whole = share if self.in_flight else Share.join(self.explorer.ranks.gather(share))
+        self._there[iteration] = whole, sampling
 
     def push(self, version: int) -> None:
         """Give the engine the policy, which has so many updates behind it now."""
@@ -86,38 +92,41 @@ class Batches:
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
 
-    def state_dict(self) -> dict[int, dict[str, Any]]:
-        """What was sampled and not learned from yet, by iterations; nothing may be in the making."""
+    def state_dict(self) -> dict[str, Any]:
+        """What was sampled and not learned from yet; nothing may be in the making."""
         assert not self._begun
-        return {t: stored(share, sampling) for t, (share, sampling) in self._there.items()}
+        batches = {t: stored(share, sampling) for t, (share, sampling) in self._there.items()}
+        return {"batches": batches} | ({"in_flight": self.in_flight.state_dict()} if self.in_flight else {})
 
     def load_state_dict(
-        self, batches: Mapping[int, dict[str, Any]], iteration: int, sampling_at: Callable[[int], Sampling]
+        self, content: Mapping[str, Any], iteration: int, sampling_at: Callable[[int], Sampling]
     ) -> None:
         """Keep, before ``iteration``, what a checkpoint has of it and of those after it.
 
         What would be sampled in another way now, after a rollback or by other settings, is left out and sampled again.
         """
+        batches = content.get("batches", {})  # which checkpoints of earlier versions lack
         for t in range(iteration, iteration + self.ahead):
             if t in batches:
-                found = restored(
-                    batches[t],
-                    partial(self.prompts.problem, t),
-                    self.prompts.prompts_per_iteration,
-                    self.group_size,
-                    sampling_at(t),
-                )
+                found = restored(batches[t], self.prompts, t, self.group_size, sampling_at(t))
                 self._there |= {t: found} if found else {}
+        if self.in_flight and "in_flight" in content:
+            left = [each.get("cut") for t, each in batches.items() if t not in self._there]
+            unused = [number for cut in left if cut for number in cut["numbers"]]
+            self.in_flight.load_state_dict(content["in_flight"], unused, sampling_at)
 
     def _begin(self, iteration: int, sampling: Sampling) -> None:
-        work = partial(
-            try_until_mixed,
-            self.explorer,
-            self.prompts.problems(iteration),
-            self.group_size,
-            sampling,
-            extra_rounds=self.extra_rounds,
-            another=partial(self.prompts.problem, iteration),
-        )
+        if self.in_flight:
+            work: Callable[[], Share] = partial(self.in_flight.collect, iteration, sampling)
+        else:
+            work = partial(
+                try_until_mixed,
+                self.explorer,
+                self.prompts.problems(iteration),
+                self.group_size,
+                sampling,
+                extra_rounds=self.extra_rounds,
+                another=partial(self.prompts.problem, iteration),
+            )
         result = work if self._thread is None else self._thread.submit(work).result
         self._begun[iteration] = result, sampling

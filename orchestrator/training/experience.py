@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.configuration.learner import LearnerConfig
-from orchestrator.training.batch_shares import Drawing, Share
+from orchestrator.training.batch_shares import Cut, Drawing, Share
 from orchestrator.training.ranks import Ranks
 from policies.advantages import uniform_share
 from policies.model.loading import LoadedPolicy
@@ -38,6 +38,8 @@ class Rollouts:
     seconds: dict[str, float]
     drawing: Drawing | None = None
     """None where groups without a signal are not replaced."""
+    cut: Cut | None = None
+    """None where the batch is all that was begun."""
 
     @property
     def rewards(self) -> Tensor:
@@ -96,6 +98,8 @@ class Rollouts:
             more = {"rollout/turns": sum(each.num_turns for each in self.completions) / N}
         if self.drawing is not None:
             more |= self.drawing.metrics(N // len(self.drawing.draws))
+        if self.cut is not None:
+            more |= self.cut.metrics(version)
         return more | {
             "rollout/length": lengths.mean().item(),
             "rollout/length/max": lengths.max().item(),
@@ -191,6 +195,7 @@ class Explorer:
             temperature=sampling.temperature,
             seconds=whole.seconds,
             drawing=whole.drawing,
+            cut=whole.cut,
         )
 
 

@@ -213,7 +213,7 @@ class Learner(pl.LightningModule):
         checkpoint["learner"] = {
             "iteration": self.iteration,
             "num_skipped_in_a_row": self.num_skipped_in_a_row,
-            "batches": self.batches.state_dict(),
+            **self.batches.state_dict(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -221,8 +221,7 @@ class Learner(pl.LightningModule):
             checkpoint["state_dict"] |= frozen
         self.iteration = checkpoint["learner"]["iteration"]
         self.num_skipped_in_a_row = checkpoint["learner"]["num_skipped_in_a_row"]
-        batches = checkpoint["learner"].get("batches", {})  # which checkpoints of earlier versions lack
-        self.batches.load_state_dict(batches, self.iteration, self._sampling)
+        self.batches.load_state_dict(checkpoint["learner"], self.iteration, self._sampling)
 
     def _frozen(self) -> dict[str, torch.Tensor]:
         """Weights that training leaves as they were loaded, by their names in a checkpoint, which lacks them."""

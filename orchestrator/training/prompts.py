@@ -59,8 +59,12 @@ class PromptLoader:
 
     def problem(self, iteration: int, place: int, draw: int = 0) -> Problem:
         """The problem at a place of an iteration, or what replaces it there at another draw than the first."""
+        return self.numbered(iteration * self.prompts_per_iteration + place, iteration, draw)
+
+    def numbered(self, number: int, iteration: int, draw: int = 0) -> Problem:
+        """The problem of that number in the run, from the task of an iteration."""
         seed = derive_seed(self.seed, "draw", draw) if draw else self.seed
-        return self.task_at(iteration).problem("train", seed, iteration * self.prompts_per_iteration + place)
+        return self.task_at(iteration).problem("train", seed, number)
 
     def state_dict(self) -> dict[str, Any]:
         return {"next_iteration": self.next_iteration}

@@ -12,7 +12,7 @@ import atexit
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from typing import TypeVar, cast
@@ -52,6 +52,8 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
+    line: str = "main"
+    """Over which they speak to each other; two threads of a rank must not share one."""
 
     @classmethod
     def of_environment(cls) -> Ranks:
@@ -89,7 +91,13 @@ class Ranks:
     @property
     def group(self) -> dist.ProcessGroup | None:
         """The ranks as torch knows them, on the CPU; None of a single one."""
-        return None if self.size == 1 else _group()
+        return None if self.size == 1 else _group(self.line)
+
+    def apart(self, line: str) -> Ranks:
+        """The same ranks with a line of their own, for another thread.  All have to call it, at the same place."""
+        if self.size > 1:
+            _group(line)  # formed here, and not in that thread
+        return replace(self, line=line)
 
     def gather_done(
         self, work: Callable[[], Value], *, faults: tuple[type[Exception], ...] = (OSError,)
@@ -116,7 +124,7 @@ class Ranks:
             return [value]
         values: list[Value] = [value] * self.size
         with _naming_lost_ranks():
-            dist.all_gather_object(values, value, group=_group())
+            dist.all_gather_object(values, value, group=_group(self.line))
         return values
 
     def of_first(self, value: Value) -> Value:
@@ -125,7 +133,7 @@ class Ranks:
             return value
         values = [value]
         with _naming_lost_ranks():
-            dist.broadcast_object_list(values, src=0, group=_group())
+            dist.broadcast_object_list(values, src=0, group=_group(self.line))
         return values[0]
 
     def check_agreement(self, what: str, value: object, remedy: str = SAME_SOFTWARE) -> None:
@@ -219,7 +227,7 @@ def _disconnect() -> None:
 
 
 @cache
-def _group() -> dist.ProcessGroup:
+def _group(line: str) -> dist.ProcessGroup:
     """The group of all ranks, on the CPU: the gathered data is small and mostly on the CPU already."""
     group: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=PATIENCE)
     return group

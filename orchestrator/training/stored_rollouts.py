@@ -5,13 +5,12 @@ Problems are not kept, since they are drawn again by their addresses.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from orchestrator.training.batch_shares import Drawing, Share
+from orchestrator.training.batch_shares import Cut, Drawing, Share
+from orchestrator.training.prompts import PromptLoader
 from policies.rollouts.base import Completion, Sampling
-from tasks import Problem
 from tasks.grading.batch import Grades
 
 _TENSORS = ("tokens", "logprobs", "finished", "versions", "turn")
@@ -22,17 +21,23 @@ def stored(share: Share, sampling: Sampling) -> dict[str, Any]:
     return {
         "sampling": asdict(sampling),
         "problems": [problem.text for problem in share.problems],
-        "completions": [{name: getattr(each, name) for name in _TENSORS} for each in share.completions],
+        "completions": [stored_response(each) for each in share.completions],
         "grades": asdict(share.grades),
         "seconds": share.seconds,
         "drawing": None if share.drawing is None else asdict(share.drawing),
+        "cut": None if share.cut is None else asdict(share.cut),
     }
+
+
+def stored_response(response: Completion) -> dict[str, Any]:
+    """The arguments of a `Completion`, without what is no plain number or tensor."""
+    return {name: getattr(response, name) for name in _TENSORS}
 
 
 def restored(
     content: dict[str, Any],
-    problem_at: Callable[[int, int], Problem],
-    num_problems: int,
+    prompts: PromptLoader,
+    iteration: int,
     num_samples: int,
     now: Sampling,
 ) -> tuple[Share, Sampling] | None:
@@ -40,19 +45,24 @@ def restored(
 
     Args:
         content: what `stored` gave.
-        problem_at: the problem for a place and a draw of the iteration.
-        num_problems: P.
+        prompts: draws the problems again.
+        iteration: whose batch it is.
         num_samples: G.
         now: how it would be sampled; the temperature may differ, as commands have changed since.
     """
     sampling = Sampling(**content["sampling"])
     drawing = None if content["drawing"] is None else Drawing(**content["drawing"])
-    draws = [0] * num_problems if drawing is None else drawing.draws
+    cut = Cut(**content["cut"]) if content.get("cut") else None  # which checkpoints of earlier versions lack
+    P = prompts.prompts_per_iteration
     if (sampling.seed, sampling.max_tokens) != (now.seed, now.max_tokens):
         return None
-    if (len(draws), len(content["completions"])) != (num_problems, num_problems * num_samples):
+    if (len(content["problems"]), len(content["completions"])) != (P, P * num_samples):
         return None
-    problems = [problem_at(place, draw) for place, draw in enumerate(draws)]
+    if cut is not None:
+        problems = [prompts.numbered(*address) for address in zip(cut.numbers, cut.begun, strict=True)]
+    else:
+        draws = [0] * P if drawing is None else drawing.draws
+        problems = [prompts.problem(iteration, place, draw) for place, draw in enumerate(draws)]
     if [problem.text for problem in problems] != content["problems"]:
         return None
     share = Share(
@@ -61,5 +71,6 @@ def restored(
         grades=Grades(**content["grades"]),
         seconds=content["seconds"],
         drawing=drawing,
+        cut=cut,
     )
     return share, sampling

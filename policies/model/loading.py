@@ -105,7 +105,8 @@ class LoadedPolicy:
         """Texts of responses, without special tokens and without the token that ended them."""
         ids, stop_ids = [tokens.tolist() for tokens in responses], set(self.stop_ids)
         ids = [row[:-1] if row and row[-1] in stop_ids else row for row in ids]
-        return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
+        # Transformers makes one empty text of no rows.
+        return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True)) if ids else []
 
     def pieces(self, tokens: torch.Tensor) -> list[str]:
         """Text of each token [L], special ones too; joined they are the whole text.

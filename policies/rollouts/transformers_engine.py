@@ -80,7 +80,8 @@ class TransformersEngine(RolloutEngine):
     """Generates with the model object itself, so its weights are never stale.
 
     Responses are sampled in batches of at most ``max_batch_size``, in the order of their prompts'
-    lengths, so that the prompts of one batch need little padding.  Rows that have finished leave their batch
+    lengths, so that the prompts of one batch need little padding.  In each, a prompt is read once for all of its
+    samples, and for all places at which the same tensor is given.  Rows that have finished leave their batch
     whenever they are half of it.  A sharded model is whole on every rank meanwhile; one that does not fit there
     needs an engine of its own.
     """
@@ -120,15 +121,16 @@ class TransformersEngine(RolloutEngine):
     ) -> list[Completion]:
         """A completion for each of some rows (prompt, sample), as one batch."""
         device = self.model.device
-        different = list(dict.fromkeys(i for i, _ in rows))
-        width = max(len(prompts[i]) for i in different)
+        different = {id(prompts[i]): prompts[i] for i, _ in rows}
+        width = max(map(len, different.values()))
         input_ids = torch.full((len(different), width), self.pad_id)
         attention_mask = torch.zeros_like(input_ids)
-        for row, i in enumerate(different):
-            input_ids[row, width - len(prompts[i]) :] = prompts[i]
-            attention_mask[row, width - len(prompts[i]) :] = 1
+        for row, prompt in enumerate(different.values()):
+            input_ids[row, width - len(prompt) :] = prompt
+            attention_mask[row, width - len(prompt) :] = 1
         input_ids, attention_mask = input_ids.to(device), attention_mask.to(device)
-        owner = torch.tensor([different.index(i) for i, _ in rows], device=device)
+        place = {prompt: row for row, prompt in enumerate(different)}
+        owner = torch.tensor([place[id(prompts[i])] for i, _ in rows], device=device)
         cache = self._read(input_ids, attention_mask, owner)
         tokens, logprobs = self._sample(
             input_ids[owner], attention_mask[owner], cache, sampling, _chance(rows, sampling).to(device)

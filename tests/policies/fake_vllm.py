@@ -19,6 +19,10 @@ LOADING = threading.Lock()
 """Transformers loads one model at a time; real servers are processes of their own."""
 
 
+class _Listener(ThreadingHTTPServer):
+    request_queue_size = 256  # requests that come at once; a real server takes thousands
+
+
 class FakeServer:
     """One replica on the loopback interface.  It samples with the weights that were pushed to it.
 
@@ -42,7 +46,7 @@ class FakeServer:
         self.masked_ids: list[int] = []
         self.heeds = True  # whether it does without the ids that it is told to
         self.lock = threading.Lock()
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self.server = _Listener(("127.0.0.1", port), self._handler())
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 

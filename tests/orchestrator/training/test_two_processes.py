@@ -183,6 +183,18 @@ def test_two_are_as_one_with_rollouts_ahead(make_run, strategy):
     assert_alike(alone, together)
 
 
+@pytest.mark.parametrize(("strategy", "ahead"), [("ddp", 0), ("ddp", 1), ("fsdp2", 0)])
+def test_two_are_as_one_with_prompts_in_flight(make_run, strategy, ahead):
+    """All ranks sample in every round, a policy that they share too; ahead of the learner in a thread of their own."""
+    settings = {"rollout.ahead": ahead, "rollout.in_flight": {"prompts": 6, "round_tokens": 2}}
+    alone = make_run("alone", **settings)
+    assert run.main(str(alone.path)) == run.EXIT_DONE, alone.read_status().reason
+    together = make_run("together", devices=2, **{"learner.strategy": strategy}, **settings)
+    train(together)
+    assert_alike(alone, together)
+    assert max(rec.metrics["rollout/begun_before"] for rec in alone.records() if rec.kind == "train") > 0
+
+
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 def test_two_are_told_to_stop_and_one_goes_on(make_run, monkeypatch, tmp_path, strategy):
     """The signal goes to the whole group, launcher and ranks, as a scheduler sends it."""

@@ -183,6 +183,7 @@ def test_encoding_adds_nothing_and_decoding_drops_special_tokens():
     assert len(ids) == 4
     ended = torch.cat([ids, torch.tensor([policy.eos_id, policy.pad_id])])
     assert policy.decode([ended, ids[:0]]) == ["1+1=", ""]
+    assert policy.decode([]) == []  # of a rank without a share of a small batch
 
 
 def test_stop_tokens_end_responses_and_are_not_read():
