@@ -162,7 +162,9 @@ class Auto(Law):
         if backwards >= BACKWARDS:
             terms = {"neutral": sample.neutral, "kept": 0.0, "correction": 0.0}
         v = sum(terms.values())
-        short = target - ahead if v > sample.high else ahead - target if v < sample.low else 0.0
+        # A limit at the neutral command is no want of authority: that side was not wished for, or is not there.
+        above, below = v > sample.high > sample.neutral, v < sample.low < sample.neutral
+        short = target - ahead if above else ahead - target if below else 0.0
         unable = unable + 1.0 if short > OFF else 0.0
         now = AutoState(
             neutral,

@@ -238,6 +238,16 @@ def test_a_limit_that_cannot_hold_the_reference_says_what_it_leads_to():
     assert loop.law.complaint(loop.law.init()) is None
 
 
+def test_a_limit_at_neutral_is_no_want_of_authority():
+    """A loop that only raises entropy waits at its neutral command while entropy is above the setpoint."""
+    loop = loop_of(low=0.0, high=1.0)
+    traces, states, z = run(loop, 60, gain=0.1, drift=0.0, start=1.5)
+    assert traces[-1].u == 0.0
+    assert z[-1] > 1.0
+    assert not any(trace.estimates["unable"] for trace in traces)
+    assert loop.law.complaint(states[-1].law) is None
+
+
 def test_a_limit_that_holds_the_reference_but_for_five_percent_is_not_complained_of():
     loop, rng = loop_of(low=0.0, high=0.5), np.random.default_rng(0)
     state, ahead, u = loop.init(), [], 0.0

@@ -158,7 +158,7 @@ def test_auto_takes_any_actuator_in_three_lines(write_campaign, kind):
     loop = campaign.arms[0].config.loops["entropy"]
     assert (loop.actuator.kind, loop.law, loop.reference) == (kind, Auto(), Coverage())
     command = loop.actuator.command
-    assert loop.bounds == (command.low, command.high)
+    assert loop.bounds == (command.neutral, command.high)  # it only raises entropy
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_limits_up_are_the_part_of_the_range_that_raises_entropy():
 
     assert limits("bonus") == (0.0, 1.0)
     assert limits("temperature") == (1.0, 5.0)
-    assert limits("clip_range") is None  # it has no other side
+    assert limits("kl_cov") is None  # it has no other side
 
 
 def test_limits_in_other_words_are_refused():
