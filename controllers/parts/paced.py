@@ -82,4 +82,5 @@ class Paced(Feedforward):
         variance = self.decay**2 * last.variance + ((1 - self.decay) * float(telemetry[PSI_ERROR])) ** 2
         error = sqrt(variance) / psi.weight
         gate = min(max(1 + mean / (self.significance * error), 0.0), 1.0) if error else float(mean >= 0)
-        return PacedState(covariance=covariance, psi=psi, variance=variance), gate * max(cancelling, 0.0)
+        after = PacedState(covariance=CovarianceState(*covariance), psi=psi, variance=variance)
+        return after, gate * max(cancelling, 0.0)
