@@ -6,7 +6,7 @@ from pathlib import Path
 
 from controllers import Constant, FeedbackLoop, OpenLoop
 from orchestrator.configuration.checks import limit_faults
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.models import UP, LoopConfig
 from orchestrator.configuration.resolve import parse, read_method
 from orchestrator.errors import ConfigError, did_you_mean, lines_of
 
@@ -23,7 +23,8 @@ def loop_from_preset(
     Args:
         preset: a name that `entrostat list methods` knows, or a path to a YAML file.
         name: which loop, where the preset has several.
-        setpoint: what the measurement should be throughout, in place of the preset's reference [nats/token].
+        setpoint: what the measurement should be throughout, in place of the preset's reference [nats/token]; a preset
+            that only raises entropy then has its actuator's whole range.
         limits: lowest and highest command, in place of the preset's [actuator's unit].
 
     Raises:
@@ -43,6 +44,8 @@ def loop_from_preset(
     settings = dict(loops[name])
     if setpoint is not None:
         settings["reference"] = {"kind": Constant.kind, "value_nats": setpoint}
+        if settings.get("limits") == UP:  # a setpoint of the caller's is to be held from both sides
+            del settings["limits"]
     if limits is not None:
         settings["limits"] = limits
     loop = parse(LoopConfig, settings, where)

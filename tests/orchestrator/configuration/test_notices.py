@@ -131,9 +131,14 @@ def test_the_preset_auto_is_warned_of_on_such_an_actuator_and_not_on_its_own(wri
 
 
 def test_a_limit_that_cuts_one_side_off_is_warned_of_too(write_campaign):
-    arms = [{"name": "held", "method": "auto", "loops": {"entropy": {"limits": [0.0, 1.0]}}}]
+    held = {"entropy": {"reference": {"kind": "constant", "value_nats": 0.4}, "limits": [0.0, 1.0]}}
+    floor = {"entropy": {"limits": [0.0, 1.0]}}  # a setpoint that follows coverage is a floor
+    arms = [
+        {"name": name, "method": "auto", "loops": loops} for name, loops in (("held", held), ("floor", floor))
+    ]
     (notice,) = notices(read_campaign(write_campaign({"arms": arms})).arms)
-    assert "limits: [0, 1] end at the neutral command, so the loop cannot push entropy down" in notice
+    assert notice.startswith("arms.held.loops.entropy.limits: [0, 1] end at the neutral command")
+    assert "so the loop cannot push entropy down" in notice
 
 
 def test_validate_prints_them(write_campaign, capsys, monkeypatch):

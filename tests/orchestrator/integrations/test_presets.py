@@ -19,7 +19,7 @@ def test_the_loop_of_a_preset():
 def test_the_preset_without_gains():
     loop = loop_from_preset("auto")
     assert (loop.law, loop.reference) == (Auto(), Coverage())
-    assert (loop.sensor, loop.actuator, loop.low, loop.high) == ("entropy", "bonus", -1.0, 1.0)
+    assert (loop.sensor, loop.actuator, loop.low, loop.high) == ("entropy", "bonus", 0.0, 1.0)
     assert loop.reads == (
         "entropy",
     )  # another trainer has no slope of pass@G, and the loop does not wait for it
