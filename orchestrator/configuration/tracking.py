@@ -1,4 +1,4 @@
-"""Where the results of a campaign go."""
+"""Destination of the results of a campaign."""
 
 from __future__ import annotations
 
