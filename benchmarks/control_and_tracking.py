@@ -32,7 +32,7 @@ from orchestrator.tracking.tracker import Tracker  # noqa: E402
 from orchestrator.training.run import EXIT_DONE  # noqa: E402
 from orchestrator.training.run import main as run_main  # noqa: E402
 
-GOAL = 0.01
+GOAL = 0.005
 
 
 def main() -> None:
@@ -88,7 +88,7 @@ def main() -> None:
 
 def _line(name: str, share: float, detail: str, goal: float | None = GOAL) -> None:
     if goal is not None:
-        detail += f"; {'within' if share <= goal else 'above'} the goal of {goal:.0%}"
+        detail += f"; {'within' if share <= goal else 'above'} the goal of {goal:.1%}"
     print(f"{name:26}{share:8.2%}   ({detail})")
 
 

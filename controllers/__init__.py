@@ -33,6 +33,7 @@ from controllers.parts.dither import DITHERS, PRBS, Multisine
 from controllers.parts.feedforward import FEEDFORWARDS
 from controllers.parts.filters import EMA, FILTERS, Hold, Median
 from controllers.parts.moving_references import Piecewise, ScheduledBand
+from controllers.parts.paced import Paced
 from controllers.parts.references import (
     REFERENCES,
     Annealed,
@@ -85,6 +86,7 @@ __all__ = [
     "Median",
     "Multisine",
     "OpenLoop",
+    "Paced",
     "Piecewise",
     "Plant",
     "Quality",

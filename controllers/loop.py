@@ -297,6 +297,17 @@ def restore(jsonable: Sequence[Any]) -> State:
     return tuple(restore(item) if isinstance(item, (list, tuple)) else float(item) for item in jsonable)
 
 
+def fits(stored: State, fresh: LoopState) -> bool:
+    """Whether a stored state of a loop has the items of a fresh one, or is another version's.
+
+    The same goes for its law where the items of that have names; others, as a window of readings, may grow.
+    """
+    if len(stored) != len(fresh):
+        return False
+    law = stored[LoopState._fields.index("law")]
+    return not hasattr(fresh.law, "_fields") or len(law) == len(fresh.law)
+
+
 def replay(loop: FeedbackLoop, telemetries: Iterable[Mapping[str, float]]) -> list[Trace]:
     """What the loop would have commanded, from its first step on, given recorded telemetry."""
     state, traces = loop.init(), []

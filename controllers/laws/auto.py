@@ -107,7 +107,7 @@ class Auto(Law):
     without an update.  A reading four standard deviations off is not believed until the next one is as far
     off; then the level takes it, and b does not.
 
-    Fails where the command acts backwards (then it goes neutral), where the limit does not hold the
+    Fails where the command acts backwards (then it goes neutral), where a limit other than neutral does not hold the
     reference, where readings are too noisy, and where the dead time is far beyond 12 iterations; ``estimates`` and
     ``complaint`` tell the first three.
 

@@ -37,6 +37,8 @@ class Paced(Feedforward):
         more entropy would let a group find more, or no one can tell    the gate is open
         less would, by z standard errors                                it is shut: the reward may sharpen as it likes
 
+    The actuator is the uniform entropy bonus on all responses, since its effect is what is read.
+
     So a policy that has too much entropy, as one that knows its task too little, is left to sharpen.  There is no
     setpoint, and no number to choose for a model or task.  A law beside it is added as ever; for none, take an open loop
     with the command 0.

@@ -10,23 +10,20 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from controllers.base import Reference
-from controllers.laws.open_loop import OpenLoop
-from controllers.parts.references import Free
 from orchestrator.configuration.engine_checks import check_engine
 from orchestrator.configuration.evaluation_checks import check_evaluation
 from orchestrator.configuration.learner_checks import check_learner
+from orchestrator.configuration.loop_checks import known_vocabulary_size, loop_faults
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.own_rewards import check_rewards
 from orchestrator.configuration.packing_checks import check_packing
 from orchestrator.configuration.prompt_checks import Draws, check_prompts
 from orchestrator.configuration.resolve import Arm, Campaign, as_in_the_file
-from orchestrator.configuration.signals import ALL_SIGNALS, check_own_sensors, is_signal, signals_read
+from orchestrator.configuration.signals import check_own_sensors, signals_read
 from orchestrator.errors import ConfigError, did_you_mean, lines_of, named, one_line
 from policies.actuators import ACTUATORS
-from policies.actuators.base import Actuator, LossActuator, UpdateFacts, command_name
-from policies.model.sources import BUILTIN, GGUF, has_chat_template, local_source, model_config
-from policies.model.tiny import vocabulary_size
+from policies.actuators.base import Actuator, LossActuator, command_name
+from policies.model.sources import BUILTIN, GGUF, has_chat_template, local_source
 from policies.statistics.sensors import FILTERED, TURN
 from policies.statistics.vocabulary import VocabularyFilter
 from tasks.names import look_alikes
@@ -86,7 +83,7 @@ def _problems(config: RunConfig, draws: Draws | None) -> Iterator[str]:
             "metrics; rename one of the two"
         )
     for name, loop in config.loops.items():
-        for problem in _loop(loop, config):
+        for problem in loop_faults(loop, config):
             yield f"loops.{name}.{problem}"
 
 
@@ -104,7 +101,7 @@ def _policy(config: RunConfig) -> Iterator[str]:
         )
     if source.startswith("builtin:") and source != BUILTIN:
         yield f"policy.source: unknown built-in policy {source!r}; {did_you_mean(source, [BUILTIN])}"
-    floor, size = config.policy.initialisation.floor_nats, _known_vocabulary_size(config)
+    floor, size = config.policy.initialisation.floor_nats, known_vocabulary_size(config)
     if floor is not None and size is not None and floor >= math.log(size):
         yield (
             f"policy.initialisation.floor_nats: must be below ln V = ln {size} = {math.log(size):.3f} nats/token, "
@@ -240,71 +237,3 @@ def _guardrails(config: RunConfig) -> Iterator[str]:
 
 def _vocabulary(actuator: Actuator) -> VocabularyFilter | None:
     return actuator.vocabulary if isinstance(actuator, LossActuator) else None
-
-
-def _loop(loop: LoopConfig, config: RunConfig) -> Iterator[str]:
-    for key, read in signals_read(loop):
-        if not is_signal(read):
-            yield f"{key}: unknown signal {read!r}; {did_you_mean(read, ALL_SIGNALS)}"
-    if loop.domain is not None and loop.actuator.why_no_domain is not None:
-        yield (
-            f"domain: {loop.actuator.kind!r} acts on all tokens, {loop.actuator.why_no_domain}; "
-            f"take another actuator, or remove the domain and read {loop.sensor!r} as the sensor"
-        )
-    if isinstance(loop.reference, Free) and not isinstance(loop.law, OpenLoop):
-        yield (
-            f"reference: must be a setpoint, got {Free.kind!r}; a {loop.law.kind!r} law needs one, only 'open_loop' does "
-            "without: remove it for 'auto', or name one"
-        )
-    if loop.sensor.startswith("entropy"):
-        yield from _within_entropy_range(loop.reference, config)
-    facts = UpdateFacts(
-        steps_per_batch=config.learner.steps_per_batch,
-        objective=config.learner.objective.kind,
-        group_size=config.learner.group_size,
-    )
-    reason = loop.actuator.why_inert(facts)
-    if reason is not None:
-        yield f"actuator: {loop.actuator.kind!r} cannot act in this learner: {reason}"
-    yield from limit_faults(loop)
-
-
-def limit_faults(loop: LoopConfig) -> Iterator[str]:
-    """What is wrong with the limits of a loop, given its actuator and law."""
-    command = loop.actuator.command
-    low, high = loop.bounds
-    if not command.low <= low < high <= command.high:
-        yield (
-            f"limits: must be [low, high] inside the range [{command.low:g}, {command.high:g}] of "
-            f"{loop.actuator.kind!r}, got [{low:g}, {high:g}]; narrow them"
-        )
-    elif not low <= command.neutral <= high:
-        yield (
-            f"limits: must contain the neutral command {command.neutral:g} of {loop.actuator.kind!r}, "
-            f"got [{low:g}, {high:g}]; widen them"
-        )
-    elif isinstance(loop.law, OpenLoop) and not low <= loop.law.value <= high:
-        yield f"law: value must be inside the limits [{low:g}, {high:g}], got {loop.law.value:g}; change it"
-
-
-def _within_entropy_range(reference: Reference, config: RunConfig) -> Iterator[str]:
-    size = _known_vocabulary_size(config)
-    if size is None:
-        return
-    low, high = reference.bounds()
-    if (math.isfinite(low) and low < 0) or (math.isfinite(high) and high > math.log(size)):
-        yield (
-            f"reference: must stay between 0 and ln V = ln {size} = {math.log(size):.3f} nats/token, "
-            f"got {low:g} to {high:g}; no policy over this vocabulary has such an entropy"
-        )
-
-
-def _known_vocabulary_size(config: RunConfig) -> int | None:
-    """V without loading the model: from the alphabet, or from a local config.json; None for a hub id."""
-    if config.policy.source == BUILTIN:
-        try:
-            return vocabulary_size(config.task.alphabet())
-        except ValueError:  # the task's data cannot be read, which `check_prompts` says
-            return None
-    size = model_config(config.policy.source).get("vocab_size")
-    return size if isinstance(size, int) and size > 0 else None

@@ -151,18 +151,17 @@ def _one_sided(loop: LoopConfig) -> Iterator[str]:
 
     With a command that ends at neutral, a loop watches entropy explode with the command at its limit.  A
     band without a lower or an upper edge asks for one side only, and an actuator that has only one is what
-    its author chose; with the law ``auto`` no author chose it, so there it is said.  A setpoint that follows
-    coverage is a floor: what pushed entropy down to it ruined policies (docs/proof.md).
+    its author chose; with the law ``auto`` no author chose it, so there it is said.  With ``auto`` a setpoint
+    that follows coverage is a floor: what pushed entropy down to it ruined policies (docs/proof.md).
     """
     command, (low, high) = loop.actuator.command, loop.bounds
     if isinstance(loop.law, OpenLoop) or isinstance(loop.reference, Band | ScheduledBand):
         return
     if isinstance(loop.law, Auto):
         yield from _auto_on_one_side(loop)
-        if isinstance(loop.reference, Coverage):
-            return
+    is_floor = isinstance(loop.law, Auto) and isinstance(loop.reference, Coverage)
     for end, widest, side in ((low, command.low, "down"), (high, command.high, "up")):
-        if end == command.neutral != widest:
+        if end == command.neutral != widest and not (is_floor and side == "down"):
             yield (
                 f"limits: [{low:g}, {high:g}] end at the neutral command, so the loop cannot push entropy "
                 f"{side}; the range of {loop.actuator.kind!r} is [{command.low:g}, {command.high:g}]: take both "

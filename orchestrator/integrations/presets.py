@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from controllers import Constant, FeedbackLoop, OpenLoop
-from orchestrator.configuration.checks import limit_faults
+from orchestrator.configuration.loop_checks import limit_faults
 from orchestrator.configuration.models import UP, LoopConfig
 from orchestrator.configuration.resolve import parse, read_method
 from orchestrator.errors import ConfigError, did_you_mean, lines_of
@@ -24,7 +24,7 @@ def loop_from_preset(
         preset: a name that `entrostat list methods` knows, or a path to a YAML file.
         name: which loop, where the preset has several.
         setpoint: what the measurement should be throughout, in place of the preset's reference [nats/token]; a preset
-            that only raises entropy then has its actuator's whole range.
+            with ``limits: up`` then has its actuator's whole range.
         limits: lowest and highest command, in place of the preset's [actuator's unit].
 
     Raises:

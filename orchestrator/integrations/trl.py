@@ -30,7 +30,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from controllers.base import Trace
-from controllers.loop import FeedbackLoop, restore
+from controllers.loop import FeedbackLoop, fits, restore
 
 READINGS = ("entropy", "reward", "learning_rate")
 """What of TRL's log a loop can read."""
@@ -92,6 +92,10 @@ class EntropyControl(TrainerCallback):  # type: ignore[misc]
         self._begin()
         stored = state.stateful_callbacks.get(KEY)
         if stored is not None:
+            if not fits(stored["loop"], self._loop.init()):
+                raise ValueError(
+                    "the loop of this checkpoint is another version's; go on with that version, or begin the training again"
+                )
             self._state, self._t = restore(stored["loop"]), stored["t"]
             self.command = stored["command"]
         self._knob(self.command)

@@ -13,7 +13,7 @@ from orchestrator.comparison import Curve, curve
 from orchestrator.report import figures
 from orchestrator.report.rendering import Arms, rendered
 from orchestrator.report.table import NONE, Cell, Table
-from orchestrator.storage.run_data import CampaignRecords, setpoint
+from orchestrator.storage.run_data import CampaignRecords, entropy_setpoint
 
 SHORT_WORD = 12  # characters, such as a dash or "never", that may stand in a column of numbers
 SPARK_WIDTH, SPARK_HEIGHT = 120.0, 30.0
@@ -91,10 +91,12 @@ def sparklines(campaign: CampaignRecords) -> dict[str, Spark]:
     def points(values: Curve) -> str:
         x = SPARK_WIDTH * values.steps / last
         y = 2 + (SPARK_HEIGHT - 4) * (1 - values.mean / (ceiling or 1.0))
-        return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+        return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True) if isfinite(b))
 
     return {
-        arm.name: Spark(points=points(entropy[arm.name]), aim=points(curve(arm.shown, setpoint, band=False)))
+        arm.name: Spark(
+            points=points(entropy[arm.name]), aim=points(curve(arm.shown, entropy_setpoint, band=False))
+        )
         for arm in campaign.arms
         if entropy[arm.name].steps.size > 1
     }

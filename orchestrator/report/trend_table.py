@@ -18,7 +18,7 @@ TRENDS = {
     "entropy": Head("entropy", "nats per token"),
     "entropy/correct": Head("of right", "nats per token, of the responses that were right"),
     "entropy/wrong": Head("of wrong", "nats per token, of the responses that were wrong"),
-    "starvation": Head("starved", "share of the groups whose responses are all right or all wrong"),
+    "starvation": Head("starved", "share of the groups whose responses all have the same reward"),
     "pass_rate": Head("right", "share of the training responses that were right"),
 }
 """What is followed, by its metric."""

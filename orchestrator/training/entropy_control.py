@@ -10,8 +10,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from controllers.bank import Bank
-from controllers.base import Complaint, State, Trace
-from controllers.loop import FeedbackLoop, LoopState, restore
+from controllers.base import Complaint, Trace
+from controllers.loop import FeedbackLoop, fits, restore
 from orchestrator.configuration.models import LoopConfig
 from policies.actuators.base import Actuator
 from policies.policy_loss import Actuation, vocabulary_of
@@ -92,19 +92,14 @@ class EntropyControl(Callback):
         return {"loops": restore(self._state), "commands": self._commands}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        state = restore(state_dict["loops"])
-        if _numbers(state) != _numbers(self._bank.init()):
+        state, fresh = restore(state_dict["loops"]), self._bank.init()
+        if len(state) != len(fresh) or not all(map(fits, state, fresh)):
             raise ValueError(
                 "the loops of this checkpoint are another version's; go on with that version, or begin the run again "
                 "under another name"
             )
         self._state = state
         self._commands = dict(state_dict["commands"])
-
-
-def _numbers(states: State) -> list[tuple[int, int]]:
-    """How many items the state of each loop has, and how many its law's, from which another version's is told."""
-    return [(len(each), len(each[LoopState._fields.index("law")])) for each in states]
 
 
 def _of_run(loop: FeedbackLoop, seed: int) -> FeedbackLoop:

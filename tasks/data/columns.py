@@ -36,9 +36,9 @@ def text_at(key: str, row: Row, place: str, setting: str) -> str:
     """A text that is not blank."""
     value = value_at(key, row, place, setting)
     if not isinstance(value, str):
-        raise ValueError(f"{place}: {key!r} must be text, got {shown(value)}; write it in quotes")
+        raise ValueError(f"{place}: {key!r} must be text, got {shown(value)}; make it text, in quotes")
     if not value.strip():
-        raise ValueError(f"{place}: {key!r} must not be blank; fill it in or remove the line")
+        raise ValueError(f"{place}: {key!r} must not be blank; fill it in or remove the row")
     return value
 
 

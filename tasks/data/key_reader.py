@@ -34,7 +34,7 @@ def problems_of(name: str, rows: Iterable[tuple[Row, str]], keys: Keys) -> list[
     """
     problems = [_problem(row, keys, place) for row, place in rows]
     if not problems:
-        raise ValueError(f"{name}: is empty; write one problem a line, {keys.example}")
+        raise ValueError(f"{name}: is empty; give it one problem a row, {keys.example}")
     return problems
 
 

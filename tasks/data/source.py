@@ -101,4 +101,4 @@ class Source:
 
 
 def _file(path: str, example: str) -> tuple[str, Rows]:
-    return path, parquet_rows(path) if Path(path).suffix == ".parquet" else jsonl_rows(path, example)
+    return path, parquet_rows(path) if Path(path).suffix.lower() == ".parquet" else jsonl_rows(path, example)

@@ -23,6 +23,8 @@ from controllers import (
     replay,
     restore,
 )
+from controllers.base import Law
+from controllers.loop import fits
 
 LOOP = FeedbackLoop(
     sensor="entropy",
@@ -375,3 +377,31 @@ def test_refusals_name_field_rule_and_value(fields, message):
 def test_restore_gives_nested_tuples_of_floats():
     assert restore([[], [1, 2.5], [[3.0]], True]) == ((), (1.0, 2.5), ((3.0,),), 1.0)
     assert all(type(item) is float for item in restore([1, True]))
+
+
+def test_a_stored_state_of_another_version_does_not_fit():
+    state = restore(LOOP.init())
+    assert fits(state, LOOP.init())
+    assert not fits(state[:-1], LOOP.init())
+    assert not fits((*state[:2], state[2][:-1], *state[3:]), LOOP.init())  # the law has an item less
+
+
+def test_a_law_whose_state_grows_fits_at_any_time():
+    class Window(Law):
+        """Proportional to the mean of all errors."""
+
+        kind = "window"
+
+        def init(self):
+            return ()
+
+        def step(self, state, sample):
+            errors = (*state, sample.e)
+            return errors, {"mean": sum(errors) / len(errors)}
+
+    loop = replace(LOOP, law=Window())
+    state = loop.init()
+    for t, h in enumerate([0.4, 0.6, 0.5]):
+        state, _ = loop.step(state, {"entropy": h}, t)
+    assert len(state.law) == 3
+    assert fits(restore(state), loop.init())

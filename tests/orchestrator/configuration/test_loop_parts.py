@@ -187,3 +187,19 @@ def test_limits_up_are_the_part_of_the_range_that_raises_entropy():
 def test_limits_in_other_words_are_refused():
     with pytest.raises(ValueError, match=r"must be \[low, high\], up or null, got 'down'"):
         LoopConfig.model_validate({"actuator": {"kind": "bonus"}, "limits": "down"})
+
+
+@pytest.mark.parametrize(
+    ("loop", "moves"),
+    [
+        ({"actuator": {"kind": "temperature"}}, "'temperature'"),
+        ({"actuator": {"kind": "bonus", "allocation": "difficulty"}}, "'bonus'"),
+        ({"domain": "add2"}, "'bonus' of add2"),
+    ],
+)
+def test_paced_is_refused_where_its_prediction_is_of_something_else(write_campaign, loop, moves):
+    arm = {"name": "a", "method": "paced", "loops": {"entropy": loop}}
+    with pytest.raises(
+        ConfigError, match=f"loops.entropy.feedforward: 'paced' foresees .* moves {moves}; take"
+    ):
+        check_campaign(read_campaign(write_campaign({"arms": [arm]})))

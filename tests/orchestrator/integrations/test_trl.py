@@ -18,6 +18,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
 ]  # of libraries about one another
 
+from transformers import TrainerState  # noqa: E402
+
 from orchestrator.integrations.presets import loop_from_preset  # noqa: E402
 from orchestrator.integrations.trl import EntropyControl  # noqa: E402
 
@@ -211,6 +213,10 @@ def test_a_resumed_run_goes_on_with_the_same_commands(trainer_of):
     again.train(resume_from_checkpoint=str(checkpoint))
     assert column(again, "loop/u") == column(whole, "loop/u")
     assert torch.equal(weights(again), weights(whole))
+    state = TrainerState(stateful_callbacks={"entrostat": stored | {"loop": stored["loop"][:-1]}})
+    control = EntropyControl.attach(trainer_of(folder="other"), loop_of("bonus", -1.0, 1.0))
+    with pytest.raises(ValueError, match="the loop of this checkpoint is another version's; go on with that"):
+        control.on_train_begin(None, state, None)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.comparison.comparison import compare
 from orchestrator.report.figures import commands, entropy, last_iteration, most_points, trajectories
+from orchestrator.report.html_tables import sparklines
 from orchestrator.report.mechanism import predictions
 from orchestrator.report.plot_style import padded, smooth, thinned
 from tests.orchestrator.report.small_campaigns import campaign_of, make_run
@@ -101,3 +102,21 @@ def test_a_setpoint_that_is_not_of_entropy_is_not_drawn_beside_it(sensor, num_da
     assert (
         len([trace for trace in figure.data if trace["line"].get("dash", "solid") != "solid"]) == num_dashed
     )
+
+
+def test_sparks_have_setpoints_of_entropy_alone():
+    """A share of groups as a setpoint has no place on the scale of nats."""
+    config = {"loops": {"entropy": {"sensor": "teaching_groups"}}}
+    train = {"entropy": [0.3, 0.2, 0.1], "loop/entropy/r": [0.6] * 3, "loop/entropy/u": [0.0] * 3}
+    (spark,) = sparklines(campaign_of(make_run("a", 0, train, config=config))).values()
+    assert spark.points.count(",") == 3
+    assert spark.aim == ""
+    held = {
+        "entropy": [0.3, 0.2, 0.1],
+        "loop/entropy/r": [0.2, float("nan"), 0.2],
+        "loop/entropy/u": [0.0] * 3,
+    }
+    config = {"loops": {"entropy": {"sensor": "entropy"}}}
+    (spark,) = sparklines(campaign_of(make_run("a", 0, held, config=config))).values()
+    assert spark.aim.count(",") == 2
+    assert "nan" not in spark.aim

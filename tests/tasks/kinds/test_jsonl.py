@@ -158,13 +158,13 @@ def test_the_task_travels_without_its_file(jsonl_file):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], r"f\.jsonl: is empty; write one problem a line"),
+        ([], r"f\.jsonl: is empty; give it one problem a row"),
         (["", "  "], r"f\.jsonl: is empty"),
         (["{}", "x"], r"f\.jsonl, line 1: has no 'prompt'"),
         ([*sums(2), "", "{oops}"], r"f\.jsonl, line 4: is not JSON \(.*\); write one object a line"),
         ([*sums(2), "[1]"], r"f\.jsonl, line 3: must be an object, got \[1\]"),
         ([{"prompt": "a", "ans": "b"}], "line 1: has no 'answer', only 'prompt', 'ans'; .* set answer_key"),
-        ([{"prompt": "a", "answer": 5}], "line 1: 'answer' must be text, got 5; write it in quotes"),
+        ([{"prompt": "a", "answer": 5}], "line 1: 'answer' must be text, got 5; make it text, in quotes"),
         ([{"prompt": " ", "answer": "5"}], "line 1: 'prompt' must not be blank"),
         (["[" * 100_000], r"f\.jsonl, line 1: is not JSON"),
         (sums(1, 2), r"f\.jsonl: none of its 1 prompts is held out at held_out_fraction 0\.1; raise it"),
