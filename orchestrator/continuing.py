@@ -119,6 +119,11 @@ def continue_from(campaign: Campaign, earlier: Earlier) -> None:
             f"--continue-from {source.path}: {' and '.join(KEPT)} have to stay as they are, got {', '.join(changed)}; "
             "leave them, or begin a run without --continue-from"
         )
+    if before.config.rollout.in_flight and not arm.config.rollout.in_flight:
+        raise ConfigError(
+            f"--continue-from {source.path}: prompts are in flight there, of which some would be learned from twice and "
+            "others never; keep rollout.in_flight"
+        )
     _hand_over(source, run, arm, before, earlier, origin)
 
 

@@ -7,7 +7,10 @@ asks them for their ranges and fields alone, and torch takes longer to import th
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -22,6 +25,29 @@ class _Deferred(ModuleType):
         return getattr(import_module(self.__name__), name)
 
 
+class _AlreadyLoaded(MetaPathFinder, Loader):
+    """Gives a dotted import the module that loading its package has loaded by now.
+
+    ``import package.part`` looks for the part in ``sys.modules`` first and asks the package for its path then, which
+    is what loads it, part and all; without this finder the part would be run a second time.
+    """
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        is_there = fullname.startswith(f"{self.package}.") and fullname in sys.modules
+        return ModuleSpec(fullname, self) if is_there else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return sys.modules[spec.name]
+
+    def exec_module(self, module: ModuleType) -> None:
+        """It has run."""
+
+
 def defer(package: str) -> None:
     """Let ``import package`` load nothing until an attribute or a module of it is asked for.
 
@@ -32,3 +58,4 @@ def defer(package: str) -> None:
     module = _Deferred(package)
     module.__spec__, module.__file__ = spec, spec.origin  # what goes through all modules looks at these
     sys.modules[package] = module
+    sys.meta_path.insert(0, _AlreadyLoaded(package))

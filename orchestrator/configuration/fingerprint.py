@@ -34,8 +34,9 @@ def fingerprint(config: RunConfig, plain: dict[str, Any]) -> str:
     learner = _without(plain["learner"], EXECUTION_ONLY)
     if learner["precision"] == "auto":  # what it is on a CPU, and was before there was a choice
         learner["precision"] = "32-true"
-    # A bound that is only checked, unless prompts in flight are waited for because of it.
-    bounds = ("max_staleness",) if config.rollout.in_flight is None else ()
+    # A bound that is only checked, unless responses in flight are waited for because of it.
+    in_flight = config.rollout.in_flight
+    bounds = () if in_flight and in_flight.unfinished == "go_on" else ("max_staleness",)
     rollout = _without(plain["rollout"], bounds)
     rollout["engine"] = _without(rollout["engine"], config.rollout.engine.execution_only)
     unread = () if reads_reference(config.loops) else ("reference",)

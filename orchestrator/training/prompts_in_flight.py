@@ -27,7 +27,7 @@ from orchestrator.training.experience import Explorer
 from orchestrator.training.prompts import PromptLoader
 from orchestrator.training.stored_rollouts import stored_response
 from policies.rollouts.addressed_sampling import turn_seed
-from policies.rollouts.base import Completion, Sampling
+from policies.rollouts.base import Completion, Sampling, check_context
 from policies.rollouts.in_flight import InFlight, joined, sample_segments
 from tasks import Problem
 from tasks.grading.batch import Grades
@@ -81,6 +81,9 @@ class PromptsInFlight:
     def collect(self, iteration: int, sampling: Sampling) -> Share:
         """The whole batch of an iteration, on every rank."""
         self._begin(iteration)
+        # The engine sees a round at a time, and so the whole of a response only when it is too late.
+        policy = self.explorer.policy
+        check_context((group.prompt for group in self._groups), sampling.max_tokens, policy.context)
         rounds, seconds = 0, {"rollout": 0.0, "grade": 0.0}
         graded: list[Grades] = []
         with self.explorer.engine.session(), ThreadPoolExecutor(1, "grading") as grader:

@@ -178,7 +178,8 @@ class TransformersEngine(RolloutEngine):
             tokens[rows, now] = ids[:, width:]
             logprobs[rows, now] = torch.stack(sampler.logprobs, dim=1).float()
             mask = torch.cat([mask, mask.new_ones(len(ids), ids.shape[1] - width)], dim=1)
-            finished = torch.isin(tokens[rows], stop_ids).any(dim=1)
+            # Only of what was sampled: the rest is padding, which may be a stop token too.
+            finished = finished | torch.isin(ids[:, width:], stop_ids).any(dim=1)
         return tokens, logprobs
 
     def _read(self, input_ids: Tensor, attention_mask: Tensor, owner: Tensor) -> Any:
@@ -200,7 +201,7 @@ class TransformersEngine(RolloutEngine):
             "past_key_values",
             None,
         )
-        if not isinstance(cache, DynamicCache):
+        if not isinstance(cache, DynamicCache) or not all(map(_can_be_cut, cache.layers)):
             return None
         cache.batch_select_indices(owner)
         return cache
@@ -212,6 +213,11 @@ class TransformersEngine(RolloutEngine):
         can = torch.ones(self.model.get_output_embeddings().weight.shape[0], dtype=torch.bool)
         can[self.masked_ids] = False
         return torch.nonzero(can)[:, 0].to(self.model.device)
+
+
+def _can_be_cut(layer: Any) -> bool:
+    """Whether rows of a layer's cache can be chosen, as those of keys and values can, and of linear attention cannot."""
+    return hasattr(layer, "batch_select_indices")
 
 
 def _completions(tokens: Tensor, logprobs: Tensor, stop_ids: Tensor) -> list[Completion]:

@@ -17,7 +17,9 @@ def package(tmp_path, monkeypatch):
     (folder / "__init__.py").write_text("VALUE = 3\n")
     (folder / "part.py").write_text("from heavy_package import VALUE\nTWICE = 2 * VALUE\n")
     monkeypatch.syspath_prepend(tmp_path)
+    finders = list(sys.meta_path)
     yield folder.name
+    sys.meta_path[:] = finders
     for name in [name for name in sys.modules if name.startswith(folder.name)]:
         del sys.modules[name]
 
@@ -62,3 +64,16 @@ def test_what_is_loaded_or_not_installed_stays_as_it_is(package):
     defer("no_such_package")
     with pytest.raises(ModuleNotFoundError):
         __import__("no_such_package")
+
+
+def test_a_part_that_the_package_imports_itself_runs_once(package, tmp_path):
+    """As torch.distributed, which a second run ends in an abort."""
+    folder = tmp_path / package
+    (folder / "__init__.py").write_text("RUNS = []\nVALUE = 3\nfrom heavy_package import part\n")
+    (folder / "part.py").write_text("from heavy_package import RUNS\nRUNS.append(1)\n")
+    defer(package)
+    names = {}
+    exec("import heavy_package.part as part; import heavy_package", names)
+    assert names["heavy_package"].RUNS == [1]
+    assert names["part"] is sys.modules["heavy_package.part"] is names["heavy_package"].part
+    assert names["part"].__spec__.origin == str(folder / "part.py")

@@ -57,6 +57,8 @@ def length(number):
 
 
 class Plain:
+    context = None
+
     def encode(self, prompt, system=""):
         return torch.tensor([PROMPT])
 
@@ -276,3 +278,11 @@ def test_a_grader_that_fails_is_the_callers():
     made.explorer.graders.grade = lambda *_: 1 / 0
     with pytest.raises(ZeroDivisionError):
         made.collect(0, sampling_at)
+
+
+def test_a_prompt_without_room_for_a_whole_response_is_refused_before_its_first_round():
+    made = batches()
+    made.explorer.policy.context = LONGEST  # a prompt of one token and all rounds but the last would fit
+    with pytest.raises(ValueError, match=rf"a prompt of 1 tokens and a response of up to {LONGEST} "):
+        made.collect(0, sampling_at)
+    assert made.explorer.engine.asked == []

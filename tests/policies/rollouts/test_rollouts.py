@@ -146,8 +146,10 @@ def test_a_prompt_is_read_once_for_all_its_samples(policy, engine, prompts, monk
     torch.testing.assert_close(behaviour(shared), behaviour(apart), atol=1e-5, rtol=0)
 
 
-def test_rows_that_have_finished_leave_their_batch(policy, engine, prompts, monkeypatch):
+@pytest.mark.parametrize("pad_id", [PAD, EOS], ids=["pad", "pad is the end"])
+def test_rows_that_have_finished_leave_their_batch(policy, prompts, monkeypatch, pad_id):
     """Fewer rows are computed, and the responses are the same to the last bit."""
+    engine = TransformersEngine(policy.model, pad_id=pad_id, stop_ids=[EOS])
 
     def rows_of_steps():
         rows = []
