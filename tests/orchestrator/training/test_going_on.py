@@ -508,5 +508,15 @@ def test_going_on_is_refused_with_a_reason(fresh, monkeypatch, tmp_path, at, set
         go_on_from(folder, tmp_path / "campaign.yaml", at=at, **settings)
 
 
+def test_prompts_in_flight_are_not_left_behind(fresh, monkeypatch, tmp_path):
+    folder = fresh("flying")
+    stopped_in(folder, 5, monkeypatch)
+    info = folder.read_info()
+    info.config["rollout"]["in_flight"] = {"prompts": 5, "round_tokens": 4, "unfinished": "go_on"}
+    folder.write_info(info)
+    with pytest.raises(ConfigError, match=r"prompts are in flight there, .*; keep rollout\.in_flight"):
+        go_on_from(folder, tmp_path / "campaign.yaml")
+
+
 def test_without_a_checkpoint_the_way_on_is_to_begin_again(fresh):
     assert "begin again with other settings" in going_on.how_to_go_on(fresh("never"))
