@@ -11,12 +11,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from orchestrator.comparison.comparison import compare
 from orchestrator.comparison.contrasts import contrasts
 from orchestrator.comparison.records_file import campaigns_recorded
 from orchestrator.comparison.regimes import measured, regime_map
 from orchestrator.report.regime_table import regime_table
-from orchestrator.report.summary_cells import around, signed
+from orchestrator.report.summary_cells import around, plain, signed
 from orchestrator.report.table import NONE, Cell, Head, Table
 from orchestrator.report.table_formats import FORMATS
 from orchestrator.report.tables import TABLES
@@ -24,6 +26,7 @@ from orchestrator.storage.run_data import CampaignRecords
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "proof.md"
+CONFIGS = ROOT / "configs" / "proof"
 SHOWN = {
     "greedy": ("statistics", "eval/pass_at_1"),
     "trends": ("trends", None),
@@ -32,9 +35,13 @@ SHOWN = {
 """Tables of each regime: what the page calls it, the table, and the metric that it is of."""
 
 
+SCORED = ("eval/pass_at_1", "eval/pass_at_8")
+"""What constants were chosen by, the mean of the two."""
+
 FIXED = {
+    "paced": "bonus",
     "auto": "bonus",
-    "auto_up": "bonus",
+    "auto_both": "bonus",
     "cascade": "bonus",
     "released": "bonus",
     "auto_temperature": "temperature",
@@ -44,8 +51,11 @@ FIXED = {
 """Loops, and the fixed setting of the same actuator that each is compared with."""
 
 
-def blocks(campaigns: Sequence[CampaignRecords]) -> dict[str, str]:
-    """The generated parts of the page by the name between their markers: `map`, `loops`, and `<regime> <table>`."""
+def blocks(campaigns: Sequence[CampaignRecords], studies: Sequence[CampaignRecords]) -> dict[str, str]:
+    """The generated parts of the page by the name between their markers.
+
+    They are `map`, `loops`, `<regime> <table>`, and `constants`, from the campaigns that chose them.
+    """
     found = {
         "map": "\n".join(
             map(_markdown, [regime_table(regime_map(campaigns, each)) for each in measured(campaigns)])
@@ -54,6 +64,7 @@ def blocks(campaigns: Sequence[CampaignRecords]) -> dict[str, str]:
     found["loops"] = "\n".join(
         _markdown(duels(campaigns, metric)) for metric in ("eval/pass_at_1", "eval/pass_at_8")
     )
+    found["constants"] = _markdown(constants(studies))
     for campaign in campaigns:
         for name, (table, metric) in SHOWN.items():
             drawn = TABLES[table](compare(campaign, metric=metric))
@@ -81,6 +92,34 @@ def _duel(campaign: CampaignRecords, metric: str, loop: str, fixed: str) -> Cell
     return Cell(around(signed(found.difference), found.difference_interval), found.difference)
 
 
+def constants(studies: Sequence[CampaignRecords]) -> Table:
+    """What the best and the worst constant of every method came to, a column for each regime."""
+    scores = {study.info.name: _scores(study) for study in studies}
+    methods = dict.fromkeys(method for found in scores.values() for method in found)
+    rows = [(method, tuple(_range(found.get(method, {})) for found in scores.values())) for method in methods]
+    heads = tuple(Head(name.removesuffix("_constants")) for name in scores)
+    return Table(name="constants", title="Best and worst of five constants", heads=heads, rows=tuple(rows))
+
+
+def _scores(study: CampaignRecords) -> dict[str, dict[str, float]]:
+    """The mean of greedy and pass@8 at the end, by method and constant; an arm's name is both, ``bonus_0p03``."""
+    found: dict[str, dict[str, float]] = {}
+    for arm in study.arms:
+        method, _, constant = arm.name.rpartition("_")
+        ends = [run.evaluation.get(metric)[-1] for run in arm.runs for metric in SCORED]
+        found.setdefault(method or constant, {})[constant.replace("p", ".")] = float(np.mean(ends))
+    return found
+
+
+def _range(scores: dict[str, float]) -> Cell:
+    if not scores:
+        return Cell(NONE)
+    best, worst = max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__)
+    if best == worst:
+        return Cell(plain(scores[best]))
+    return Cell(f"{plain(scores[best])} at {best}, {plain(scores[worst])} at {worst}")
+
+
 def filled(page: str, parts: dict[str, str]) -> str:
     """The page with the new text of every block between `<!-- name -->` and `<!-- end -->`."""
 
@@ -94,11 +133,18 @@ def _markdown(table: Table) -> str:
     return FORMATS["markdown"](table)
 
 
+def recorded() -> tuple[list[CampaignRecords], list[CampaignRecords]]:
+    """The records of the regimes, and those of the campaigns that chose constants for them."""
+    regimes, studies = (
+        campaigns_recorded([str(folder)], ROOT / "results") for folder in (CONFIGS, CONFIGS / "constants")
+    )
+    return regimes, studies
+
+
 def main() -> int:
     """Write or check the page."""
-    campaigns = campaigns_recorded([str(ROOT / "configs" / "proof")], ROOT / "results")
     page = PAGE.read_text()
-    current = filled(page, blocks(campaigns))
+    current = filled(page, blocks(*recorded()))
     if "--check" in sys.argv:
         return int(page != current)
     PAGE.write_text(current)
