@@ -34,6 +34,7 @@ class _AlreadyLoaded(MetaPathFinder, Loader):
 
     def __init__(self, package: str) -> None:
         self.package = package
+        self._own: dict[str, ModuleSpec | None] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -42,10 +43,13 @@ class _AlreadyLoaded(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self) if is_there else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return sys.modules[spec.name]
+        module = sys.modules[spec.name]
+        self._own[spec.name] = module.__spec__
+        return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """It has run."""
+        """It has run; the import has only put another specification on it."""
+        module.__spec__ = self._own.pop(module.__name__)
 
 
 def defer(package: str) -> None:
