@@ -9,9 +9,7 @@ thread for each of its processes, so two cores are needed for a ratio that means
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -19,10 +17,10 @@ from pathlib import Path
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.own_process import trained
 from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import read_campaign
 
-ROOT = Path(__file__).parents[1]
 PHASES = ("rollout", "grade", "measure", "update", "wait", "push", "iteration")
 WARM_UP = 3  # iterations that fill caches, and start the engine
 
@@ -55,14 +53,7 @@ def seconds_by_phase(ahead: int, folder: str, iterations: int) -> dict[str, floa
     path = Path(folder) / f"ahead-{ahead}.yaml"
     path.write_text(yaml.safe_dump(campaign(ahead, folder, iterations)))
     run = prepare(read_campaign(path)).run("grpo", 0)
-    subprocess.run(
-        [sys.executable, "-m", "orchestrator.training.worker", str(run.path)],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=True,
-        capture_output=True,
-    )
-    records = [record.metrics for record in run.records() if record.kind == "train"][WARM_UP:]
+    records = trained(run)[WARM_UP:]
     return {
         phase: statistics.median(record.get(f"seconds/{phase}", 0.0) for record in records)
         for phase in PHASES

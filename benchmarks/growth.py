@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -28,6 +26,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks.fixed_lengths import PHASES, Shape, prepared, train  # noqa: E402
+from benchmarks.own_process import trained  # noqa: E402
 from policies.model.loading import LoadedPolicy  # noqa: E402
 from policies.model.tiny import SPECIAL_TOKENS, TinyModel, character_tokenizer, tiny_model  # noqa: E402
 
@@ -137,14 +136,7 @@ def _apart(
 ) -> list[dict[str, float]]:
     """Records of a run in processes of their own, as many as there are ranks."""
     run, _ = prepared(model, problems, point.shape, iterations, "run", ranks=point.ranks)
-    subprocess.run(
-        [sys.executable, "-m", "orchestrator.training.worker", str(run.path)],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=True,
-        capture_output=True,
-    )
-    return [record.metrics for record in run.records() if record.kind == "train"]
+    return trained(run)
 
 
 def _row(axis: str, n: object, cells: Sequence[str]) -> str:

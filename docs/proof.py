@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
+from controllers.quality.quality import mean
 from orchestrator.comparison.comparison import compare
 from orchestrator.comparison.contrasts import contrasts
 from orchestrator.comparison.records_file import campaigns_recorded
 from orchestrator.comparison.regimes import measured, regime_map
+from orchestrator.comparison.values import final_value
 from orchestrator.report.regime_table import regime_table
 from orchestrator.report.summary_cells import around, plain, signed
 from orchestrator.report.table import NONE, Cell, Head, Table
@@ -106,8 +106,8 @@ def _scores(study: CampaignRecords) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for arm in study.arms:
         method, _, constant = arm.name.rpartition("_")
-        ends = [run.evaluation.get(metric)[-1] for run in arm.runs for metric in SCORED]
-        found.setdefault(method or constant, {})[constant.replace("p", ".")] = float(np.mean(ends))
+        score = mean([final_value(run, metric) for run in arm.runs for metric in SCORED])
+        found.setdefault(method or constant, {})[constant.replace("p", ".")] = score
     return found
 
 

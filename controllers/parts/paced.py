@@ -30,9 +30,10 @@ class Paced(Feedforward):
     """w = gate · max(0, share · (the command that cancels the predicted fall)),   gate = clip(1 + m / (z · se), 0, 1)
 
     The command is that of `CovarianceFeedforward`: at a share of 1 it holds entropy, to first order, against the reward
-    of this batch, whatever the model, the task and the learning rate; at 0.5 entropy falls half as fast.  Nothing is done where
-    the reward raises it.  The gate asks whether that is worth it: m is the moving average of ψ, the slope of pass@G in the temperature (``coverage/psi``;
-    `policies.statistics.coverage`), se its standard error, z is ``significance``.
+    of this batch, whatever the model, the task and the learning rate; at 0.5 entropy falls half as fast.  Nothing is
+    done where the reward raises it.  The gate asks whether that is worth it: m is the moving average of ψ, the slope of
+    pass@G in the temperature (``coverage/psi``; `policies.statistics.coverage`), se its standard error, z is
+    ``significance``.
 
         more entropy would let a group find more, or no one can tell    the gate is open
         less would, by z standard errors                                it is shut: the reward may sharpen as it likes

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite, nan
 
-import numpy as np
-
+from controllers.quality.quality import mean, tail
 from orchestrator.comparison.comparison import Comparison
+from orchestrator.comparison.values import FINAL_FRACTION
 from orchestrator.report.summary_cells import plain
 from orchestrator.report.table import NONE, Cell, Head, Table
 from orchestrator.storage.run_data import Array, RunRecords
-
-PART = 0.1
-"""Share of the iterations that a figure is the mean of."""
 
 TRENDS = {
     "entropy": Head("entropy", "nats per token"),
@@ -39,22 +37,17 @@ def trends(comparison: Comparison) -> Table:
     )
 
 
-def _parts(runs: Sequence[RunRecords], metric: str) -> tuple[float, float, float]:
+def _parts(runs: Sequence[RunRecords], metric: str) -> tuple[float, ...]:
     """Means of the three tenths over runs; nan where nothing was measured."""
-    found = np.array([_tenths(run.train.get(metric)) for run in runs]).reshape(-1, 3)
-    known = np.isfinite(found)
-    means = np.where(known, found, 0.0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
-    return tuple(means.tolist())
+    tenths = [_tenths(run.train.get(metric)) for run in runs] or [(nan, nan, nan)]
+    return tuple(map(mean, zip(*tenths, strict=True)))
 
 
-def _tenths(values: Array) -> list[float]:
-    length = max(1, round(PART * values.size))
+def _tenths(values: Array) -> tuple[float, float, float]:
+    length = tail(values, FINAL_FRACTION).size
     middle = (values.size - length) // 2
-    parts = (values[:length], values[middle : middle + length], values[-length:])
-    return [float(part[np.isfinite(part)].mean()) if np.isfinite(part).any() else np.nan for part in parts]
+    return mean(values[:length]), mean(values[middle : middle + length]), mean(values[-length:])
 
 
-def _text(found: tuple[float, float, float]) -> str:
-    if not np.isfinite(found).any():
-        return NONE
-    return " → ".join(plain(value, 2) for value in found)
+def _text(found: Sequence[float]) -> str:
+    return " → ".join(plain(value, 2) for value in found) if any(map(isfinite, found)) else NONE

@@ -29,7 +29,8 @@ class Batches:
     """Begins batches in the order of their iterations and gives each out once.
 
     With ``ahead`` 0 everything happens where it is asked for.  Otherwise one thread samples and grades, one batch after
-    another, while collectives and pushes stay with the caller: all ranks call every method at the same places.
+    another, while pushes stay with the caller, and collectives too, but for those of prompts in flight, which have a
+    line of their own.  All ranks call every method at the same places.
     """
 
     def __init__(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.data.problem_sets import Sides, digest
+from tasks.base import Problem
+from tasks.data.problem_sets import Sides, digest, two_sides
 from tasks.data.rows import Row, hub_rows, jsonl_rows, parquet_rows
 from tasks.splits import HELD_OUT_FRACTION
 
@@ -93,6 +94,18 @@ class Source:
         if self.held_out_path is not None:
             return _file(self.held_out_path, example)
         return None if self.held_out_split is None else self._split(self.held_out_split)
+
+    def sides_by(self, problems_of: Callable[[str, Rows], list[Problem]], example: str) -> Sides:
+        """All problems, read from the name and the rows of what is trained on and, where it stands apart, of what is
+        held out."""
+        held_out = self.held_out_rows(example)
+        name, rows = self.rows(example)
+        return two_sides(
+            problems_of(name, rows),
+            None if held_out is None else problems_of(*held_out),
+            self.held_out_fraction,
+            name=name,
+        )
 
     def _split(self, split: str) -> tuple[str, Rows]:
         assert self.dataset is not None, "a file has no splits"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from tasks.answers.extraction import matched_answer
 from tasks.base import Problem, Split, Task
 from tasks.corruption import alphabet_of, corrupt_text
 from tasks.data.key_reader import Keys, problems_of
-from tasks.data.problem_sets import Sides, two_sides, walk
+from tasks.data.problem_sets import Sides, walk
 from tasks.data.source import Source
 
 LONGEST_PATTERN = 1000
@@ -88,11 +88,4 @@ class Jsonl(Source, Task):
 @lru_cache(maxsize=8)
 def _sides(task: Jsonl) -> Sides:
     keys = Keys(task.prompt_key, task.answer_key, task.domain_key, task.difficulty_key)
-    held_out = task.held_out_rows(keys.example)
-    name, rows = task.rows(keys.example)
-    return two_sides(
-        problems_of(name, rows, keys),
-        None if held_out is None else problems_of(*held_out, keys),
-        task.held_out_fraction,
-        name=name,
-    )
+    return task.sides_by(partial(problems_of, keys=keys), keys.example)

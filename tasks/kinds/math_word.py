@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
 from typing import ClassVar, Literal
@@ -13,7 +13,7 @@ from tasks.answers.extraction import after_thinking, boxed_answer
 from tasks.base import Problem, Split, Task
 from tasks.corruption import alphabet_of, corrupt_text
 from tasks.data.math_layouts import LAYOUTS, Layout
-from tasks.data.problem_sets import Sides, two_sides, walk
+from tasks.data.problem_sets import Sides, walk
 from tasks.data.source import Rows, Source
 from tasks.mathematics.equivalence import equivalent, prepare
 from tasks.mathematics.prose import final_line, stated
@@ -112,14 +112,7 @@ class MathWord(Source, Task):
 
 @lru_cache(maxsize=8)
 def _sides(task: MathWord) -> Sides:
-    name, rows = task.rows(EXAMPLE)
-    problems, held_out = _problems(task, name, rows), task.held_out_rows(EXAMPLE)
-    return two_sides(
-        problems,
-        None if held_out is None else _problems(task, *held_out),
-        task.held_out_fraction,
-        name=name,
-    )
+    return task.sides_by(partial(_problems, task), EXAMPLE)
 
 
 def _problems(task: MathWord, name: str, rows: Rows) -> list[Problem]:
