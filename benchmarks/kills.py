@@ -269,6 +269,7 @@ def _weights(run: RunFolder) -> bytes:
 
 def _tracked(folder: Path, runs: dict[str, RunFolder]) -> Iterator[str]:
     """MLflow has each run once, and each of its records once."""
+    from orchestrator.storage.metric_names import family_name
     from orchestrator.tracking.store import default_uri, open_client
 
     client = open_client(default_uri(folder / "runs"))
@@ -281,7 +282,9 @@ def _tracked(folder: Path, runs: dict[str, RunFolder]) -> Iterator[str]:
     for each in tracked:
         arm, seed = each.data.tags["entrostat.arm"], int(each.data.tags["entrostat.seed"])
         records = CampaignFolder(folder / "runs" / "small").run(arm, seed).records()
-        steps = Counter(point.step for point in client.get_metric_history(each.info.run_id, "reward"))
+        steps = Counter(
+            point.step for point in client.get_metric_history(each.info.run_id, family_name("reward"))
+        )
         if steps != Counter(record.step for record in records if "reward" in record.metrics):
             yield f"{folder.name}: MLflow has the steps {dict(steps)} of {arm} seed {seed}"
 
