@@ -24,6 +24,7 @@ from orchestrator.commands.progress import Progress
 from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.device_notices import device_notices
 from orchestrator.configuration.engine_checks import check_installed
+from orchestrator.configuration.hub import hub_notices
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.notices import notices
 from orchestrator.configuration.resolve import Campaign, read_campaign
@@ -190,7 +191,7 @@ def validate_campaign(path: Path, overrides: Sequence[str], *, device_gib: float
 
 
 def _print_notices(campaign: Campaign, console: Console) -> None:
-    for notice in [*notices(campaign.arms), *device_notices(campaign)]:
+    for notice in [*notices(campaign.arms), *hub_notices(campaign.arms), *device_notices(campaign)]:
         console.print(f"note: {notice}", highlight=False, soft_wrap=True, markup=False)
 
 
