@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from orchestrator.campaign import (
     InterruptedCampaignError,
+    RunQueue,
     exclusively,
     execute,
     prepare,
@@ -31,6 +32,7 @@ from orchestrator.configuration.resolve import Campaign, read_campaign
 from orchestrator.continuing import Earlier, continue_from, narrowed
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import OVER, CampaignFolder, RunFolder
+from orchestrator.tracking.following import Followers
 from orchestrator.tracking.others import check_installed as check_others
 from orchestrator.tracking.others import write_others
 from orchestrator.tracking.store import check, ui_hint
@@ -99,8 +101,14 @@ def _run(campaign: Campaign, uri: str, console: Console, retry: bool, accept: bo
     final: dict[str, dict[str, float]] = {}
     status = EXIT_DONE
     try:
-        with Progress(runs, console) as progress:
-            failed = execute(folder, campaign, on_poll=progress)
+        also = campaign.config.tracking.also
+        with Progress(runs, console) as progress, Followers(folder.path, also) as followers:
+
+            def look(queue: RunQueue) -> None:
+                progress(queue)
+                followers(worker.folder for worker in queue.running)
+
+            failed = execute(folder, campaign, on_poll=look)
         status = EXIT_FAILED if failed else EXIT_DONE
         final = final_numbers(write_report(folder, console).arms)
     except InterruptedCampaignError as interruption:

@@ -166,7 +166,8 @@ class Evaluator(Callback):
             return nullcontext()
         tell, here = self.tell, 0
         num_responses = sum(
-            len(each.explorer.ranks.share(len(each.problems))) * (1 + each.settings.num_samples) for each in due
+            len(each.explorer.ranks.share(len(each.problems))) * (1 + each.settings.num_samples)
+            for each in due
         )
 
         def hear(more: int) -> None:
