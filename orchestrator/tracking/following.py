@@ -67,8 +67,8 @@ class Followers:
 def follow(home: Path, run: RunFolder, names: Sequence[OtherTracker], stop: threading.Event) -> None:
     """Give the trackers what a run records until it has ended, or until told to stop and once more then.
 
-    A record that a guardrail may yet take back waits.  Where a run has gone back to a checkpoint all the same, each
-    tracker is given it anew.
+    A record that a guardrail may yet take back waits.  A run that has gone back to a checkpoint all the same is
+    given to each tracker from its start.
     """
     feeds = [Feed(home, run, name) for name in names]
     with ExitStack() as stack:

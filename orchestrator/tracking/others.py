@@ -2,7 +2,7 @@
 
 They are written from the run's folder and never speak to a server unless their own environment variables say so.
 ``also.json`` there says which of them has which state of the records.  A run is followed while it trains
-(`following.py`); what a tracker does not have when the campaign is over is written here, all at once.
+(`following.py`); what a tracker does not have when the campaign ends is written here, all at once.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ WRITERS: dict[OtherTracker, Callable[[Path, RunInfo], AbstractContextManager[Wri
     "wandb": _wandb,
     "trackio": _trackio,
 }
-"""Each opens one run of a campaign's folder, anew where the tracker has some of it already."""
+"""Each opens one run of a campaign's folder, from its start even where the tracker has some of it already."""
 
 
 def _config(info: RunInfo) -> dict[str, object]:

@@ -161,7 +161,7 @@ class Evaluator(Callback):
             self.guardrails.act_on_evaluation(is_last=step == self.num_iterations)
 
     def _telling(self, due: Sequence[HeldOutSet]) -> AbstractContextManager[None]:
-        """Tell which share of the responses this process has; of episodes nobody knows how many turns they take."""
+        """Tell which share of the responses this process has; the turns of episodes cannot be known."""
         if self.tell is None or any(each.explorer.task.answers_back for each in due):
             return nullcontext()
         tell, here = self.tell, 0

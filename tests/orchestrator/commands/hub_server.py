@@ -15,7 +15,7 @@ TOKEN = "hf_of_the_test"
 
 
 class HubServer:
-    """Repositories by name, each with its files; one that ``refuses`` lets nobody write."""
+    """Repositories by name, each with its files; one that ``refuses`` can only be read."""
 
     def __init__(self) -> None:
         self.repositories: dict[str, dict[str, Any]] = {}
@@ -35,7 +35,7 @@ class HubServer:
         return {"url": f"{self.url}/{name}"}
 
     def sort(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Which files are large ones."""
+        """Tell large files from others."""
         paths = [file["path"] for file in asked["files"]]
         return {
             "files": [
@@ -49,7 +49,7 @@ class HubServer:
         }
 
     def batch(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Where the content of large files goes."""
+        """Say to which address the content of each large file goes."""
         objects = [
             {**each, "actions": {"upload": {"href": f"{self.url}/large/{each['oid']}"}}}
             for each in asked["objects"]

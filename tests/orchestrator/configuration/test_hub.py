@@ -20,7 +20,7 @@ from orchestrator.errors import ConfigError
 
 @pytest.fixture(autouse=True)
 def online(monkeypatch):
-    """Before and after each test nobody has asked yet."""
+    """Before and after each test the hub has not been asked yet."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     silence.cache_clear()
