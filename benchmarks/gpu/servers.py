@@ -8,12 +8,12 @@ import socket
 import subprocess
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
+import httpx2
 import torch
 
 from benchmarks.gpu.bench import Bench
@@ -112,8 +112,9 @@ def _wait(server: subprocess.Popen[bytes], url: str) -> None:
         if server.poll() is not None:
             raise RuntimeError(f"the server ended with status {server.returncode}")
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
+            if httpx2.get(f"{url}/health", timeout=5).is_success:
                 return
-        except OSError:
-            time.sleep(0.5)
+        except httpx2.RequestError:
+            pass  # it does not listen yet
+        time.sleep(0.5)
     raise RuntimeError(f"the server did not start within {START_SECONDS:g} s")

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from orchestrator.campaign import (
     InterruptedCampaignError,
+    RunQueue,
     exclusively,
     execute,
     prepare,
@@ -24,12 +25,14 @@ from orchestrator.commands.progress import Progress
 from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.device_notices import device_notices
 from orchestrator.configuration.engine_checks import check_installed
+from orchestrator.configuration.hub import hub_notices
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.notices import notices
 from orchestrator.configuration.resolve import Campaign, read_campaign
 from orchestrator.continuing import Earlier, continue_from, narrowed
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import OVER, CampaignFolder, RunFolder
+from orchestrator.tracking.following import Followers
 from orchestrator.tracking.others import check_installed as check_others
 from orchestrator.tracking.others import write_others
 from orchestrator.tracking.store import check, ui_hint
@@ -98,8 +101,14 @@ def _run(campaign: Campaign, uri: str, console: Console, retry: bool, accept: bo
     final: dict[str, dict[str, float]] = {}
     status = EXIT_DONE
     try:
-        with Progress(runs, console) as progress:
-            failed = execute(folder, campaign, on_poll=progress)
+        also = campaign.config.tracking.also
+        with Progress(runs, console) as progress, Followers(folder.path, also) as followers:
+
+            def look(queue: RunQueue) -> None:
+                progress(queue)
+                followers(worker.folder for worker in queue.running)
+
+            failed = execute(folder, campaign, on_poll=look)
         status = EXIT_FAILED if failed else EXIT_DONE
         final = final_numbers(write_report(folder, console).arms)
     except InterruptedCampaignError as interruption:
@@ -190,7 +199,7 @@ def validate_campaign(path: Path, overrides: Sequence[str], *, device_gib: float
 
 
 def _print_notices(campaign: Campaign, console: Console) -> None:
-    for notice in [*notices(campaign.arms), *device_notices(campaign)]:
+    for notice in [*notices(campaign.arms), *hub_notices(campaign.arms), *device_notices(campaign)]:
         console.print(f"note: {notice}", highlight=False, soft_wrap=True, markup=False)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from orchestrator.configuration.engine_checks import check_engine
 from orchestrator.configuration.evaluation_checks import check_evaluation
+from orchestrator.configuration.hub import silence_of
 from orchestrator.configuration.learner_checks import check_learner
 from orchestrator.configuration.loop_checks import known_vocabulary_size, loop_faults
 from orchestrator.configuration.models import LoopConfig, RunConfig
@@ -61,6 +62,7 @@ def _arm_problems(arm: Arm, draws: Draws | None) -> Iterator[str]:
 
 
 def _problems(config: RunConfig, draws: Draws | None) -> Iterator[str]:
+    silence_of(config)  # before any of its clients waits for the hub
     yield from _policy(config)
     yield from _stops(config)
     yield from _devices(config)

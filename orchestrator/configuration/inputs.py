@@ -39,7 +39,7 @@ def files_of(config: RunConfig) -> Inputs:
 def _files(config: RunConfig) -> dict[str, Path | str]:
     # A phase that leaves the run's files as they are names them again.
     found: dict[str, Path | str] = {}
-    for where, task in _tasks(config).items():
+    for where, task in tasks_of(config).items():
         for name, source in task.reads().items():
             if source not in found.values():
                 found[f"{where}.{name}"] = source
@@ -58,7 +58,7 @@ def _code(config: RunConfig) -> dict[str, Path]:
     return found
 
 
-def _tasks(config: RunConfig) -> dict[str, Task]:
+def tasks_of(config: RunConfig) -> dict[str, Task]:
     """The tasks of a run, by their keys."""
     phases = {f"phases.{place}.task": phase.task for place, phase in enumerate(config.phases)}
     evaluations = {
@@ -69,9 +69,17 @@ def _tasks(config: RunConfig) -> dict[str, Task]:
     return {"task": config.task} | phases | evaluations
 
 
+def policies_of(config: RunConfig) -> dict[str, str]:
+    """The policies that a run loads, by their keys."""
+    named = {"policy.source": config.policy.source}
+    if config.policy.reference != START and reads_reference(config.loops):
+        named["policy.reference"] = config.policy.reference
+    return named
+
+
 def _own_parts(config: RunConfig) -> Iterator[tuple[str, Sequence[Path]]]:
     """The files of every part of a run that can be of a user's own, by its key."""
-    for where, task in _tasks(config).items():
+    for where, task in tasks_of(config).items():
         for key, reward in task.rewards().items():
             yield f"{where}.{key}", own_code.files_of(reward.function)
         yield where, files_of_part(task)
@@ -90,11 +98,8 @@ def _own_parts(config: RunConfig) -> Iterator[tuple[str, Sequence[Path]]]:
 
 
 def _policy(config: RunConfig, *, ask_hub: bool = True) -> dict[str, Path | str]:
-    named = {"policy.source": config.policy.source}
-    if config.policy.reference != START and reads_reference(config.loops):
-        named["policy.reference"] = config.policy.reference
     found: dict[str, Path | str] = {}
-    for setting, source in named.items():
+    for setting, source in policies_of(config).items():
         if not ask_hub and source != sources.BUILTIN and sources.local_source(source) is None:
             continue
         for name, each in sources.reads(source).items():

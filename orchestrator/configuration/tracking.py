@@ -21,7 +21,7 @@ class TrackingConfig(Strict):
     uri: str | None = None
     """MLflow tracking URI; null is an SQLite file in the folder."""
     also: tuple[OtherTracker, ...] = ()
-    """Trackers that get every run of a campaign too, once it has ended: ``tensorboard``, ``wandb``, ``trackio``.  They write
+    """Trackers that get every run of a campaign too, while it trains: ``tensorboard``, ``wandb``, ``trackio``.  They write
     into the campaign's folder and send nothing, unless their own environment variables say so (``WANDB_MODE``)."""
     artifacts: bool = True
     """Copy the last checkpoint and the policy of each run into MLflow.  With ``false`` they stay in the run's folder alone,

@@ -1,7 +1,7 @@
 """A feedback loop for TRL's GRPOTrainer and AsyncGRPOTrainer.
 
     trainer = GRPOTrainer(model, rewards, args=GRPOConfig(entropy_coef=1e-6, logging_steps=1, ...))
-    EntropyControl.attach(trainer, loop_from_preset("auto"))
+    EntropyControl.attach(trainer, "auto", setpoint=0.3)
     trainer.train()
 
 At every log the loop reads the entropy that TRL reports and moves one of three numbers:
@@ -25,12 +25,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from controllers.base import Trace
 from controllers.loop import FeedbackLoop, fits, restore
+from orchestrator.integrations.presets import loop_from_preset
 
 READINGS = ("entropy", "reward", "learning_rate")
 """What of TRL's log a loop can read."""
@@ -60,12 +62,32 @@ class EntropyControl(TrainerCallback):  # type: ignore[misc]
         self._begin()
 
     @classmethod
-    def attach(cls, trainer: Any, loop: FeedbackLoop) -> EntropyControl:
+    def attach(
+        cls,
+        trainer: Any,
+        loop: FeedbackLoop | str | Path,
+        *,
+        setpoint: float | None = None,
+        limits: tuple[float, float] | None = None,
+    ) -> EntropyControl:
         """Put a loop on a ``GRPOTrainer`` or an ``AsyncGRPOTrainer``, before ``train``.
 
+        Args:
+            trainer: what the loop reads and moves.
+            loop: a loop, or the preset that has one, as `loop_from_preset` takes it.
+            setpoint: in place of the preset's reference [nats/token].
+            limits: in place of the preset's [actuator's unit].
+
         Raises:
-            ValueError: the loop reads what TRL does not report, or its command could move nothing in this trainer.
+            ValueError: the loop reads what TRL does not report, its command could move nothing in this trainer, or
+                setpoint and limits do not fit the preset or came with a loop.
         """
+        if not isinstance(loop, FeedbackLoop):
+            loop = loop_from_preset(loop, setpoint=setpoint, limits=limits)
+        elif setpoint is not None or limits is not None:
+            raise ValueError(
+                "setpoint and limits are for a preset, such as 'auto'; a loop has its own: set them where it is made"
+            )
         # The experimental module of the asynchronous trainer is not imported for an isinstance: it warns.
         is_async = hasattr(trainer, "rollout_worker")
         # The asynchronous trainer has rewards on the first rank alone, and all ranks need one command.

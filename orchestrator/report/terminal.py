@@ -16,7 +16,7 @@ from orchestrator.report import tables
 from orchestrator.report.guardrails import guardrail_lines
 from orchestrator.report.headline import findings
 from orchestrator.report.summary_cells import unfinished
-from orchestrator.report.table import Head
+from orchestrator.report.table import NONE, Head
 from orchestrator.report.table import Table as Shown
 from orchestrator.storage.run_data import CampaignRecords
 
@@ -87,9 +87,7 @@ def _drawn(table: Shown, kept: Sequence[Head], title: str) -> Table:
         )
         drawn.add_column(head.title.replace(" ", "\n"), justify="left" if is_text else "right")
     for arm, cells in table.rows:
-        texts = [
-            cells[index].text.replace(" ± ", "\n±").replace(" [", "\n[").replace(", ", ",\n")
-            for index in indices
-        ]
+        known = [cells[index].text.replace(f" ± {NONE}", "") for index in indices]  # one seed has no spread
+        texts = [each.replace(" ± ", "\n±").replace(" [", "\n[").replace(", ", ",\n") for each in known]
         drawn.add_row(escape(arm), *map(escape, texts))
     return drawn

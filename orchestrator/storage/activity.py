@@ -23,9 +23,12 @@ class Activity:
     name: str
     done: int = 0
     total: int = 0
+    share: float | None = None
+    """How much is done of the one that is being done; None where that is not known."""
 
     def __str__(self) -> str:
-        return f"{self.name} {self.done}/{self.total}" if self.total else self.name
+        counted = f"{self.name} {self.done}/{self.total}" if self.total else self.name
+        return counted if self.share is None else f"{counted} {self.share:.0%}"
 
 
 Tell = Callable[[Activity], None]

@@ -1,7 +1,8 @@
-"""Trackers beside MLflow: TensorBoard, Weights & Biases and Trackio get every run once it has ended.
+"""Trackers beside MLflow: TensorBoard, Weights & Biases and Trackio get the records of every run.
 
-They are written from the records of the run's folder, all at once, and never speak to a server unless their own
-environment variables say so.  ``also.json`` in the run's folder says which of them has which state of the records.
+They are written from the run's folder and never speak to a server unless their own environment variables say so.
+``also.json`` there says which of them has which state of the records.  A run is followed while it trains
+(`following.py`); what a tracker does not have when the campaign ends is written here, all at once.
 """
 
 from __future__ import annotations
@@ -9,8 +10,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import (
+    AbstractContextManager,
+    closing,
+    contextmanager,
+    redirect_stderr,
+    redirect_stdout,
+    suppress,
+)
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -55,15 +63,32 @@ def write_others(campaign: CampaignFolder, names: Sequence[OtherTracker]) -> lis
 
 
 def _write_once(name: OtherTracker, home: Path, run: RunFolder) -> None:
-    state_path = run.path / STATE_FILE
-    state, size = _state(state_path), run.metrics_path.stat().st_size
-    if state.get(name) != size:
-        _write(_WRITERS[name], home, run)
-        write_json(state_path, {**state, name: size})
+    if has_all(name, run):
+        return
+    # Without what the tracker prints, as it would stand in the middle of ours.
+    with (
+        redirect_stdout(StringIO()),
+        redirect_stderr(StringIO()),
+        WRITERS[name](home, run.read_info()) as write,
+    ):
+        for record in run.records():
+            write(record)
+    note_all(name, run)
 
 
-def _state(path: Path) -> dict[str, object]:
+def has_all(name: OtherTracker, run: RunFolder) -> bool:
+    """Whether a tracker has all records of a run that has ended."""
+    return _state(run).get(name) == run.metrics_path.stat().st_size
+
+
+def note_all(name: OtherTracker, run: RunFolder) -> None:
+    """A tracker has all records of a run that has ended."""
+    write_json(run.path / STATE_FILE, {**_state(run), name: run.metrics_path.stat().st_size})
+
+
+def _state(run: RunFolder) -> dict[str, object]:
     """What was written; nothing by a file that is damaged, for every tracker takes a run again without doubling it."""
+    path = run.path / STATE_FILE
     try:
         content = read_json(path) if path.exists() else {}
     except ValueError:
@@ -71,28 +96,29 @@ def _state(path: Path) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-Write = Callable[[Path, RunInfo, list[Record]], None]
+Write = Callable[[Record], None]
+"""Takes the records of one run in their order."""
 
 
-def _write(write: Write, home: Path, run: RunFolder) -> None:
-    """Without what the tracker prints, as it would stand in the middle of ours."""
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        write(home, run.read_info(), run.records())
-
-
-def _tensorboard(home: Path, info: RunInfo, records: list[Record]) -> None:
+@contextmanager
+def _tensorboard(home: Path, info: RunInfo) -> Iterator[Write]:
     from tensorboard.summary import Writer
 
     folder = home / "tensorboard" / info.arm / f"seed-{info.seed}"
     shutil.rmtree(folder, ignore_errors=True)  # of the run before it was continued: nothing is there twice
     writer = Writer(str(folder))
-    for record in records:
+
+    def write(record: Record) -> None:
         for name, value in record.metrics.items():
             writer.add_scalar(family_name(name), value, record.step, wall_time=record.time)
-    writer.close()
+        writer.flush()  # which it does every two minutes by itself
+
+    with closing(writer):
+        yield write
 
 
-def _wandb(home: Path, info: RunInfo, records: list[Record]) -> None:
+@contextmanager
+def _wandb(home: Path, info: RunInfo) -> Iterator[Write]:
     import wandb
 
     identity = f"{info.campaign}/{info.arm}/{info.seed}/{info.fingerprint}"
@@ -107,12 +133,14 @@ def _wandb(home: Path, info: RunInfo, records: list[Record]) -> None:
         mode=os.environ.get("WANDB_MODE", "offline"),
         settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_code=True),
     )
-    for record in records:  # steps rise, and what has one step becomes one row
-        run.log(_families(record), step=record.step)
-    run.finish()
+    try:  # steps rise, and what has one step becomes one row
+        yield lambda record: run.log(_families(record), step=record.step)
+    finally:
+        run.finish()
 
 
-def _trackio(home: Path, info: RunInfo, records: list[Record]) -> None:
+@contextmanager
+def _trackio(home: Path, info: RunInfo) -> Iterator[Write]:
     os.environ.setdefault("TRACKIO_DIR", str(home / "trackio"))  # read when the package is imported
     import trackio
 
@@ -130,12 +158,18 @@ def _trackio(home: Path, info: RunInfo, records: list[Record]) -> None:
         auto_log_gpu=False,
         auto_log_cpu=False,
     )
-    for record in records:
-        run.log(_families(record), step=record.step)
-    run.finish()
+    try:
+        yield lambda record: run.log(_families(record), step=record.step)
+    finally:
+        trackio.finish()  # of the one run that is open; that of the run leaves it to be finished again at the exit
 
 
-_WRITERS: dict[OtherTracker, Write] = {"tensorboard": _tensorboard, "wandb": _wandb, "trackio": _trackio}
+WRITERS: dict[OtherTracker, Callable[[Path, RunInfo], AbstractContextManager[Write]]] = {
+    "tensorboard": _tensorboard,
+    "wandb": _wandb,
+    "trackio": _trackio,
+}
+"""Each opens one run of a campaign's folder, from its start even where the tracker has some of it already."""
 
 
 def _config(info: RunInfo) -> dict[str, object]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import lightning.pytorch as pl
 
 from orchestrator.configuration.models import RunConfig
+from orchestrator.configuration.signals import reads_reference
 from orchestrator.storage.activity import Activity, ActivityFile, Tell, keep_silent
 from orchestrator.storage.guardrail_files import Rollback, forget_events, read_rollbacks
 from orchestrator.storage.metrics_log import MetricsWriter
@@ -110,8 +111,10 @@ def begin(folder: RunFolder, info: RunInfo, config: RunConfig, ranks: Ranks) -> 
         _tidy(folder, found, len(rollbacks))
     saves = told_in(folder) if ranks.is_first else Saves()
     tell: Tell = ActivityFile(folder.path) if ranks.is_first else keep_silent
-    tell(Activity(name="loading"))
+    num_policies = 1 + reads_reference(config.loops)
+    tell(Activity(name="loading", done=1, total=num_policies))
     config, policy = load_start(config, info.seed, folder, ranks, tell)
+    tell(Activity(name="loading", done=num_policies, total=num_policies))
     return Attempt(
         folder=folder,
         info=info,
@@ -188,6 +191,7 @@ def _assembled(
     best = None
     if config.evaluation.keep_best is not None:
         best = BestPolicy(attempt.folder, config, attempt.policy, attempt.ranks)
+    activities = Activities(config, attempt.tell)
     evaluator = Evaluator(
         config=config,
         seed=attempt.seed,
@@ -195,6 +199,7 @@ def _assembled(
         writer=writer,
         best=best,
         guardrails=guardrails,
+        tell=activities.evaluate,
     )
     learner = Learner(
         config=config,
@@ -224,7 +229,7 @@ def _assembled(
     )
     iterations = attempt.info.execution.get("profile_iterations", ()) if attempt.ranks.is_first else ()
     return Parts(
-        activities=Activities(config, attempt.tell),
+        activities=activities,
         prompts=batches.prompts,
         learner=learner,
         control=control,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import comb
 
@@ -107,7 +108,7 @@ class Evaluator(Callback):
     """Evaluates before the first iteration, at a fixed interval, and after the last; each set at its own pace.
 
     The first of ``sets`` is the run's own.  What they measure is shown to ``best``, which keeps the best policy, and
-    to those ``guardrails`` that look at evaluations.
+    to those ``guardrails`` that look at evaluations.  ``tell`` is told meanwhile how much of an evaluation is done.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Evaluator(Callback):
         writer: MetricsWriter | None,
         best: BestPolicy | None = None,
         guardrails: Guardrails | None = None,
+        tell: Callable[[float], None] | None = None,
     ) -> None:
         self.rollout = config.rollout
         self.num_iterations = config.learner.iterations
@@ -127,6 +129,7 @@ class Evaluator(Callback):
         self.writer = writer  # None on a rank that does not write
         self.best = best
         self.guardrails = guardrails
+        self.tell = tell
         self.last_step = -1  # in the checkpoint, so that no evaluation is held twice
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -142,7 +145,7 @@ class Evaluator(Callback):
     def hold(self, step: int, due: Sequence[HeldOutSet], trainer: Trainer) -> None:
         """Examine the policy as it is after ``step`` iterations, in the precision that it trains in."""
         metrics: dict[str, float] = {}
-        with trainer.precision_plugin.forward_context():
+        with trainer.precision_plugin.forward_context(), self._telling(due):
             for each in due:
                 metrics |= self.examine(each, step)
         if self.writer is not None:
@@ -156,6 +159,23 @@ class Evaluator(Callback):
         if self.guardrails is not None and self.guardrails.read_evaluations:
             self.guardrails.watch(max(0, step - 1), metrics)
             self.guardrails.act_on_evaluation(is_last=step == self.num_iterations)
+
+    def _telling(self, due: Sequence[HeldOutSet]) -> AbstractContextManager[None]:
+        """Tell which share of the responses this process has; the turns of episodes cannot be known."""
+        if self.tell is None or any(each.explorer.task.answers_back for each in due):
+            return nullcontext()
+        tell, here = self.tell, 0
+        num_responses = sum(
+            len(each.explorer.ranks.share(len(each.problems))) * (1 + each.settings.num_samples)
+            for each in due
+        )
+
+        def hear(more: int) -> None:
+            nonlocal here
+            here += more
+            tell(here / num_responses)
+
+        return due[0].explorer.engine.told_to(hear)
 
     def examine(self, held_out: HeldOutSet, step: int) -> dict[str, float]:
         """The metrics of one set, without recording them."""

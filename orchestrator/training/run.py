@@ -16,6 +16,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from orchestrator.configuration.hub import silence_of
 from orchestrator.configuration.learner import LearnerConfig
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.best_file import read_best
@@ -141,6 +142,8 @@ def _store_columns(folder: RunFolder) -> None:
 def train(folder: RunFolder, info: RunInfo, ranks: Ranks) -> None:
     """Train to the end, again from the last good checkpoint where a guardrail goes back to it."""
     config = RunConfig(**info.config)
+    if (reason := silence_of(config)) is not None:
+        log.info("the hub is not asked (%s): its cache is read", reason)
     check_device(config.learner)
     check_attention(config.policy.attention, config.learner)
     ranks.connect(device_of(config.learner))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,24 @@ class RolloutEngine(ABC):
     One that has weights of its own takes the policy's when it is first used, and at every ``push``.
     No engine ever samples one of the policy's ``masked_ids``.
     """
+
+    _listener: Callable[[int], None] | None = None
+
+    @contextmanager
+    def told_to(self, listener: Callable[[int], None]) -> Iterator[None]:
+        """Tell ``listener`` meanwhile how many more responses there are, each time that some have ended.
+
+        It is for those who watch: an engine that knows of none before all have ended tells it once, or never.
+        """
+        self._listener = listener
+        try:
+            yield
+        finally:
+            self._listener = None
+
+    def _tell(self, num_responses: int) -> None:
+        if self._listener is not None:
+            self._listener(num_responses)
 
     @abstractmethod
     def generate(

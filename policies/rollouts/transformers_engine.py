@@ -114,6 +114,7 @@ class TransformersEngine(RolloutEngine):
                 chosen = rows[start : start + self.max_batch_size]
                 for (i, _), completion in zip(chosen, self._generate(prompts, chosen, sampling), strict=True):
                     completions[i].append(completion)
+                self._tell(len(chosen))
         return completions
 
     def _generate(

@@ -92,6 +92,7 @@ class VllmEngine(PushedEngine):
             for number, prompt in enumerate(prompts)
         ]
         groups = self._partners.ask(asked, self._sample)
+        self._tell(len(prompts) * num_samples)
         return groups if drawn == num_samples else [group * num_samples for group in groups]
 
     def _sample(self, asked: list[tuple[list[int], dict[str, Any]]]) -> list[list[Completion]]:

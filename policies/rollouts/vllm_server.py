@@ -99,6 +99,7 @@ class VllmServerEngine(PushedEngine):
                 for (number, replica), answer in zip(dealt, answers, strict=True):
                     try:
                         groups[number] = answer.result()
+                        self._tell(num_samples if groups[number] is not None else 0)
                     except EngineUnavailableError as error:
                         self._leave_out(replica, error)
                 for replica in {replica for number, replica in dealt if groups[number] is None}:

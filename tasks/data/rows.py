@@ -106,12 +106,17 @@ def _exactly(kind: Any) -> Callable[[Any], Any] | None:
 
 def _load(dataset: str, subset: str | None, split: str, revision: str | None) -> Any:
     import datasets
+    from huggingface_hub import is_offline_mode
 
     try:
         return datasets.load_dataset(dataset, name=subset, split=split, revision=revision)
     # What datasets and the hub client raise: no such set, split or subset, no network, a broken file.
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        if is_offline_mode() and isinstance(error, OSError):
+            reason = (
+                "it is not in the cache, and the hub does not answer or is not to be asked (HF_HUB_OFFLINE)"
+            )
         raise ValueError(
             f"{dataset}: cannot be loaded (split {split!r}, subset {subset!r}, revision {revision!r}): {reason}; "
             f"check these names; without a network download it elsewhere (hf download {dataset} --repo-type "

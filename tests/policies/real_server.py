@@ -6,10 +6,11 @@ import os
 import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import httpx2
 
 from policies.model.loading import LoadedPolicy
 from policies.rollouts.vllm_launch import serve_command, serve_environment
@@ -61,8 +62,9 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()[-5000:]
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
+            if httpx2.get(f"{url}/health", timeout=5).is_success:
                 return
-        except OSError:
-            time.sleep(0.5)
+        except httpx2.RequestError:
+            pass  # it does not listen yet
+        time.sleep(0.5)
     raise AssertionError("the server did not start")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import huggingface_hub
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, constants
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
@@ -15,6 +15,7 @@ from orchestrator.commands.clear_errors import EXIT_BAD_INPUT
 from orchestrator.storage.best_file import Best, write_best
 from orchestrator.storage.run_folder import Status
 from policies.model.intact import seal
+from tests.orchestrator.commands.hub_server import TOKEN, HubServer
 
 NAME = "quickstart/grpo/0"
 
@@ -126,23 +127,56 @@ def test_only_a_model_that_others_can_find_is_named_as_the_base(run, tmp_path, s
     assert ModelCard.load(tmp_path / "out" / "README.md").data.base_model == base
 
 
-def test_a_push_creates_a_private_repository_and_uploads_the_folder(run, tmp_path, hub):
+@pytest.fixture
+def hub_server(monkeypatch):
+    """A hub on this machine, in the place of the real one."""
+    server = HubServer()
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # large files go by Git LFS
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    yield server
+    server.stop()
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of the hub's client about itself
+def test_a_push_creates_a_private_repository_and_sends_the_folder(run, tmp_path, hub_server):
     result = publish(str(run.path), "--output", "out", "--push", "me/sums")
     assert result.exit_code == 0, result.output
-    assert hub["create_repo"] == (("me/sums",), {"private": True, "exist_ok": True})
-    assert hub["upload_folder"][1]["repo_id"] == "me/sums"
-    assert hub["upload_folder"][1]["folder_path"] == tmp_path / "out"
-    assert "place = 'me/sums'" in (tmp_path / "out" / "README.md").read_text()
+    repository = hub_server.repositories["me/sums"]
+    assert repository["visibility"] == "private"
+    sent = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert repository["files"] == sent
+    assert {"config.json", "model.safetensors", "README.md", "curves.png"} <= sent.keys()
+    assert repository["message"].endswith("after 150 iterations")
+    assert "place = 'me/sums'" in sent["README.md"].decode()
 
 
-def test_a_refused_push_leaves_the_folder_and_says_how_to_send_it(run, tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError("401 Unauthorized")
+def no_token(hub_server, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_of_another")
+    return "401"
 
-    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", refuse)
+
+def no_right(hub_server, monkeypatch):
+    hub_server.refuses = True
+    return "403"
+
+
+def no_hub(hub_server, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+    return "refused"
+
+
+@pytest.mark.parametrize("fault", [no_token, no_right, no_hub], ids=lambda fault: fault.__name__)
+def test_a_refused_push_leaves_the_folder_and_says_how_to_send_it(
+    run, tmp_path, hub_server, monkeypatch, fault
+):
+    said = fault(hub_server, monkeypatch)
     result = publish(NAME, "--output", "out", "--push", "me/sums")
     assert result.exit_code == EXIT_BAD_INPUT
-    assert result.stderr.startswith("error: --push me/sums: 401 Unauthorized; ")
+    assert result.stderr.startswith("error: --push me/sums: ")
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
     assert f"hf upload me/sums {tmp_path / 'out'}" in result.stderr
     assert (tmp_path / "out" / "README.md").exists()
 

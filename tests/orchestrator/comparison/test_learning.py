@@ -66,6 +66,12 @@ def test_the_target_is_where_the_baseline_ends_rounded_down(make_arm):
     assert math.isnan(default_target(arms, "base", "eval/none"))
 
 
+@pytest.mark.parametrize("twentieths", range(21))
+def test_a_baseline_that_ends_on_a_round_target_reaches_it(make_arm, twentieths):
+    """12 · 0.05 is 0.6000000000000001."""
+    assert default_target([make_arm("base", {0: twentieths / 20})], "base", PASS) == twentieths / 20
+
+
 def test_pass_at_k_begins_with_one_sample_not_with_the_greedy_response(make_run):
     scores = {
         PASS: {9: 0.99},

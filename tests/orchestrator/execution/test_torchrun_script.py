@@ -64,6 +64,8 @@ def test_a_rank_that_is_killed_is_started_again(write_campaign, tmp_path):
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert "Restoring states from the checkpoint" in output.read_text()  # said by the ranks of the second start
+    assert (
+        "Restoring states from the checkpoint" in output.read_text()
+    )  # said by the ranks of the second start
     assert folder.read_status().status == "done"
     assert [record.step for record in folder.records() if record.kind == "train"] == list(range(20))

@@ -20,7 +20,6 @@ pytestmark = [
 
 from transformers import TrainerState  # noqa: E402
 
-from orchestrator.integrations.presets import loop_from_preset  # noqa: E402
 from orchestrator.integrations.trl import EntropyControl  # noqa: E402
 
 
@@ -149,7 +148,7 @@ def test_a_log_without_a_reading_has_no_nan_for_trackers(trainer_of):
 
 def test_the_preset_auto_holds_a_share_of_the_first_entropies(trainer_of):
     trainer = trainer_of()
-    EntropyControl.attach(trainer, loop_from_preset("auto"))
+    EntropyControl.attach(trainer, "auto")
     trainer.train()
     readings = column(trainer, "entropy")
     # The setpoint is the reading until three of them make the anchor.
@@ -158,6 +157,29 @@ def test_the_preset_auto_holds_a_share_of_the_first_entropies(trainer_of):
     # The first commands are the law's own probe, positive; with the setpoint far below entropy it turns back.
     before, after = column(trainer, "loop/u")[-2:]
     assert after < before
+
+
+def test_a_setpoint_and_limits_in_the_call_are_the_loops(trainer_of):
+    trainer = trainer_of()
+    EntropyControl.attach(trainer, "auto", setpoint=5.0, limits=(0, 1e-3))
+    trainer.train()
+    assert column(trainer, "loop/r") == [5.0] * 3
+    assert column(trainer, "loop/u")[-1] == 1e-3  # entropy is far below: the command is at its limit
+    assert column(trainer, "loop/saturated")[-1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("loop", "given", "message"),
+    [
+        ("auto", {"limits": (0.5, 1)}, r"auto: loops.entropy.limits: must contain the neutral command 0 of 'bonus'"),
+        (loop_of("bonus", -1, 1), {"setpoint": 0.3}, "setpoint and limits are for a preset, such as 'auto'; a loop has"),
+        (loop_of("bonus", -1, 1), {"limits": (0, 1)}, "setpoint and limits are for a preset"),
+        ("autos", {}, "unknown method 'autos'; did you mean 'auto'"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_the_call_is_refused(loop, given, message):
+    with pytest.raises(ValueError, match=message):
+        EntropyControl.attach(None, loop, **given)
 
 
 @pytest.mark.parametrize(("value_nats", "sign"), [(5.0, +1), (0.0, -1)])

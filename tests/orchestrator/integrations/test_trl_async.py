@@ -137,6 +137,13 @@ def test_a_loop_reads_the_entropy_and_moves_the_upper_clip(trainer_of, capsys):
     assert min(clipped(narrow)[1:]) > 0
 
 
+def test_a_preset_is_named_in_the_call(trainer_of):
+    trainer = trainer_of(steps=1)
+    EntropyControl.attach(trainer, "clip_higher")
+    trainer.train()
+    assert trainer.epsilon_high == pytest.approx(0.01 + 0.08)
+
+
 def test_what_could_not_act_is_refused(trainer_of, monkeypatch):
     trainer = trainer_of()
     with pytest.raises(ValueError, match="must be one of clip_range for AsyncGRPOTrainer, got 'bonus'"):

@@ -203,6 +203,13 @@ def test_recovery_has_a_row_for_every_loop_and_change(comparison):
     assert max(map(len, console.file.getvalue().splitlines())) <= 80
 
 
+@pytest.mark.parametrize(("seeds", "has_spread"), [((0,), False), ((0, 1, 2), True)])
+def test_one_seed_has_no_spread_in_the_terminal(make_campaign, seeds, has_spread):
+    console = Console(file=io.StringIO(), width=120)
+    print_table(load_campaign(make_campaign(seeds=seeds)), console)
+    assert ("±" in console.file.getvalue()) == has_spread
+
+
 def test_too_few_seeds_are_said_on_the_terminal(make_campaign):
     console = Console(file=io.StringIO(), width=100)
     print_table(load_campaign(make_campaign(seeds=(0, 1, 2))), console)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from functools import partial
-from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -15,59 +13,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import Status
 from orchestrator.tracking import others
 from orchestrator.tracking.others import write_others
-
-
-class Run:
-    """A run of a stand-in, which keeps what it is told."""
-
-    def __init__(self, told, **settings):
-        self.rows, self.is_finished = [], False
-        self.settings = settings
-        told.append(self)
-
-    def log(self, row, step):
-        self.rows.append((step, row))
-
-    def add_scalar(self, name, value, step, wall_time):
-        self.rows.append((step, {name: value}))
-
-    def finish(self):
-        self.is_finished = True
-
-    close = finish
-
-
-class Api:
-    """Trackio's, which lists the runs of a project and deletes them."""
-
-    def __init__(self, told):
-        self.told = told
-
-    def runs(self, project):
-        there = [run for run in self.told if run.settings["project"] == project]
-        if not there:
-            raise ValueError("no such project")
-        return [
-            SimpleNamespace(name=run.settings["name"], delete=partial(self.told.remove, run)) for run in there
-        ]
-
-
-@pytest.fixture
-def told(monkeypatch):
-    """The runs that the stand-ins were told of, by the name of the package."""
-    found = {name: [] for name in ("tensorboard", "wandb", "trackio")}
-
-    def stand_in(name, **content):
-        module = ModuleType(name)
-        vars(module).update(content)
-        monkeypatch.setitem(sys.modules, name, module)
-
-    stand_in("tensorboard")
-    stand_in("tensorboard.summary", Writer=lambda folder: Run(found["tensorboard"], folder=folder))
-    stand_in("wandb", init=lambda **how: Run(found["wandb"], **how), Settings=SimpleNamespace)
-    stand_in("trackio", init=lambda **how: Run(found["trackio"], **how), Api=lambda: Api(found["trackio"]))
-    monkeypatch.setenv("TRACKIO_DIR", "somewhere")
-    return found
+from tests.orchestrator.tracking.conftest import Run
 
 
 @pytest.fixture
@@ -96,7 +42,8 @@ def test_wandb_is_offline_unless_its_variable_says_otherwise(folder, told, monke
     assert settings["config"]["method"] == "grpo"
     assert len({run.settings["id"] for run in told["wandb"]}) == 2
     monkeypatch.setenv("WANDB_MODE", "online")
-    others._wandb(folder.path, folder.run("grpo", 0).read_info(), [])
+    with others.WRITERS["wandb"](folder.path, folder.run("grpo", 0).read_info()):
+        pass
     assert told["wandb"][-1].settings["mode"] == "online"
 
 

@@ -52,6 +52,16 @@ def test_a_run_that_goes_on_holds_no_first_evaluation_again(told):
     assert trained(told, num_iterations=4, every=4, begin=3) == ["iteration 3/4", "evaluation 2/2", "saving"]
 
 
+def test_an_evaluation_says_how_much_of_it_is_done(told):
+    config = RunConfig(task={"kind": "arithmetic"}, learner={"iterations": 4}, evaluation={"every": 2})
+    callback = Activities(config, lambda activity: told.append(str(activity)))
+    callback.on_train_start(None, SimpleNamespace(iteration=0))
+    callback.evaluate(0.254)
+    callback.on_train_batch_end(None, SimpleNamespace(iteration=2))
+    callback.evaluate(1.0)
+    assert told == ["evaluation 1/3", "evaluation 1/3 25%", "evaluation 2/3", "evaluation 2/3 100%"]
+
+
 def test_a_new_activity_is_written_at_once_and_its_count_now_and_then(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("orchestrator.storage.activity.time.monotonic", lambda: now[0])

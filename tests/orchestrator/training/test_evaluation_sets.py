@@ -14,7 +14,7 @@ from orchestrator.configuration.resolve import read_campaign
 from orchestrator.continuing import Earlier
 from orchestrator.storage.best_file import Best, read_best, write_best
 from orchestrator.storage.guardrail_files import Event, append_event, read_events
-from orchestrator.training import best_policy
+from orchestrator.training import attempt, best_policy
 from orchestrator.training import run as worker
 from orchestrator.training.evaluation import Evaluator
 from orchestrator.training.going_on import where_to_go_on
@@ -59,6 +59,17 @@ def trained(run, status="done"):
 
 def evaluations(run):
     return {record.step: record.metrics for record in run.records() if record.kind == "eval"}
+
+
+def test_an_evaluation_says_how_far_it_is_over_all_its_sets(make_run, monkeypatch):
+    told = []
+    monkeypatch.setattr(attempt, "ActivityFile", lambda _: lambda activity: told.append(str(activity)))
+    trained(make_run("told", evaluation={**OWN, "sets": {"minus": {**MINUS, "every": 2}}}))
+    # 4 problems greedily, in 2 samples each, then 2 problems: 18 responses.
+    shares = [f"{share:.0%}" for share in (4 / 18, 12 / 18, 14 / 18, 1)]
+    first = told.index("evaluation 1/4")
+    assert told[first + 1 : first + 6] == [*(f"evaluation 1/4 {share}" for share in shares), "iteration 0/5"]
+    assert told[0] == "loading 1/1"
 
 
 def test_each_set_has_its_pace_its_task_and_its_names(make_run):

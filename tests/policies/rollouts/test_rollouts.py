@@ -86,6 +86,14 @@ def test_dropout_does_not_part_sampler_and_learner():
     torch.testing.assert_close(behaviour(groups), recomputed(model, prompts, groups, 1.0), atol=1e-4, rtol=0)
 
 
+def test_those_who_watch_are_told_of_each_batch(policy, prompts):
+    engine, told = engine_of(policy.model, max_batch_size=4), []
+    with engine.told_to(told.append):
+        engine.generate(prompts, 2, sampling())
+    engine.generate(prompts, 2, sampling())
+    assert told == [4, 4, 2]
+
+
 def test_greedy_takes_the_likeliest_token(policy, engine, prompts):
     for prompt, (completion,) in zip(prompts, engine.generate(prompts, 1, sampling(temperature=0.0))):
         ids = prompt

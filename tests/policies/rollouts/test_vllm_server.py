@@ -87,6 +87,13 @@ def test_prompts_are_dealt_and_samples_come_back_in_order(policy, engine_of, ser
     assert [len(server.asked) for server in servers] == [3, 2]
 
 
+def test_those_who_watch_are_told_of_each_prompt(engine_of, servers, prompts):
+    engine, told = engine_of(*servers), []
+    with engine.told_to(told.append):
+        engine.generate(prompts, 3, sampling())
+    assert told == [3] * len(prompts)
+
+
 def test_small_shares_of_many_ranks_are_dealt_over_all_replicas(engine_of, servers, prompts):
     for first in range(4):  # ranks with a prompt each, which all would ask the first replica
         engine_of(*servers).generate(prompts[:1], 1, sampling(first_prompt=first))

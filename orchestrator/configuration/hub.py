@@ -1,0 +1,115 @@
+"""What of a configuration is on the hub, which is asked once whether it answers, and not for long.
+
+The hub's own clients try each request again for half a minute or more, one request after the other, and reading a
+campaign makes dozens.  So where the hub is silent this process reads its cache alone, as under ``HF_HUB_OFFLINE=1``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+from orchestrator.configuration.inputs import policies_of, tasks_of
+from orchestrator.configuration.models import RunConfig
+from orchestrator.configuration.resolve import Arm
+from orchestrator.errors import one_line
+from policies.model.sources import BUILTIN, hub_commit, local_source
+from tasks import Task
+from tasks.data.source import Source
+from tasks.kinds.mixture import Mixture
+
+SECONDS = 5.0
+"""How long the hub is waited for."""
+
+
+def models_of(config: RunConfig) -> dict[str, str]:
+    """The models of the hub that a run loads, by the settings that name them."""
+    return {key: source for key, source in policies_of(config).items() if _is_of_hub(source)}
+
+
+def datasets_of(config: RunConfig) -> dict[str, str]:
+    """The data sets of the hub that its tasks read, by the tasks' keys."""
+    return {key: name for where, task in tasks_of(config).items() for key, name in _datasets(where, task)}
+
+
+def silence_of(config: RunConfig) -> str | None:
+    """`silence` where a configuration has something on the hub; None for others, without asking."""
+    return silence() if models_of(config) or datasets_of(config) else None
+
+
+def _is_of_hub(source: str) -> bool:
+    try:
+        return source != BUILTIN and local_source(source) is None
+    except ValueError:  # nothing is there, which `check_campaign` says
+        return False
+
+
+def _datasets(where: str, task: Task) -> Iterator[tuple[str, str]]:
+    if isinstance(task, Mixture):
+        for place, member in enumerate(task.tasks):
+            yield from _datasets(f"{where}.tasks.{place}.task", member.task)
+    elif isinstance(task, Source) and task.dataset is not None and not Path(task.dataset).is_dir():
+        yield where, task.dataset
+
+
+def hub_notices(arms: Sequence[Arm]) -> list[str]:
+    """What was not checked of what is on the hub, one line each."""
+    named = dict.fromkeys(
+        each for arm in arms for each in (*models_of(arm.config).items(), *datasets_of(arm.config).items())
+    )
+    reason = silence() if named else None
+    if reason is not None:
+        return [
+            f"{key}: {name!r} is on the hub, which was not asked ({reason}): its cache is read, and whether it is there "
+            "or has changed is not known"
+            for key, name in named
+        ]
+    models = dict.fromkeys(each for arm in arms for each in models_of(arm.config).items())
+    return [
+        f"{key}: {name!r} is not on the hub, or not for you; correct the name, or give your token (hf auth login)"
+        for key, name in models
+        if not hub_commit(name)
+    ]
+
+
+@cache
+def silence() -> str | None:
+    """Why the hub is not asked: it does not answer, or is not to be; None where it answers, whatever it says.
+
+    From then on this process reads the hub's cache alone.
+    """
+    from huggingface_hub import constants, is_offline_mode
+
+    if is_offline_mode():
+        return "HF_HUB_OFFLINE is set"
+    reason = _asked()
+    if reason is not None:
+        constants.HF_HUB_OFFLINE = True
+        if "datasets" in sys.modules:  # it has copied the other when it was imported
+            sys.modules["datasets"].config.HF_HUB_OFFLINE = True
+    return reason
+
+
+def _asked() -> str | None:
+    """Why a request was not answered in time.  It has a thread, as looking up a name knows no limit of time."""
+    heard: SimpleQueue[str | None] = SimpleQueue()
+
+    def ask() -> None:
+        from huggingface_hub import constants, get_session
+
+        try:
+            get_session().head(constants.ENDPOINT, timeout=SECONDS)
+        except Exception as error:  # in the words of whichever HTTP library
+            heard.put(one_line(error))
+        else:
+            heard.put(None)
+
+    Thread(target=ask, daemon=True).start()
+    try:
+        return heard.get(timeout=SECONDS)
+    except Empty:
+        return f"nothing within {SECONDS:g} s"
