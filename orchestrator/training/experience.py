@@ -41,6 +41,21 @@ class Rollouts:
     cut: Cut | None = None
     """None where the batch is all that was begun."""
 
+    @classmethod
+    def of(cls, whole: Share, num_samples: int, sampling: Sampling) -> Rollouts:
+        """A whole batch as the learner takes it."""
+        return cls(
+            problems=[problem for problem in whole.problems for _ in range(num_samples)],
+            prompts=[prompt for prompt in whole.prompts for _ in range(num_samples)],
+            completions=whole.completions,
+            grades=whole.grades,
+            group=torch.repeat_interleave(torch.arange(len(whole.problems)), num_samples),
+            temperature=sampling.temperature,
+            seconds=whole.seconds,
+            drawing=whole.drawing,
+            cut=whole.cut,
+        )
+
     @property
     def rewards(self) -> Tensor:
         """[N] float32."""
@@ -175,29 +190,17 @@ class Explorer:
         """Sample responses to all of these problems, and grade them."""
         assert self.graders is not None, "rollouts are graded"
         start = perf_counter()
-        completions = self.sample(problems, self.encode(problems), num_samples, sampling)
+        prompts = self.encode(problems)
+        completions = self.sample(problems, prompts, num_samples, sampling)
         texts = self.policy.decode([completion.last_turn for completion in completions])
         sampled = perf_counter()
         grades = self.graders.grade([problem for problem in problems for _ in range(num_samples)], texts)
         return Share(
             problems=list(problems),
+            prompts=prompts,
             completions=completions,
             grades=grades,
             seconds={"rollout": sampled - start, "grade": perf_counter() - sampled},
-        )
-
-    def rollouts(self, whole: Share, num_samples: int, sampling: Sampling) -> Rollouts:
-        """A whole batch as the learner takes it."""
-        return Rollouts(
-            problems=[problem for problem in whole.problems for _ in range(num_samples)],
-            prompts=[prompt for prompt in self.encode(whole.problems) for _ in range(num_samples)],
-            completions=whole.completions,
-            grades=whole.grades,
-            group=torch.repeat_interleave(torch.arange(len(whole.problems)), num_samples),
-            temperature=sampling.temperature,
-            seconds=whole.seconds,
-            drawing=whole.drawing,
-            cut=whole.cut,
         )
 
 
