@@ -30,6 +30,9 @@ HELD = {
     }
 }
 
+# It is at neutral and moves nothing, and its part of the vocabulary is read all the same.
+CLAMPED = {"aent": {"law": {"kind": "open_loop", "value": 0.0}, "actuator": {"kind": "clamped_bonus"}}}
+
 
 @pytest.fixture
 def make_run(write_campaign):
@@ -55,9 +58,13 @@ def without_clocks(metrics):
     return {name: value for name, value in metrics.items() if not name.startswith(CLOCKS)}
 
 
-def test_readings_are_those_of_a_pass_before_the_update(make_run):
+@pytest.mark.parametrize("loops", [{}, CLAMPED], ids=["no loop", "a part of the vocabulary"])
+def test_readings_are_those_of_a_pass_before_the_update(make_run, loops):
     """Weights part by rounding alone: an old log-prob is the engine's."""
-    before, within = (finish(make_run(name, {}, **more)) for name, more in (("a", {}), ("b", IN_UPDATE)))
+    before, within = (finish(make_run(name, loops, **more)) for name, more in (("a", {}), ("b", IN_UPDATE)))
+    assert ("entropy/filtered" in before[0]) == bool(loops)
+    for metrics in within:
+        metrics.pop("loop/aent/dead_time", None)
     assert without_clocks(within[0]).keys() == without_clocks(before[0]).keys()
     for t, (one, other) in enumerate(zip(before, within, strict=True)):
         for name, value in without_clocks(one).items():
