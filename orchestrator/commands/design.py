@@ -26,9 +26,10 @@ from controllers.design import (
 from controllers.design.authority import NUM_SIGMA
 from controllers.design.gain_search import Structure
 from orchestrator.commands.outputs import beside, figure, print_rows, rows_text, say, write_all
+from orchestrator.configuration.learner import Measure
 from orchestrator.engineering.curves import Analysis
 from orchestrator.engineering.pictures import design_pictures
-from orchestrator.engineering.plant_file import PlantFile, read_plant, with_ahead
+from orchestrator.engineering.plant_file import PlantFile, read_plant, retimed
 from orchestrator.engineering.preset import preset, preset_text, reference_for
 from orchestrator.engineering.sources import tracking_of
 from orchestrator.engineering.tracking import log_run
@@ -52,6 +53,7 @@ class Wish:
     limits: tuple[float, float] | None = None
     robust: bool = False
     ahead: int | None = None
+    measure: Measure | None = None
     name: str | None = None
     output: Path | None = None
 
@@ -92,9 +94,10 @@ def run_design(path: Path, wish: Wish, *, folder: Path, uri: str | None, console
         require_name(wish.output, "--output")
     specification = wish.specification
     file = read_plant(path)
-    if wish.ahead is not None:
-        with refusing(f"--ahead {wish.ahead}", "the plant's delay does not have its runs' own ahead in it"):
-            file = with_ahead(file, wish.ahead)
+    for key, value in (("ahead", wish.ahead), ("measure", wish.measure)):
+        if value is not None:
+            with refusing(f"--{key} {value}", f"the plant's delay does not have its runs' own {key} in it"):
+                file = retimed(file, **{key: value})
     try:
         reference, level = reference_for(file, wish.setpoint, wish.fraction)
     except ConfigError as error:

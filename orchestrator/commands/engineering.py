@@ -29,6 +29,13 @@ class CoordinatesOption(StrEnum):
     absolute = "absolute"
 
 
+class MeasureOption(StrEnum):
+    """When a run measures its policy."""
+
+    before_update = "before_update"
+    in_update = "in_update"
+
+
 class LawOption(StrEnum):
     """Gains that a design may use."""
 
@@ -118,6 +125,12 @@ def design(
             help="The key rollout.ahead of the runs to come (default: that of the identified ones).",
         ),
     ] = None,
+    measure: Annotated[
+        MeasureOption | None,
+        typer.Option(
+            help="The key learner.measure of the runs to come (default: that of the identified ones)."
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the preset to write.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="File to write the preset to (default: NAME.yaml).")
@@ -141,6 +154,7 @@ def design(
         limits=limits,
         robust=robust,
         ahead=ahead,
+        measure=measure.value if measure else None,
         name=name,
         output=output,
     )

@@ -19,6 +19,7 @@ from controllers.parts.coordinates import Coordinates
 from controllers.plants.plant import Plant
 from orchestrator.commands.learnt import report_learnt
 from orchestrator.commands.outputs import beside, figure, print_rows, rows_text, say, write_all
+from orchestrator.configuration.models import dead_time
 from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import parse
 from orchestrator.engineering.pictures import identification_picture
@@ -45,7 +46,7 @@ AHEAD = 10
 """Iterations that the picture predicts ahead; what integrates runs away from its commands alone."""
 
 LONGEST_DELAY = 3
-"""Longest delay that is tried [iterations], but for the dead time of rollouts ahead of the learner."""
+"""Longest delay that is tried [iterations], but for the time in which a command only waits."""
 
 MOST_PANELS = 6
 RUNNERS_UP = 3
@@ -88,7 +89,7 @@ def run_identification(
             records,
             coordinates=coordinates,
             max_order=max_order,
-            max_delay=LONGEST_DELAY + chosen.config.dead_time(chosen.ahead),
+            max_delay=LONGEST_DELAY + dead_time(chosen.config.actuator, chosen.ahead, chosen.measure),
         )
     except IdentificationError as error:
         raise ConfigError(f"{chosen.where}: {error}") from error
@@ -158,6 +159,7 @@ def plant_file(
             "learning_rate": float(chosen.learner["learning_rate"]),
             "initial_nats": float(np.mean(starts)),
             "ahead": chosen.ahead,
+            "measure": chosen.measure,
         },
         "origin": {
             "campaign": chosen.campaign,

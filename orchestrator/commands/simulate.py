@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
         _same_channel(given, scene, setting.plant)
     with refusing(f"{named(path)}: loops.{scene.key}", "change it"):
         loop = scene.loop.build()
+        if given:  # whose delay is known to the loop as in a run
+            loop = replace(loop, dead_time=given.channel.dead_time)
     learner = dict(scene.learner)
     if given:
         learner.setdefault("learning_rate", given.channel.learning_rate)

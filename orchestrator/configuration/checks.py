@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from orchestrator.configuration.engine_checks import check_engine
 from orchestrator.configuration.evaluation_checks import check_evaluation
 from orchestrator.configuration.hub import silence_of
+from orchestrator.configuration.in_update_checks import check_in_update
 from orchestrator.configuration.learner_checks import check_learner
 from orchestrator.configuration.loop_checks import known_vocabulary_size, loop_faults
 from orchestrator.configuration.models import LoopConfig, RunConfig
@@ -72,6 +73,7 @@ def _problems(config: RunConfig, draws: Draws | None) -> Iterator[str]:
     yield from check_rewards(config, with_problems=draws is not None)
     yield from check_engine(config)
     yield from check_learner(config)
+    yield from check_in_update(config)
     yield from check_evaluation(config, draws)
     yield from _objective(config)
     yield from _owners(config)

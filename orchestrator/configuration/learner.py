@@ -17,6 +17,7 @@ from policies.rollouts.in_flight import InFlight
 from policies.rollouts.settings import ENGINES, EngineSettings, Transformers
 from policies.statistics.micro_batches import ByRows, ByTokens, MicroBatches
 
+Measure = Literal["before_update", "in_update"]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 AnyObjective = Annotated[Objective, one_of(OBJECTIVES, own=OWN[Objective])]
 AnyAdvantage = Annotated[Advantage, one_of(ADVANTAGES, own=OWN[Advantage])]
@@ -80,6 +81,10 @@ class LearnerConfig(Strict):
     tokens_per_micro_batch: PositiveInt | None = None
     """Tokens in memory at once.  Rows are then packed without padding, and responses to one prompt stay together and read
     it once; a longer row is alone.  null pads rows, see ``micro_batch_size``.  Changes no result but for rounding."""
+    measure: Measure = "before_update"
+    """When the policy is measured: ``before_update`` by a forward pass of its own, or ``in_update`` by that of the first
+    optimiser step, which saves a pass.  Old log-probs are then the engine's, and a command on the update waits for the next
+    one: a dead time of one iteration."""
     plans: Literal["current", "measured"] = "current"
     """The policy by which loss and weight actuators decide about each minibatch: the ``current`` one, which costs another
     forward pass for every minibatch after the first, or the one ``measured`` before the update."""

@@ -26,7 +26,7 @@ from controllers.plants.plant import Plant
 from orchestrator.configuration.evaluation import EvaluationConfig
 from orchestrator.configuration.execution import ExecutionConfig
 from orchestrator.configuration.guardrails import GuardrailsConfig
-from orchestrator.configuration.learner import LearnerConfig, RolloutConfig
+from orchestrator.configuration.learner import LearnerConfig, Measure, RolloutConfig
 from orchestrator.configuration.names import ArmName, FolderName, Name
 from orchestrator.configuration.own_families import OWN
 from orchestrator.configuration.part_schema import Strict, one_of, section
@@ -61,6 +61,18 @@ AnyActuator = Annotated[Actuator, one_of(ACTUATORS, own=OWN[Actuator])]
 
 UP = "up"
 """Limits from the neutral command to the highest."""
+
+
+def dead_time(actuator: Actuator, ahead: int, measure: Measure) -> int:
+    """Iterations for which a command waits in a run with such ``rollout.ahead`` and ``learner.measure``.
+
+    A command on sampling waits for a batch that is not begun yet.  One on the update does not: the next reading is
+    of the policy that it made, on whatever responses.  If the update itself measures, the command comes after it and
+    waits for the next.
+    """
+    if isinstance(actuator, SamplingActuator):
+        return ahead
+    return 1 if measure == "in_update" else 0
 
 
 class LoopConfig(Strict):
@@ -172,8 +184,13 @@ class LoopConfig(Strict):
         (low, high), neutral = self.bounds, self.actuator.command.neutral
         return max(high - neutral, neutral - low) / self.gains_range
 
-    def build(self, num_iterations: int | None = None, ahead: int = 0) -> FeedbackLoop:
-        """The loop on plain floats that the controller layer runs, in a run of that length and with such ``rollout.ahead``."""
+    def build(
+        self, num_iterations: int | None = None, ahead: int = 0, measure: Measure = "before_update"
+    ) -> FeedbackLoop:
+        """The loop on plain floats that the controller layer runs, in a run of that length.
+
+        ``ahead`` is its ``rollout.ahead``, and ``measure`` its ``learner.measure``.
+        """
         command = self.actuator.command
         low, high = self.bounds
         domain = self.domain
@@ -195,16 +212,8 @@ class LoopConfig(Strict):
             slew=self.slew or float("inf"),
             dead_band_nats=self.dead_band_nats,
             period=self.period,
-            dead_time=self.dead_time(ahead),
+            dead_time=dead_time(self.actuator, ahead, measure),
         )
-
-    def dead_time(self, ahead: int) -> int:
-        """Iterations by which rollouts that are begun ``ahead`` of their update delay what the command does.
-
-        A command on sampling waits for a batch that is not begun yet.  One on the update does not: the next reading is
-        of the policy that it made, on whatever responses.
-        """
-        return ahead if isinstance(self.actuator, SamplingActuator) else 0
 
 
 class ArmConfig(Strict):

@@ -15,6 +15,7 @@ from policies.importance import NoImportance
 from policies.model.prompt_start import Bos, start_of_folder
 from policies.model.sources import BUILTIN, GGUF, local_source
 from policies.model.warm_start import WarmStart
+from policies.objectives.policy_gradient import PolicyGradient
 from policies.statistics.reference_kl import REFERENCE_KL
 from tasks import Task
 from tasks.kinds.mixture import Mixture
@@ -37,7 +38,10 @@ def _uncorrected(arms: Sequence[Arm]) -> Iterator[str]:
     """Arms that learn from old responses as if the policy of now had given them."""
     for arm in arms:
         rollout = arm.config.rollout
-        if not isinstance(arm.config.learner.importance, NoImportance):
+        learner = arm.config.learner
+        # A ratio to the engine corrects by itself.
+        by_ratio = learner.measure == "in_update" and not isinstance(learner.objective, PolicyGradient)
+        if by_ratio or not isinstance(learner.importance, NoImportance):
             continue
         if rollout.in_flight is not None and rollout.in_flight.unfinished == "go_on":
             age, key = f"up to {rollout.max_staleness}", "rollout.in_flight"

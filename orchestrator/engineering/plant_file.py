@@ -10,12 +10,12 @@ import yaml
 from pydantic import Field, PositiveFloat, model_validator
 
 from controllers.plants.plant import Plant
-from orchestrator.configuration.models import AnyActuator
+from orchestrator.configuration.learner import Measure
+from orchestrator.configuration.models import AnyActuator, dead_time
 from orchestrator.configuration.part_schema import Strict, section, to_plain
 from orchestrator.configuration.resolve import parse
 from orchestrator.configuration.yaml_files import read_yaml
 from orchestrator.errors import ConfigError
-from policies.actuators.base import SamplingActuator
 
 HEADER = """\
 # An entropy plant, written by `entrostat identify`; `entrostat design` takes it as it is.
@@ -45,6 +45,13 @@ class Channel(Strict):
     """Mean first reading of the runs [nats/token]: where a prediction starts."""
     ahead: Annotated[int, Field(ge=0)] = 0
     """The runs' ``rollout.ahead`` [iterations]; where the actuator moves sampling, the plant's delay has it in it."""
+    measure: Measure = "before_update"
+    """The runs' ``learner.measure``; where the actuator moves the update, ``in_update`` is an iteration of the plant's delay."""
+
+    @property
+    def dead_time(self) -> int:
+        """Iterations of the plant's delay for which a command only waits."""
+        return dead_time(self.actuator, self.ahead, self.measure)
 
     @model_validator(mode="after")
     def _limits_rise(self) -> Channel:
@@ -99,16 +106,11 @@ def read_plant(path: Path) -> PlantFile:
     return parse(PlantFile, content, str(path))
 
 
-def with_ahead(file: PlantFile, ahead: int) -> PlantFile:
-    """The plant of runs that are alike but for their ``rollout.ahead``: with another delay where sampling is moved."""
-    channel = file.channel
-    more = ahead - channel.ahead if isinstance(channel.actuator, SamplingActuator) else 0
-    return file.model_copy(
-        update={
-            "plant": replace(file.plant, delay=file.plant.delay + more),
-            "channel": channel.model_copy(update={"ahead": ahead}),
-        }
-    )
+def retimed(file: PlantFile, **timing: Any) -> PlantFile:
+    """The plant of runs that are alike but for ``ahead`` or ``measure``: with the delay that these make."""
+    channel = file.channel.model_copy(update=timing)
+    delay = file.plant.delay + channel.dead_time - file.channel.dead_time
+    return file.model_copy(update={"plant": replace(file.plant, delay=delay), "channel": channel})
 
 
 def plant_text(file: PlantFile) -> str:

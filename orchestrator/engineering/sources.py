@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.laws.auto import Auto
+from orchestrator.configuration.learner import Measure
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import parse, read_campaign
 from orchestrator.errors import ConfigError, did_you_mean
@@ -64,6 +65,12 @@ class Chosen:
     def ahead(self) -> int:
         """Iterations by which the runs' rollouts were ahead of their learner."""
         return int((self.runs[0].info.config.get("rollout") or {}).get("ahead", 0))
+
+    @property
+    def measure(self) -> Measure:
+        """When the runs measured their policy."""
+        measure: Measure = self.learner.get("measure", "before_update")
+        return measure
 
     @property
     def where(self) -> str:

@@ -132,7 +132,7 @@ def _designed(arm: ArmRecords, name: str, content: dict[str, object]) -> Designe
     starts = [float(run[np.isfinite(run)][0]) for run in runs if np.isfinite(run).any()]
     learner = arm.shown[0].info.config.get("learner") or {}
     ahead = int((arm.shown[0].info.config.get("rollout") or {}).get("ahead", 0))
-    loop = config.build(ahead=ahead)
+    loop = config.build(ahead=ahead, measure=learner.get("measure", "before_update"))
     unknown = unknown_readings(loop, learner)
     why_not = ""
     if not starts:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from policies.rollouts.base import Completion
 from tasks import Problem
 from tasks.grading.batch import Grades
@@ -65,6 +67,7 @@ class Share:
     """``p`` problems with ``G`` graded responses each: of one rank, or of the whole batch."""
 
     problems: list[Problem]  # [p]
+    prompts: list[Tensor]  # [p] int64 token ids of these
     completions: list[Completion]  # [p * G]
     grades: Grades  # of these; faults are counted in all draws
     seconds: dict[str, float]
@@ -79,6 +82,7 @@ class Share:
         drawings = [part.drawing for part in parts if part.drawing is not None]
         return cls(
             problems=[problem for part in parts for problem in part.problems],
+            prompts=[prompt for part in parts for prompt in part.prompts],
             completions=[completion for part in parts for completion in part.completions],
             grades=Grades.join([part.grades for part in parts]),
             seconds={phase: max(part.seconds[phase] for part in parts) for phase in parts[0].seconds},

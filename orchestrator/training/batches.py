@@ -65,7 +65,7 @@ class Batches:
         if iteration not in self._there:
             self._wait_for(iteration)
         whole, sampling = self._there.pop(iteration)
-        return self.explorer.rollouts(whole, self.group_size, sampling)
+        return Rollouts.of(whole, self.group_size, sampling)
 
     def settle(self) -> None:
         """Wait until nothing is being sampled."""
@@ -109,7 +109,8 @@ class Batches:
         batches = content.get("batches", {})  # which checkpoints of earlier versions lack
         for t in range(iteration, iteration + self.ahead):
             if t in batches:
-                found = restored(batches[t], self.prompts, t, self.group_size, sampling_at(t))
+                encode = self.explorer.encode
+                found = restored(batches[t], self.prompts, t, self.group_size, sampling_at(t), encode)
                 self._there |= {t: found} if found else {}
         if self.in_flight and "in_flight" in content:
             left = [each.get("cut") for t, each in batches.items() if t not in self._there]

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from controllers.bank import Bank
 from controllers.base import Complaint, Trace
 from controllers.loop import FeedbackLoop, fits, restore
+from orchestrator.configuration.learner import Measure
 from orchestrator.configuration.models import LoopConfig
 from policies.actuators.base import Actuator
 from policies.policy_loss import Actuation, vocabulary_of
@@ -33,12 +34,16 @@ class EntropyControl(Callback):
         limits: Mapping[str, tuple[float, float]] | None = None,
         num_iterations: int | None = None,
         ahead: int = 0,
+        measure: Measure = "before_update",
     ) -> None:
         """``limits`` are those of loops whose own do not hold any more: a rollback has narrowed them.
 
-        ``num_iterations`` is the length of the run, for references that go by it; ``ahead`` is ``rollout.ahead``.
+        ``num_iterations`` is the length of the run, for references that go by it; ``ahead`` is ``rollout.ahead``, and
+        ``measure`` is ``learner.measure``.
         """
-        built = {name: _of_run(loop.build(num_iterations, ahead), seed) for name, loop in loops.items()}
+        built = {
+            name: _of_run(loop.build(num_iterations, ahead, measure), seed) for name, loop in loops.items()
+        }
         built |= {name: _limited(built[name], *both) for name, both in (limits or {}).items()}
         self._bank = Bank(loops=built)
         use(
@@ -120,6 +125,8 @@ def trace_metrics(traces: Mapping[str, Trace]) -> dict[str, float]:
             metrics[f"loop/{name}/{letter}"] = getattr(trace, letter)
         metrics[f"loop/{name}/saturated"] = float(trace.saturated)
         metrics[f"loop/{name}/held"] = float(trace.held)
+        if trace.dead_time:
+            metrics[f"loop/{name}/dead_time"] = float(trace.dead_time)
         metrics |= {f"loop/{name}/term/{term}": value for term, value in trace.terms.items()}
         metrics |= {f"loop/{name}/estimate/{what}": value for what, value in trace.estimates.items()}
     return metrics

@@ -19,7 +19,7 @@ from policies.rollouts.base import Completion, RolloutEngine, Sampling
 from policies.rollouts.episodes import EpisodeLimits, play
 from policies.statistics.batch import TokenBatch, domain_code
 from policies.statistics.repetition import repeated_share
-from policies.statistics.response_statistics import View
+from policies.statistics.response_statistics import Statistics, View
 from policies.statistics.sequences import Sequences, token_index
 from tasks import Problem, Task
 from tasks.grading.pool import Grades, GradingPool
@@ -40,6 +40,21 @@ class Rollouts:
     """None where groups without a signal are not replaced."""
     cut: Cut | None = None
     """None where the batch is all that was begun."""
+
+    @classmethod
+    def of(cls, whole: Share, num_samples: int, sampling: Sampling) -> Rollouts:
+        """A whole batch as the learner takes it."""
+        return cls(
+            problems=[problem for problem in whole.problems for _ in range(num_samples)],
+            prompts=[prompt for prompt in whole.prompts for _ in range(num_samples)],
+            completions=whole.completions,
+            grades=whole.grades,
+            group=torch.repeat_interleave(torch.arange(len(whole.problems)), num_samples),
+            temperature=sampling.temperature,
+            seconds=whole.seconds,
+            drawing=whole.drawing,
+            cut=whole.cut,
+        )
 
     @property
     def rewards(self) -> Tensor:
@@ -83,16 +98,18 @@ class Rollouts:
         turns = [each.turn[each.spoken] for each in self.completions if each.turn is not None]
         return torch.cat(turns) if turns else None
 
-    def metrics(self, logprobs: Tensor, version: int) -> dict[str, float]:
+    def metrics(self, batch: TokenBatch, version: int, read: Tensor | None = None) -> dict[str, float]:
         """Lengths, truncation, repetition, speed, what went wrong in grading, and how far the engine is off.
 
-        ``logprobs`` [T] are the learner's own of the same tokens: zero gap but for rounding, or the
+        ``batch`` has the learner's own log-probs of the same tokens: zero gap but for rounding, or the
         responses are of another policy than the one that learns from them.  ``version`` is the number of
-        updates behind that one.
+        updates behind that one, ``read`` [M] the responses that it has read; None is all.
         """
         N, lengths, versions = len(self.completions), self.lengths, self.versions
         staleness = torch.zeros(1) if versions is None else version - versions
-        gap = (logprobs.cpu() - self.behaviour_logprobs).abs().double()
+        gap = (batch.logprobs.cpu() - self.behaviour_logprobs).abs().double()
+        if read is not None:
+            gap = gap[torch.isin(batch.response.cpu(), read)]
         more = {}
         if self.turn is not None:
             more = {"rollout/turns": sum(each.num_turns for each in self.completions) / N}
@@ -173,29 +190,17 @@ class Explorer:
         """Sample responses to all of these problems, and grade them."""
         assert self.graders is not None, "rollouts are graded"
         start = perf_counter()
-        completions = self.sample(problems, self.encode(problems), num_samples, sampling)
+        prompts = self.encode(problems)
+        completions = self.sample(problems, prompts, num_samples, sampling)
         texts = self.policy.decode([completion.last_turn for completion in completions])
         sampled = perf_counter()
         grades = self.graders.grade([problem for problem in problems for _ in range(num_samples)], texts)
         return Share(
             problems=list(problems),
+            prompts=prompts,
             completions=completions,
             grades=grades,
             seconds={"rollout": sampled - start, "grade": perf_counter() - sampled},
-        )
-
-    def rollouts(self, whole: Share, num_samples: int, sampling: Sampling) -> Rollouts:
-        """A whole batch as the learner takes it."""
-        return Rollouts(
-            problems=[problem for problem in whole.problems for _ in range(num_samples)],
-            prompts=[prompt for prompt in self.encode(whole.problems) for _ in range(num_samples)],
-            completions=whole.completions,
-            grades=whole.grades,
-            group=torch.repeat_interleave(torch.arange(len(whole.problems)), num_samples),
-            temperature=sampling.temperature,
-            seconds=whole.seconds,
-            drawing=whole.drawing,
-            cut=whole.cut,
         )
 
 
@@ -213,9 +218,16 @@ def token_batch(
     """The rollouts as the policy sees them before the update: log-probs and entropy of every token.
 
     Advantages are made from ``rewards`` [N]; those of the batch are as graded.  Beside the batch come the metrics of
-    the importance correction, if there is one.
+    the importance correction, if there is one.  If the update measures, old log-probs are the engine's, and what
+    the policy gives is nan until then.
     """
-    seen = ranks.observe(policy, sequences, view, cut=settings.micro_batches)
+    if settings.measure == "before_update":
+        seen = ranks.observe(policy, sequences, view, cut=settings.micro_batches)
+        old_logprobs = seen.logprobs
+    else:
+        old_logprobs = rollouts.behaviour_logprobs
+        unknown = torch.full_like(old_logprobs, torch.nan)
+        seen = Statistics(logprobs=unknown, entropy=unknown)
     reference_logprobs = None
     if reference is not None:
         with reference.shown() as other:
@@ -234,7 +246,7 @@ def token_batch(
         response=response,
         position=position,
         logprobs=seen.logprobs,
-        old_logprobs=seen.logprobs,
+        old_logprobs=old_logprobs,
         entropy=seen.entropy,
         advantages=advantages[response],
         weights=torch.zeros_like(seen.logprobs),  # given to each minibatch by the update

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from time import perf_counter
@@ -12,6 +13,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from controllers.base import Trace
 from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.training.batches import Batches
@@ -110,16 +112,13 @@ class Learner(pl.LightningModule):
                 rewards=teaching.rewards,
                 reference=self.reference,
             )
-        with self._phase("control"):
-            telemetry = {"learning_rate": self.learning_rate.at(self.iteration)} | measure(
-                batch, vocabulary_size=self.policy.vocabulary_size, domains=rollouts.domains
-            )
-            # The first rank's readings count: another kind of device computes the last bit otherwise.
-            telemetry = self.ranks.of_first(telemetry)
-            traces = self.control.act(telemetry, self.iteration)
-            self.control.follow(self.ranks.of_first(dict(self.control.commands)))
+        if self.settings.measure == "before_update":
+            telemetry, traces = self._control(batch, rollouts.domains)
         with self._phase("update"):
             update = self._update(sequences, batch, view, teaching)
+        if self.settings.measure == "in_update":  # the new commands are for the next update
+            batch = update.measured(batch)
+            telemetry, traces = self._control(batch, rollouts.domains, update.read)
         if self.batches.ahead:
             with self._phase("wait"):
                 self.batches.settle()
@@ -131,7 +130,7 @@ class Learner(pl.LightningModule):
             telemetry
             | trace_metrics(traces)
             | update.metrics()
-            | rollouts.metrics(batch.logprobs, self.iteration)
+            | rollouts.metrics(batch, self.iteration, update.read)
             | ({"rollout/masked_ids": float(len(self.policy.masked_ids))} if self.policy.masked_ids else {})
             | importance
             | teaching.metrics
@@ -154,6 +153,20 @@ class Learner(pl.LightningModule):
             max_tokens=self.rollout_settings.max_tokens,
             seed=derive_seed(self.seed, "rollout", iteration, *again),
         )
+
+    def _control(
+        self, batch: TokenBatch, domains: Sequence[str], read: Tensor | None = None
+    ) -> tuple[dict[str, float], dict[str, Trace]]:
+        """Readings of the policy before the update, and the traces of the loops, whose commands are in force then."""
+        with self._phase("control"):
+            telemetry = {"learning_rate": self.learning_rate.at(self.iteration)} | measure(
+                batch, vocabulary_size=self.policy.vocabulary_size, domains=domains, read=read
+            )
+            # The first rank's readings count: another kind of device computes the last bit otherwise.
+            telemetry = self.ranks.of_first(telemetry)
+            traces = self.control.act(telemetry, self.iteration)
+            self.control.follow(self.ranks.of_first(dict(self.control.commands)))
+        return telemetry, traces
 
     def _update(self, sequences: Sequences, batch: TokenBatch, view: View, teaching: Teaching) -> Update:
         update = Update(seed=derive_seed(self.seed, "update", self.iteration))

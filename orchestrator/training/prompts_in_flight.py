@@ -109,6 +109,7 @@ class PromptsInFlight:
         self._made = self._how(iteration, sampling)
         return Share(
             problems=[group.problem for group in batch],
+            prompts=[group.prompt for group in batch],
             completions=_responses(batch),
             grades=replace(Grades.join(graded), scores=[score for group in batch for score in group.scores]),
             seconds=seconds,

@@ -182,31 +182,7 @@ class Ranks:
             return seen
         tokens = [sequences.tokens_of(torch.cat([torch.arange(0), *share])) for share in shares]
         parts = self.gather(seen.at(tokens[self.rank]).to("cpu"))
-        return _assemble(tokens, parts).to(policy.model.device)
-
-
-def _assemble(tokens: list[Tensor], parts: list[Statistics]) -> Statistics:
-    """Statistics of all tokens from those of each rank and the places [t] where its tokens belong."""
-    num_tokens = sum(map(len, tokens))
-
-    def whole(values: list[Tensor | None]) -> Tensor | None:
-        if values[0] is None:
-            return None
-        result = values[0].new_empty(num_tokens)
-        for places, part in zip(tokens, values, strict=True):
-            assert part is not None
-            result[places] = part
-        return result
-
-    logprobs, entropy = whole([part.logprobs for part in parts]), whole([part.entropy for part in parts])
-    assert logprobs is not None
-    assert entropy is not None
-    return Statistics(
-        logprobs=logprobs,
-        entropy=entropy,
-        filtered_logprobs=whole([part.filtered_logprobs for part in parts]),
-        filtered_entropy=whole([part.filtered_entropy for part in parts]),
-    )
+        return Statistics.assembled(tokens, parts).to(policy.model.device)
 
 
 @contextmanager

@@ -70,14 +70,16 @@ def uniform_groups(scores: Sequence[float], num_samples: int) -> list[int]:
 
 def _replaced(share: Share, groups: Sequence[int], tried: Share, num_samples: int) -> Share:
     """The share with what was tried in the place of some groups."""
-    problems, completions, scores = list(share.problems), list(share.completions), list(share.grades.scores)
+    problems, prompts, completions = list(share.problems), list(share.prompts), list(share.completions)
+    scores = list(share.grades.scores)
     for number, group in enumerate(groups):
         old = slice(group * num_samples, (group + 1) * num_samples)
         new = slice(number * num_samples, (number + 1) * num_samples)
-        problems[group] = tried.problems[number]
+        problems[group], prompts[group] = tried.problems[number], tried.prompts[number]
         completions[old], scores[old] = tried.completions[new], tried.grades.scores[new]
     return Share(
         problems=problems,
+        prompts=prompts,
         completions=completions,
         grades=replace(Grades.join([share.grades, tried.grades]), scores=scores),
         seconds={phase: seconds + tried.seconds[phase] for phase, seconds in share.seconds.items()},

@@ -5,12 +5,16 @@ Problems are not kept, since they are drawn again by their addresses.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
+
+from torch import Tensor
 
 from orchestrator.training.batch_shares import Cut, Drawing, Share
 from orchestrator.training.prompts import PromptLoader
 from policies.rollouts.base import Completion, Sampling
+from tasks import Problem
 from tasks.grading.batch import Grades
 
 _TENSORS = ("tokens", "logprobs", "finished", "versions", "turn")
@@ -40,6 +44,7 @@ def restored(
     iteration: int,
     num_samples: int,
     now: Sampling,
+    encode: Callable[[Sequence[Problem]], list[Tensor]],
 ) -> tuple[Share, Sampling] | None:
     """The batch again, and how it was sampled; None where it is not the one that would be drawn now.
 
@@ -49,6 +54,7 @@ def restored(
         iteration: whose batch it is.
         num_samples: G.
         now: how it would be sampled; the temperature may differ, as commands have changed since.
+        encode: gives the token ids of the problems' prompts.
     """
     sampling = Sampling(**content["sampling"])
     drawing = None if content["drawing"] is None else Drawing(**content["drawing"])
@@ -67,6 +73,7 @@ def restored(
         return None
     share = Share(
         problems=problems,
+        prompts=encode(problems),
         completions=[Completion(**each) for each in content["completions"]],
         grades=Grades(**content["grades"]),
         seconds=content["seconds"],

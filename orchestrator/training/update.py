@@ -34,12 +34,31 @@ class Update:
     gradient_norms: list[float] = field(default_factory=list)
     per_token: list[Metrics] = field(default_factory=list)
     num_skipped: int = 0
+    read: Tensor | None = None
+    """[M] int64, the responses of the first step, where that measures and they are not all; None is all of them."""
+    seen: list[tuple[Tensor, Statistics]] = field(default_factory=list)
+    """What the first step's forward passes gave, where that measures: tokens [t] of the batch, and theirs."""
 
     def join(self, ranks: Ranks) -> None:
         """Take in what the micro-batches of the other ranks did."""
         if ranks.size > 1:
             mine = [{name: values.cpu() for name, values in part.items()} for part in self.per_token]
-            self.per_token = [part for parts in ranks.gather(mine) for part in parts]
+            seen = [(tokens.cpu(), part.to("cpu")) for tokens, part in self.seen]
+            parts = ranks.gather((mine, seen))
+            self.per_token = [part for theirs, _ in parts for part in theirs]
+            self.seen = [part for _, theirs in parts for part in theirs]
+
+    def measured(self, batch: TokenBatch) -> TokenBatch:
+        """The batch as the policy was before the first step, by that step's own forward passes; nan where it did not read."""
+        tokens, parts = zip(*self.seen, strict=True)
+        seen = Statistics.assembled(tokens, parts, len(batch.response)).to(batch.response.device)
+        return replace(
+            batch,
+            logprobs=seen.logprobs,
+            entropy=seen.entropy,
+            filtered_logprobs=seen.filtered_logprobs,
+            filtered_entropy=seen.filtered_entropy,
+        )
 
     def metrics(self) -> dict[str, float]:
         """Means over the optimiser steps, ready to be recorded."""
@@ -106,8 +125,11 @@ class Updater:
         view: View,
     ) -> float:
         """Add the gradient of one minibatch to the parameters' and the figures to ``update``; give its loss."""
+        measures = self.settings.measure == "in_update" and not update.gradient_norms
+        if measures and len(rows) < batch.num_responses:
+            update.read = rows
         sequences = sequences.select(rows)
-        batch, _ = batch.select(rows.to(batch.response.device))
+        batch, places = batch.select(rows.to(batch.response.device))
         batch = replace(batch, weights=self._weights(batch))
         looks_again = actuation.looks_at_minibatch and self.settings.plans == "current"
         if update.gradient_norms and looks_again:
@@ -122,7 +144,7 @@ class Updater:
             view,
             entropy_gradient=actuation.needs_entropy_gradient,
             # Under the cut only its entropy has a gradient; the log-probs are those of the start.
-            vocabulary=view.vocabulary if actuation.needs_entropy_gradient else None,
+            vocabulary=view.vocabulary if measures or actuation.needs_entropy_gradient else None,
         )
         totals: dict[str, float] = defaultdict(float)
         pieces = self.ranks.pieces(sequences, self.settings.micro_batches)
@@ -137,6 +159,8 @@ class Updater:
                 None if factors is None else factors[index],
             )
             self.backward(loss if counts else 0.0 * loss, number == len(pieces))
+            if counts and measures:
+                update.seen.append((places[index], seen.detached()))
             if counts:
                 update.per_token.append(metrics)
                 for name, share in shares.items():

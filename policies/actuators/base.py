@@ -83,6 +83,10 @@ class Actuator(ABC):
     needs_reference: ClassVar[bool] = False
     """Whether it reads ``reference_logprobs``."""
 
+    looks_at_policy: ClassVar[bool] = True
+    """Whether what it decides over a whole batch depends on what the policy gives its tokens now: ``logprobs``, entropies.
+    ``old_logprobs`` do not count, nor does what its ``loss`` reads of a micro-batch."""
+
     def why_inert(self, facts: UpdateFacts) -> str | None:
         """Why its command could not move anything in such an update; None when it can."""
         return None
@@ -92,6 +96,7 @@ class SamplingActuator(Actuator):
     """Moves the sampling temperature of the next rollout; the update uses the same temperature."""
 
     why_no_domain = "a rollout has one temperature for all its responses"
+    looks_at_policy = False
 
     @abstractmethod
     def temperature(self, base: float, u: float) -> float:
@@ -129,6 +134,7 @@ class RatioActuator(Actuator):
     """Moves the bounds [1 - low, 1 + high] of the probability ratio."""
 
     why_no_domain = "the objective has one pair of bounds for all its tokens"
+    looks_at_policy = False
 
     @abstractmethod
     def bounds(self, low: float, high: float, u: float) -> tuple[float, float]:

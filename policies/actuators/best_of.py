@@ -35,6 +35,7 @@ class BestOf(AdvantageActuator):
     command: ClassVar[Command] = Command(
         low=1.0, high=16.0, neutral=1.0, unit="samples, the best of which counts"
     )
+    looks_at_policy: ClassVar[bool] = False
 
     scale: Scale = "deviation"
     """``deviation`` belongs over the advantage ``grpo``, ``leave_one_out`` over ``rloo``."""

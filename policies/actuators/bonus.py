@@ -26,6 +26,7 @@ class Bonus(LossActuator):
     kind: ClassVar[str] = "bonus"
     command: ClassVar[Command] = Command(low=-1.0, high=1.0, neutral=0.0, unit="loss per nat")
     needs_entropy_gradient: ClassVar[bool] = True
+    looks_at_policy: ClassVar[bool] = False
 
     allocation: Literal["uniform", "difficulty"] = "uniform"
     """``uniform``: every token has w = 1.  ``difficulty``: hard prompts have more (AER, arXiv 2510.10959),

@@ -32,6 +32,7 @@ class ClampedBonus(LossActuator):
     kind: ClassVar[str] = "clamped_bonus"
     command: ClassVar[Command] = Command(low=-1.0, high=1.0, neutral=0.0, unit="loss per nat")
     needs_entropy_gradient: ClassVar[bool] = True
+    looks_at_policy: ClassVar[bool] = False
 
     dropped_share: float = 0.3
     """Share of the vocabulary that is dropped, int(share · V) entries; at least 0, below 1.  0.2 to 0.4

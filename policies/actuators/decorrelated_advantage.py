@@ -33,6 +33,7 @@ class DecorrelatedAdvantage(AdvantageActuator):
 
     kind: ClassVar[str] = "decorrelated_advantage"
     command: ClassVar[Command] = Command(low=-1.0, high=1.0, neutral=0.0, unit="advantage per nat")
+    looks_at_policy: ClassVar[bool] = False
 
     sides: Literal["positive", "both"] = "both"
     """Tokens whose advantage is moved: those with A > 0, or all."""

@@ -29,6 +29,7 @@ class KlCoefficient(LossActuator):
     kind: ClassVar[str] = "kl_coefficient"
     command: ClassVar[Command] = Command(low=0.0, high=10.0, neutral=0.0, unit="loss per nat")
     needs_reference: ClassVar[bool] = True
+    looks_at_policy: ClassVar[bool] = False
 
     estimator: Estimator = "k3"
     """``k3`` is GRPO's; ``k2`` has the gradient of KL(π, π_ref) itself while the policy is the one that sampled;

@@ -29,6 +29,7 @@ class KlReward(RewardActuator):
     kind: ClassVar[str] = "kl_reward"
     command: ClassVar[Command] = Command(low=0.0, high=10.0, neutral=0.0, unit="reward per nat")
     needs_reference: ClassVar[bool] = True
+    looks_at_policy: ClassVar[bool] = False
 
     estimator: Estimator = "k1"
     """``k1`` alone makes the policy gradient that of the reward less u times the KL; ``k2`` and ``k3`` are never

@@ -34,6 +34,7 @@ class MeanExponent(AdvantageActuator):
 
     kind: ClassVar[str] = "mean_exponent"
     command: ClassVar[Command] = Command(low=-1.0, high=1.0, neutral=0.0, unit="exponent")
+    looks_at_policy: ClassVar[bool] = False
 
     def advantages(self, batch: TokenBatch, u: float) -> Tensor:
         weight = grpo_over_maxrl(batch.rewards, batch.group).clamp(LEAST, MOST) ** u

@@ -31,6 +31,7 @@ class OneSided(AdvantageActuator):
     command: ClassVar[Command] = Command(
         low=-1.0, high=1.0, neutral=0.0, unit="wrong responses alone (1), right alone (-1)"
     )
+    looks_at_policy: ClassVar[bool] = False
 
     def advantages(self, batch: TokenBatch, u: float) -> Tensor:
         signed = (2.0 * batch.rewards - 1.0).to(batch.advantages)[batch.response]

@@ -23,6 +23,7 @@ class PositiveWeight(WeightActuator):
 
     kind: ClassVar[str] = "positive_weight"
     command: ClassVar[Command] = Command(low=0.0, high=1.0, neutral=0.0, unit="weight of A > 0")
+    looks_at_policy: ClassVar[bool] = False
 
     def weights(self, batch: TokenBatch, u: float, generator: Generator) -> Tensor:
         return 1.0 - u * (batch.advantages > 0).to(batch.logprobs)

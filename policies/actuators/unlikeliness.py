@@ -31,6 +31,7 @@ class Unlikeliness(RewardActuator):
 
     kind: ClassVar[str] = "unlikeliness"
     command: ClassVar[Command] = Command(low=-1.0, high=1.0, neutral=0.0, unit="share of the reward")
+    looks_at_policy: ClassVar[bool] = False
 
     likelihood: Literal["token_mean", "sequence"] = "token_mean"
     """What is ranked: ``token_mean``, log π a token (the code); ``sequence``, log π of the whole response."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ if TYPE_CHECKING:  # see loading.py
     from transformers import PreTrainedModel
 
 
+_NAMES = ("logprobs", "entropy", "filtered_logprobs", "filtered_entropy")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
     """Log-probability and entropy [nats] of every response token, all [T].
@@ -33,9 +37,32 @@ class Statistics:
     filtered_logprobs: Tensor | None = None
     filtered_entropy: Tensor | None = None
 
+    @classmethod
+    def assembled(
+        cls, tokens: Sequence[Tensor], parts: Sequence[Statistics], num_tokens: int | None = None
+    ) -> Statistics:
+        """Those of ``num_tokens`` tokens from parts, each with the places [t] where its tokens belong.
+
+        A place that is in none of them has nan; None is as many as there are in all.
+        """
+        length = sum(map(len, tokens)) if num_tokens is None else num_tokens
+
+        def whole(values: Sequence[Tensor]) -> Tensor:
+            result = values[0].new_full((length,), math.nan)
+            for places, part in zip(tokens, values, strict=True):
+                result[places] = part
+            return result
+
+        known = [name for name in _NAMES if getattr(parts[0], name) is not None]
+        return cls(**{name: whole([getattr(part, name) for part in parts]) for name in known})
+
     def to(self, device: torch.device | str) -> Statistics:
         """The statistics on a device."""
         return self._map(lambda values: values.to(device))
+
+    def detached(self) -> Statistics:
+        """The same numbers without gradient."""
+        return self._map(lambda values: values.detach())
 
     def at(self, tokens: Tensor) -> Statistics:
         """Those of some tokens, [t] int64."""
@@ -59,9 +86,6 @@ class View:
     masked_ids: tuple[int, ...] = ()
     vocabulary: VocabularyFilter | None = None
     entropy_gradient: bool = False
-
-
-_NAMES = ("logprobs", "entropy", "filtered_logprobs", "filtered_entropy")
 
 
 def check_head(model: PreTrainedModel) -> None:

@@ -141,11 +141,27 @@ def signal(name: str) -> Signal:
 
 
 def measure(
-    batch: TokenBatch, *, vocabulary_size: int, domains: Sequence[str] | None = None
+    batch: TokenBatch,
+    *,
+    vocabulary_size: int,
+    domains: Sequence[str] | None = None,
+    read: Tensor | None = None,
 ) -> dict[str, float]:
-    """All readings of a batch.  ``domains`` has the name of each response's domain [N]."""
-    check(batch, vocabulary_size)
-    return readings(sums(batch, domains)) | order_statistics(batch) | own_readings(batch)
+    """All readings of a batch.
+
+    Args:
+        batch: as the policy gave it.
+        vocabulary_size: V.
+        domains: [N] names of the responses' domains.
+        read: [M] int64, the responses that the policy has read; readings of rewards alone are of all.  None is all.
+    """
+    part, names = batch, domains
+    if read is not None:
+        part, _ = batch.select(read.to(batch.response.device))
+        names = None if domains is None else [domains[each] for each in read.tolist()]
+    check(part, vocabulary_size)
+    found = readings(sums(part, names)) | order_statistics(part) | own_readings(part)
+    return found if read is None else found | reward_readings(batch)
 
 
 def check(batch: TokenBatch, vocabulary_size: int) -> None:
@@ -215,6 +231,19 @@ def add(ranks: Iterable[Sums]) -> Sums:
     return result
 
 
+def reward_readings(batch: TokenBatch) -> dict[str, float]:
+    """The readings that the policy has no part in, as `measure` has them."""
+    rewards = _values(batch.rewards)
+    means = {"reward": rewards.mean().item(), "pass_rate": (rewards > CORRECT_ABOVE).double().mean().item()}
+    return means | group_readings(batch)
+
+
+def group_readings(batch: TokenBatch) -> dict[str, float]:
+    """Shares of the groups whose rewards are all equal, and of the others."""
+    starved = uniform_share(batch.rewards, batch.group)
+    return {"starvation": starved, "teaching_groups": 1.0 - starved}
+
+
 def readings(sums: Sums) -> dict[str, float]:
     """Means, spread and covariance from sums; nan where nothing was counted."""
     mean = {name: total / count if count else math.nan for name, (total, count) in sums.items()}
@@ -246,9 +275,7 @@ def readings(sums: Sums) -> dict[str, float]:
 
 def order_statistics(batch: TokenBatch) -> dict[str, float]:
     """``entropy/p90`` (nearest rank), ``covariance/top``, and what whole prompts and groups alone have."""
-    T = len(batch.response)
-    starved = uniform_share(batch.rewards, batch.group)
-    groups = {"starvation": starved, "teaching_groups": 1.0 - starved}
+    T, groups = len(batch.response), group_readings(batch)
     if T == 0:
         return dict.fromkeys(("entropy/p90", "entropy/standard_error", "covariance/top"), math.nan) | groups
     entropy, x, y = _values(batch.entropy), _values(batch.logprobs), _values(batch.advantages)

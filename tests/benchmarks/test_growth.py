@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.fixed_lengths import Shape
+from benchmarks.fixed_lengths import Shape, train
 from benchmarks.growth import AXES, Point, exponent, seconds_of
+from policies.model.loading import LoadedPolicy
+from policies.model.tiny import TinyModel, character_tokenizer, tiny_model
 
 TOY = Shape(num_prompts=1, group_size=2, response_tokens=3)
 
@@ -38,3 +40,15 @@ def test_a_point_is_a_run_of_its_shape():
     found = seconds_of(Point(shape=TOY, prompt_tokens=5, vocabulary=40), iterations=2)
     phases = sum(found[name] for name in ("rollout", "grade", "measure", "control", "update"))
     assert 0 < phases <= found["iteration"]
+
+
+@pytest.mark.trains
+def test_a_run_of_a_shape_may_measure_in_the_update(tmp_path):
+    tokenizer = character_tokenizer("ab", 16)
+    LoadedPolicy(tiny_model(TinyModel(max_tokens=16), tokenizer, seed=0).eval(), tokenizer).save(
+        tmp_path / "model"
+    )
+    problems = [{"prompt": "ab", "answer": "a"}, {"prompt": "ba", "answer": "b"}]
+    records = train(tmp_path / "model", problems, TOY, 2, "run", measure="in_update")
+    assert [record["loop/entropy/dead_time"] for record in records] == [1.0, 1.0]
+    assert all(record["seconds/processor"] > 0 for record in records)

@@ -290,3 +290,13 @@ def test_rollouts_ahead_delay_a_command_on_sampling_and_make_its_gains_smaller(h
 
 def test_rollouts_ahead_do_not_delay_a_command_on_the_update(here, write_plant):
     assert designed_at(here, write_plant(), "--ahead", 4).plant == PLANT
+
+
+def test_readings_of_the_update_delay_a_command_on_it(here, write_plant):
+    own, later = (designed_at(here, write_plant(), *more) for more in ((), ("--measure", "in_update")))
+    assert later.plant == replace(PLANT, delay=PLANT.delay + 1)
+    assert later.law.kp < own.law.kp
+    within = write_plant(replace(PLANT, delay=PLANT.delay + 1), measure="in_update")
+    assert designed_at(here, within, "--measure", "before_update") == own
+    warm = write_plant(replace(PLANT, drift=-0.2305), actuator={"kind": "temperature"}, limits=[0.2, 5.0])
+    assert designed_at(here, warm, "--measure", "in_update").plant.delay == PLANT.delay

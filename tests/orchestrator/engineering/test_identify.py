@@ -104,6 +104,17 @@ def test_rollouts_ahead_of_the_learner_delay_what_a_temperature_does(make_simula
     assert file.channel.ahead == 4
 
 
+def test_readings_of_the_update_delay_what_a_bonus_does(make_simulated):
+    learner = {"iterations": 200, "learning_rate": 3e-4, "measure": "in_update"}
+    late = replace(PLANT, delay=4)
+    make_simulated({"moved": loop_content()}, plant=late, num_iterations=200, learner=learner)
+    code, output = call("simulated")
+    assert code == 0, output
+    file = read_plant(Path("plant.yaml"))
+    assert file.plant.dead_time == 4  # beyond the usual 3
+    assert (file.channel.measure, file.channel.dead_time) == ("in_update", 1)
+
+
 def test_warm_up_is_left_out_even_where_it_is_long(make_simulated):
     learner = {"iterations": 150, "learning_rate": 3e-4, "warmup_iterations": 40}
     make_simulated({"moved": loop_content()}, learner=learner)

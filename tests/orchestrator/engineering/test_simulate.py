@@ -252,3 +252,18 @@ def test_a_file_of_another_kind_is_refused():
     code, output = call("x.yaml")
     assert code == 2
     assert "is neither a campaign (key arms) nor a method preset" in output
+
+
+def test_a_loop_is_told_how_long_commands_waited_in_the_runs_of_the_plant(write_plant, monkeypatch):
+    told = []
+
+    def watched(loop, *rest, **settings):
+        told.append(loop.dead_time)
+        return predict(loop, *rest, **settings)
+
+    monkeypatch.setattr("orchestrator.commands.simulate.predict", watched)
+    for measure in ("before_update", "in_update"):
+        path = write_plant(replace(PLANT, delay=PLANT.delay + 1), measure=measure)
+        code, output = call(write_preset(), "--plant", path, "--iterations", 10, "--seeds", 5)
+        assert code == 0, output
+    assert told == [0, 1]

@@ -50,10 +50,14 @@ class CountingEngine(RolloutEngine):
 
 
 class Plain:
-    """As much of a policy as sampling takes: text in, text out."""
+    """As much of a policy as sampling takes: text in, text out; it notes what it encoded."""
+
+    def __init__(self):
+        self.encoded = []
 
     def encode(self, prompt, system=""):
-        return torch.tensor([len(prompt)])
+        self.encoded.append(prompt)
+        return torch.tensor(list(prompt.encode()))
 
     def decode(self, responses):
         return [str(int(tokens[0])) for tokens in responses]
@@ -88,6 +92,11 @@ def sampling_at(iteration, seed=0):
     return Sampling(temperature=1.0, max_tokens=3, seed=100 * seed + iteration)
 
 
+def texts(rollouts):
+    """What the token ids of a batch's prompts say."""
+    return [bytes(prompt.tolist()).decode() for prompt in rollouts.prompts]
+
+
 def learn(made, iterations):
     """Collect and push, as the learner does."""
     found = []
@@ -110,6 +119,7 @@ def test_each_batch_is_sampled_once_with_weights_of_a_fixed_age(ahead):
         expected = [TASK.problem("train", 1, t * P + place).prompt for place in range(P)]
         assert [problem.prompt for problem in rollouts.problems[::G]] == expected
         assert rollouts.versions.unique().tolist() == [max(0, t - ahead)]
+    assert [text for rollouts in found for text in texts(rollouts)[::G]] == made.explorer.policy.encoded
 
 
 def test_what_is_kept_is_taken_up_and_nothing_else_is_sampled_for_it():
@@ -121,6 +131,7 @@ def test_what_is_kept_is_taken_up_and_nothing_else_is_sampled_for_it():
     again.push(3)
     found = learn(again, range(3, ITERATIONS))
     assert {seed for seed, _, _ in again.explorer.engine.asked if seed < 100} == {5}
+    assert all(texts(f) == [problem.prompt for problem in f.problems] for f in found)
     assert [f.versions.unique().tolist() for f in found] == [
         f.versions.unique().tolist() for f in straight[3:]
     ]
@@ -144,6 +155,7 @@ def test_what_would_be_drawn_otherwise_now_is_drawn_again(changes, seed):
 def test_groups_that_teach_nothing_are_replaced_by_address_whatever_the_ranks():
     made = batches(extra_rounds=3)
     whole = made.collect(2, sampling_at)
+    assert texts(whole) == [problem.prompt for problem in whole.problems]
     scores = whole.rewards.reshape(P, G)
     assert (scores[:, 0] != scores[:, 1]).sum() > 2  # half of all would be, by chance
     plain = batches().collect(2, sampling_at)

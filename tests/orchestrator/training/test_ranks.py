@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from orchestrator.training.ranks import Ranks, RanksDisagreeError, _assemble
+from orchestrator.training.ranks import Ranks, RanksDisagreeError
 from policies.statistics.micro_batches import ByRows
 from policies.statistics.response_statistics import Statistics
 from policies.statistics.sequences import pack
@@ -54,10 +54,13 @@ def test_statistics_go_where_their_tokens_are():
         Statistics(logprobs=torch.tensor([-3.0, -0.5]), entropy=torch.tensor([3.0, 0.5])),
         Statistics(logprobs=torch.tensor([-1.0, -2.0]), entropy=torch.tensor([1.0, 2.0])),
     ]
-    whole = _assemble(places, parts)
+    whole = Statistics.assembled(places, parts)
     assert whole.logprobs.tolist() == [-0.5, -1.0, -2.0, -3.0]
     assert whole.entropy.tolist() == [0.5, 1.0, 2.0, 3.0]
     assert whole.filtered_entropy is None
+    of_five = Statistics.assembled(places, parts, 5)
+    assert of_five.entropy[:4].tolist() == whole.entropy.tolist()
+    assert of_five.entropy[4].isnan()
 
 
 def test_grades_of_parts():

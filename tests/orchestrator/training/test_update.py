@@ -135,6 +135,52 @@ def test_every_cut_measures_the_same(policy, experience, cut):
     torch.testing.assert_close(seen.entropy, batch.entropy, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("cut", [{}, {"micro_batch_size": 2}, {"tokens_per_micro_batch": 12}], ids=str)
+def test_the_first_step_measures_the_same_on_every_cut_and_any_number_of_ranks(policy, experience, cut, size):
+    """There are two steps, between which the policy moves; the second sees tokens that were not read."""
+    sequences, measured = experience
+    if "tokens_per_micro_batch" in cut:
+        pack_rows(policy.model, "auto")
+    unknown = torch.full_like(measured.entropy, math.nan)
+    batch = replace(measured, logprobs=unknown, entropy=unknown)
+    updates, rows = [Update(seed=0) for _ in range(size)], torch.arange(6)
+    start = {name: weight.clone() for name, weight in policy.model.state_dict().items()}
+    for rank, update in enumerate(updates):
+        policy.model.load_state_dict(start)
+        updater = replace(updater_of(policy, measure="in_update", **cut), ranks=Ranks(rank=rank, size=size))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Ranks, "gather", lambda _, value: [value])
+            for step in (rows, rows + 6):
+                updater.accumulate(update, step, sequences, batch, NONE, VIEW)
+                update.gradient_norms.append(1.0)
+                with torch.no_grad():
+                    policy.model.get_output_embeddings().weight.mul_(1.5)
+    every = [(each.per_token, each.seen) for each in updates]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ranks, "gather", lambda *_: every)
+        updates[0].join(Ranks(size=size))
+    assert torch.equal(updates[0].read, rows)
+    found, read = updates[0].measured(batch), batch.response < 6
+    for name in ("logprobs", "entropy"):
+        torch.testing.assert_close(
+            getattr(found, name)[read], getattr(measured, name)[read], atol=1e-5, rtol=0
+        )
+        assert getattr(found, name)[~read].isnan().all()
+
+
+def test_a_bonus_alone_costs_no_further_forward_pass(policy, experience):
+    """What it decides over a minibatch does not depend on the policy."""
+    sequences, batch = experience
+    updater, update = updater_of(policy), Update(seed=0)
+    actuation = Actuation.of([Bonus()], {"bonus": 0.1})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ranks, "observe", lambda *_, **__: pytest.fail("the policy was looked at again"))
+        for rows in (torch.arange(6), torch.arange(6, 12)):
+            updater.accumulate(update, rows, sequences, batch, actuation, VIEW)
+            update.gradient_norms.append(1.0)
+
+
 @pytest.mark.parametrize(("plans", "forwards"), [("current", 3), ("measured", 2)])
 def test_a_second_minibatch_is_planned_with_or_without_a_further_forward_pass(
     policy, experience, plans, forwards

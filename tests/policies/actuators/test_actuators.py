@@ -329,6 +329,30 @@ def test_raising_the_command_raises_entropy(kind, objective):
     assert low < neutral - 1e-4 or actuator.command.low == actuator.command.neutral
 
 
+@every_actuator
+def test_decisions_look_at_the_policy_where_the_actuator_says_so(kind):
+    """Seen by another policy, or by none, the same tokens are decided about alike where it does not."""
+    actuator = for_small_batch(kind)
+    policy, actuation = TinyPolicy(), Actuation.of([actuator], {kind: moved(actuator, +1)})
+    batch = detached(make_batch(policy, *sample(policy), steps_away=0.5, actuation=actuation))
+
+    def decided(seen):
+        shaped = actuation.shape(seen, grpo)
+        weights = actuation.weights(seen, torch.Generator().manual_seed(3))
+        plans = [values for plan in actuation.plans(seen) for values in plan.values()]
+        return torch.cat(
+            [each for each in (shaped.advantages, shaped.scale, weights, *plans) if each is not None]
+        )
+
+    flat = torch.full_like(batch.entropy, 1.75)  # nearly uniform
+    filtered = None if batch.filtered_entropy is None else flat
+    other = replace(batch, logprobs=-flat, entropy=flat, filtered_entropy=filtered)
+    assert torch.equal(decided(other), decided(batch)) != actuator.looks_at_policy
+    if not actuator.looks_at_policy:
+        unknown = torch.full_like(batch.entropy, torch.nan)
+        assert torch.equal(decided(replace(batch, logprobs=unknown, entropy=unknown)), decided(batch))
+
+
 def a_random_order(seed: int):
     return torch.randperm(len(LENGTHS), generator=torch.Generator().manual_seed(seed))
 

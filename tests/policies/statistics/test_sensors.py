@@ -211,6 +211,32 @@ def test_sums_of_ranks_add_up_to_the_whole():
     assert readings(add(ranks)) == pytest.approx(whole, abs=1e-12)
 
 
+def test_of_responses_that_the_policy_has_read_in_part_rewards_are_of_all():
+    """The second response and the fourth; the others have no log-probs and no entropy."""
+    batch = make_batch(
+        [1] * 4, [0.5, 1.0, 0.5, 3.0], [-1.0, -2.0, -1.0, -4.0], [1.0, -1.0, 1.0, -1.0], [1, 0, 1, 1]
+    )
+    batch = replace(batch, group=torch.tensor([0, 0, 2, 2]))
+    unread = torch.tensor([True, False, True, False])
+    batch = replace(
+        batch,
+        entropy=batch.entropy.masked_fill(unread, math.nan),
+        logprobs=batch.logprobs.masked_fill(unread, math.nan),
+    )
+    names, read = ["add", "sub", "mul", "sub"], torch.tensor([1, 3])
+    found = measure(batch, vocabulary_size=64, domains=names, read=read)
+    assert (found["entropy"], found["surprisal"]) == (2.0, 3.0)
+    assert (found["entropy/correct"], found["entropy/wrong"]) == (3.0, 1.0)
+    assert found["entropy/domain/sub"] == 2.0
+    assert "entropy/domain/add" not in found
+    assert (found["reward"], found["pass_rate"]) == (0.75, 0.75)
+    assert (found["starvation"], found["teaching_groups"]) == (0.5, 0.5)
+    everything = measure(small(), vocabulary_size=64)
+    assert measure(small(), vocabulary_size=64, read=torch.arange(3)) == pytest.approx(
+        everything, nan_ok=True
+    )
+
+
 def test_a_domain_may_be_on_one_rank_only():
     batch = small()
     ranks = [
