@@ -20,7 +20,6 @@ from orchestrator.report.study_terminal import print_simulation, print_summary
 from orchestrator.storage.files import write_json
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tracking.store import ui_hint
-from orchestrator.tuning.attempts import RANK
 from orchestrator.tuning.confirmation import begin_confirmation, fresh_seeds
 from orchestrator.tuning.judging import search
 from orchestrator.tuning.preset import preset_text
@@ -41,6 +40,7 @@ from orchestrator.tuning.storage import answering, dashboard_hint
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.study_file import read_study, refuse, wasted_training
 from orchestrator.tuning.training import EXIT_DONE, TRACKING_KEY, Training
+from orchestrator.tuning.trial_notes import RANK
 from orchestrator.tuning.trial_queue import TrialQueue
 from orchestrator.tuning.winner import winner
 

@@ -24,22 +24,20 @@ from orchestrator.execution.local import Local
 from orchestrator.execution.runs import STOP_SECONDS
 from orchestrator.storage.files import read_json
 from orchestrator.storage.run_folder import CampaignFolder, RunFolder, RunState
-from orchestrator.tuning.attempts import (
+from orchestrator.tuning.space import written
+from orchestrator.tuning.storage import storage_failures, why
+from orchestrator.tuning.study import Study
+from orchestrator.tuning.trial_notes import (
     CONFIRMS,
     OUTCOME,
     PROCESS,
     REASON,
-    REPLACED,
-    SURPLUS,
     UNTRAINED,
     counted,
     folder_name,
-    num_open,
     trial_name,
+    unfinished,
 )
-from orchestrator.tuning.space import written
-from orchestrator.tuning.storage import storage_failures, why
-from orchestrator.tuning.study import Study
 from orchestrator.tuning.winner import figures
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
@@ -185,7 +183,8 @@ class Training:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with status {code}"
             self._warn(f"worker {index} {how}; see {self._log(index)}")
         trials = found.get_trials(deepcopy=False)
-        if dead and (num_open(trials) or counted(trials) < study.config.budget.trials):
+        budget = study.config.budget.trials
+        if dead and (unfinished(trials, budget) or counted(trials) < budget):
             self._warn("not all trials are done; the same command again continues")
             return EXIT_FAILED
         return EXIT_DONE
@@ -247,14 +246,12 @@ class Finished:
             if trial.number in self._known:
                 continue
             self._known.add(trial.number)
-            if trial.user_attrs.get(OUTCOME) in (SURPLUS, UNTRAINED):
+            if trial.user_attrs.get(OUTCOME) == UNTRAINED:
                 continue
             reason = trial.user_attrs.get(REASON, "")
-            is_replaced = trial.user_attrs.get(OUTCOME) == REPLACED
-            state = "continues as another attempt" if is_replaced else trial.state.name.lower()
             line = [
                 trial_name(trial.number, trial.user_attrs.get(CONFIRMS)),
-                state,
+                trial.state.name.lower(),
                 figures(self._study.criteria, trial.values) if trial.state.name == "COMPLETE" else "",
                 written(trial.params, self._study.config.space),
                 reason,

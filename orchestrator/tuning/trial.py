@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -99,6 +99,7 @@ class TrainedTrial:
         name: of its folder, which is that of an arm.
         crew: has the machines that the runs are given to.
         interrupted: is asked between two looks; gives a reason to let go of the trial, or "".
+        reported: steps whose values the attempt before has reported.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class TrainedTrial:
         *,
         crew: Crew,
         interrupted: Callable[[], str] = lambda: "",
+        reported: Container[int] = (),
     ) -> None:
         self._study = study
         self._trial = trial
@@ -117,6 +119,7 @@ class TrainedTrial:
         self._folder = CampaignFolder(study.folder)
         self._crew = crew
         self._interrupted = interrupted
+        self._reported = reported
         self._finished: list[SeedRecord] = []
         self._known: Mapping[str, float] = {}
 
@@ -260,7 +263,7 @@ class TrainedTrial:
             self._tell(found.values[0], number - 1, f"of the last, after {number} seeds")
 
     def _tell(self, value: float, step: int, when: str) -> None:
-        if value != value:
+        if value != value or step in self._reported:
             return
         self._trial.report(value, step)
         last = len(self._study.seeds) * self._study.num_iterations

@@ -28,17 +28,6 @@ from orchestrator.execution.runs import settle_run
 from orchestrator.masking import mask_output
 from orchestrator.storage.inputs import said
 from orchestrator.storage.run_folder import CampaignFolder
-from orchestrator.tuning.attempts import (
-    CONFIRMS,
-    FAILED,
-    FOLDER,
-    OUTCOME,
-    PREDICTED,
-    RANK,
-    REASON,
-    UNTRAINED,
-    folder_name,
-)
 from orchestrator.tuning.judging import judge
 from orchestrator.tuning.records import changed_inputs
 from orchestrator.tuning.space import suggest
@@ -47,7 +36,17 @@ from orchestrator.tuning.study import Study
 from orchestrator.tuning.study_storage import StudyStorage
 from orchestrator.tuning.trial import TrainedTrial, TrialEnding
 from orchestrator.tuning.trial_mlflow import TrialRuns
-from orchestrator.tuning.trial_queue import Heartbeat, TrialQueue
+from orchestrator.tuning.trial_notes import (
+    CONFIRMS,
+    FOLDER,
+    OUTCOME,
+    PREDICTED,
+    RANK,
+    REASON,
+    UNTRAINED,
+    folder_name,
+)
+from orchestrator.tuning.trial_queue import Claim, Heartbeat, TrialQueue
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 143
 WAIT_SECONDS = 1.0
@@ -55,6 +54,7 @@ RETRY_SECONDS = 5.0
 """Between two attempts at a storage that does not answer."""
 OUTAGE_SECONDS = 300.0
 """Longest time without an answer before the worker ends."""
+OVER_BUDGET = "the budget is used up"
 
 
 class TrialWorker:
@@ -86,7 +86,7 @@ class TrialWorker:
         self._queue = TrialQueue(optuna_study, storage, budget)
         self._execution = study.campaign.config.execution
         self._stop = threading.Event()
-        self._held: int | None = None
+        self._held: Claim | None = None
         self._failing_since: float | None = None
         self._has_failed = False
 
@@ -116,7 +116,7 @@ class TrialWorker:
             try:
                 if self._go_on(crew):
                     return EXIT_FAILED if self._has_failed else EXIT_DONE
-            except UpdateFinishedTrialError:  # while it was silent another worker has taken its trial over
+            except UpdateFinishedTrialError:  # while it was silent another worker has ended its trial
                 self._held = None
             except storage_failures() as error:
                 if not self._stop.is_set() and not self._outlasts(error):
@@ -143,6 +143,8 @@ class TrialWorker:
             return False
         self._failing_since = None
         if is_late or not any(trial.state.name == "RUNNING" for trial in self._queue.trials):
+            for left in self._queue.left_out:
+                self._give_up(left, OVER_BUDGET)
             return True
         self._stop.wait(WAIT_SECONDS)  # others are at the last trials, and one of them may die
         return False
@@ -168,13 +170,18 @@ class TrialWorker:
                 settle_run(run, Ending(how=reason, is_lost=True))
         self._runs.give_up(folder.path / name, reason)
 
-    def _work(self, trial_id: int, crew: Crew) -> None:
-        with Heartbeat(self._storage, trial_id) as heartbeat:
-            trial = self._queue.trial(trial_id)
-            params = suggest(trial, self._study.config.space)
+    def _work(self, claim: Claim, crew: Crew) -> None:
+        with Heartbeat(self._storage, claim) as heartbeat:
+            trial = self._queue.trial(claim)
+            with self._storage.alone(self._optuna):  # some samplers learn from a part of a trial's parameters
+                params = suggest(trial, self._study.config.space)
             ending = self._train(trial, params, heartbeat, crew)
-            if not heartbeat.is_lost:
-                self._let_go() if ending.state == "stopped" else self._tell(trial, ending)
+            if ending.state == "stopped":
+                self._queue.let_go(claim)
+            elif ending.state == "failed":
+                self._queue.fail(claim, ending.reason)
+            else:
+                self._queue.close(claim, lambda: self._tell(trial, ending))
         self._held = None
 
     def _let_go(self) -> None:
@@ -191,7 +198,15 @@ class TrialWorker:
 
         frozen = self._storage.get_trial(trial._trial_id)
         name = folder_name(frozen)
-        trained = TrainedTrial(self._study, trial, params, name, crew=crew, interrupted=interrupted)
+        trained = TrainedTrial(
+            self._study,
+            trial,
+            params,
+            name,
+            crew=crew,
+            interrupted=interrupted,
+            reported=frozen.intermediate_values,
+        )
         trial.set_user_attr(FOLDER, name)
         if self._study.config.simulation is not None:
             values = judge(self._study, [params])[0].values
@@ -204,21 +219,16 @@ class TrialWorker:
         return ending
 
     def _tell(self, trial: Any, ending: TrialEnding) -> None:
-        if ending.state == "failed":
-            self._queue.end(trial._trial_id, FAILED, ending.reason)
-            return
-        with self._queue.ending():
-            self._queue.still_open(trial._trial_id)
-            if ending.reason:
-                trial.set_user_attr(REASON, ending.reason)
-            if ending.state == "untrained":
-                trial.set_user_attr(OUTCOME, UNTRAINED)
-            for name, violation in ending.score.violations.items():
-                trial.set_constraint(name, violation)
-            if ending.state == "complete":
-                self._optuna.tell(trial, list(ending.score.values))
-            else:
-                self._optuna.tell(trial, state=TrialState.PRUNED)
+        if ending.reason:
+            trial.set_user_attr(REASON, ending.reason)
+        if ending.state == "untrained":
+            trial.set_user_attr(OUTCOME, UNTRAINED)
+        for name, violation in ending.score.violations.items():
+            trial.set_constraint(name, violation)
+        if ending.state == "complete":
+            self._optuna.tell(trial, list(ending.score.values))
+        else:
+            self._optuna.tell(trial, state=TrialState.PRUNED)
 
 
 def main(arguments: list[str]) -> int:

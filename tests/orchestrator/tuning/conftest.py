@@ -16,9 +16,9 @@ import yaml
 from orchestrator.execution import process
 from orchestrator.execution.identity import own_identity
 from orchestrator.tuning import trial as trials
-from orchestrator.tuning.attempts import PROCESS
 from orchestrator.tuning.storage import open_storage
 from orchestrator.tuning.study_file import read_study
+from orchestrator.tuning.trial_notes import PROCESS
 
 ROOT = Path(__file__).parents[3]
 FAKE_TRAINING = str(Path(__file__).with_name("fake_training.py"))

@@ -446,9 +446,8 @@ def test_stopped_and_continued(write_study, tune, tmp_path):
     output, _ = (process := tune(path)).communicate(timeout=280)
     assert process.returncode == 0, output
     found = stored(tmp_path)
-    assert sum(trial.state.name == "COMPLETE" for trial in found.trials) == 3
-    assert found.trials[0].state.name == "FAIL"
-    assert re.search(r"trial 0  continues as another attempt.*its worker let go of it", first), output
+    assert [trial.state.name for trial in found.trials] == ["COMPLETE"] * 3
+    assert found.trials[0].user_attrs["entrostat.attempts"] == ["its worker let go of it"]
     best = call(path, "--best")[2]
     assert yaml.safe_load(best)["loops"]["entropy"]["law"]["ki"] == found.best_trial.params[KI]
 

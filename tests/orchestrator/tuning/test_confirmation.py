@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 import pytest
 import yaml
+from optuna.trial import TrialState
 from rich.console import Console
 
 from controllers.plants.simulation import simulate
@@ -17,7 +18,6 @@ from orchestrator.report.study_terminal import print_summary
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tracking.groups import read_group
 from orchestrator.tuning import worker as workers
-from orchestrator.tuning.attempts import CONFIRMS, FOLDER, REASON, SURPLUS
 from orchestrator.tuning.confirmation import (
     begin_confirmation,
     confirming,
@@ -31,6 +31,7 @@ from orchestrator.tuning.preset import preset_text
 from orchestrator.tuning.records import find_confirmations, open_confirmations, open_study
 from orchestrator.tuning.storage import open_storage, storage_url
 from orchestrator.tuning.trial_mlflow import TrialRuns
+from orchestrator.tuning.trial_notes import ATTEMPTS, CONFIRMS, FOLDER, OUTCOME, REASON
 from orchestrator.tuning.trial_queue import TrialQueue
 from orchestrator.tuning.winner import winner
 from orchestrator.tuning.worker import TrialWorker
@@ -246,12 +247,9 @@ def test_a_confirmation_that_is_let_go_of_goes_on_where_it_was(opened, monkeypat
     assert begin_confirmation(study, storage, found) is not None
     asked, confirmations = continue_confirmation(study, storage)
     assert work(asked, confirmations).run() == 0
-    assert [trial.state.name for trial in confirmations.trials] == ["FAIL", "COMPLETE"]
-    first, second = confirmations.trials
-    assert first.user_attrs[CONFIRMS] == second.user_attrs[CONFIRMS]
-    assert first.params == second.params
-    assert first.user_attrs[FOLDER] == second.user_attrs[FOLDER]
-    run = CampaignFolder(study.folder).run(second.user_attrs[FOLDER], 1000)
+    (trial,) = confirmations.trials
+    assert (trial.state.name, len(trial.user_attrs[ATTEMPTS])) == ("COMPLETE", 1)
+    run = CampaignFolder(study.folder).run(trial.user_attrs[FOLDER], 1000)
     assert [each.step for each in run.records() if each.kind == "train"] == list(range(20))
 
 
@@ -289,8 +287,9 @@ def test_a_confirmation_that_was_closed_as_surplus_is_put_into_the_queue_again(o
     study, found, storage, work = opened(confirm={"trials": 1, "seeds": 1})
     work(study, found).run()
     _, confirmations = begin_confirmation(study, storage, found)
-    surplus = TrialQueue(confirmations, storage)
-    surplus.end(surplus.take(), SURPLUS, "the budget is used up")  # by an earlier version
+    closed = TrialQueue(confirmations, storage).take().trial_id  # by an earlier version
+    storage.set_trial_user_attr(closed, OUTCOME, "surplus")
+    storage.set_trial_state_values(closed, state=TrialState.FAIL)
     queue = begin_confirmation(study, storage, found)
     assert queue is not None
     assert work(*queue).run() == 0

@@ -10,10 +10,10 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from orchestrator.tuning.attempts import OUTCOME, REASON, REPLACED, SURPLUS
 from orchestrator.tuning.criteria import criterion
 from orchestrator.tuning.space import short
 from orchestrator.tuning.training import Finished
+from orchestrator.tuning.trial_notes import OUTCOME, REASON, UNTRAINED
 
 KP = "loops.h.law.kp"
 STUDY = SimpleNamespace(
@@ -43,15 +43,13 @@ def test_a_trial_is_told_once_with_its_values_where_it_has_any():
     assert output.getvalue() == ""  # that one had ended before
     add(found, 1.0, values=[0.123456, 20.0])
     add(found, 2.0, TrialState.FAIL, **{REASON: "out of memory"})
-    add(found, 3.0, TrialState.PRUNED, **{OUTCOME: SURPLUS})
-    add(found, 4.0, TrialState.FAIL, **{OUTCOME: REPLACED})
+    add(found, 3.0, TrialState.PRUNED, **{OUTCOME: UNTRAINED})
     finished.print_new()
     finished.print_new()
     lines = output.getvalue().splitlines()
     assert [line.split("  ")[1:] for line in lines] == [
         ["complete", "iae 0.1235, effort 20", "kp 1"],
         ["fail", "kp 2", "out of memory"],
-        ["continues as another attempt", "kp 4"],
     ]
 
 

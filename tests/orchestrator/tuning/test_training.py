@@ -15,8 +15,8 @@ from rich.console import Console
 from orchestrator.execution.devices import VISIBLE
 from orchestrator.execution.identity import own_identity
 from orchestrator.storage.run_folder import CampaignFolder, RunFolder, Status
-from orchestrator.tuning.attempts import PROCESS
 from orchestrator.tuning.training import Training
+from orchestrator.tuning.trial_notes import PROCESS
 from tests.orchestrator.tuning.conftest import GONE
 
 

@@ -20,21 +20,21 @@ from sqlalchemy import event
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
 from orchestrator.tracking.groups import Group, read_group, write_group
 from orchestrator.tuning import worker as workers
-from orchestrator.tuning.addressed_sampling import place_of
-from orchestrator.tuning.attempts import (
-    FAILED,
-    FOLDER,
-    OUTCOME,
-    RANK,
-    REASON,
-    folder_name,
-)
 from orchestrator.tuning.judging import Score
 from orchestrator.tuning.records import open_study
 from orchestrator.tuning.space import suggest
 from orchestrator.tuning.storage import open_storage, storage_url
 from orchestrator.tuning.trial import TrialEnding
 from orchestrator.tuning.trial_mlflow import RUN_ID, TrialRuns
+from orchestrator.tuning.trial_notes import (
+    ATTEMPTS,
+    FOLDER,
+    OUTCOME,
+    RANK,
+    REASON,
+    folder_name,
+)
+from orchestrator.tuning.trial_queue import Claim
 from orchestrator.tuning.worker import TrialWorker
 from tests.orchestrator.tuning.conftest import (
     FAKE_TRAINING,
@@ -203,34 +203,61 @@ def test_told_to_stop_a_worker_puts_its_trial_back_into_the_queue(opened, monkey
     study, found, worker = opened(seeds=[0], budget={"trials": 1}, retries=0)
     stop_when_recorded(worker, study.folder)
     assert worker.run() == 143
-    assert states(found) == ["FAIL", "WAITING"]
-    assert found.trials[0].user_attrs[REASON] == "its worker let go of it"
+    assert states(found) == ["WAITING"]
+    assert found.trials[0].user_attrs[ATTEMPTS] == ["its worker let go of it"]
+    drawn = found.trials[0].params
     monkeypatch.setenv("FAKE_PAUSE", "0")
     _, found, worker = opened(seeds=[0], budget={"trials": 1}, retries=0)
     assert worker.run() == 0
-    assert states(found) == ["FAIL", "COMPLETE"]
-    assert found.trials[1].user_attrs[FOLDER] == "trial-0000"
-    assert found.trials[1].params == found.trials[0].params
+    assert states(found) == ["COMPLETE"]
+    assert found.trials[0].params == drawn
+
+
+def test_a_trial_has_all_of_its_parameters_or_none(opened, monkeypatch):
+    """The storage fails at the second; the next attempt draws both."""
+    monkeypatch.setattr(workers, "TrainedTrial", Trivial)
+    monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
+    _, found, worker = opened(seeds=[0], budget={"trials": 1})
+    real, written, seen = worker._storage._set_trial_param, [], []
+
+    def fails_once(*arguments):
+        written.append(arguments)
+        if len(written) == 2:
+            raise StorageInternalError("the disk is full")
+        real(*arguments)
+
+    def let_go(claim, let_go=worker._queue.let_go):
+        seen.append(found.trials[0].params)
+        return let_go(claim)
+
+    monkeypatch.setattr(worker._storage, "_set_trial_param", fails_once)
+    monkeypatch.setattr(worker._queue, "let_go", let_go)
+    assert worker.run() == 0
+    assert seen == [{}]
+    assert found.trials[0].params.keys() == {KP, KI}
 
 
 def test_a_trial_that_waits_for_its_next_worker_is_no_room_for_another(opened):
     """Its worker died; a worker that sees that draws nothing new, and a budget that is full has room for it."""
     _, found, worker = opened(seeds=[0], budget={"trials": 1})
-    kill(worker._storage, worker._queue.take())
+    kill(worker._storage, worker._queue.take().trial_id)
     assert worker.run() == 0
-    assert states(found) == ["FAIL", "COMPLETE"]
-    assert found.trials[1].user_attrs[FOLDER] == "trial-0000"
+    assert states(found) == ["COMPLETE"]
 
 
-def test_a_lower_budget_ends_what_was_begun_above_it(opened):
+def test_what_was_begun_above_a_lower_budget_waits_for_a_higher_one(opened):
     study, found, worker = opened(seeds=[0], budget={"trials": 2})
-    for trial in [worker._queue.trial(worker._queue.take()) for _ in range(2)]:
+    for claim in [worker._queue.take() for _ in range(2)]:
+        trial = worker._queue.trial(claim)
         worker._runs.begin(study.folder / folder_name(trial), trial, {}, None)
-        worker._queue.let_go(trial._trial_id)
+        worker._queue.let_go(claim)
     study, found, worker = opened(seeds=[0], budget={"trials": 1})
     assert worker.run() == 0
-    assert [trial.user_attrs.get(OUTCOME) for trial in found.trials[2:]] == [None, "surplus"]
+    assert states(found) == ["COMPLETE", "WAITING"]
     assert read_group(study.folder / "trial-0001").tags["entrostat.reason"] == "the budget is used up"
+    study, found, worker = opened(seeds=[0], budget={"trials": 2})
+    assert worker.run() == 0
+    assert states(found) == ["COMPLETE", "COMPLETE"]
 
 
 def test_a_storage_that_fails_for_a_while_costs_no_more_than_a_trials_second_start(
@@ -249,17 +276,17 @@ def test_a_storage_that_fails_for_a_while_costs_no_more_than_a_trials_second_sta
             raise outage
         real(trial, value, step)
 
-    def failing(trial_id):
-        releases.append(trial_id)
+    def failing(claim):
+        releases.append(claim)
         if len(releases) in (1, 2):  # the outage outlasts the first attempts to let go
             raise outage
-        let_go(trial_id)
+        let_go(claim)
 
     monkeypatch.setattr(optuna.trial.Trial, "report", report)
     monkeypatch.setattr(worker._queue, "let_go", failing)
     assert worker.run() == 0
-    assert sum(trial.state.name == "COMPLETE" for trial in found.trials) == 2
-    assert [trial.user_attrs.get(REASON) for trial in found.trials][:2] == ["its worker let go of it"] * 2
+    assert states(found) == ["COMPLETE", "COMPLETE"]
+    assert found.trials[0].user_attrs[ATTEMPTS] == ["its worker let go of it"] * 2
     said = capsys.readouterr().out
     assert (
         said.count("storage: database or disk is full; trying again") == 2
@@ -284,7 +311,8 @@ def test_two_short_outages_apart_are_not_one_long_outage(opened, monkeypatch):
 
     monkeypatch.setattr(workers, "TrainedTrial", Long)
     assert worker.run() == 0
-    assert states(found) == ["FAIL", "FAIL", "COMPLETE"]
+    assert states(found) == ["COMPLETE"]
+    assert len(found.trials[0].user_attrs[ATTEMPTS]) == 2
 
 
 def test_a_storage_that_is_read_and_not_written_to_ends_the_worker(opened, monkeypatch, capsys):
@@ -346,11 +374,11 @@ def test_a_worker_that_lost_its_trial_does_not_say_how_it_ended(opened, monkeypa
     class TakenOver:
         """A training that is silent for too long: the others give the trial up."""
 
-        def __init__(self, study, trial, params, name, *, crew, interrupted):
+        def __init__(self, study, trial, params, name, *, crew, interrupted, reported):
             self.path, self._interrupted = study.folder / name, interrupted
 
         def run(self):
-            worker._queue.end(found.trials[0]._trial_id, FAILED, "4 workers died at it")
+            worker._queue.fail(Claim.at(found.trials[0]), "4 workers died at it")
             TrialRuns(NoTracker(), "").give_up(self.path, "4 workers died at it")
             while not (reason := self._interrupted()):
                 time.sleep(0.02)
@@ -367,21 +395,21 @@ def test_a_worker_that_lost_its_trial_does_not_say_how_it_ended(opened, monkeypa
 def test_a_trial_that_was_closed_is_settled_whatever_the_storage_does_at_the_next(opened, monkeypatch):
     study, found, worker = opened(budget={"trials": 2}, retries=0, seeds=[0])
     taken = [worker._queue.take() for _ in range(2)]
-    for number, trial_id in enumerate(taken):
+    for number, claim in enumerate(taken):
         folder = CampaignFolder(study.folder).run(f"trial-{number:04d}", 0)
         folder.write_info(RunInfo(campaign="gains", arm=f"trial-{number:04d}", seed=0, method="none"))
         folder.write_status(Status(status="running"))
         write_group(folder.path.parent, Group(name=f"trial {number}", tags={}, params={}, state="running"))
-        kill(worker._storage, trial_id)
-    fail, closed = worker._queue._fail, []
+        kill(worker._storage, claim.trial_id)
+    fail, closed = worker._queue.fail, []
 
-    def fails_once(trial_id, *why):
-        closed.append(trial_id)
+    def fails_once(claim, reason):
+        closed.append(claim)
         if len(closed) == 2:
             raise StorageInternalError("the disk is full")
-        fail(trial_id, *why)
+        return fail(claim, reason)
 
-    monkeypatch.setattr(worker._queue, "_fail", fails_once)
+    monkeypatch.setattr(worker._queue, "fail", fails_once)
     monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
     assert worker.run() == 0
     assert states(found) == ["FAIL", "FAIL"]
@@ -395,7 +423,7 @@ class Trivial:
 
     trained: ClassVar[list[str]] = []
 
-    def __init__(self, study, trial, params, name, *, crew, interrupted):
+    def __init__(self, study, trial, params, name, *, crew, interrupted, reported):
         self.path, self._params = study.folder / name, params
 
     def run(self):
@@ -416,18 +444,21 @@ def test_a_worker_that_wakes_up_after_its_trial_was_taken_over_goes_on_with_othe
             if self._trial.number == 0:
                 kill(worker._storage, self._trial._trial_id)
                 list(worker._queue.tidy(retries=3))
+                found.tell(worker._queue.trial(worker._queue.take()), 7.0)
                 self._trial.report(1.0, 1)
             return super().run()
 
     monkeypatch.setattr(workers, "TrainedTrial", Suspended)
     assert worker.run() == 0
-    assert states(found) == ["FAIL", "COMPLETE", "COMPLETE"]
-    assert [trial.user_attrs[FOLDER] for trial in found.trials[1:]] == ["trial-0000", "trial-0002"]
-    assert found.trials[1].params == found.trials[0].params
+    assert states(found) == ["COMPLETE", "COMPLETE"]
+    assert found.trials[0].value == 7.0
 
 
-@pytest.mark.parametrize("state", ["complete", "failed", "pruned"])
-def test_a_worker_whose_trial_was_taken_over_at_its_very_end_comes_second(opened, monkeypatch, state):
+@pytest.mark.parametrize("state", ["complete", "failed", "pruned", "stopped"])
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_worker_whose_trial_was_taken_over_at_its_very_end_comes_second(
+    opened, monkeypatch, state, has_begun
+):
     """Between its last heartbeat and its result; the next attempt is what counts."""
     _, found, worker = opened(budget={"trials": 1})
 
@@ -435,16 +466,19 @@ def test_a_worker_whose_trial_was_taken_over_at_its_very_end_comes_second(opened
         def run(self):
             ending = super().run()
             if len(self.trained) > 1:
-                return ending
+                return replace(ending, score=Score(values=(7.0,), violations={}))
             kill(worker._storage, found.trials[0]._trial_id)
             list(worker._queue.tidy(retries=3))
+            if has_begun:
+                worker._queue.take()
+                kill(worker._storage, found.trials[0]._trial_id)
             return replace(ending, state=state)
 
     monkeypatch.setattr(TakenOver, "trained", [])
     monkeypatch.setattr(workers, "TrainedTrial", TakenOver)
     assert worker.run() == 0
-    assert [trial.user_attrs.get(REASON) for trial in found.trials] == ["its worker died", None]
-    assert states(found) == ["FAIL", "COMPLETE"]
+    assert [(trial.state.name, trial.values) for trial in found.trials] == [("COMPLETE", [7.0])]
+    assert found.trials[0].user_attrs[ATTEMPTS] == ["its worker died"] * (1 + has_begun)
 
 
 class Killed(BaseException):
@@ -473,7 +507,7 @@ def test_a_worker_can_be_killed_before_any_transaction(opened, make_study, monke
 
     def values(found):
         complete = [trial for trial in found.trials if trial.state.name == "COMPLETE"]
-        return {place_of(found, trial): (trial.params, trial.values) for trial in complete}
+        return {trial.number: (trial.params, trial.values) for trial in complete}
 
     def folders(found):
         return [trial.user_attrs[FOLDER] for trial in found.trials if trial.state.name == "COMPLETE"]
@@ -487,7 +521,7 @@ def test_a_worker_can_be_killed_before_any_transaction(opened, make_study, monke
     assert worker.run() == 0
     expected = values(found)
     assert list(expected) == [0, 1]
-    assert peaceful.count > 30
+    assert peaceful.count > 20
     for number in range(1, peaceful.count - 2):  # at its end it may look once more or less
         found, worker, storage = working(f"killed-{number}")
         KilledAt(storage, number)
@@ -545,14 +579,13 @@ def test_a_worker_that_is_killed_loses_nothing_but_its_trial(make_study, tmp_pat
     found = open_study(study, open_storage(url, tracking))
     done = [trial for trial in found.trials if trial.state.name == "COMPLETE"]
     assert len(done) == 3
-    assert found.trials[victim.number].state.name == "FAIL"
-    assert found.trials[victim.number].user_attrs[REASON] == "its worker died"
-    heir = next(trial for trial in done if trial.user_attrs.get("entrostat.root") == victim.number)
-    assert heir.params == found.trials[victim.number].params
-    assert heir.user_attrs[FOLDER] == f"trial-{victim.number:04d}"  # its run went on
+    assert len(found.trials) == 3
+    heir = found.trials[victim.number]
+    assert heir.user_attrs[ATTEMPTS] == ["its worker died"]
+    assert heir.params == victim.params
     steps = [
         r.step
-        for r in CampaignFolder(study.folder).run(heir.user_attrs[FOLDER], 0).records()
+        for r in CampaignFolder(study.folder).run(f"trial-{victim.number:04d}", 0).records()
         if r.kind == "train"
     ]
     assert steps == list(range(20))
