@@ -36,7 +36,6 @@ MARK = "ENTROSTAT_KILLS"
 """A variable in the environment of every process that is started here, and of no other."""
 PROCESSES = {
     "command": "orchestrator.cli",
-    "worker of the study": "orchestrator.tuning.worker",
     "driver of Ray": "orchestrator.execution.ray_driver",
     "task of Ray": "ray::attend",
     "controller of SLURM": "submitit.core._submit",

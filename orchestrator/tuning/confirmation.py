@@ -111,12 +111,6 @@ def begin_confirmation(study: Study, storage: Any, found: Any) -> tuple[Study, A
     return confirming(study, num), confirmations
 
 
-def continue_confirmation(study: Study, storage: Any) -> tuple[Study, Any]:
-    """The study and the Optuna study that a worker needs for the confirmations in the queue."""
-    confirmations = open_confirmations(study, storage, fresh_seeds(study))
-    return confirming(study, len(_confirmed_numbers(confirmations))), confirmations
-
-
 def to_confirm(study: Study, found: Any, criteria: Sequence[Criterion]) -> list[Any]:
     """The best few feasible trials; with several criteria the front's best by each and others along it."""
     num = study.config.confirm.trials

@@ -19,6 +19,9 @@ PROCESS = "entrostat.process"
 ATTEMPTS = "entrostat.attempts"
 """How each attempt at the trial ended before the trial itself did, the first one first."""
 DIED, LET_GO = "its worker died", "its worker let go of it"
+DIED_LATER = "its worker died after a checkpoint"
+SAVED = "entrostat.saved"
+"""When the last checkpoints of a trial's runs were written before its present attempt, in one number."""
 FOLDER = "entrostat.folder"
 """Name of the folder of a trial's runs."""
 OUTCOME, REASON = "entrostat.outcome", "entrostat.reason"
@@ -68,6 +71,14 @@ def has_begun(trial: Any) -> bool:
 def root(trial: Any) -> int:
     """Number of the first attempt at a trial, which is its own but for those of earlier versions."""
     return int(trial.user_attrs.get(ROOT, trial.number))
+
+
+def num_deaths(trial: Any) -> int:
+    """How often in a row its worker died without a new checkpoint."""
+    attempts = list(trial.user_attrs.get(ATTEMPTS, ()))
+    while DIED_LATER in attempts:
+        del attempts[: attempts.index(DIED_LATER) + 1]
+    return attempts.count(DIED)
 
 
 def stands_for_none(trial: Any) -> bool:

@@ -21,6 +21,7 @@ from orchestrator.tuning.study_storage import StudyStorage
 from orchestrator.tuning.trial_notes import (
     ATTEMPTS,
     DIED,
+    DIED_LATER,
     FAILED,
     FIXED,
     LET_GO,
@@ -29,6 +30,7 @@ from orchestrator.tuning.trial_notes import (
     REASON,
     counted,
     has_begun,
+    num_deaths,
     stands_for_none,
     unfinished,
 )
@@ -157,22 +159,27 @@ class TrialQueue:
 
         return self.close(claim, write)
 
-    def tidy(self, retries: int) -> Iterator[tuple[Any, str]]:
+    def tidy(
+        self, retries: int, has_saved: Callable[[Any], bool] = lambda _: False
+    ) -> Iterator[tuple[Any, str]]:
         """Let trials whose worker died wait for the next.
 
         Args:
-            retries: how often a trial is continued after a death.
+            retries: how often in a row a trial is continued after a death without a new checkpoint.
+            has_saved: tells of a trial whether its present attempt has written one.
 
         Yields:
             The trials that nothing goes on with, each with why, as soon as it is closed: a storage that fails at
             the next one takes back none of them.
         """
         for trial in self._left():
-            num_deaths = trial.user_attrs.get(ATTEMPTS, []).count(DIED) + 1
-            if num_deaths <= retries:
+            num = num_deaths(trial) + 1
+            if has_saved(trial):
+                self.let_go(Claim.at(trial), DIED_LATER)
+            elif num <= retries:
                 self.let_go(Claim.at(trial), DIED)
             else:
-                reason = DIED if num_deaths == 1 else f"{num_deaths} workers died at it"
+                reason = DIED if num == 1 else f"{num} workers died at it"
                 if self.fail(Claim.at(trial), reason):
                     yield trial, reason
 

@@ -17,11 +17,10 @@ from orchestrator.report.study_page import render
 from orchestrator.report.study_terminal import print_summary
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tracking.groups import read_group
-from orchestrator.tuning import worker as workers
+from orchestrator.tuning import workers as module
 from orchestrator.tuning.confirmation import (
     begin_confirmation,
     confirming,
-    continue_confirmation,
     fresh_seeds,
     simulated_confirmation,
     to_confirm,
@@ -34,7 +33,7 @@ from orchestrator.tuning.trial_mlflow import TrialRuns
 from orchestrator.tuning.trial_notes import ATTEMPTS, CONFIRMS, FOLDER, OUTCOME, REASON
 from orchestrator.tuning.trial_queue import TrialQueue
 from orchestrator.tuning.winner import winner
-from orchestrator.tuning.worker import TrialWorker
+from orchestrator.tuning.workers import Workers
 from tests.orchestrator.tuning.conftest import (
     KI,
     KP,
@@ -43,9 +42,9 @@ from tests.orchestrator.tuning.conftest import (
     TRACKING,
     InMemory,
     ask,
-    stop_when_recorded,
+    when_recorded,
 )
-from tests.orchestrator.tuning.test_worker import NoTracker
+from tests.orchestrator.tuning.test_workers import NoTracker
 
 
 @pytest.fixture
@@ -184,14 +183,14 @@ def test_of_a_front_the_best_by_each_objective_are_confirmed_first(told):
 @pytest.fixture
 def opened(make_study, fake_training, monkeypatch):
     """A study, its Optuna study, its storage and a way to work at it, each time as a new command."""
-    monkeypatch.setattr(workers, "WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(module, "WAIT_SECONDS", 0.02)
 
     def make(**changes):
         study = make_study(**{"budget": {"trials": 3}, "seeds": [0], **changes})
         url = storage_url(study.config.storage, study.folder)
         storage = open_storage(url, TRACKING)
         runs = TrialRuns(NoTracker(), url)
-        return study, open_study(study, storage), storage, lambda *at: TrialWorker(*at, storage, runs)
+        return study, open_study(study, storage), storage, lambda *at: Workers(*at, storage, runs)
 
     return make
 
@@ -200,8 +199,7 @@ def test_confirmations_train_in_folders_of_their_own_on_fresh_seeds(opened):
     """The stand-in is |log10 kp| / 10 + 0.001 · seed nats off the setpoint, 20 iterations long."""
     study, found, storage, work = opened(confirm={"trials": 2, "seeds": 2})
     assert work(study, found).run() == 0
-    assert begin_confirmation(study, storage, found) is not None
-    asked, confirmations = continue_confirmation(study, storage)
+    asked, confirmations = begin_confirmation(study, storage, found)
     assert work(asked, confirmations).run() == 0
     ranked = sorted(found.trials, key=lambda trial: trial.value)
     for trial, best in zip(confirmations.trials, ranked[:2], strict=True):
@@ -239,13 +237,10 @@ def test_a_confirmation_that_is_let_go_of_goes_on_where_it_was(opened, monkeypat
     work(study, found).run()
     asked, confirmations = begin_confirmation(study, storage, found)
     monkeypatch.setenv("FAKE_PAUSE", "0.05")
-    worker = work(asked, confirmations)
-    stop_when_recorded(worker, study.folder)
-    assert worker.run() == 143
+    assert work(asked, confirmations).run(when_recorded(study.folder)) == 143
     monkeypatch.setenv("FAKE_PAUSE", "0")
     study, found, storage, work = opened(confirm={"trials": 1, "seeds": 1})
-    assert begin_confirmation(study, storage, found) is not None
-    asked, confirmations = continue_confirmation(study, storage)
+    asked, confirmations = begin_confirmation(study, storage, found)
     assert work(asked, confirmations).run() == 0
     (trial,) = confirmations.trials
     assert (trial.state.name, len(trial.user_attrs[ATTEMPTS])) == ("COMPLETE", 1)

@@ -226,6 +226,15 @@ def test_a_trial_that_kills_every_worker_fails_in_the_end(optuna_study, storage,
     assert counted(optuna_study.trials) == 1
 
 
+def test_deaths_after_a_new_checkpoint_are_not_the_trials_own(optuna_study, storage, queue):
+    """As of a machine that is taken away again and again, while the trial gets further each time."""
+    for has_saved in (False, True, True, False, True, False):
+        kill(storage, queue.take().trial_id)
+        assert list(queue.tidy(retries=1, has_saved=lambda _, has_saved=has_saved: has_saved)) == []
+    kill(storage, queue.take().trial_id)
+    assert [reason for _, reason in queue.tidy(retries=1)] == ["2 workers died at it"]
+
+
 def test_two_that_notice_at_once_put_it_back_once(optuna_study, storage, queue, monkeypatch):
     claim = queue.take()
     left = optuna_study.get_trials()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -17,9 +14,11 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from sqlalchemy import event
 
-from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status
+from orchestrator.errors import ConfigError
+from orchestrator.execution.base import ExecutorError
+from orchestrator.storage.run_folder import CampaignFolder, RunInfo, Status
 from orchestrator.tracking.groups import Group, read_group, write_group
-from orchestrator.tuning import worker as workers
+from orchestrator.tuning import workers as module
 from orchestrator.tuning.judging import Score
 from orchestrator.tuning.records import open_study
 from orchestrator.tuning.space import suggest
@@ -35,16 +34,14 @@ from orchestrator.tuning.trial_notes import (
     folder_name,
 )
 from orchestrator.tuning.trial_queue import Claim
-from orchestrator.tuning.worker import TrialWorker
+from orchestrator.tuning.workers import Workers
 from tests.orchestrator.tuning.conftest import (
-    FAKE_TRAINING,
     KI,
     KP,
-    ROOT,
     SIMULATION,
     TRACKING,
     kill,
-    stop_when_recorded,
+    when_recorded,
 )
 
 
@@ -56,15 +53,15 @@ class NoTracker:
 
 @pytest.fixture
 def opened(make_study, fake_training, monkeypatch):
-    """A study, its Optuna study, and a worker for it."""
-    monkeypatch.setattr(workers, "WAIT_SECONDS", 0.02)
+    """A study, its Optuna study, and workers for it."""
+    monkeypatch.setattr(module, "WAIT_SECONDS", 0.02)
 
     def make(until=None, **changes):
         study = make_study(**changes)
         url = storage_url(study.config.storage, study.folder)
         storage = open_storage(url, TRACKING, study.config.stale_seconds)
         found = open_study(study, storage)
-        return study, found, TrialWorker(study, found, storage, TrialRuns(NoTracker(), url), until=until)
+        return study, found, Workers(study, found, storage, TrialRuns(NoTracker(), url), until=until)
 
     return make
 
@@ -74,46 +71,46 @@ def states(found):
 
 
 def test_a_worker_uses_up_the_budget_and_no_more(opened):
-    study, found, worker = opened(budget={"trials": 3}, seeds=[0])
-    assert worker.run() == 0
+    study, found, workers = opened(budget={"trials": 3}, seeds=[0])
+    assert workers.run() == 0
     assert states(found) == ["COMPLETE"] * 3
     for trial in found.trials:
         assert trial.params.keys() == {KP, KI}
         assert trial.user_attrs[FOLDER] == f"trial-{trial.number:04d}"
         assert trial.user_attrs[RUN_ID] == f"run of trial-{trial.number:04d}"
         assert (study.folder / f"trial-{trial.number:04d}" / "seed-0" / "metrics.jsonl").exists()
-    _, again, worker = opened(budget={"trials": 4}, seeds=[0])
-    assert worker.run() == 0
+    _, again, workers = opened(budget={"trials": 4}, seeds=[0])
+    assert workers.run() == 0
     assert len(again.trials) == 4
 
 
 def test_where_another_takes_the_last_trial_first_there_is_nothing_to_do(opened, monkeypatch):
     """It was there when the worker looked."""
-    study, found, worker = opened(budget={"trials": 1}, seeds=[0])
-    take = worker._queue.take
+    study, found, workers = opened(budget={"trials": 1}, seeds=[0])
+    take = workers._queue.take
 
     def late():
-        found.tell(worker._queue.trial(take()), 1.0)
+        found.tell(workers._queue.trial(take()), 1.0)
         return take()
 
-    monkeypatch.setattr(worker._queue, "take", late)
-    assert worker.run() == 0
+    monkeypatch.setattr(workers._queue, "take", late)
+    assert workers.run() == 0
     assert states(found) == ["COMPLETE"]
     assert not any(study.folder.glob("trial-*"))
 
 
 def test_the_queue_comes_first(opened):
-    _, found, worker = opened(budget={"trials": 2}, seeds=[0])
+    _, found, workers = opened(budget={"trials": 2}, seeds=[0])
     found.enqueue_trial({KP: 1.0, KI: 0.1}, user_attrs={RANK: 1})
-    worker.run()
+    workers.run()
     assert found.trials[0].params == {KP: 1.0, KI: 0.1}
     assert found.trials[0].value == pytest.approx(0.0)
     assert found.best_trial.number == 0
 
 
 def test_after_the_wall_clock_no_trial_begins(opened):
-    _, found, worker = opened(until=time.time() - 1)
-    assert worker.run() == 0
+    _, found, workers = opened(until=time.time() - 1)
+    assert workers.run() == 0
     assert found.trials == []
 
 
@@ -126,10 +123,10 @@ def test_conditions_reach_the_trials(opened):
         rate: {"low": 0.1, "high": 1, "when": {kind: "dual_ascent"}},
         "loops.entropy.law.initial": {"choices": [0.1], "when": {kind: "dual_ascent"}},
     }
-    _, found, worker = opened(
+    _, found, workers = opened(
         space=space, budget={"trials": 6}, seeds=[0], sampler={"kind": "tpe", "startup_trials": 2}
     )
-    worker.run()
+    workers.run()
     kinds = {trial.params[kind] for trial in found.trials}
     assert kinds == {"pid", "dual_ascent"}
     for trial in found.trials:
@@ -138,15 +135,15 @@ def test_conditions_reach_the_trials(opened):
 
 
 def test_what_a_plant_predicts_is_kept_with_a_trained_trial(opened):
-    _, found, worker = opened(simulation=SIMULATION, budget={"trials": 1}, seeds=[0])
-    worker.run()
+    _, found, workers = opened(simulation=SIMULATION, budget={"trials": 1}, seeds=[0])
+    workers.run()
     assert found.trials[0].user_attrs["entrostat.predicted"][0] > 0
 
 
 def test_constraints_and_reasons_are_told(opened):
     space = {KP: {"choices": [1.0]}, KI: {"choices": [0.75]}}
-    _, found, worker = opened(space=space, budget={"trials": 1}, constraints={"collapse": {"nats": 0.1}})
-    worker.run()
+    _, found, workers = opened(space=space, budget={"trials": 1}, constraints={"collapse": {"nats": 0.1}})
+    workers.run()
     assert states(found) == ["PRUNED"]
     assert found.trials[0].constraints["collapse"] > 0
     assert found.trials[0].user_attrs[REASON].startswith("collapse")
@@ -154,8 +151,8 @@ def test_constraints_and_reasons_are_told(opened):
 
 def test_a_failed_trial_counts_and_says_why(opened):
     space = {KP: {"choices": [1.0]}, KI: {"choices": [0.85]}}
-    _, found, worker = opened(space=space, budget={"trials": 2}, seeds=[0])
-    assert worker.run() == 0
+    _, found, workers = opened(space=space, budget={"trials": 2}, seeds=[0])
+    assert workers.run() == 0
     assert states(found) == ["FAIL", "FAIL"]
     assert "SIGKILL" in found.trials[0].user_attrs[REASON]
     assert found.trials[0].user_attrs[OUTCOME] == "failed"
@@ -164,28 +161,28 @@ def test_a_failed_trial_counts_and_says_why(opened):
 def test_a_space_without_a_feasible_point_comes_to_an_end(opened):
     space = {KP: {"choices": [0.01]}, KI: {"choices": [1.0]}}
     constraints = {"sensitivity": 1.5}
-    _, found, worker = opened(
+    _, found, workers = opened(
         space=space, budget={"trials": 1}, simulation=SIMULATION, constraints=constraints
     )
-    assert worker.run() == 0
+    assert workers.run() == 0
     assert states(found) == ["PRUNED"] * 20
     assert found.trials[0].constraints["sensitivity"] > 0
 
 
 def test_a_real_pruner_stops_the_worse_of_two(opened):
     space = {KP: {"choices": [1.0, 10.0]}, KI: {"choices": [0.1]}}
-    _, found, worker = opened(
+    _, found, workers = opened(
         space=space, budget={"trials": 3}, pruner={"kind": "halving", "first": 10, "factor": 2}
     )
     for kp in (1.0, 10.0, 1.0):
         found.enqueue_trial({KP: kp, KI: 0.1})
-    worker.run()
+    workers.run()
     assert states(found) == ["COMPLETE", "PRUNED", "COMPLETE"]
 
 
 def test_a_paired_test_stops_what_is_worse_on_every_seed(opened):
     space = {KP: {"choices": [1.0, 10.0]}, KI: {"choices": [0.1]}}
-    _, found, worker = opened(
+    _, found, workers = opened(
         space=space,
         budget={"trials": 2},
         seeds=[0, 1, 2, 3, 4, 5],
@@ -193,32 +190,31 @@ def test_a_paired_test_stops_what_is_worse_on_every_seed(opened):
     )
     for kp in (1.0, 10.0):
         found.enqueue_trial({KP: kp, KI: 0.1})
-    worker.run()
+    workers.run()
     assert states(found) == ["COMPLETE", "PRUNED"]
     assert "after 4 seeds" in found.trials[1].user_attrs[REASON]  # 2⁻⁴ < 0.1 < 2⁻³
 
 
 def test_told_to_stop_a_worker_puts_its_trial_back_into_the_queue(opened, monkeypatch):
     monkeypatch.setenv("FAKE_PAUSE", "0.05")
-    study, found, worker = opened(seeds=[0], budget={"trials": 1}, retries=0)
-    stop_when_recorded(worker, study.folder)
-    assert worker.run() == 143
+    study, found, workers = opened(seeds=[0], budget={"trials": 1}, retries=0)
+    assert workers.run(when_recorded(study.folder)) == 143
     assert states(found) == ["WAITING"]
     assert found.trials[0].user_attrs[ATTEMPTS] == ["its worker let go of it"]
     drawn = found.trials[0].params
     monkeypatch.setenv("FAKE_PAUSE", "0")
-    _, found, worker = opened(seeds=[0], budget={"trials": 1}, retries=0)
-    assert worker.run() == 0
+    _, found, workers = opened(seeds=[0], budget={"trials": 1}, retries=0)
+    assert workers.run() == 0
     assert states(found) == ["COMPLETE"]
     assert found.trials[0].params == drawn
 
 
 def test_a_trial_has_all_of_its_parameters_or_none(opened, monkeypatch):
     """The storage fails at the second; the next attempt draws both."""
-    monkeypatch.setattr(workers, "TrainedTrial", Trivial)
-    monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
-    _, found, worker = opened(seeds=[0], budget={"trials": 1})
-    real, written, seen = worker._storage._set_trial_param, [], []
+    monkeypatch.setattr(module, "TrainedTrial", Trivial)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+    _, found, workers = opened(seeds=[0], budget={"trials": 1})
+    real, written, seen = workers._storage._set_trial_param, [], []
 
     def fails_once(*arguments):
         written.append(arguments)
@@ -226,37 +222,37 @@ def test_a_trial_has_all_of_its_parameters_or_none(opened, monkeypatch):
             raise StorageInternalError("the disk is full")
         real(*arguments)
 
-    def let_go(claim, let_go=worker._queue.let_go):
+    def let_go(claim, let_go=workers._queue.let_go):
         seen.append(found.trials[0].params)
         return let_go(claim)
 
-    monkeypatch.setattr(worker._storage, "_set_trial_param", fails_once)
-    monkeypatch.setattr(worker._queue, "let_go", let_go)
-    assert worker.run() == 0
+    monkeypatch.setattr(workers._storage, "_set_trial_param", fails_once)
+    monkeypatch.setattr(workers._queue, "let_go", let_go)
+    assert workers.run() == 0
     assert seen == [{}]
     assert found.trials[0].params.keys() == {KP, KI}
 
 
 def test_a_trial_that_waits_for_its_next_worker_is_no_room_for_another(opened):
     """Its worker died; a worker that sees that draws nothing new, and a budget that is full has room for it."""
-    _, found, worker = opened(seeds=[0], budget={"trials": 1})
-    kill(worker._storage, worker._queue.take().trial_id)
-    assert worker.run() == 0
+    _, found, workers = opened(seeds=[0], budget={"trials": 1})
+    kill(workers._storage, workers._queue.take().trial_id)
+    assert workers.run() == 0
     assert states(found) == ["COMPLETE"]
 
 
 def test_what_was_begun_above_a_lower_budget_waits_for_a_higher_one(opened):
-    study, found, worker = opened(seeds=[0], budget={"trials": 2})
-    for claim in [worker._queue.take() for _ in range(2)]:
-        trial = worker._queue.trial(claim)
-        worker._runs.begin(study.folder / folder_name(trial), trial, {}, None)
-        worker._queue.let_go(claim)
-    study, found, worker = opened(seeds=[0], budget={"trials": 1})
-    assert worker.run() == 0
+    study, found, workers = opened(seeds=[0], budget={"trials": 2})
+    for claim in [workers._queue.take() for _ in range(2)]:
+        trial = workers._queue.trial(claim)
+        workers._runs.begin(study.folder / folder_name(trial), trial, {}, None)
+        workers._queue.let_go(claim)
+    study, found, workers = opened(seeds=[0], budget={"trials": 1})
+    assert workers.run() == 0
     assert states(found) == ["COMPLETE", "WAITING"]
     assert read_group(study.folder / "trial-0001").tags["entrostat.reason"] == "the budget is used up"
-    study, found, worker = opened(seeds=[0], budget={"trials": 2})
-    assert worker.run() == 0
+    study, found, workers = opened(seeds=[0], budget={"trials": 2})
+    assert workers.run() == 0
     assert states(found) == ["COMPLETE", "COMPLETE"]
 
 
@@ -264,11 +260,11 @@ def test_a_storage_that_fails_for_a_while_costs_no_more_than_a_trials_second_sta
     opened, monkeypatch, capsys
 ):
     """The disk is full in the middle of the first trial, and has room a moment later."""
-    monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
-    _, found, worker = opened(seeds=[0], budget={"trials": 2}, retries=0, stale_seconds=1000)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+    _, found, workers = opened(seeds=[0], budget={"trials": 2}, retries=0, stale_seconds=1000)
     outage = optuna.exceptions.StorageInternalError("database or disk is full")
     real, reports = optuna.trial.Trial.report, []
-    let_go, releases = worker._queue.let_go, []
+    let_go, releases = workers._queue.let_go, []
 
     def report(trial, value, step):
         reports.append(step)
@@ -283,8 +279,8 @@ def test_a_storage_that_fails_for_a_while_costs_no_more_than_a_trials_second_sta
         let_go(claim)
 
     monkeypatch.setattr(optuna.trial.Trial, "report", report)
-    monkeypatch.setattr(worker._queue, "let_go", failing)
-    assert worker.run() == 0
+    monkeypatch.setattr(workers._queue, "let_go", failing)
+    assert workers.run() == 0
     assert states(found) == ["COMPLETE", "COMPLETE"]
     assert found.trials[0].user_attrs[ATTEMPTS] == ["its worker let go of it"] * 2
     said = capsys.readouterr().out
@@ -296,9 +292,9 @@ def test_a_storage_that_fails_for_a_while_costs_no_more_than_a_trials_second_sta
 
 def test_two_short_outages_apart_are_not_one_long_outage(opened, monkeypatch):
     """The storage fails once in each of two trainings that are longer than an outage may be."""
-    monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(workers, "OUTAGE_SECONDS", 0.3)
-    _, found, worker = opened(seeds=[0], budget={"trials": 1}, stale_seconds=1000)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(module, "OUTAGE_SECONDS", 0.3)
+    _, found, workers = opened(seeds=[0], budget={"trials": 1}, stale_seconds=1000)
     outages = []
 
     class Long(Trivial):
@@ -307,58 +303,50 @@ def test_two_short_outages_apart_are_not_one_long_outage(opened, monkeypatch):
                 time.sleep(0.5)
                 outages.append(time.monotonic())
                 raise optuna.exceptions.StorageInternalError("the server is restarted")
-            return super().run()
+            return (yield from super().run())
 
-    monkeypatch.setattr(workers, "TrainedTrial", Long)
-    assert worker.run() == 0
+    monkeypatch.setattr(module, "TrainedTrial", Long)
+    assert workers.run() == 0
     assert states(found) == ["COMPLETE"]
     assert len(found.trials[0].user_attrs[ATTEMPTS]) == 2
 
 
 def test_a_storage_that_is_read_and_not_written_to_ends_the_worker(opened, monkeypatch, capsys):
     """A full disk: whatever is only read is no sign that it has room again."""
-    monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(workers, "OUTAGE_SECONDS", 0.1)
-    _, _, worker = opened(seeds=[0], budget={"trials": 1})
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(module, "OUTAGE_SECONDS", 0.1)
+    _, _, workers = opened(seeds=[0], budget={"trials": 1})
 
     def full():
         raise optuna.exceptions.StorageInternalError("database or disk is full")
 
-    monkeypatch.setattr(worker._queue, "take", full)
-    assert worker.run() == 1
+    monkeypatch.setattr(workers._queue, "take", full)
+    assert workers.run() == 1
     assert capsys.readouterr().out.count("trying again") == 1
 
 
 def test_a_storage_that_stays_away_ends_the_worker_with_a_line(opened, monkeypatch, capsys):
-    monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(workers, "OUTAGE_SECONDS", 0.1)
-    study, _, worker = opened(seeds=[0], budget={"trials": 2})
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(module, "OUTAGE_SECONDS", 0.1)
+    study, _, workers = opened(seeds=[0], budget={"trials": 2})
     (study.folder / "study.db").write_bytes(b"no database" * 1000)
-    assert worker.run() == 1
+    assert workers.run() == 1
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "storage: file is not a database; check it, and the same command again continues"
 
 
-def test_a_worker_that_cannot_open_the_storage_says_so(make_study, tmp_path, capsys):
-    study = make_study()
-    (tmp_path / "text").write_text("hello" * 200)
-    arguments = [str(study.path), "--index", "0", "--set", f"storage={tmp_path}/text"]
-    assert workers.main(arguments) == 1
-    assert f"{study.path}: storage: 'sqlite:///{tmp_path}/text': file is not" in capsys.readouterr().out
-
-
 def test_a_trial_that_used_up_its_retries_has_ended_in_mlflow_too(opened):
-    study, found, worker = opened(seeds=[0], budget={"trials": 1}, retries=0)
-    trial = worker._queue.trial(worker._queue.take())
+    study, found, workers = opened(seeds=[0], budget={"trials": 1}, retries=0)
+    trial = workers._queue.trial(workers._queue.take())
     suggest(trial, study.config.space)
     path = study.folder / "trial-0000"
     TrialRuns(NoTracker(), "").begin(path, trial, trial.params, None)
     run = CampaignFolder(study.folder).run("trial-0000", 0)
     run.write_info(RunInfo(campaign="gains", arm="trial-0000", seed=0, method="custom"))
     run.write_status(Status(status="running", pid=1))
-    kill(worker._storage, trial._trial_id)
+    kill(workers._storage, trial._trial_id)
     assert read_group(path).state == "running"
-    assert worker.run() == 0
+    assert workers.run() == 0
     assert states(found) == ["FAIL"]
     group = read_group(path)
     assert group.state == "failed"
@@ -368,8 +356,31 @@ def test_a_trial_that_used_up_its_retries_has_ended_in_mlflow_too(opened):
     assert "its worker died" in run.read_status().reason
 
 
+@pytest.mark.parametrize("has_saved", [False, True])
+def test_a_worker_that_died_after_a_new_checkpoint_uses_up_no_retry(opened, monkeypatch, has_saved):
+    study, found, workers = opened(seeds=[0], budget={"trials": 1}, retries=0)
+    checkpoint = CampaignFolder(study.folder).run("trial-0000", 0).checkpoint_path
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_text("of an earlier attempt")
+
+    class Dies(Trivial):
+        def run(self):
+            yield
+            if has_saved:
+                os.utime(checkpoint, (1, 1))
+            raise Killed
+
+    monkeypatch.setattr(module, "TrainedTrial", Dies)
+    with pytest.raises(Killed):
+        workers.run()
+    kill(workers._storage, 1)
+    monkeypatch.setattr(module, "TrainedTrial", Trivial)
+    assert opened(seeds=[0], budget={"trials": 1}, retries=0)[2].run() == 0
+    assert states(found) == ["COMPLETE" if has_saved else "FAIL"]
+
+
 def test_a_worker_that_lost_its_trial_does_not_say_how_it_ended(opened, monkeypatch):
-    study, found, worker = opened(seeds=[0], budget={"trials": 1}, stale_seconds=4)
+    study, found, workers = opened(seeds=[0], budget={"trials": 1}, stale_seconds=4)
 
     class TakenOver:
         """A training that is silent for too long: the others give the trial up."""
@@ -378,14 +389,14 @@ def test_a_worker_that_lost_its_trial_does_not_say_how_it_ended(opened, monkeypa
             self.path, self._interrupted = study.folder / name, interrupted
 
         def run(self):
-            worker._queue.fail(Claim.at(found.trials[0]), "4 workers died at it")
+            workers._queue.fail(Claim.at(found.trials[0]), "4 workers died at it")
             TrialRuns(NoTracker(), "").give_up(self.path, "4 workers died at it")
             while not (reason := self._interrupted()):
-                time.sleep(0.02)
+                yield
             return TrialEnding(state="stopped", score=Score(values=(nan,), violations={}), reason=reason)
 
-    monkeypatch.setattr(workers, "TrainedTrial", TakenOver)
-    assert worker.run() == 0
+    monkeypatch.setattr(module, "TrainedTrial", TakenOver)
+    assert workers.run() == 0
     assert states(found) == ["FAIL"]
     group = read_group(study.folder / "trial-0000")
     assert (group.state, group.tags["entrostat.trial_state"]) == ("failed", "failed")
@@ -393,15 +404,15 @@ def test_a_worker_that_lost_its_trial_does_not_say_how_it_ended(opened, monkeypa
 
 
 def test_a_trial_that_was_closed_is_settled_whatever_the_storage_does_at_the_next(opened, monkeypatch):
-    study, found, worker = opened(budget={"trials": 2}, retries=0, seeds=[0])
-    taken = [worker._queue.take() for _ in range(2)]
+    study, found, workers = opened(budget={"trials": 2}, retries=0, seeds=[0])
+    taken = [workers._queue.take() for _ in range(2)]
     for number, claim in enumerate(taken):
         folder = CampaignFolder(study.folder).run(f"trial-{number:04d}", 0)
         folder.write_info(RunInfo(campaign="gains", arm=f"trial-{number:04d}", seed=0, method="none"))
         folder.write_status(Status(status="running"))
         write_group(folder.path.parent, Group(name=f"trial {number}", tags={}, params={}, state="running"))
-        kill(worker._storage, claim.trial_id)
-    fail, closed = worker._queue.fail, []
+        kill(workers._storage, claim.trial_id)
+    fail, closed = workers._queue.fail, []
 
     def fails_once(claim, reason):
         closed.append(claim)
@@ -409,9 +420,9 @@ def test_a_trial_that_was_closed_is_settled_whatever_the_storage_does_at_the_nex
             raise StorageInternalError("the disk is full")
         return fail(claim, reason)
 
-    monkeypatch.setattr(worker._queue, "fail", fails_once)
-    monkeypatch.setattr(workers, "RETRY_SECONDS", 0.02)
-    assert worker.run() == 0
+    monkeypatch.setattr(workers._queue, "fail", fails_once)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.02)
+    assert workers.run() == 0
     assert states(found) == ["FAIL", "FAIL"]
     for name in ("trial-0000", "trial-0001"):
         assert read_group(study.folder / name).state == "failed"
@@ -424,16 +435,75 @@ class Trivial:
     trained: ClassVar[list[str]] = []
 
     def __init__(self, study, trial, params, name, *, crew, interrupted, reported):
-        self.path, self._params = study.folder / name, params
+        self.path, self._params, self.interrupted = study.folder / name, params, interrupted
 
     def run(self):
+        yield
         self.trained.append(self.path.name)
         return TrialEnding(state="complete", score=Score(values=(sum(self._params.values()),), violations={}))
 
 
+class SideBySide(Trivial):
+    """A training of five steps; notes which trial took each."""
+
+    steps: ClassVar[list[str]] = []
+
+    def run(self):
+        for _ in range(5):
+            self.steps.append(self.path.name)
+            yield
+        return (yield from super().run())
+
+
+@pytest.mark.parametrize("num", [1, 2, 3])
+def test_as_many_trials_train_at_the_same_time_as_there_are_workers(opened, monkeypatch, num):
+    monkeypatch.setattr(SideBySide, "steps", [])
+    monkeypatch.setattr(module, "TrainedTrial", SideBySide)
+    _, found, workers = opened(seeds=[0], budget={"trials": 4}, workers=num)
+    assert workers.run() == 0
+    assert states(found) == ["COMPLETE"] * 4
+    assert len(set(SideBySide.steps[: 2 * num])) == num
+    assert len(set(SideBySide.steps[: 5 * num])) == num
+
+
+def test_parameters_that_are_no_configuration_together_fail_their_trial_alone(opened, monkeypatch):
+    class Picky(Trivial):
+        def __init__(self, study, trial, params, name, **settings):
+            if name == "trial-0000":
+                raise ConfigError("study.yaml: space: kp and ki cannot both be 1")
+            super().__init__(study, trial, params, name, **settings)
+
+    monkeypatch.setattr(module, "TrainedTrial", Picky)
+    _, found, workers = opened(seeds=[0], budget={"trials": 2})
+    assert workers.run() == 0
+    assert states(found) == ["FAIL", "COMPLETE"]
+    assert found.trials[0].user_attrs[REASON] == "study.yaml: space: kp and ki cannot both be 1"
+
+
+class LosesItsMachines(Trivial):
+    """The cluster goes away in the middle of the first trial; the others save."""
+
+    def run(self):
+        yield
+        if self.path.name == "trial-0000":
+            raise ExecutorError("the cluster went away")
+        while not self.interrupted():
+            yield
+        return TrialEnding(state="stopped", score=Score(values=(nan,), violations={}), reason="told to stop")
+
+
+def test_where_the_executor_is_lost_all_trials_wait_for_the_same_command_again(opened, monkeypatch, capsys):
+    monkeypatch.setattr(module, "TrainedTrial", LosesItsMachines)
+    _, found, workers = opened(seeds=[0], budget={"trials": 4}, workers=2)
+    assert workers.run() == 1
+    assert capsys.readouterr().out == "the cluster went away; the same command again continues\n"
+    assert states(found) == ["WAITING", "WAITING"]
+    assert [trial.user_attrs[ATTEMPTS] for trial in found.trials] == [["its worker let go of it"]] * 2
+
+
 def test_a_worker_that_wakes_up_after_its_trial_was_taken_over_goes_on_with_others(opened, monkeypatch):
     """A machine was suspended: the first that the worker notices is that it cannot report any more."""
-    _, found, worker = opened(seeds=[0], budget={"trials": 2})
+    _, found, workers = opened(seeds=[0], budget={"trials": 2})
 
     class Suspended(Trivial):
         def __init__(self, study, trial, *arguments, **settings):
@@ -442,14 +512,14 @@ def test_a_worker_that_wakes_up_after_its_trial_was_taken_over_goes_on_with_othe
 
         def run(self):
             if self._trial.number == 0:
-                kill(worker._storage, self._trial._trial_id)
-                list(worker._queue.tidy(retries=3))
-                found.tell(worker._queue.trial(worker._queue.take()), 7.0)
+                kill(workers._storage, self._trial._trial_id)
+                list(workers._queue.tidy(retries=3))
+                found.tell(workers._queue.trial(workers._queue.take()), 7.0)
                 self._trial.report(1.0, 1)
-            return super().run()
+            return (yield from super().run())
 
-    monkeypatch.setattr(workers, "TrainedTrial", Suspended)
-    assert worker.run() == 0
+    monkeypatch.setattr(module, "TrainedTrial", Suspended)
+    assert workers.run() == 0
     assert states(found) == ["COMPLETE", "COMPLETE"]
     assert found.trials[0].value == 7.0
 
@@ -460,23 +530,23 @@ def test_a_worker_whose_trial_was_taken_over_at_its_very_end_comes_second(
     opened, monkeypatch, state, has_begun
 ):
     """Between its last heartbeat and its result; the next attempt is what counts."""
-    _, found, worker = opened(budget={"trials": 1})
+    _, found, workers = opened(budget={"trials": 1})
 
     class TakenOver(Trivial):
         def run(self):
-            ending = super().run()
+            ending = yield from super().run()
             if len(self.trained) > 1:
                 return replace(ending, score=Score(values=(7.0,), violations={}))
-            kill(worker._storage, found.trials[0]._trial_id)
-            list(worker._queue.tidy(retries=3))
+            kill(workers._storage, found.trials[0]._trial_id)
+            list(workers._queue.tidy(retries=3))
             if has_begun:
-                worker._queue.take()
-                kill(worker._storage, found.trials[0]._trial_id)
+                workers._queue.take()
+                kill(workers._storage, found.trials[0]._trial_id)
             return replace(ending, state=state)
 
     monkeypatch.setattr(TakenOver, "trained", [])
-    monkeypatch.setattr(workers, "TrainedTrial", TakenOver)
-    assert worker.run() == 0
+    monkeypatch.setattr(module, "TrainedTrial", TakenOver)
+    assert workers.run() == 0
     assert [(trial.state.name, trial.values) for trial in found.trials] == [("COMPLETE", [7.0])]
     assert found.trials[0].user_attrs[ATTEMPTS] == ["its worker died"] * (1 + has_begun)
 
@@ -502,7 +572,7 @@ class KilledAt:
 @pytest.mark.slow
 def test_a_worker_can_be_killed_before_any_transaction(opened, make_study, monkeypatch):
     """A second worker then goes on at once; trials, places and values are those of a study in peace."""
-    monkeypatch.setattr(workers, "TrainedTrial", Trivial)
+    monkeypatch.setattr(module, "TrainedTrial", Trivial)
     settings = {"budget": {"trials": 2}, "seeds": [0], "sampler": {"kind": "random"}}
 
     def values(found):
@@ -513,95 +583,24 @@ def test_a_worker_can_be_killed_before_any_transaction(opened, make_study, monke
         return [trial.user_attrs[FOLDER] for trial in found.trials if trial.state.name == "COMPLETE"]
 
     def working(name):
-        _, found, worker = opened(**settings, name=name)
-        return found, worker, worker._storage
+        _, found, workers = opened(**settings, name=name)
+        return found, workers, workers._storage
 
-    found, worker, storage = working("peace")
+    found, workers, storage = working("peace")
     peaceful = KilledAt(storage, 0)
-    assert worker.run() == 0
+    assert workers.run() == 0
     expected = values(found)
     assert list(expected) == [0, 1]
     assert peaceful.count > 20
     for number in range(1, peaceful.count - 2):  # at its end it may look once more or less
-        found, worker, storage = working(f"killed-{number}")
+        found, workers, storage = working(f"killed-{number}")
         KilledAt(storage, number)
         with pytest.raises(Killed):
-            worker.run()
-        found, worker, storage = working(f"killed-{number}")
+            workers.run()
+        found, workers, storage = working(f"killed-{number}")
         before = folders(found)
         Trivial.trained.clear()
         kill(storage, *(trial._trial_id for trial in found.trials if trial.state.name == "RUNNING"))
-        assert worker.run() == 0
+        assert workers.run() == 0
         assert values(found) == expected, number
         assert sorted([*before, *Trivial.trained]) == sorted(folders(found)), number
-
-
-PROGRAM = """
-import sys
-import orchestrator.execution.process as process, orchestrator.tuning.trial as trial
-import orchestrator.tuning.worker as worker
-process.WORKER = (sys.argv[2],); trial.POLL_SECONDS = 0.02; worker.WAIT_SECONDS = 0.1
-sys.exit(worker.main([sys.argv[1], "--index", sys.argv[3], "--set", sys.argv[4]]))
-"""
-
-
-@pytest.mark.slow
-def test_a_worker_that_is_killed_loses_nothing_but_its_trial(make_study, tmp_path):
-    """Two worker processes at one storage; one is killed in the middle of a run."""
-    study = make_study(budget={"trials": 3}, seeds=[0])
-    CampaignFolder(study.folder).write_info(CampaignInfo(name="gains", config=study.plain))
-    url = storage_url(study.config.storage, study.folder)
-    tracking = f"sqlite:///{tmp_path}/mlflow.db"
-    found = open_study(study, open_storage(url, tracking))
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "FAKE_PAUSE": "0.15"}
-
-    def start(index):
-        command = [sys.executable, "-c", PROGRAM, str(study.path), FAKE_TRAINING, str(index)]
-        with (tmp_path / f"log-{index}").open("wb") as log:
-            return subprocess.Popen(
-                [*command, f"over.tracking.uri={tracking}"],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,
-            )
-
-    first = start(0)
-    victim = _wait(lambda: [t for t in found.trials if _recorded(study, t) > 3], first, tmp_path)[0]
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
-    first.stdin.close()
-    before = _recorded(study, victim)
-    second = start(1)
-    assert second.wait(120) == 0, (tmp_path / "log-1").read_text()
-    second.stdin.close()
-    found = open_study(study, open_storage(url, tracking))
-    done = [trial for trial in found.trials if trial.state.name == "COMPLETE"]
-    assert len(done) == 3
-    assert len(found.trials) == 3
-    heir = found.trials[victim.number]
-    assert heir.user_attrs[ATTEMPTS] == ["its worker died"]
-    assert heir.params == victim.params
-    steps = [
-        r.step
-        for r in CampaignFolder(study.folder).run(f"trial-{victim.number:04d}", 0).records()
-        if r.kind == "train"
-    ]
-    assert steps == list(range(20))
-    assert before > 3
-
-
-def _recorded(study, trial):
-    path = study.folder / f"trial-{trial.number:04d}" / "seed-0" / "metrics.jsonl"
-    return len(path.read_bytes().splitlines()) if path.exists() else 0
-
-
-def _wait(condition, process, tmp_path, seconds=240.0):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert process.poll() is None, (tmp_path / "log-0").read_text()
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("nothing happened; " + (tmp_path / "log-0").read_text())
