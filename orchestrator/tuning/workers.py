@@ -55,8 +55,8 @@ OVER_BUDGET = "the budget is used up"
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
-    """What works on one trial, from one wait for its run to the next."""
+class AtWork:
+    """A trial that a worker is at, in steps from one wait for its run to the next."""
 
     claim: Claim
     steps: Generator[None, None, None]
@@ -93,7 +93,7 @@ class Workers:
         self._queue = TrialQueue(
             optuna_study, storage, None if study.is_confirmation else study.config.budget.trials
         )
-        self._workers: list[Worker] = []
+        self._at_work: list[AtWork] = []
         self._left: list[Claim] = []
         """Trials in the middle of which the storage or the executor failed; they are let go of as soon as that works."""
         self._is_told_to_stop = self._is_failed = self._has_changed_inputs = False
@@ -114,7 +114,7 @@ class Workers:
                 lent({ANY_ARM: self._study.arm.plain}),
                 execution.executor.connect(self._study.folder, threads) as crew,
             ):
-                while not (self._is_failed or is_told() or self._is_over(crew)):
+                while not (self._is_failed or is_told() or self._round(crew)):
                     look()
                     time.sleep(POLL_SECONDS)
                 self._end()
@@ -124,44 +124,46 @@ class Workers:
             return EXIT_FAILED
         return EXIT_INTERRUPTED if is_told() else EXIT_DONE
 
-    def _is_over(self, crew: Crew) -> bool:
-        """Take every worker a step further and begin trials; whether nothing is left to do."""
-        for worker in list(self._workers):
-            self._step(worker)
-        is_busy = len(self._workers) == self._study.config.workers
+    def _round(self, crew: Crew) -> bool:
+        """Take every trial a step further and begin others; whether nothing is left to do."""
+        for trial in list(self._at_work):
+            self._step(trial)
+        is_busy = len(self._at_work) == self._study.config.workers
         if self._is_failed or is_busy or time.monotonic() < self._next_look:
             return False
         self._next_look = time.monotonic() + WAIT_SECONDS
         try:
-            return self._is_nothing_left(crew)
+            return self._take(crew)
         except storage_failures() as error:
             self._wait(error)
             return False
 
-    def _step(self, worker: Worker) -> None:
+    def _step(self, trial: AtWork) -> None:
         try:
-            next(worker.steps)
+            next(trial.steps)
             return
-        except StopIteration:
+        except (
+            StopIteration,
+            UpdateFinishedTrialError,
+        ):  # or another has ended it while this worker was silent
             self._next_look = 0.0
-        except UpdateFinishedTrialError:  # while it was silent another worker has ended its trial
-            pass
         except storage_failures() as error:
-            self._left.append(worker.claim)
+            self._left.append(trial.claim)
             self._wait(error)
         except ExecutorError as error:
-            self._left.append(worker.claim)
+            self._left.append(trial.claim)
             self._lose(error)
-        self._workers.remove(worker)
+        self._at_work.remove(trial)
 
-    def _is_nothing_left(self, crew: Crew) -> bool:
+    def _take(self, crew: Crew) -> bool:
+        """Take trials for the workers that have none; whether nothing is left to do."""
         self._let_go_of_left()
         for trial, reason in self._queue.tidy(
             self._study.config.retries,
             lambda trial: self._saved(folder_name(trial)) != trial.user_attrs.get(SAVED, 0),
         ):
             self._give_up(trial, reason)
-        while self._may_begin and len(self._workers) < self._study.config.workers and self._queue.has_next:
+        while self._may_begin and len(self._at_work) < self._study.config.workers and self._queue.has_next:
             if changed := changed_inputs(self._study, self._optuna):
                 self._tell(
                     f"what trials read has changed: {said(changed)}; give the command again for what to do"
@@ -170,8 +172,8 @@ class Workers:
             elif (claim := self._queue.take()) is not None:  # else another worker was faster
                 # A full disk answers what is read, so only what was written ends an outage.
                 self._failing_since = None
-                self._workers.append(Worker(claim, self._work(claim, crew)))
-        if self._workers:
+                self._at_work.append(AtWork(claim, self._work(claim, crew)))
+        if self._at_work:
             return False
         self._failing_since = None
         if self._may_begin and any(trial.state.name == "RUNNING" for trial in self._queue.trials):
@@ -204,9 +206,9 @@ class Workers:
     def _end(self) -> None:
         """Let every worker save and put its trial back into the queue."""
         self._is_told_to_stop = True
-        while self._workers:
-            for worker in list(self._workers):
-                self._step(worker)
+        while self._at_work:
+            for trial in list(self._at_work):
+                self._step(trial)
             time.sleep(POLL_SECONDS)
         with suppress(*storage_failures()):  # else its trial waits until this process is gone
             self._let_go_of_left()

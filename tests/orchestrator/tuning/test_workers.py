@@ -12,6 +12,7 @@ from typing import ClassVar
 import optuna
 import pytest
 from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState, create_trial
 from sqlalchemy import event
 
 from orchestrator.errors import ConfigError
@@ -97,6 +98,27 @@ def test_where_another_takes_the_last_trial_first_there_is_nothing_to_do(opened,
     assert workers.run() == 0
     assert states(found) == ["COMPLETE"]
     assert not any(study.folder.glob("trial-*"))
+
+
+def test_a_study_that_an_earlier_version_began_goes_on(opened):
+    """It closed a trial that was to go on, and put another into the queue; and it was killed between two parameters."""
+    _, found, workers = opened(budget={"trials": 2}, seeds=[0])
+    closed, half = workers._queue.take().trial_id, workers._queue.take().trial_id
+    workers._storage.set_trial_user_attr(closed, OUTCOME, "replaced")
+    workers._storage.set_trial_state_values(closed, state=TrialState.FAIL)
+    found.add_trial(
+        create_trial(
+            state=TrialState.WAITING,
+            system_attrs={"failed_trial": 0, "retry_history": [0], "fixed_params": {KP: 1.0, KI: 0.1}},
+            user_attrs={"entrostat.root": 0},
+        )
+    )
+    workers._queue.trial(Claim(half, 0)).suggest_float(KP, 0.01, 10.0, log=True)
+    kill(workers._storage, half)
+    assert workers.run() == 0
+    assert states(found) == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert [trial.user_attrs.get(FOLDER) for trial in found.trials] == [None, "trial-0001", "trial-0000"]
+    assert found.trials[2].params == {KP: 1.0, KI: 0.1}
 
 
 def test_the_queue_comes_first(opened):
