@@ -54,7 +54,9 @@ def test_the_campaign_of_the_page_is_valid_in_its_folder(folder):
 @pytest.mark.trains
 def test_it_trains_there(folder):
     few = ("policy.warm_start.num_steps=60", "learner.iterations=2", "arms=[{name: grpo, method: grpo}]")
-    done = entrostat(folder, "run", "campaign.yaml", *(each for setting in few for each in ("--set", setting)))
+    done = entrostat(
+        folder, "run", "campaign.yaml", *(each for setting in few for each in ("--set", setting))
+    )
     assert done.returncode == 0, done.stderr
     assert (folder / "runs" / "sums" / "report" / "index.html").exists()
     run = RunFolder(folder / "runs" / "sums" / "grpo" / "seed-0")
