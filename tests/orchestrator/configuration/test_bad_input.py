@@ -151,6 +151,11 @@ MISTAKES = [
         ],
         id="kernel of a GPU on a CPU",
     ),
+    pytest.param(
+        {"policy.attention": "flex", "learner.tokens_per_micro_batch": 200, "learner.accelerator": "cpu"},
+        ["policy.attention: 'flex' has a gradient on CUDA alone, got learner.accelerator 'cpu'; take 'auto'"],
+        id="flexible attention on a CPU",
+    ),
     pytest.param({"policy.lora": {"rank": 0}}, ["policy.lora: rank must be >= 1, got 0"], id="rank of lora"),
     pytest.param(
         {"policy.lora": {"rank": 4}, "policy.trainable_layers": 1},
