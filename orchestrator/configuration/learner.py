@@ -15,7 +15,7 @@ from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
 from policies.rollouts.episodes import EpisodeLimits
 from policies.rollouts.in_flight import InFlight
 from policies.rollouts.settings import ENGINES, EngineSettings, Transformers
-from policies.statistics.micro_batches import ByRows, ByTokens, MicroBatches
+from policies.statistics.micro_batches import ByRows, ByTokens, LongestFirst, MicroBatches
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 AnyObjective = Annotated[Objective, one_of(OBJECTIVES, own=OWN[Objective])]
@@ -80,6 +80,10 @@ class LearnerConfig(Strict):
     tokens_per_micro_batch: PositiveInt | None = None
     """Tokens in memory at once.  Rows are then packed without padding, and responses to one prompt stay together and read
     it once; a longer row is alone.  null pads rows, see ``micro_batch_size``.  Changes no result but for rounding."""
+    packing: Literal["in_order", "longest_first"] = "in_order"
+    """How packed rows are dealt: in the order of their prompts (``in_order``), or the longest first, each where there is
+    room (``longest_first``).  The latter takes fewer passes where few responses are much longer than the others, and
+    keeps ranks from waiting for each other.  Changes no result but for rounding."""
     plans: Literal["current", "measured"] = "current"
     """The policy by which loss and weight actuators decide about each minibatch: the ``current`` one, which costs another
     forward pass for every minibatch after the first, or the one ``measured`` before the update."""
@@ -153,7 +157,8 @@ class LearnerConfig(Strict):
     def micro_batches(self) -> MicroBatches:
         """The cut of a minibatch into what is in memory at once."""
         if self.tokens_per_micro_batch is not None:
-            return ByTokens(self.tokens_per_micro_batch)
+            kind = ByTokens if self.packing == "in_order" else LongestFirst
+            return kind(self.tokens_per_micro_batch)
         return ByRows(self.micro_batch_size)
 
     @property
@@ -167,6 +172,11 @@ class LearnerConfig(Strict):
             raise ValueError(
                 f"micro_batch_size must be null beside tokens_per_micro_batch, got {self.micro_batch_size}; remove one of "
                 "the two"
+            )
+        if self.packing != "in_order" and self.tokens_per_micro_batch is None:
+            raise ValueError(
+                f"packing must be 'in_order' unless rows are packed, got {self.packing!r}; set tokens_per_micro_batch, or "
+                "remove it"
             )
         return self
 

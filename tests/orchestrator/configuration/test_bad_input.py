@@ -132,6 +132,14 @@ MISTAKES = [
         id="budget below a row",
     ),
     pytest.param(
+        {"learner.packing": "longest_first"},
+        [
+            "learner: packing must be 'in_order' unless rows are packed",
+            "set tokens_per_micro_batch, or remove it",
+        ],
+        id="packing of rows that are not packed",
+    ),
+    pytest.param(
         {"policy.attention": "sdpa"},
         [
             "policy.attention: must be 'auto' unless rows are packed",
