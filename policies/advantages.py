@@ -143,7 +143,7 @@ def _centred(rewards: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
     size = _group_sum(torch.ones_like(rewards), group)
     lowest = torch.zeros(_num_groups(group), dtype=rewards.dtype, device=rewards.device)
     lowest.scatter_reduce_(0, group, rewards, reduce="amin", include_self=False)
-    above = rewards - lowest[group]
+    above = rewards - lowest.index_select(0, group)
     return above - _group_sum(above, group) / size, size
 
 
@@ -155,7 +155,7 @@ def _std(centred: Tensor, size: Tensor, group: Tensor) -> Tensor:
 def _group_sum(values: Tensor, group: Tensor) -> Tensor:
     """Sum of each response's group [N]."""
     sums = torch.zeros(_num_groups(group), dtype=values.dtype, device=values.device)
-    return sums.index_add_(0, group, values)[group]
+    return sums.index_add_(0, group, values).index_select(0, group)
 
 
 def _num_groups(group: Tensor) -> int:

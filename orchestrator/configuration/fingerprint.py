@@ -13,8 +13,8 @@ from orchestrator.configuration.signals import reads_reference
 from orchestrator.masking import masked
 
 EXECUTION_ONLY = (
-    "micro_batch_size", "tokens_per_micro_batch", "recompute_activations", "checkpoint_every", "checkpoint_minutes",
-    "devices", "num_nodes", "strategy",
+    "micro_batch_size", "tokens_per_micro_batch", "packing", "recompute_activations", "checkpoint_every",
+    "checkpoint_minutes", "devices", "num_nodes", "strategy",
 )  # fmt: skip
 """Settings of the learner that decide how a run is computed and not what comes out."""
 

@@ -15,7 +15,7 @@ from policies.objectives import OBJECTIVES, ClippedSurrogate, Objective
 from policies.rollouts.episodes import EpisodeLimits
 from policies.rollouts.in_flight import InFlight
 from policies.rollouts.settings import ENGINES, EngineSettings, Transformers
-from policies.statistics.micro_batches import ByRows, ByTokens, MicroBatches
+from policies.statistics.micro_batches import ByRows, ByTokens, LongestFirst, MicroBatches
 
 Measure = Literal["before_update", "in_update"]
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -85,6 +85,10 @@ class LearnerConfig(Strict):
     """When the policy is measured: ``before_update`` by a forward pass of its own, or ``in_update`` by that of the first
     optimiser step, which saves a pass.  Old log-probs are then the engine's, and a command on the update waits for the next
     one: a dead time of one iteration."""
+    packing: Literal["in_order", "longest_first"] = "in_order"
+    """How packed rows are dealt: in the order of their prompts (``in_order``), or the longest first, each where there is
+    room (``longest_first``).  The latter takes fewer passes where few responses are much longer than the others, and
+    keeps ranks from waiting for each other.  Changes no result but for rounding."""
     plans: Literal["current", "measured"] = "current"
     """The policy by which loss and weight actuators decide about each minibatch: the ``current`` one, which costs another
     forward pass for every minibatch after the first, or the one ``measured`` before the update."""
@@ -158,7 +162,8 @@ class LearnerConfig(Strict):
     def micro_batches(self) -> MicroBatches:
         """The cut of a minibatch into what is in memory at once."""
         if self.tokens_per_micro_batch is not None:
-            return ByTokens(self.tokens_per_micro_batch)
+            kind = ByTokens if self.packing == "in_order" else LongestFirst
+            return kind(self.tokens_per_micro_batch)
         return ByRows(self.micro_batch_size)
 
     @property
@@ -172,6 +177,11 @@ class LearnerConfig(Strict):
             raise ValueError(
                 f"micro_batch_size must be null beside tokens_per_micro_batch, got {self.micro_batch_size}; remove one of "
                 "the two"
+            )
+        if self.packing != "in_order" and self.tokens_per_micro_batch is None:
+            raise ValueError(
+                f"packing must be 'in_order' unless rows are packed, got {self.packing!r}; set tokens_per_micro_batch, or "
+                "remove it"
             )
         return self
 

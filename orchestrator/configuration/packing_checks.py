@@ -28,6 +28,8 @@ def check_packing(config: RunConfig) -> Iterator[str]:
             f"policy.attention: {kernel!r} computes in bfloat16 on CUDA alone, got learner.accelerator "
             f"{learner.accelerator!r} and learner.precision {learner.precision!r}; take 'auto'"
         )
+    if kernel == "flex" and learner.accelerator == "cpu":
+        yield "policy.attention: 'flex' has a gradient on CUDA alone, got learner.accelerator 'cpu'; take 'auto'"
 
 
 def check_budget(config: RunConfig, longest_prompt: int) -> Iterator[str]:

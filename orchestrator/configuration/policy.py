@@ -45,8 +45,9 @@ class PolicyConfig(Strict):
     it first by itself, ``always``, or ``never``."""
     attention: Kernel = "auto"
     """Kernel that packed rows (``learner.tokens_per_micro_batch``) attend by: torch's own of variable length (``varlen``),
-    the package flash-attn (``flash``), or torch's for whole rows, row by row (``sdpa``); ``auto`` takes the first that is
-    there for the device and the precision."""
+    the package flash-attn (``flash``), torch's flexible attention (``flex``), which is compiled and takes 32 bits too, or
+    torch's for whole rows, row by row (``sdpa``).  ``auto`` takes the first that is there for the device and the
+    precision, and never ``flex``, whose speed was not measured yet."""
     lora: Annotated[Lora, section(Lora)] | None = None
     """Train low-rank adapters and freeze the rest; null trains the model's own weights."""
     trainable_layers: PositiveInt | None = None

@@ -71,6 +71,10 @@ def check_attention(kernel: Kernel, settings: LearnerConfig) -> None:
             f"policy.attention: {kernel!r} computes in bfloat16 on CUDA alone, and this run {described(settings)}; "
             "set it to 'auto'"
         )
+    if kernel == "flex" and not on_cuda(settings):
+        raise ValueError(
+            f"policy.attention: 'flex' has a gradient on CUDA alone, and this run {described(settings)}; set it to 'auto'"
+        )
 
 
 def _has_bf16() -> bool:

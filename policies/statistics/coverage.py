@@ -20,7 +20,7 @@ and ψ is biased.  A group counts if it has two responses and a token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from math import isfinite, nan, sqrt
 from typing import TYPE_CHECKING
 
@@ -45,45 +45,43 @@ def scores(logprobs: Tensor, entropy: Tensor, response: Tensor, num_responses: i
 
 def alone_weights(rewards: Tensor, group: Tensor) -> Tensor:
     """A [N]: how far the best reward of a group would fall without this response; infinite if alone."""
-    place, _ = _places(group)
-    best = _largest(rewards, place)
-    is_best = rewards == best[place]
-    num_best = torch.zeros_like(best).index_add_(0, place, is_best.to(best.dtype))
-    second = _largest(torch.where(is_best, -torch.inf, rewards), place)
-    falls = torch.where(is_best & (num_best[place] == 1), rewards - second[place], 0.0)
-    return torch.where(torch.isfinite(best[place]), falls, torch.nan)
+    best = _largest(rewards, group)
+    own_best = best.index_select(0, group)
+    is_best = rewards == own_best
+    num_best = torch.zeros_like(best).index_add_(0, group, is_best.to(best.dtype)).index_select(0, group)
+    second = _largest(torch.where(is_best, -torch.inf, rewards), group).index_select(0, group)
+    falls = torch.where(is_best & (num_best == 1), rewards - second, 0.0)
+    return torch.where(torch.isfinite(own_best), falls, torch.nan)
 
 
 def mean_weights(rewards: Tensor, group: Tensor) -> Tensor:
     """B [N]: how far a reward is above the mean of the others in its group, over the group's size G; 0 alone."""
-    place, sizes = _places(group)
-    return rloo(rewards, place) / sizes[place]
+    return rloo(rewards, group) / torch.bincount(group).index_select(0, group)
 
 
 def coverage_sums(
-    rewards: Tensor, group: Tensor, score: Tensor, spoken: Tensor, domains: Sequence[str] | None = None
+    rewards: Tensor, group: Tensor, score: Tensor, spoken: Tensor, domains: Mapping[str, Tensor]
 ) -> dict[str, tuple[float, float]]:
-    """Totals and counts by name, as those of `policies.statistics.sensors`; all arguments are [N].
+    """Totals and counts by name, as those of `policies.statistics.sensors`; all tensors are [N].
 
-    Those of several ranks add up where no group is on two of them.  ``spoken`` says which responses have a token.
+    Those of several ranks add up where no group is on two of them.  ``spoken`` says which responses have a token,
+    ``domains`` which are of a domain.
     """
-    place, sizes = _places(group)
+    sizes = torch.bincount(group)
     P = len(sizes)
-    counts = (sizes > 1) & (response_sums(spoken.double(), place, P) > 0)
-    psi = response_sums(alone_weights(rewards, group) * score, place, P)[counts]
-    psi_at_1 = response_sums(mean_weights(rewards, group) * score, place, P)[counts]
-    squares = score.square()[counts[place]]
+    counts = (sizes > 1) & (response_sums(spoken.double(), group, P) > 0)
+    psi = response_sums(alone_weights(rewards, group) * score, group, P).masked_select(counts)
+    psi_at_1 = response_sums(mean_weights(rewards, group) * score, group, P).masked_select(counts)
+    squares = score.square().masked_select(counts.index_select(0, group))
     result = {"coverage/variance": (squares.sum().item(), float(len(squares)))}
     for name, values in zip(SLOPES, (psi, psi_at_1), strict=True):
         result[f"coverage/{name}"] = (values.sum().item(), float(len(values)))
         result[f"coverage/{name}/square"] = (values.square().sum().item(), float(len(values)))
-    if domains is not None:
-        for domain in sorted(set(domains)):
-            responses = torch.tensor([each == domain for each in domains])
-            own = (response_sums(responses.double(), place, P) > 0)[counts]
-            for name, values in zip(SLOPES, (psi, psi_at_1), strict=True):
-                chosen = values[own]
-                result[f"{COVERAGE_DOMAIN}{domain}/{name}"] = (chosen.sum().item(), float(len(chosen)))
+    for domain, responses in domains.items():
+        own = (response_sums(responses.double(), group, P) > 0).masked_select(counts)
+        for name, values in zip(SLOPES, (psi, psi_at_1), strict=True):
+            chosen = values.masked_select(own)
+            result[f"{COVERAGE_DOMAIN}{domain}/{name}"] = (chosen.sum().item(), float(len(chosen)))
     return result
 
 
@@ -100,14 +98,8 @@ def coverage_readings(sums: dict[str, tuple[float, float]]) -> dict[str, float]:
     return result
 
 
-def _places(group: Tensor) -> tuple[Tensor, Tensor]:
-    """The place of each response's group [N], 0..P-1, and the size of each group [P]."""
-    numbers, place = torch.unique(group, return_inverse=True)
-    return place, torch.bincount(place, minlength=len(numbers))
-
-
-def _largest(values: Tensor, place: Tensor) -> Tensor:
-    """The largest value at each place; -inf at a place without one, nan where one of its values is."""
-    num = int(place.max()) + 1 if len(place) else 0
+def _largest(values: Tensor, group: Tensor) -> Tensor:
+    """The largest value of each group; -inf of a group without one, nan where one of its values is."""
+    num = int(group.max()) + 1 if len(group) else 0
     start = torch.full((num,), -torch.inf, dtype=values.dtype, device=values.device)
-    return start.scatter_reduce_(0, place, values, reduce="amax")
+    return start.scatter_reduce_(0, group, values, reduce="amax")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -21,12 +21,15 @@ if TYPE_CHECKING:  # see loading.py
     from torch import Tensor
     from transformers import PreTrainedModel
 
-Kernel = Literal["auto", "varlen", "flash", "sdpa"]
+Kernel = Literal["auto", "varlen", "flash", "flex", "sdpa"]
 Attend: TypeAlias = "Callable[[Tensor, Tensor, Tensor, Segments, float | None], Tensor]"
 
 HALF_ON_CUDA: tuple[Kernel, ...] = ("varlen", "flash")
 """Kernels of variable length, the better one first: for bfloat16 and float16 on CUDA, and heads of at most 256 that
 are a multiple of 8."""
+
+LEAST_FLEX_SIZE = 16
+"""The smallest head of torch's flexible attention, which computes in any dtype on CUDA; on a CPU it has no gradient."""
 
 _NAME = "packed_"
 
@@ -37,6 +40,8 @@ def why_absent(kernel: Kernel) -> str | None:
         return f"torch {torch.__version__} has no attention of variable length for grouped heads; install torch 2.13"
     if kernel == "flash" and find_spec("flash_attn") is None:
         return "the package flash-attn is not installed; install it"
+    if kernel == "flex" and find_spec("triton") is None:
+        return "it is compiled by the package triton, which is not installed; install it"
     return None
 
 
@@ -168,6 +173,8 @@ def packed_attention(
 def _choice(kernel: Kernel, query: Tensor) -> Kernel:
     """The kernel for queries like these; ``sdpa`` where the one asked for does not compute them."""
     size = query.shape[-1]
+    if kernel == "flex":
+        return "flex" if query.is_cuda and size >= LEAST_FLEX_SIZE else "sdpa"
     fits = query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and size <= 256 and size % 8 == 0
     if not fits:
         return "sdpa"
@@ -242,4 +249,48 @@ def _flash(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale:
     return output
 
 
-_KERNELS: dict[str, Attend] = {"varlen": _varlen, "flash": _flash, "sdpa": _sdpa}
+def _flex(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale: float | None) -> Tensor:
+    """torch's flexible attention, which passes over the blocks of queries and keys that the mask leaves empty."""
+    output = _flexible(query.is_cuda)(
+        *(each.transpose(0, 1)[None] for each in (query, key, value)),
+        block_mask=_block_mask(segments),
+        scale=scale,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    assert isinstance(output, torch.Tensor)  # alone, since nothing else was asked for
+    return output[0].transpose(0, 1)
+
+
+@cache
+def _flexible(is_compiled: bool) -> Callable[..., Any]:
+    """Without a compiler it makes all scores at once.  Shapes are dynamic, or each micro-batch would compile it again."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    chosen: Callable[..., Any] = flex_attention
+    return torch.compile(chosen, dynamic=True) if is_compiled else chosen
+
+
+@lru_cache(maxsize=1)  # all layers have the same
+def _block_mask(segments: Segments) -> Any:
+    """The pairs of query and key of one segment, none of them with a key that is nearer to the end than the query."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    of_query, queries_to_end = _places(segments.query_starts)
+    of_key, keys_to_end = _places(segments.key_starts)
+
+    def is_seen(_: Tensor, __: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (of_query[query] == of_key[key]) & (keys_to_end[key] >= queries_to_end[query])
+
+    return create_block_mask(
+        is_seen, None, None, len(of_query), len(of_key), device=str(segments.query_starts.device)
+    )
+
+
+def _places(starts: Tensor) -> tuple[Tensor, Tensor]:
+    """The segment of each token, and how many tokens there are from it to the end of its segment."""
+    lengths = starts.diff()
+    segment = torch.repeat_interleave(torch.arange(len(lengths), device=starts.device), lengths)
+    return segment, starts[1:][segment] - torch.arange(len(segment), device=starts.device)
+
+
+_KERNELS: dict[str, Attend] = {"varlen": _varlen, "flash": _flash, "flex": _flex, "sdpa": _sdpa}

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Segments:
-    """``S`` segments of queries, one behind the other; a segment's own tokens are the last of its keys."""
+    """``S`` segments of queries, one behind the other; a segment's own tokens are the last of its keys.
+
+    Segments equal themselves alone, so that what is made of them for one layer is found by the others.
+    """
 
     queries: tuple[int, ...]  # S numbers of tokens
     keys: tuple[int, ...]  # S numbers of keys

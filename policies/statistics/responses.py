@@ -41,17 +41,18 @@ def top_tokens(values: Tensor, response: Tensor, num_responses: int, share: floa
     of them: at most one more, and none of a response of one token.
     """
     ranked = torch.argsort(values, descending=True, stable=True)
-    ranked = ranked[torch.argsort(response[ranked], stable=True)]  # by response, largest first
+    owner, order = torch.sort(response.index_select(0, ranked), stable=True)
+    ranked = ranked.index_select(0, order)  # by response, largest first
     lengths = torch.bincount(response, minlength=num_responses)
-    place = torch.arange(len(ranked), device=ranked.device) - (lengths.cumsum(0) - lengths)[response[ranked]]
-    counts = (share * lengths.double() + ROUNDING).floor().clamp(min=1)
-    return torch.zeros_like(response, dtype=torch.bool).scatter_(0, ranked, place < counts[response[ranked]])
+    end = lengths.cumsum(0) - lengths + (share * lengths.double() + ROUNDING).floor().clamp(min=1)
+    is_top = torch.arange(len(ranked), device=ranked.device) < end.index_select(0, owner)
+    return torch.zeros_like(response, dtype=torch.bool).scatter_(0, ranked, is_top)
 
 
 def top_means(values: Tensor, response: Tensor, num_responses: int, share: float = TOP_SHARE) -> Tensor:
     """[N] mean of the ``top_tokens`` of each response; nan without tokens."""
     chosen = top_tokens(values, response, num_responses, share)
-    return response_means(values[chosen], response[chosen], num_responses)
+    return response_means(values.masked_select(chosen), response.masked_select(chosen), num_responses)
 
 
 def standard_error(values: Tensor, response: Tensor, group: Tensor) -> float:

@@ -180,45 +180,57 @@ def sums(batch: TokenBatch, domains: Sequence[str] | None = None) -> Sums:
     counted over all tokens, so that the means they are centred on can come after the addition.
     """
     entropy, x, y = _values(batch.entropy), _values(batch.logprobs), _values(batch.advantages)
-    rewards, response = _values(batch.rewards), batch.response.cpu()
-    if domains is not None and len(domains) != batch.num_responses:
-        raise ValueError(f"domains must name {batch.num_responses} responses, got {len(domains)}")
+    rewards, response, group = _values(batch.rewards), batch.response.cpu(), batch.group.cpu()
     N, correct, spoken = batch.num_responses, rewards > CORRECT_ABOVE, batch.lengths.cpu() > 0
+    of_domain = _of_domains(domains, N)
+    token_correct, positive, negative = correct.index_select(0, response), y > 0, y < 0
+    S = discriminator(x, entropy)
     result = {
         "entropy": _sum(entropy),
         "entropy/square": _sum(entropy.square()),
-        "entropy/correct": _sum(entropy[correct[response]]),
-        "entropy/wrong": _sum(entropy[~correct[response]]),
-        "entropy/positive": _sum(entropy[y > 0]),
-        "entropy/negative": _sum(entropy[y < 0]),
-        "entropy/response": _sum(response_means(entropy, response, N)[spoken]),
-        "entropy/top": _sum(top_means(entropy, response, N)[spoken]),
+        "entropy/correct": _sum(entropy.masked_select(token_correct)),
+        "entropy/wrong": _sum(entropy.masked_select(~token_correct)),
+        "entropy/positive": _sum(entropy.masked_select(positive)),
+        "entropy/negative": _sum(entropy.masked_select(negative)),
+        "entropy/response": _sum(response_means(entropy, response, N).masked_select(spoken)),
+        "entropy/top": _sum(top_means(entropy, response, N).masked_select(spoken)),
         "entropy/bonus_effect": _sum(bonus_effect(x, entropy)),
         "surprisal": _sum(-x),
         "pass_rate": _sum(correct.double()),
         "reward": _sum(rewards),
+        "predicted_change/s": _sum(S),
+        "predicted_change/sy": _sum(S * y),
     }
-    for part, chosen in {"all": torch.ones_like(y), "positive": y > 0, "negative": y < 0}.items():
-        for moment, values in {"1": torch.ones_like(x), "x": x, "y": y, "xy": x * y}.items():
-            result[f"covariance/{part}/{moment}"] = _sum(values * chosen)
-    S = discriminator(x, entropy)
-    result |= {"predicted_change/s": _sum(S), "predicted_change/sy": _sum(S * y)}
-    result |= coverage_sums(rewards, batch.group.cpu(), scores(x, entropy, response, N), spoken, domains)
+    moments = {"1": torch.ones_like(x), "x": x, "y": y, "xy": x * y}
+    result |= {f"covariance/all/{moment}": _sum(values) for moment, values in moments.items()}
+    for part, chosen in {"positive": positive.double(), "negative": negative.double()}.items():
+        result |= {f"covariance/{part}/{moment}": _sum(values * chosen) for moment, values in moments.items()}
+    result |= coverage_sums(rewards, group, scores(x, entropy, response, N), spoken, of_domain)
     if batch.filtered_entropy is not None:
         filtered = _values(batch.filtered_entropy)
         result[FILTERED] = _sum(filtered)
-        result[f"{FILTERED}/top"] = _sum(top_means(filtered, response, N)[spoken])
+        result[f"{FILTERED}/top"] = _sum(top_means(filtered, response, N).masked_select(spoken))
     if batch.reference_logprobs is not None:
         result[REFERENCE_KL] = _sum(kl_estimate(x, _values(batch.reference_logprobs), "k3"))
     if batch.turn is not None:
         turn = batch.turn.cpu()
         for k in range(1, int(turn.max()) + 1 if len(turn) else 1):
             result[f"{TURN}{k}"] = _sum(entropy[turn == k])
-    if domains is not None:
-        for name in sorted(set(domains)):
-            chosen = torch.tensor([domain == name for domain in domains])
-            result[DOMAIN + name] = _sum(entropy[chosen[response]])
+    for name, responses in of_domain.items():
+        result[DOMAIN + name] = _sum(entropy.masked_select(responses.index_select(0, response)))
     return result
+
+
+def _of_domains(domains: Sequence[str] | None, num_responses: int) -> dict[str, Tensor]:
+    """Masks [N] of the responses of each domain, by the names of the domains in order."""
+    if domains is None:
+        return {}
+    if len(domains) != num_responses:
+        raise ValueError(f"domains must name {num_responses} responses, got {len(domains)}")
+    names = sorted(set(domains))
+    number = {name: i for i, name in enumerate(names)}
+    numbers = torch.tensor([number[name] for name in domains])
+    return {name: numbers == i for name, i in number.items()}
 
 
 def add(ranks: Iterable[Sums]) -> Sums:

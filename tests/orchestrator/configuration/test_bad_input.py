@@ -132,6 +132,14 @@ MISTAKES = [
         id="budget below a row",
     ),
     pytest.param(
+        {"learner.packing": "longest_first"},
+        [
+            "learner: packing must be 'in_order' unless rows are packed",
+            "set tokens_per_micro_batch, or remove it",
+        ],
+        id="packing of rows that are not packed",
+    ),
+    pytest.param(
         {"policy.attention": "sdpa"},
         [
             "policy.attention: must be 'auto' unless rows are packed",
@@ -150,6 +158,11 @@ MISTAKES = [
             "take 'auto'",
         ],
         id="kernel of a GPU on a CPU",
+    ),
+    pytest.param(
+        {"policy.attention": "flex", "learner.tokens_per_micro_batch": 200, "learner.accelerator": "cpu"},
+        ["policy.attention: 'flex' has a gradient on CUDA alone, got learner.accelerator 'cpu'; take 'auto'"],
+        id="flexible attention on a CPU",
     ),
     pytest.param({"policy.lora": {"rank": 0}}, ["policy.lora: rank must be >= 1, got 0"], id="rank of lora"),
     pytest.param(

@@ -56,6 +56,11 @@ def test_a_kernel_of_a_gpu_needs_one_and_bfloat16(cuda):
             ValueError, match=r"policy\.attention: 'varlen' .* this run trains in 32-true .* 'auto'"
         ):
             check_attention("varlen", settings(**changes))
+    check_attention("flex", settings(precision="32-true"))
+    with pytest.raises(
+        ValueError, match=r"policy\.attention: 'flex' has .* this run trains in 32-true on the CPU"
+    ):
+        check_attention("flex", settings(accelerator="cpu"))
 
 
 def test_each_rank_of_a_machine_has_a_gpu_of_its_own(cuda, monkeypatch):

@@ -162,11 +162,15 @@ def test_two_are_as_one(make_run, monkeypatch, strategy):
     assert_alike(alone, one_then_two)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_two_that_pack_their_rows_are_as_one_that_pads_them(make_run, strategy):
+@pytest.mark.parametrize(("strategy", "packing"), [("ddp", "in_order"), ("fsdp2", "longest_first")])
+def test_two_that_pack_their_rows_are_as_one_that_pads_them(make_run, strategy, packing):
     alone = make_run("alone")
     assert run.main(str(alone.path)) == run.EXIT_DONE, alone.read_status().reason
-    budget = {"learner.micro_batch_size": None, "learner.tokens_per_micro_batch": 60}
+    budget = {
+        "learner.micro_batch_size": None,
+        "learner.tokens_per_micro_batch": 60,
+        "learner.packing": packing,
+    }
     together = make_run("together", devices=2, **budget, **{"learner.strategy": strategy})
     train(together)
     assert_alike(alone, together)

@@ -23,7 +23,7 @@ from policies.actuators.sign_weights import SignWeights
 from policies.advantages import grpo
 from policies.policy_loss import Actuation
 from policies.statistics.batch import TokenBatch, domain_code
-from policies.statistics.micro_batches import ByRows, ByTokens
+from policies.statistics.micro_batches import ByRows, ByTokens, LongestFirst
 from policies.statistics.packed_attention import pack_rows
 from policies.statistics.response_statistics import View, observe
 from policies.statistics.sequences import pack, token_index
@@ -103,8 +103,9 @@ def gradient_of(policy, experience, actuation, rows=None, **settings):
 @pytest.mark.parametrize("actuation", [NONE, BOTH, BY_DOMAIN], ids=["plain", "actuated", "by domain"])
 @pytest.mark.parametrize("tokens", [6, 12, 25, 1000])
 @pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("packing", ["in_order", "longest_first"])
 def test_packed_rows_on_any_budget_and_any_number_of_ranks_give_the_padded_gradient(
-    policy, experience, actuation, tokens, size
+    policy, experience, actuation, tokens, size, packing
 ):
     whole, loss, metrics = gradient_of(policy, experience, actuation)
     pack_rows(policy.model, "auto")
@@ -112,7 +113,7 @@ def test_packed_rows_on_any_budget_and_any_number_of_ranks_give_the_padded_gradi
     sequences, batch = experience
     update, found = Update(seed=0), 0.0
     for rank in range(size):
-        updater = updater_of(policy, tokens_per_micro_batch=tokens)
+        updater = updater_of(policy, tokens_per_micro_batch=tokens, packing=packing)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Ranks, "gather", lambda _, value: [value])
             updater = replace(updater, ranks=Ranks(rank=rank, size=size))
@@ -125,10 +126,10 @@ def test_packed_rows_on_any_budget_and_any_number_of_ranks_give_the_padded_gradi
         assert update.metrics() == pytest.approx(metrics, abs=1e-5, nan_ok=True)
 
 
-@pytest.mark.parametrize("cut", [ByRows(2), ByTokens(9), ByTokens(1000)])
+@pytest.mark.parametrize("cut", [ByRows(2), ByTokens(9), ByTokens(1000), LongestFirst(9)])
 def test_every_cut_measures_the_same(policy, experience, cut):
     sequences, batch = experience
-    if isinstance(cut, ByTokens):
+    if not isinstance(cut, ByRows):
         pack_rows(policy.model, "auto")
     seen = Ranks().observe(policy, sequences, VIEW, cut=cut)
     torch.testing.assert_close(seen.logprobs, batch.logprobs, atol=1e-5, rtol=0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.statistics.micro_batches import ByRows, ByTokens
+from policies.statistics.micro_batches import ByRows, ByTokens, LongestFirst
 from policies.statistics.packed_rows import packed_rows
 from policies.statistics.sequences import pack
 
@@ -26,7 +28,7 @@ def listed(pieces):
     return [[rows.tolist() for rows in each] for each in pieces]
 
 
-@given(ragged, st.integers(1, 40), st.integers(1, 4), st.sampled_from([ByRows, ByTokens]))
+@given(ragged, st.integers(1, 40), st.integers(1, 4), st.sampled_from([ByRows, ByTokens, LongestFirst]))
 @settings(max_examples=60, deadline=None)
 def test_every_row_is_in_one_piece_of_one_rank(groups, size, num_ranks, kind):
     sequences = rows_of(groups)
@@ -36,11 +38,11 @@ def test_every_row_is_in_one_piece_of_one_rank(groups, size, num_ranks, kind):
     assert sorted(found) == list(range(len(sequences.prompt)))
 
 
-@given(ragged, st.integers(1, 40), st.integers(1, 4))
+@given(ragged, st.integers(1, 40), st.integers(1, 4), st.sampled_from([ByTokens, LongestFirst]))
 @settings(max_examples=60, deadline=None)
-def test_no_piece_reads_more_tokens_than_its_budget_unless_it_is_one_row(groups, budget, num_ranks):
+def test_no_piece_reads_more_tokens_than_its_budget_unless_it_is_one_row(groups, budget, num_ranks, kind):
     sequences = rows_of(groups)
-    for rows in (rows for each in ByTokens(budget).of_ranks(sequences, num_ranks) for rows in each):
+    for rows in (rows for each in kind(budget).of_ranks(sequences, num_ranks) for rows in each):
         assert len(packed_rows(sequences.select(rows)).rows) <= budget or len(rows) == 1
 
 
@@ -76,3 +78,40 @@ def test_an_empty_response_at_the_end_is_the_last_ranks():
 def test_a_rank_for_which_nothing_is_left_has_no_piece():
     assert listed(ByTokens(50).of_ranks(rows_of([(4, [2])]), 3))[1] == [[0]]
     assert ByRows(4).of_ranks(rows_of([(4, [2])]), 2)[1] == []
+
+
+def test_the_longest_go_first_each_where_there_is_room():
+    """Prompts of 2: responses of 4 and 9 to one part, and the shorter ones stand where there is room."""
+    sequences = rows_of([(2, [4, 9]), (2, [3]), (2, [1])])
+    assert listed(LongestFirst(12).of_ranks(sequences, 1)) == [[[1], [0, 2], [3]]]  # 11, 6 + 5, and 3
+    assert listed(LongestFirst(14).of_ranks(sequences, 1)) == [[[1, 3], [0, 2]]]  # 11 + 3, 6 + 5
+    assert listed(ByTokens(14).of_ranks(sequences, 1)) == [[[0], [1], [2, 3]]]
+
+
+def test_siblings_that_a_piece_holds_stay_together_by_length_too():
+    sequences = rows_of([(10, [1, 8, 1, 8]), (10, [7, 2, 7, 2])])
+    assert listed(LongestFirst(28).of_ranks(sequences, 1)) == [[[0, 1, 2, 3], [4, 5, 6, 7]]]
+
+
+def test_pieces_are_dealt_in_turn_the_largest_first():
+    sequences = rows_of([(1, [length]) for length in (3, 9, 5, 7)])
+    assert listed(LongestFirst(10).of_ranks(sequences, 2)) == [[[1], [3]], [[0, 2]]]  # 10, 5 + 1 + 3 + 1, 8
+    assert listed(LongestFirst(100).of_ranks(sequences, 2)) == [[[0, 1, 2, 3]], []]
+
+
+def test_few_long_responses_take_fewer_passes_and_ranks_wait_less():
+    """Passes are those of the rank with most of them; what a pass takes is the longest piece of any rank."""
+    sequences = rows_of([(5, [10 + 5 * p + 90 * (n == p % 8) for n in range(8)]) for p in range(12)])
+
+    def passes(kind):
+        by_rank = [
+            [len(packed_rows(sequences.select(rows)).rows) for rows in each]
+            for each in kind(160).of_ranks(sequences, 4)
+        ]
+        together = list(itertools.zip_longest(*by_rank, fillvalue=0))
+        return len(together), sum(map(max, together)), sum(map(sum, by_rank))
+
+    in_order, longest_first = passes(ByTokens), passes(LongestFirst)
+    assert longest_first[0] < in_order[0]
+    assert longest_first[1] < 0.9 * in_order[1]
+    assert longest_first[2] <= 1.05 * in_order[2]  # prompts that are read again

@@ -181,6 +181,7 @@ def test_a_kernel_that_is_not_installed_says_so(monkeypatch):
     monkeypatch.setattr(packed_attention, "find_spec", lambda _: None)
     assert "flash-attn is not installed" in why_absent("flash")
     assert "install torch 2.13" in why_absent("varlen")
+    assert "triton, which is not installed" in why_absent("flex")
     assert why_absent("auto") is None
     assert why_absent("sdpa") is None
 
@@ -213,7 +214,15 @@ def stand_in_flash(*args, softmax_scale, causal):
     return by_the_definition(*args, softmax_scale)
 
 
-@pytest.mark.parametrize("kernel", ["varlen", "flash"])
+def stand_in_flex(query, key, value, *, block_mask, scale, enable_gqa):
+    assert enable_gqa
+    key, value = (each.repeat_interleave(query.shape[1] // each.shape[1], dim=1) for each in (key, value))
+    q, k = torch.arange(query.shape[2])[:, None], torch.arange(key.shape[2])
+    seen = block_mask.mask_mod(torch.tensor(0), torch.tensor(0), q, k)
+    return torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale)
+
+
+@pytest.mark.parametrize("kernel", ["varlen", "flash", "flex"])
 def test_the_kernels_of_a_gpu_are_given_what_gives_the_same_on_a_cpu(kernel, monkeypatch):
     """The same calls, answered by attention written out."""
     model, sequences = model_of(CONFIGS["llama"]), rows_of(GROUPS)
@@ -222,7 +231,27 @@ def test_the_kernels_of_a_gpu_are_given_what_gives_the_same_on_a_cpu(kernel, mon
     monkeypatch.setattr(packed_attention, "_choice", lambda *_: kernel)
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", stand_in_varlen)
     monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace(flash_attn_varlen_func=stand_in_flash))
+    monkeypatch.setattr(packed_attention, "_flexible", lambda is_compiled: stand_in_flex)
     assert_same(values(model, sequences), expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize(
+    "groups", [GROUPS, [(150, [3, 140]), (1, [2])]], ids=["a block", "blocks that are empty"]
+)
+def test_torchs_flexible_attention_gives_what_segment_by_segment_gives(groups, monkeypatch):
+    """The values alone: it has no gradient on a CPU."""
+    monkeypatch.setattr(torch.nn.attention.flex_attention, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
+    model, sequences = model_of(CONFIGS["llama"], torch.float32), rows_of(groups)
+    pack_rows(model, "sdpa")
+    expected = observe(model, sequences, VIEW)
+    monkeypatch.setattr(packed_attention, "_choice", lambda *_: "flex")
+    packed_attention._block_mask.cache_clear()
+    seen = observe(model, sequences, VIEW)
+    torch.testing.assert_close(seen.logprobs, expected.logprobs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.entropy, expected.entropy, atol=1e-5, rtol=0)
+    made = packed_attention._block_mask.cache_info()
+    assert (made.misses, made.hits) == (1, len(blocks(model)) - 1)
 
 
 def query(size=128, dtype=torch.bfloat16, is_cuda=True):
@@ -241,6 +270,9 @@ def query(size=128, dtype=torch.bfloat16, is_cuda=True):
         ("varlen", query(dtype=torch.float32), ("varlen",), "sdpa"),  # before training, outside autocast
         ("auto", query(size=320), ("varlen",), "sdpa"),
         ("auto", query(size=100), ("varlen",), "sdpa"),
+        ("flex", query(size=100, dtype=torch.float32), ("varlen",), "flex"),
+        ("flex", query(size=8), ("varlen",), "sdpa"),
+        ("flex", query(is_cuda=False), ("varlen",), "sdpa"),
     ],
 )
 def test_the_kernel_is_the_best_that_computes_these_queries(monkeypatch, asked, given, installed, taken):
@@ -248,7 +280,7 @@ def test_the_kernel_is_the_best_that_computes_these_queries(monkeypatch, asked, 
     assert packed_attention._choice(asked, given) == taken
 
 
-@pytest.mark.parametrize("kernel", ["varlen", "flash"])
+@pytest.mark.parametrize("kernel", ["varlen", "flash", "flex"])
 def test_the_other_kernels_agree_on_a_gpu(kernel):
     if not torch.cuda.is_available() or why_absent(kernel):
         pytest.skip(f"needs a CUDA device and {kernel}")
