@@ -1,4 +1,4 @@
-"""Cuts what is sent to MLflow into requests that it takes."""
+"""Cuts what is sent to MLflow into requests that it takes: at most a thousand metrics in each."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from orchestrator.storage.metrics_log import Record
 from orchestrator.tracking.keys import clean_key
 
 MAX_METRICS_PER_BATCH = 1000
-"""MLflow's limit; a client that stores them itself has a `max_metrics_per_batch` of its own."""
+"""MLflow's limit."""
 
 
-def batches(records: list[Record], max_metrics: int = MAX_METRICS_PER_BATCH) -> Iterator[list[Record]]:
+def batches(records: list[Record]) -> Iterator[list[Record]]:
     """Cut into batches that MLflow takes in one transaction; a record is never cut."""
     batch: list[Record] = []
     size = 0
     for record in records:
-        if batch and size + len(record.metrics) > max_metrics:
+        if batch and size + len(record.metrics) > MAX_METRICS_PER_BATCH:
             yield batch
             batch, size = [], 0
         batch.append(record)

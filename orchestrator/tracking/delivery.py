@@ -24,7 +24,7 @@ from orchestrator.storage.files import read_json, write_json
 from orchestrator.storage.guardrail_files import read_events
 from orchestrator.storage.metrics_log import Kind, Record, Tail
 from orchestrator.storage.run_folder import OVER, CampaignInfo, RunFolder, RunInfo, RunState
-from orchestrator.tracking.batches import MAX_METRICS_PER_BATCH, batches, metrics_of
+from orchestrator.tracking.batches import batches, metrics_of
 from orchestrator.tracking.datasets import log_datasets
 from orchestrator.tracking.keys import clean_key, flat_params
 from orchestrator.tracking.logged_models import log_policy
@@ -152,7 +152,7 @@ class RunDelivery:
 
     def _send(self, client: Any, run_id: str, records: list[Record]) -> None:
         fresh = [record for record in records if record.step > self._sent[record.kind]]
-        for batch in batches(fresh, getattr(client, "max_metrics_per_batch", MAX_METRICS_PER_BATCH)):
+        for batch in batches(fresh):
             client.log_batch(run_id, metrics=[metric for record in batch for metric in metrics_of(record)])
             for record in batch:
                 self._sent[record.kind] = record.step

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from tasks.names import escaped
@@ -27,7 +26,6 @@ def flat_params(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-@cache
 def clean_key(name: str) -> str:
     """A name as MLflow takes it for a key, and that of no other name; `tasks.names.unescaped` reads it back.
 

@@ -68,12 +68,9 @@ def open_client(uri: str) -> Any:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    if not uri.startswith(SQLITE):
-        return MlflowClient(tracking_uri=uri)
-    from orchestrator.tracking.sqlite_client import SqliteClient, has_known_tables  # imports MLflow
-
-    _create_database(sqlite_path(uri), MlflowClient)
-    return SqliteClient(uri) if has_known_tables(sqlite_path(uri)) else MlflowClient(tracking_uri=uri)
+    if uri.startswith(SQLITE):
+        _create_database(sqlite_path(uri), MlflowClient)
+    return MlflowClient(tracking_uri=uri)
 
 
 def artifact_location(uri: str, runs_root: Path, campaign: str) -> str | None:

@@ -21,8 +21,6 @@ from orchestrator.tracking.keys import flat_params
 class Client:
     """One run of MLflow that is there already, and how often each method was called."""
 
-    max_metrics_per_batch = 1000
-
     def __init__(self):
         self.calls = Counter()
         self.artifacts = {}
