@@ -36,6 +36,7 @@ MARK = "ENTROSTAT_KILLS"
 """A variable in the environment of every process that is started here, and of no other."""
 PROCESSES = {
     "command": "orchestrator.cli",
+    "worker of the study": "orchestrator.tuning.worker",
     "driver of Ray": "orchestrator.execution.ray_driver",
     "task of Ray": "ray::attend",
     "controller of SLURM": "submitit.core._submit",
@@ -289,28 +290,36 @@ def _tracked(folder: Path, runs: dict[str, RunFolder]) -> Iterator[str]:
 
 
 def _drawn(folder: Path) -> Iterator[str]:
-    """Each trial was drawn as it is in peace, once, and the budget was used up and not exceeded."""
+    """Each trial was drawn at its own place, once, and the budget was used up and not exceeded."""
     import optuna
 
-    from orchestrator.tuning.addressed_sampling import sampler
+    from orchestrator.tuning.addressed_sampling import place_of, sampler
     from orchestrator.tuning.models import SamplerConfig
     from orchestrator.tuning.storage import find_storage
 
     storage = find_storage(f"sqlite:///{folder}/runs/small/study.db", "sqlite:////nowhere/mlflow.db")
     study = optuna.load_study(study_name="small", storage=storage)
-    if [trial.state.name for trial in study.trials] != ["COMPLETE"] * STUDY["budget"]["trials"]:
+    complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    if len(complete) != STUDY["budget"]["trials"]:
         outcomes = [(trial.number, trial.state.name, trial.user_attrs) for trial in study.trials]
-        yield f"{folder.name}: not every trial is complete, or there are others: {outcomes}"
+        yield f"{folder.name}: {len(complete)} trials are complete: {outcomes}"
+    places = [place_of(study, trial) for trial in complete]
+    if len(set(places)) < len(places):
+        yield f"{folder.name}: trials of the places {places} were trained"
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     fresh = optuna.create_study(sampler=sampler(SamplerConfig(kind="random"), conditional=False))
-    for trial in study.trials:
-        same = fresh.ask()
-        expected = {
-            path: same.suggest_float(path, each["low"], each["high"], log=True)
-            for path, each in STUDY["space"].items()
-        }
-        if trial.params != expected:
-            yield f"{folder.name}: trial {trial.number} has {trial.params} instead of {expected}"
+    expected = []
+    for _ in range(max(places, default=-1) + 1):
+        trial = fresh.ask()
+        expected.append(
+            {
+                path: trial.suggest_float(path, each["low"], each["high"], log=True)
+                for path, each in STUDY["space"].items()
+            }
+        )
+    for place, trial in zip(places, complete, strict=True):
+        if trial.params != expected[place]:
+            yield f"{folder.name}: trial {trial.number} has other parameters than its place {place}"
 
 
 def _processes(mark: str) -> Iterator[int]:

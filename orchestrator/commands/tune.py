@@ -20,54 +20,47 @@ from orchestrator.report.study_terminal import print_simulation, print_summary
 from orchestrator.storage.files import write_json
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
 from orchestrator.tracking.store import ui_hint
+from orchestrator.tuning.attempts import RANK
 from orchestrator.tuning.confirmation import begin_confirmation, fresh_seeds
 from orchestrator.tuning.judging import search
 from orchestrator.tuning.preset import preset_text
 from orchestrator.tuning.ranking import best_of_simulation
 from orchestrator.tuning.records import (
     find_confirmations,
+    find_for,
     find_study,
     keep_inputs,
+    open_for,
     open_study,
     store_simulation,
     stored_simulation,
     study_names,
+    url_of,
 )
-from orchestrator.tuning.storage import (
-    answering,
-    dashboard_hint,
-    find_storage,
-    open_storage,
-    storage_url,
-)
+from orchestrator.tuning.storage import answering, dashboard_hint
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.study_file import read_study, refuse, wasted_training
-from orchestrator.tuning.study_storage import StudyStorage
-from orchestrator.tuning.training import TRACKING_KEY, Training, tracked
-from orchestrator.tuning.trial_mlflow import TrialRuns
-from orchestrator.tuning.trial_notes import RANK
+from orchestrator.tuning.training import EXIT_DONE, TRACKING_KEY, Training
 from orchestrator.tuning.trial_queue import TrialQueue
 from orchestrator.tuning.winner import winner
-from orchestrator.tuning.workers import EXIT_DONE, Workers
 
 
 def tune_study(path: Path, overrides: Sequence[str], *, accept: bool = False) -> int:
     """Search, train, report; give the exit status.  ``accept`` takes files that have changed since the study began."""
     study = read_study(path, overrides)
     with answering(study.path):
-        return _tune(study, Console(), accept)
+        return _tune(study, overrides, Console(), accept)
 
 
-def _tune(study: Study, console: Console, accept: bool) -> int:
-    uri, url = study.campaign.tracking_uri, storage_url(study.config.storage, study.folder)
-    tell = partial(console.print, markup=False, soft_wrap=True, highlight=False)
+def _tune(study: Study, overrides: Sequence[str], console: Console, accept: bool) -> int:
+    uri, url = study.campaign.tracking_uri, url_of(study)
     check_tracking(study.campaign)
     _refuse_other_folders(study, uri, url)
     _refuse_wasted_training(study, uri, url)
-    storage = open_storage(url, uri, study.config.stale_seconds)
+    storage = open_for(study, url, uri)
     found = open_study(study, storage)
     if study.config.budget.trials:
-        keep_inputs(study, found, accept=accept, tell=tell)
+        keep_inputs(study, found, accept=accept, tell=partial(console.print, markup=False, soft_wrap=True))
     folder = _prepare(study, found)
     report = folder.study_page_path
     confirmations = partial(find_confirmations, study, storage, fresh_seeds(study))
@@ -79,39 +72,20 @@ def _tune(study: Study, console: Console, accept: bool) -> int:
             chosen = best_of_simulation(study, simulated)[: study.config.budget.trials]
             ranked = {rank: trial.params for rank, trial in enumerate(chosen, 1)}
             TrialQueue(found, storage).enqueue(RANK, ranked)
-        with tracked(study, found, folder, uri, tell) as tracking:
-            status = _train(study, found, storage, url, console)
-            write_page(study, found, simulated, report, confirmations())
-            tracking.is_done = status == EXIT_DONE
-        experiment = tracking.experiment_id
+        training = Training(study, found, folder, uri, overrides, console, Progress((), console))
+        status = training.run(
+            then=partial(begin_confirmation, study, storage, found),
+            before_end=lambda: write_page(study, found, simulated, report, confirmations()),
+        )
+        experiment = training.experiment_id
     else:
         write_page(study, found, simulated, report)
     print_summary(study, found, simulated, console, confirmations())
     lines = [f"report     {report}", f"dashboard  {dashboard_hint(url)}"]
     if study.config.budget.trials:
         lines.append(f"tracking   {ui_hint(uri, experiment)}")
-    tell("\n".join(lines))
+    console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
     return status
-
-
-def _train(study: Study, found: Any, storage: StudyStorage, url: str, console: Console) -> int:
-    """Train until the budget is used up, then confirm the best; give the exit status."""
-    from orchestrator.tracking.tracker import Tracker
-
-    tell = partial(console.print, markup=False, soft_wrap=True, highlight=False)
-    seconds = study.config.budget.seconds
-    until = None if seconds is None else time.time() + seconds
-    tracker = Tracker(CampaignFolder(study.folder), study.campaign.tracking_uri, warn=tell)
-    runs, progress = TrialRuns(tracker, url), Progress((), console)
-
-    def train(study: Study, found: Any) -> int:
-        workers = Workers(study, found, storage, runs, tell=tell, until=until)
-        return Training(study, found, console, progress).run(workers)
-
-    status = train(study, found)
-    if status != EXIT_DONE or (confirming := begin_confirmation(study, storage, found)) is None:
-        return status
-    return train(*confirming)
 
 
 def best_preset(path: Path, overrides: Sequence[str], number: int | None, by: str | None = None) -> str:
@@ -121,9 +95,9 @@ def best_preset(path: Path, overrides: Sequence[str], number: int | None, by: st
         ConfigError: there is no such study, or no winner in it, see `winner`.
     """
     study = read_study(path, overrides)
+    url = url_of(study)
     with answering(study.path):
-        url = storage_url(study.config.storage, study.folder)
-        storage = find_storage(url, study.campaign.tracking_uri)
+        storage = find_for(study, url, study.campaign.tracking_uri)
         if storage is None:
             raise ConfigError(
                 f"{path}: storage: {mask_uri(url)} does not exist yet; run `entrostat tune {path}` first"
@@ -161,7 +135,7 @@ def _refuse_wasted_training(study: Study, uri: str, url: str) -> None:
 
 def _has_trials(study: Study, uri: str, url: str) -> bool:
     """Whether the study has begun."""
-    storage = find_storage(url, uri)
+    storage = find_for(study, url, uri)
     found = None if storage is None else find_study(study, storage)
     return found is not None and bool(found.get_trials(deepcopy=False))
 

@@ -31,6 +31,23 @@ def torch_is_cpu_build() -> bool:
     return version("torch").endswith("+cpu")
 
 
+def share_of_slot(gpus: Sequence[str], slot: int, num_slots: int, least: int = 1) -> tuple[str, ...]:
+    """GPUs of one of some workers at the same time: all are dealt, and one serves several only if they are too few.
+
+    Args:
+        gpus: those that there are.
+        slot: number of the worker, from 0.
+        num_slots: how many work at the same time.
+        least: GPUs that each of its runs needs.
+    """
+    if len(gpus) < least:
+        return ()
+    if len(gpus) >= num_slots * least:
+        first, end = (len(gpus) * number // num_slots for number in (slot, slot + 1))
+        return tuple(gpus[first:end])
+    return tuple(gpus[(slot * least + number) % len(gpus)] for number in range(least))
+
+
 def device_setting(gpus: Sequence[str]) -> dict[str, str]:
     """The environment of a process that has these GPUs alone; nothing where it has none."""
     return {VISIBLE: ",".join(gpus)} if gpus else {}

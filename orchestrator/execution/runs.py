@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,22 +71,15 @@ def settle_run(folder: RunFolder, ending: Ending, state: RunState = "failed") ->
 
 def stop_runs(workers: Sequence[Worker]) -> None:
     """Tell the workers to save and stop, and wait; kill those that take too long."""
-    for _ in stopping(workers):
-        time.sleep(POLL_SECONDS)
-
-
-def stopping(workers: Sequence[Worker]) -> Generator[None, None, None]:
-    """The same in steps, for what has other things to do between two looks at them."""
     for worker in workers:
         with suppress(ExecutorError):
             worker.job.ask()
     deadline = time.monotonic() + STOP_SECONDS
     for worker in workers:
-        ending = yield from _last_ending(worker, deadline)
-        settle_run(worker.folder, ending, "interrupted")
+        settle_run(worker.folder, _last_ending(worker, deadline), "interrupted")
 
 
-def _last_ending(worker: Worker, deadline: float) -> Generator[None, None, Ending]:
+def _last_ending(worker: Worker, deadline: float) -> Ending:
     is_killed = False
     try:
         while (ending := worker.job.ended()) is None:
@@ -95,10 +88,14 @@ def _last_ending(worker: Worker, deadline: float) -> Generator[None, None, Endin
                     return Ending(how="it was told to end and has not ended yet", is_lost=True)
                 worker.job.kill()
                 is_killed, deadline = True, time.monotonic() + KILL_SECONDS
-            yield
+            time.sleep(POLL_SECONDS)
     except ExecutorError as error:
-        # An unreachable worker saves and ends by itself if its machine still works.
-        while worker.folder.is_locked() and time.monotonic() < deadline:
-            yield
+        _wait_until_free(worker.folder, deadline)
         return Ending(how=str(error), is_lost=True)
     return ending
+
+
+def _wait_until_free(folder: RunFolder, deadline: float) -> None:
+    """Wait for an unreachable worker, which saves and ends by itself if its machine still works."""
+    while folder.is_locked() and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)

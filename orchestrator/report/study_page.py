@@ -17,12 +17,13 @@ from orchestrator.provenance import git_commit, versions
 from orchestrator.report.rendering import json_for_script, plotly_script, rendered, script
 from orchestrator.report.study_terminal import best_columns, confirmed_columns, sentences
 from orchestrator.storage.files import replace_file
+from orchestrator.tuning.attempts import OUTCOME, REASON, UNTRAINED, stands_for_none
 from orchestrator.tuning.preset import preset_text
 from orchestrator.tuning.ranking import Agreement, agreement
+from orchestrator.tuning.records import url_of
 from orchestrator.tuning.space import labels, short
-from orchestrator.tuning.storage import dashboard_hint, storage_url
+from orchestrator.tuning.storage import dashboard_hint
 from orchestrator.tuning.study import Study
-from orchestrator.tuning.trial_notes import OUTCOME, REASON, UNTRAINED, stands_for_none
 from orchestrator.tuning.winner import Standing, headline, standing, winner
 
 ROWS = 25
@@ -81,7 +82,7 @@ def render(study: Study, found: Any, simulated: Any, confirmations: Any = None) 
         title=headline(now),
         facts=_facts(study, found, simulated),
         findings=findings,
-        dashboard=dashboard_hint(storage_url(study.config.storage, study.folder)),
+        dashboard=dashboard_hint(url_of(study)),
         has_agreement=figure is not None,
         best=_best(study, now),
         confirmed=_confirmed(study, now),

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.tuning.attempts import OUTCOME, PREDICTED, UNTRAINED
 from orchestrator.tuning.confirmation import Confirmation
 from orchestrator.tuning.ranking import (
     FEWEST,
@@ -21,7 +22,6 @@ from orchestrator.tuning.ranking import (
 )
 from orchestrator.tuning.space import short, written
 from orchestrator.tuning.study import Study
-from orchestrator.tuning.trial_notes import OUTCOME, PREDICTED, UNTRAINED
 from orchestrator.tuning.winner import Standing, figures, headline, standing
 
 SHOWN = 8

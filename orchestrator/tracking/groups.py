@@ -85,7 +85,7 @@ class GroupDelivery:
         ]
         if params or tags or metrics:
             client.log_batch(run.info.run_id, metrics=metrics, params=params, tags=tags)
-        if run.info.run_name != group.name:  # earlier versions continued a trial under another number
+        if run.info.run_name != group.name:  # a trial that was continued has another number
             client.update_run(run.info.run_id, name=group.name)
         status = MLFLOW_STATUS[group.state]
         if status == run.info.status:

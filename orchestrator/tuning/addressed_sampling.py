@@ -1,6 +1,6 @@
 """Optuna's samplers and pruners from a study's settings; every draw has an address.
 
-The address of a draw is the study's seed, the trial's number and the parameter's name.  Optuna's samplers hold a stream
+The address of a draw is the study's seed, the trial's place and the parameter's name.  Optuna's samplers hold a stream
 of random numbers that starts again with each process: a study that is continued then draws what it has drawn already,
 and two workers with one seed draw the same.  Here a sampler is made for each draw, with a seed from the address, and
 learns what else it knows from the storage.  So it does not matter which process draws, or how many came before it.
@@ -17,21 +17,22 @@ from typing import Any
 from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler
 
 from orchestrator.training.seeds import derive_seed
+from orchestrator.tuning.attempts import is_attempt, root
 from orchestrator.tuning.models import Halving, PrunerConfig, SamplerConfig, Wilcoxon
 
 SamplerOf = Callable[[int, int], BaseSampler]
-"""A sampler of a seed, for the draws of the trial of a number."""
+"""A sampler of a seed, for the draws of the trial of a place."""
 
 
 class AddressedSampler(BaseSampler):  # type: ignore[misc]
     """Draws by address with the samplers that ``make`` makes.
 
-    Another attempt at a trial draws as the first: what was drawn already stays, and the rest is drawn as it would have
-    been.
+    Another attempt at a trial draws as the first: what was drawn for that one is fixed, and the rest is drawn as it
+    would have been.
 
     Args:
         seed: of the study.
-        make: gives a sampler of a seed below 2³², for the trial of a number.
+        make: gives a sampler of a seed below 2³², for the trial of a place.
     """
 
     def __init__(self, seed: int, make: SamplerOf) -> None:
@@ -40,51 +41,62 @@ class AddressedSampler(BaseSampler):  # type: ignore[misc]
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
         """The parameters that are drawn together."""
-        return dict(self._at(trial).infer_relative_search_space(study, trial))
+        return dict(self._at(study, trial).infer_relative_search_space(study, trial))
 
     def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
         """Values of the parameters that are drawn together."""
-        inner = self._at(trial)
+        inner = self._at(study, trial)
         inner.infer_relative_search_space(study, trial)  # some keep what they find there
         return dict(inner.sample_relative(study, trial, search_space))
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
         """The value of a parameter that is drawn alone."""
-        inner = self._at(trial, param_name)
+        inner = self._at(study, trial, param_name)
         return inner.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Any, trial: Any) -> None:
         """Let the sampler prepare for a trial."""
-        self._at(trial).before_trial(study, trial)
+        self._at(study, trial).before_trial(study, trial)
 
     def after_trial(self, study: Any, trial: Any, state: Any, values: Any) -> None:
         """Let the sampler learn from a trial."""
-        self._at(trial).after_trial(study, trial, state, values)
+        self._at(study, trial).after_trial(study, trial, state, values)
 
-    def _at(self, trial: Any, *names: str) -> BaseSampler:
-        return self._make(derive_seed(self._seed, "trial", trial.number, *names) % 2**32, trial.number)
+    def _at(self, study: Any, trial: Any, *names: str) -> BaseSampler:
+        place = place_of(study, trial)
+        return self._make(derive_seed(self._seed, "trial", place, *names) % 2**32, place)
 
 
-class NumberedQMCSampler(QMCSampler):  # type: ignore[misc]
-    """The point of Sobol's sequence with the number of the trial, where Optuna's counts in the storage.
+def place_of(study: Any, trial: Any) -> int:
+    """How many trials the storage has before the first attempt at this one, each counted once.
+
+    It is the same at any time: trials get their numbers in turn, and another attempt is so from its beginning.
+    """
+    number = root(trial)
+    before = (other for other in study.get_trials(deepcopy=False) if other.number < number)
+    return sum(not is_attempt(other) for other in before)
+
+
+class PlacedQMCSampler(QMCSampler):  # type: ignore[misc]
+    """The point of Sobol's sequence at the place of the trial, where Optuna's counts in the storage.
 
     Two workers may count at the same time and draw the same point; and a count goes on where nothing was drawn.
 
     Args:
         seed: of the sequence, one for the whole study.
-        number: of the trial.
+        place: of the trial.
         independent_seed: for what is drawn alone.
     """
 
-    def __init__(self, seed: int, number: int, independent_seed: int) -> None:
+    def __init__(self, seed: int, place: int, independent_seed: int) -> None:
         independent = RandomSampler(seed=independent_seed)
         super().__init__(
             seed=seed, scramble=True, independent_sampler=independent, warn_independent_sampling=False
         )
-        self._number = number
+        self._place = place
 
     def _find_sample_id(self, study: Any, search_space: dict[str, Any]) -> int:
-        return self._number
+        return self._place
 
 
 class OrderedNSGAIISampler(NSGAIISampler):  # type: ignore[misc]
@@ -101,8 +113,8 @@ def sampler(settings: SamplerConfig, *, conditional: bool) -> Any:
     return AddressedSampler(derive_seed(settings.seed, "training"), make)
 
 
-def _training_sampler(settings: SamplerConfig, conditional: bool, seed: int, number: int) -> Any:
-    """Optuna's sampler for the trial of a number, with a seed of its own."""
+def _training_sampler(settings: SamplerConfig, conditional: bool, seed: int, place: int) -> Any:
+    """Optuna's sampler for the trial of a place, with a seed of its own."""
     from optuna import samplers
 
     startup = settings.startup_trials
@@ -117,7 +129,7 @@ def _training_sampler(settings: SamplerConfig, conditional: bool, seed: int, num
             return OrderedNSGAIISampler(seed=seed)
         if settings.kind == "qmc":
             sequence = derive_seed(settings.seed, "sequence") % 2**32
-            return NumberedQMCSampler(sequence, number, independent_seed=seed)
+            return PlacedQMCSampler(sequence, place, independent_seed=seed)
         return RandomSampler(seed=seed)
 
 

@@ -15,13 +15,19 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.tuning.attempts import (
+    CONFIRMS,
+    REASON,
+    counted,
+    num_open,
+    stands_for_none,
+)
 from orchestrator.tuning.criteria import Criterion
 from orchestrator.tuning.judging import judge
 from orchestrator.tuning.models import BudgetConfig, NoPruner, SamplerConfig
 from orchestrator.tuning.ranking import as_costs, best_first, front, is_feasible, ranked_trials
 from orchestrator.tuning.records import INPUTS, open_confirmations
 from orchestrator.tuning.study import Study
-from orchestrator.tuning.trial_notes import CONFIRMS, REASON, counted, stands_for_none, unfinished
 from orchestrator.tuning.trial_queue import TrialQueue
 
 SIMULATED_SEEDS = 64
@@ -106,9 +112,15 @@ def begin_confirmation(study: Study, storage: Any, found: Any) -> tuple[Study, A
     TrialQueue(confirmations, storage).enqueue(CONFIRMS, {trial.number: trial.params for trial in chosen})
     trials = confirmations.get_trials(deepcopy=False)
     num = len(_confirmed_numbers(confirmations))
-    if counted(trials) >= num and not unfinished(trials):
+    if counted(trials) >= num and not num_open(trials):
         return None
     return confirming(study, num), confirmations
+
+
+def continue_confirmation(study: Study, storage: Any) -> tuple[Study, Any]:
+    """The study and the Optuna study that a worker needs for the confirmations in the queue."""
+    confirmations = open_confirmations(study, storage, fresh_seeds(study))
+    return confirming(study, len(_confirmed_numbers(confirmations))), confirmations
 
 
 def to_confirm(study: Study, found: Any, criteria: Sequence[Criterion]) -> list[Any]:
@@ -142,9 +154,7 @@ def confirmation(study: Study, found: Any, confirmations: Any) -> Confirmation:
     missing = ""
     if chosen and not _has_ended(study, found):
         trained = found.get_trials(deepcopy=False)
-        missing = (
-            f"{counted(trained) - len(unfinished(trained))} of {study.config.budget.trials} trials are done"
-        )
+        missing = f"{counted(trained) - num_open(trained)} of {study.config.budget.trials} trials are done"
     elif num < len(chosen):
         missing = (
             f"{num} of the best {len(chosen)} are trained again on {len(fresh_seeds(study))} fresh seeds"
@@ -180,8 +190,7 @@ def listed(seeds: Sequence[int]) -> str:
 
 def _has_ended(study: Study, found: Any) -> bool:
     trials = found.get_trials(deepcopy=False)
-    budget = study.config.budget.trials
-    return counted(trials) >= budget and not unfinished(trials, budget)
+    return counted(trials) >= study.config.budget.trials and not num_open(trials)
 
 
 def _confirmed_numbers(confirmations: Any) -> set[int]:

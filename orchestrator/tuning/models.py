@@ -258,12 +258,12 @@ class StudyConfig(Strict):
     report_every: PositiveInt | None = None
     """Iterations between two looks at a running trial; null is a tenth of a run."""
     workers: PositiveInt = 1
-    """Trials at the same time by one command; each of their runs is a process of its own."""
+    """Trials at the same time on this machine, each a process of its own."""
     stale_seconds: Annotated[int, Field(ge=4)] = 60
     """Seconds without a heartbeat after which a worker of another machine continues a trial, where half as long again passes
     without one; on the same machine it is known at once that a worker is gone."""
     retries: Annotated[int, Field(ge=0)] = 3
-    """Times in a row that a trial whose worker died without a new checkpoint is continued before it counts as failed."""
+    """Times that a trial whose worker died is continued before it counts as failed."""
     storage: str | None = None
     """Optuna storage: a SQLite file, ``sqlite:///…``, or the URL of a database server; null is a SQLite file in the
     study's folder."""

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orchestrator.tuning.attempts import PREDICTED, RANK
 from orchestrator.tuning.criteria import Criterion, Direction
 from orchestrator.tuning.space import distance
 from orchestrator.tuning.study import Study
-from orchestrator.tuning.trial_notes import PREDICTED, RANK
 
 Item = TypeVar("Item")
 

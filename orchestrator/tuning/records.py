@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from orchestrator.changed_inputs import CURE, NOT_RECORDED
@@ -11,6 +12,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.storage.inputs import changes, now, said
 from orchestrator.tuning.addressed_sampling import pruner, quiet, sampler, without_experimental_warnings
 from orchestrator.tuning.criteria import Criterion
+from orchestrator.tuning.storage import answering, find_storage, open_storage, storage_url
 from orchestrator.tuning.stored_definition import differing
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.study_storage import StudyStorage
@@ -20,6 +22,24 @@ AT_ONCE = 50
 """Simulated trials that are written in one transaction: other workers wait for no longer than a fraction of a second."""
 INPUTS = "entrostat.inputs"
 """The inputs of trials when the study began, and which of them changed later and were accepted."""
+
+
+def url_of(study: Study) -> str:
+    """The URL of the study's storage, see `storage_url`."""
+    with _naming(study):
+        return storage_url(study.config.storage, study.folder)
+
+
+def open_for(study: Study, url: str, tracking_uri: str) -> StudyStorage:
+    """The storage of a study, made where there is none, see `open_storage`."""
+    with _naming(study):
+        return open_storage(url, tracking_uri, study.config.stale_seconds)
+
+
+def find_for(study: Study, url: str, tracking_uri: str) -> StudyStorage | None:
+    """The storage of a study to be read only; None where there is none yet, see `find_storage`."""
+    with _naming(study):
+        return find_storage(url, tracking_uri)
 
 
 def open_study(study: Study, storage: Any) -> Any:
@@ -44,7 +64,8 @@ def find_study(study: Study, storage: Any) -> Any:
     """
     found = _find(study, storage, study.config.name)
     if found is not None:
-        _refuse_another(study, found, study.definition(), study.config.name)
+        with answering(study.path):
+            _refuse_another(study, found, study.definition(), study.config.name)
     return found
 
 
@@ -52,7 +73,8 @@ def study_names(study: Study, storage: Any) -> list[str]:
     """Names of the studies that a storage has."""
     import optuna
 
-    return [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
+    with answering(study.path):
+        return [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
 
 
 def open_confirmations(study: Study, storage: Any, seeds: Sequence[int]) -> Any:
@@ -80,8 +102,9 @@ def stored_simulation(study: Study, storage: Any) -> Any:
     found = _find(study, storage, name)
     if found is None:
         return None
-    _refuse_another(study, found, study.simulated_definition(), name)
-    num = len(found.get_trials(deepcopy=False))
+    with answering(study.path):
+        _refuse_another(study, found, study.simulated_definition(), name)
+        num = len(found.get_trials(deepcopy=False))
     return found if num == study.config.simulation.trials else None
 
 
@@ -92,7 +115,7 @@ def store_simulation(study: Study, storage: StudyStorage, searched: Any) -> Any:
     )
     left = trials = searched.get_trials(deepcopy=False)
     while left:
-        with storage.alone(stored):
+        with answering(study.path), storage.alone(stored):
             left = trials[len(stored.get_trials(deepcopy=False)) :]
             for trial in left[:AT_ONCE]:
                 storage.create_new_trial(stored._study_id, trial)
@@ -108,22 +131,24 @@ def keep_inputs(
         ConfigError: an input has changed since the study began.
     """
     inputs = study.inputs()
-    stored, trials = found.user_attrs.get(INPUTS), found.get_trials(deepcopy=False)
-    if stored is None:
-        if trials and inputs:
-            tell(f"{study.config.name}: is a study of an earlier version; {NOT_RECORDED}")
-        found.set_user_attr(INPUTS, {"began": inputs, "accepted": []})
-        return
-    before = now(stored["began"], stored["accepted"])
-    if (changed := changes(before, inputs)) and not accept:
-        raise ConfigError(
-            f"{study.path}: name: {study.config.name!r} has trials that read other inputs: {said(changed)}; {CURE}"
-        )
-    entries = [
-        {**each, "when": time.time(), "trials": len(trials)} for each in changes(before, inputs, learned=True)
-    ]
-    if entries:
-        found.set_user_attr(INPUTS, {**stored, "accepted": [*stored["accepted"], *entries]})
+    with answering(study.path):
+        stored, trials = found.user_attrs.get(INPUTS), found.get_trials(deepcopy=False)
+        if stored is None:
+            if trials and inputs:
+                tell(f"{study.config.name}: is a study of an earlier version; {NOT_RECORDED}")
+            found.set_user_attr(INPUTS, {"began": inputs, "accepted": []})
+            return
+        before = now(stored["began"], stored["accepted"])
+        if (changed := changes(before, inputs)) and not accept:
+            raise ConfigError(
+                f"{study.path}: name: {study.config.name!r} has trials that read other inputs: {said(changed)}; {CURE}"
+            )
+        entries = [
+            {**each, "when": time.time(), "trials": len(trials)}
+            for each in changes(before, inputs, learned=True)
+        ]
+        if entries:
+            found.set_user_attr(INPUTS, {**stored, "accepted": [*stored["accepted"], *entries]})
 
 
 def changed_inputs(study: Study, found: Any) -> list[dict[str, Any]]:
@@ -140,6 +165,15 @@ def _confirmed_name(study: Study, seeds: Sequence[int]) -> str:
     return f"{study.config.name}.confirmed_on_{len(seeds)}"
 
 
+@contextmanager
+def _naming(study: Study) -> Iterator[None]:
+    """Name the study's file in a refusal."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{study.path}: {error}") from error
+
+
 def _open(
     study: Study,
     storage: Any,
@@ -151,17 +185,18 @@ def _open(
     import optuna
 
     quiet()
-    found = optuna.create_study(
-        study_name=name,
-        storage=storage,
-        directions=[each.direction for each in criteria],
-        load_if_exists=True,
-        **settings,
-    )
-    _claim(study, found, definition, name)
-    with without_experimental_warnings():  # the dashboard then says "iae" and not "value"
-        if found.metric_names != (names := [each.name for each in criteria]):
-            found.set_metric_names(names)
+    with answering(study.path):
+        found = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=[each.direction for each in criteria],
+            load_if_exists=True,
+            **settings,
+        )
+        _claim(study, found, definition, name)
+        with without_experimental_warnings():  # the dashboard then says "iae" and not "value"
+            if found.metric_names != (names := [each.name for each in criteria]):
+                found.set_metric_names(names)
     return found
 
 
@@ -171,7 +206,8 @@ def _find(study: Study, storage: Any, name: str) -> Any:
     quiet()
     if name not in study_names(study, storage):
         return None
-    return optuna.load_study(study_name=name, storage=storage)
+    with answering(study.path):
+        return optuna.load_study(study_name=name, storage=storage)
 
 
 def _claim(study: Study, found: Any, definition: Mapping[str, Any], name: str) -> None:

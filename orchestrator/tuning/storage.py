@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from optuna.exceptions import StorageInternalError
 
 from orchestrator.errors import ConfigError, one_line
-from orchestrator.masking import mask, mask_uri, scrub
+from orchestrator.masking import mask_uri, scrub
 from orchestrator.tracking.addresses import (
     DEFAULT_PORTS,
     ESCAPE,
@@ -44,19 +44,15 @@ OURS, MLFLOWS = "studies", "experiments"
 """A table that every database of Optuna's has, and one that every database of MLflow's has."""
 
 
-class StorageError(ConfigError):
-    """A storage that cannot be used; says which and why, to which `answering` adds the study."""
-
-
 def storage_url(configured: str | None, folder: Path) -> str:
     """The database URL of a study; a path is a SQLite file, and None that in the study's folder.
 
     Raises:
-        StorageError: it is a journal, which earlier versions kept, or no path.
+        ConfigError: it is a journal, which earlier versions kept, or no path.
     """
     if configured is None:
         if (folder / JOURNAL).exists() and not (folder / FILE).exists():
-            raise StorageError(
+            raise ConfigError(
                 f"storage: {folder / JOURNAL} has the trials of an earlier version, which this one cannot continue; {FINISH}"
             )
         return f"{SQLITE}{folder / FILE}"
@@ -64,7 +60,7 @@ def storage_url(configured: str | None, folder: Path) -> str:
         try:
             path = user_path(configured).resolve()
         except ValueError as error:
-            raise StorageError(f"storage: {error}") from error
+            raise ConfigError(f"storage: {error}") from error
         return f"{SQLITE}{path}"
     if configured.startswith(SQLITE) and not _names_no_file(configured):
         at_home = configured.replace(f"{SQLITE}~/", f"{SQLITE}{Path.home()}/", 1)
@@ -76,7 +72,7 @@ def open_storage(url: str, tracking_uri: str, stale_seconds: int = STALE_SECONDS
     """An Optuna storage, made where there is none.
 
     Raises:
-        StorageError: it is MLflow's, of an unknown kind, unreachable, locked, or not Optuna's.
+        ConfigError: it is MLflow's, of an unknown kind, unreachable, locked, or not Optuna's.
     """
     _refuse_tracking_database(url, tracking_uri)
     _check_database(url, make=True)
@@ -87,7 +83,7 @@ def find_storage(url: str, tracking_uri: str) -> StudyStorage | None:
     """An Optuna storage to be read only; None where there is none yet.
 
     Raises:
-        StorageError: as `open_storage`.
+        ConfigError: as `open_storage`.
     """
     _refuse_tracking_database(url, tracking_uri)
     if is_sqlite(url) and not _names_no_file(url) and not sqlite_path(url).exists():
@@ -111,16 +107,14 @@ def storage_failures() -> tuple[type[Exception], ...]:
 def why(error: BaseException) -> str:
     """The cause of a storage's failure on one line: the driver's words rather than those around them."""
     by_driver = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None)
-    return mask(one_line(by_driver or error))
+    return one_line(by_driver or error)
 
 
 @contextmanager
 def answering(path: Path) -> Iterator[None]:
-    """A storage that is refused or fails while the study of that file uses it gives a sentence that names the file."""
+    """A storage that fails while the study of that file uses it gives a sentence instead of a traceback."""
     try:
         yield
-    except StorageError as error:
-        raise ConfigError(f"{path}: {error}") from error
     except storage_failures() as error:
         raise ConfigError(
             f"{path}: storage: {why(error)}; check it, and the same command again continues"
@@ -251,7 +245,7 @@ def _open(url: str, **settings: Any) -> StudyStorage:
     raise AssertionError
 
 
-def _unusable(url: str, error: Exception) -> StorageError:
+def _unusable(url: str, error: Exception) -> ConfigError:
     """The refusal for whatever sqlalchemy, alembic or Optuna raise, with the name of a missing driver."""
     if not isinstance(error, ImportError):
         return _refused(url, f"{one_line(error)}; correct it, or {USE_DEFAULT}")
@@ -260,5 +254,5 @@ def _unusable(url: str, error: Exception) -> StorageError:
     return _refused(url, f"needs the database driver {driver!r}; install it with pip")
 
 
-def _refused(url: str, reason: str) -> StorageError:
-    return StorageError(f"storage: {mask_uri(url)!r}: {scrub(reason, url)}")
+def _refused(url: str, reason: str) -> ConfigError:
+    return ConfigError(f"storage: {mask_uri(url)!r}: {scrub(reason, url)}")

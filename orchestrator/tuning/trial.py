@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Generator, Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from orchestrator.configuration.inputs import inputs_of
 from orchestrator.configuration.resolve import Arm
 from orchestrator.configuration.stored import differing_keys
 from orchestrator.execution.base import Crew, Ending
-from orchestrator.execution.runs import Patience, Worker, is_lost, settle_run, start_run, stop_runs, stopping
+from orchestrator.execution.runs import Patience, Worker, is_lost, settle_run, start_run, stop_runs
 from orchestrator.storage.metrics_log import Record, Tail
 from orchestrator.storage.run_folder import CampaignFolder, RunFolder
 from orchestrator.tuning.criteria import SeedRecord
@@ -23,6 +24,7 @@ from orchestrator.tuning.judging import Score, before_training, score, violation
 from orchestrator.tuning.models import Wilcoxon
 from orchestrator.tuning.study import Study
 
+POLL_SECONDS = 0.2
 DIVERGED = "TrainingDivergedError"
 State = Literal["complete", "pruned", "untrained", "failed", "stopped"]
 """``untrained`` is refused before training; ``stopped`` is let go of, and another attempt continues it."""
@@ -97,7 +99,6 @@ class TrainedTrial:
         name: of its folder, which is that of an arm.
         crew: has the machines that the runs are given to.
         interrupted: is asked between two looks; gives a reason to let go of the trial, or "".
-        reported: steps whose values the attempt before has reported.
     """
 
     def __init__(
@@ -109,7 +110,6 @@ class TrainedTrial:
         *,
         crew: Crew,
         interrupted: Callable[[], str] = lambda: "",
-        reported: Container[int] = (),
     ) -> None:
         self._study = study
         self._trial = trial
@@ -117,7 +117,6 @@ class TrainedTrial:
         self._folder = CampaignFolder(study.folder)
         self._crew = crew
         self._interrupted = interrupted
-        self._reported = reported
         self._finished: list[SeedRecord] = []
         self._known: Mapping[str, float] = {}
 
@@ -126,8 +125,8 @@ class TrainedTrial:
         """The folder that holds a folder for each seed."""
         return self._folder.path / self._arm.name
 
-    def run(self) -> Generator[None, None, TrialEnding]:
-        """Train until every seed is done or one of them is stopped, in steps from one look at a run to the next."""
+    def run(self) -> TrialEnding:
+        """Train until every seed is done or one of them is stopped."""
         loop = self._arm.config.loops.get(self._study.loop)
         if loop is not None and self._study.start is not None:
             bound = self._study.config.constraints.sensitivity
@@ -139,7 +138,7 @@ class TrainedTrial:
             for seed in self._study.seeds:
                 live = self._live_record(seed)
                 try:
-                    yield from self._train(seed, live)
+                    self._train(seed, live)
                 finally:
                     live.update()
                     current = live.record()
@@ -171,7 +170,7 @@ class TrainedTrial:
         folder = self._folder.run(self._arm.name, seed)
         return LiveRecord(folder, self._study.loop, sensor, self._study.dead_time)
 
-    def _train(self, seed: int, live: LiveRecord) -> Generator[None, None, None]:
+    def _train(self, seed: int, live: LiveRecord) -> None:
         """Train one seed in a process of its own; a seed that is done is not trained again."""
         folder = self._prepared(seed)
         looks = list(self._study.looks)
@@ -182,7 +181,7 @@ class TrainedTrial:
         patience = Patience(self._study.campaign.config.execution.retries)
         is_over = False
         while not is_over:
-            ending = yield from self._watch(start_run(folder, self._crew), live, looks)
+            ending = self._watch(start_run(folder, self._crew), live, looks)
             is_over = (
                 bool(self._interrupted()) or not is_lost(folder, ending) or not patience.takes_up(folder)
             )
@@ -193,19 +192,16 @@ class TrainedTrial:
         self._look(live, looks)
         self._require_done(folder)
 
-    def _watch(self, worker: Worker, live: LiveRecord, looks: list[int]) -> Generator[None, None, Ending]:
+    def _watch(self, worker: Worker, live: LiveRecord, looks: list[int]) -> Ending:
         try:
             while (ending := worker.job.ended()) is None:
                 live.update()
                 self._look(live, looks)
                 if reason := self._interrupted():
                     raise _Stopped("stopped", reason)
-                yield
+                time.sleep(POLL_SECONDS)
         except _Stopped as stop:
-            yield from stopping([worker])
-            if stop.state != "stopped":
-                status = worker.folder.read_status()
-                worker.folder.write_status(replace(status, reason=f"{stop.state}: {stop.reason}", pid=None))
+            self._stop(worker, stop)
             raise
         except BaseException:
             stop_runs([worker])
@@ -223,6 +219,12 @@ class TrainedTrial:
             info = continued(stored, info, folder)  # the study has been asked whether that is right
         folder.write_info(info)
         return folder
+
+    def _stop(self, worker: Worker, stop: _Stopped) -> None:
+        stop_runs([worker])
+        if stop.state != "stopped":
+            status = worker.folder.read_status()
+            worker.folder.write_status(replace(status, reason=f"{stop.state}: {stop.reason}", pid=None))
 
     def _require_done(self, folder: RunFolder) -> None:
         status = folder.read_status()
@@ -258,7 +260,7 @@ class TrainedTrial:
             self._tell(found.values[0], number - 1, f"of the last, after {number} seeds")
 
     def _tell(self, value: float, step: int, when: str) -> None:
-        if value != value or step in self._reported:
+        if value != value:
             return
         self._trial.report(value, step)
         last = len(self._study.seeds) * self._study.num_iterations

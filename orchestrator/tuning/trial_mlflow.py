@@ -10,10 +10,10 @@ from typing import Any, Protocol
 from orchestrator.masking import mask_uri
 from orchestrator.storage.run_folder import RunState
 from orchestrator.tracking.groups import FILE, Group, read_group, write_group
+from orchestrator.tuning.attempts import trial_name
 from orchestrator.tuning.space import Params
 from orchestrator.tuning.study import Study
 from orchestrator.tuning.trial import State, TrialEnding
-from orchestrator.tuning.trial_notes import trial_name
 
 RUN_ID = "entrostat.mlflow_run_id"
 STATES: dict[State, RunState] = {

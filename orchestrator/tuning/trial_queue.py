@@ -1,58 +1,43 @@
 """The trials of an Optuna study, for workers side by side: they are taken, ended and put back, each once.
 
 Every change is one transaction in which no other worker changes the same study.  So a worker that is killed has done
-all of it or nothing, and of two workers at the same trial one comes second and finds that it is another's by now.
+all of it or nothing, and of two workers at the same trial one comes second and finds that it has ended.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import Trial, TrialState, create_trial
 
 from orchestrator.execution.identity import is_gone, own_identity
-from orchestrator.tuning.storage import storage_failures
-from orchestrator.tuning.study_storage import StudyStorage
-from orchestrator.tuning.trial_notes import (
-    ATTEMPTS,
-    DIED,
-    DIED_LATER,
+from orchestrator.tuning.attempts import (
     FAILED,
     FIXED,
-    LET_GO,
+    HISTORY,
+    MARKS,
     OUTCOME,
     PROCESS,
     REASON,
+    REPLACED,
+    RETRY_OF,
+    ROOT,
+    SURPLUS,
     counted,
-    has_begun,
-    num_deaths,
+    is_attempt,
+    root,
     stands_for_none,
-    unfinished,
 )
+from orchestrator.tuning.storage import storage_failures
+from orchestrator.tuning.study_storage import StudyStorage
 
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A trial in the hands of one worker, until it ends or is put back."""
-
-    trial_id: int
-    attempt: int
-    """Attempts at the trial before this one."""
-
-    @classmethod
-    def at(cls, trial: FrozenTrial) -> Claim:
-        """The claim of the worker that is at a trial."""
-        return cls(trial._trial_id, len(trial.user_attrs.get(ATTEMPTS, ())))
-
-    def holds(self, storage: StudyStorage) -> bool:
-        """Whether the trial runs and is this one's yet."""
-        trial = storage.get_trial(self.trial_id)
-        return trial.state == TrialState.RUNNING and Claim.at(trial) == self
+DIED, LET_GO = "its worker died", "its worker let go of it"
+OVER_BUDGET = "the budget is used up"
 
 
 class TrialQueue:
@@ -81,14 +66,6 @@ class TrialQueue:
         chosen, has_room = self._in_turn(self.trials)
         return chosen is not None or has_room
 
-    @property
-    def left_out(self) -> list[Any]:
-        """Trials that were begun under a higher budget and wait until it is as high again."""
-        trials = self.trials
-        waiting = [trial for trial in trials if trial.state.name == "WAITING" and has_begun(trial)]
-        going_on = unfinished(trials, self._budget)
-        return [trial for trial in waiting if trial not in going_on]
-
     def enqueue(self, mark: str, candidates: Mapping[int, Mapping[str, Any]]) -> None:
         """Put candidates into the queue, each once.
 
@@ -100,105 +77,136 @@ class TrialQueue:
             known = {trial.user_attrs.get(mark) for trial in self.trials if not stands_for_none(trial)}
             for number, params in candidates.items():
                 if number not in known:
-                    waiting = create_trial(
-                        state=TrialState.WAITING,
-                        system_attrs={FIXED: dict(params)},
-                        user_attrs={mark: number},
-                    )
-                    self._storage.create_new_trial(self._study._study_id, waiting)
+                    self._add({FIXED: dict(params)}, {mark: number})
 
-    def take(self) -> Claim | None:
-        """Begin the trial whose turn it is, or draw a new one where the budget has room."""
+    def take(self) -> int | None:
+        """Begin the trial whose turn it is, or draw a new one where the budget has room; give its id, or None."""
         with self._storage.alone(self._study):
             chosen, has_room = self._in_turn(self.trials)
-            if chosen is not None:
-                claim = Claim.at(chosen)
-                self._storage.set_trial_state_values(claim.trial_id, state=TrialState.RUNNING)
-            elif has_room:
-                claim = Claim(self._storage.create_new_trial(self._study._study_id), attempt=0)
-            else:
+            if chosen is None and not has_room:
                 return None
-            self._storage.record_heartbeat(claim.trial_id)  # without one Optuna never holds it for stale
-            self._storage.set_trial_user_attr(claim.trial_id, PROCESS, own_identity())
-        return claim
+            if chosen is None:
+                trial_id = self._storage.create_new_trial(self._study._study_id)
+            else:
+                trial_id = chosen._trial_id
+                self._storage.set_trial_state_values(trial_id, state=TrialState.RUNNING)
+            self._storage.record_heartbeat(trial_id)  # without one Optuna never holds it for stale
+            self._storage.set_trial_user_attr(trial_id, PROCESS, own_identity())
+        return int(trial_id)
 
-    def trial(self, claim: Claim) -> Trial:
-        """The trial of a claim, to draw parameters for it."""
+    def trial(self, trial_id: int) -> Trial:
+        """The trial of an id, to draw parameters for it."""
         self._study.get_trials(deepcopy=False)  # Optuna draws for trials that it has read
-        return Trial(
-            copy(self._study), claim.trial_id
-        )  # the study itself keeps what it read for the last one
+        return Trial(copy(self._study), trial_id)  # the study itself keeps what it read for the last one
 
-    def close(self, claim: Claim, write: Callable[[], Any]) -> bool:
-        """Let ``write`` end a trial or put it back: all that it writes is there, or nothing where it fails.
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """What is written of a trial at its end: all of it, or nothing where another worker has closed it already."""
+        with suppress(UpdateFinishedTrialError), self._storage.alone(self._study):
+            yield
 
-        Whether it did: a trial that another worker has ended or put back is left alone.
+    def still_open(self, trial_id: int) -> Any:
+        """A trial as it is in the storage.
+
+        Raises:
+            UpdateFinishedTrialError: it has ended.
         """
-        with self._storage.alone(self._study):
-            if is_held := claim.holds(self._storage):
-                write()
-        return is_held
+        trial = self._storage.get_trial(trial_id)
+        if trial.state.is_finished():
+            raise UpdateFinishedTrialError
+        return trial
 
-    def fail(self, claim: Claim, reason: str) -> bool:
-        """Tell a trial as failed, with why; whether it was this worker's to tell."""
+    def end(self, trial_id: int, outcome: str, reason: str) -> None:
+        """Tell a trial as failed, with why; does nothing where another worker has closed it already."""
+        with self.ending():
+            self._fail(trial_id, outcome, reason)
 
-        def write() -> None:
-            self._storage.set_trial_user_attr(claim.trial_id, OUTCOME, FAILED)
-            self._storage.set_trial_user_attr(claim.trial_id, REASON, reason)
-            self._storage.set_trial_state_values(claim.trial_id, state=TrialState.FAIL)
+    def let_go(self, trial_id: int) -> None:
+        """Put a trial of this worker back into the queue, which uses up no retry."""
+        with self.ending():
+            self._put_back(self.still_open(trial_id), LET_GO)
 
-        return self.close(claim, write)
-
-    def let_go(self, claim: Claim, reason: str = LET_GO) -> bool:
-        """Let a trial wait for the next worker, with all that is known of it; whether it was this worker's yet."""
-
-        def write() -> None:
-            before = self._storage.get_trial(claim.trial_id).user_attrs.get(ATTEMPTS, [])
-            self._storage.set_trial_user_attr(claim.trial_id, ATTEMPTS, [*before, reason])
-            self._storage.set_trial_state_values(claim.trial_id, state=TrialState.WAITING)
-
-        return self.close(claim, write)
-
-    def tidy(
-        self, retries: int, has_saved: Callable[[Any], bool] = lambda _: False
-    ) -> Iterator[tuple[Any, str]]:
-        """Let trials whose worker died wait for the next.
+    def tidy(self, retries: int) -> Iterator[tuple[Any, str]]:
+        """Put trials whose worker died back into the queue, and close those that a lower budget has no room for.
 
         Args:
-            retries: how often in a row a trial is continued after a death without a new checkpoint.
-            has_saved: tells of a trial whether its present attempt has written one.
+            retries: how often a trial is continued after a death.
 
         Yields:
             The trials that nothing goes on with, each with why, as soon as it is closed: a storage that fails at
             the next one takes back none of them.
         """
-        for trial in self._left():
-            num = num_deaths(trial) + 1
-            if has_saved(trial):
-                self.let_go(Claim.at(trial), DIED_LATER)
-            elif num <= retries:
-                self.let_go(Claim.at(trial), DIED)
-            else:
-                reason = DIED if num == 1 else f"{num} workers died at it"
-                if self.fail(Claim.at(trial), reason):
-                    yield trial, reason
+        for trial_id in self._left():
+            given_up = []
+            with self.ending():
+                trial = self.still_open(trial_id)
+                num_deaths = len(trial.system_attrs.get(HISTORY, [])) + 1
+                if num_deaths <= retries:
+                    self._put_back(trial, DIED)
+                else:
+                    reason = DIED if num_deaths == 1 else f"{num_deaths} workers died at it"
+                    self._fail(trial_id, FAILED, reason)
+                    given_up.append((trial, reason))
+            yield from given_up
+        for trial in self._surplus():
+            given_up = []
+            with self.ending():
+                if self.still_open(trial._trial_id).state == TrialState.WAITING:
+                    self._fail(trial._trial_id, SURPLUS, OVER_BUDGET)
+                    given_up.append((trial, OVER_BUDGET))
+            yield from given_up
 
     def _in_turn(self, trials: Sequence[Any]) -> tuple[Any | None, bool]:
         """The trial of the queue that is next, and whether a new one can be drawn where there is none."""
+        waiting = [trial for trial in trials if trial.state.name == "WAITING"]
         has_room = self._budget is not None and counted(trials) < self._budget
-        # Each of those that go on has its place in the budget.
-        candidates = trials if has_room or self._budget is None else unfinished(trials, self._budget)
-        return next((trial for trial in candidates if trial.state.name == "WAITING"), None), has_room
+        if self._budget is not None and not has_room:
+            waiting = [trial for trial in waiting if is_attempt(trial)]  # each has its place in the budget
+        return next(iter(waiting), None), has_room
 
-    def _left(self) -> list[Any]:
-        """Trials that run whose worker is gone, or gives no sign of life."""
-        stale = set(self._storage.stale_trials(self._study))
-        return [
-            trial
+    def _left(self) -> set[int]:
+        """Ids of the trials that run whose worker is gone, or gives no sign of life."""
+        gone = {
+            trial._trial_id
             for trial in self.trials
-            if trial.state.name == "RUNNING"
-            and (trial._trial_id in stale or is_gone(trial.user_attrs.get(PROCESS, "")))
-        ]
+            if trial.state.name == "RUNNING" and is_gone(trial.user_attrs.get(PROCESS, ""))
+        }
+        return gone.union(self._storage.stale_trials(self._study))
+
+    def _surplus(self) -> list[Any]:
+        """Trials that were begun under a higher budget and wait to go on."""
+        if self._budget is None:
+            return []
+        trials = self.trials
+        waiting = [trial for trial in trials if trial.state.name == "WAITING" and is_attempt(trial)]
+        return [trial for trial in waiting if counted(trials, before=root(trial)) >= self._budget]
+
+    def _put_back(self, trial: Any, reason: str) -> None:
+        """Close a trial and put the next attempt at it into the queue."""
+        history = trial.system_attrs.get(HISTORY, [])
+        # Those that were fixed too: its worker may have died before it had asked for all of them.
+        params = {**trial.system_attrs.get(FIXED, {}), **trial.params}
+        kept = {key: value for key, value in trial.user_attrs.items() if key in MARKS}
+        self._fail(trial._trial_id, REPLACED, reason)
+        self._add(
+            {
+                FIXED: params,
+                RETRY_OF: trial.number,
+                HISTORY: [*history, trial.number] if reason == DIED else history,
+            },
+            kept | {ROOT: root(trial)},
+        )
+
+    def _fail(self, trial_id: int, outcome: str, reason: str) -> None:
+        self._storage.set_trial_user_attr(trial_id, OUTCOME, outcome)
+        self._storage.set_trial_user_attr(trial_id, REASON, reason)
+        self._storage.set_trial_state_values(trial_id, state=TrialState.FAIL)
+
+    def _add(self, system_attrs: Mapping[str, Any], user_attrs: Mapping[str, Any]) -> None:
+        waiting = create_trial(
+            state=TrialState.WAITING, system_attrs=dict(system_attrs), user_attrs=dict(user_attrs)
+        )
+        self._storage.create_new_trial(self._study._study_id, waiting)
 
 
 class Heartbeat:
@@ -206,19 +214,19 @@ class Heartbeat:
 
     Args:
         storage: whose interval it keeps.
-        claim: of a trial that runs.
+        trial_id: of a trial that runs.
     """
 
-    def __init__(self, storage: StudyStorage, claim: Claim) -> None:
+    def __init__(self, storage: StudyStorage, trial_id: int) -> None:
         self._storage = storage
-        self._claim = claim
+        self._trial_id = trial_id
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     @property
     def is_lost(self) -> bool:
-        """Whether another worker has closed the trial, or put it back."""
+        """Whether another worker has closed the trial."""
         return self._lost.is_set()
 
     def __enter__(self) -> Heartbeat:
@@ -230,11 +238,10 @@ class Heartbeat:
         self._thread.join()
 
     def _beat(self) -> None:
-        while not self.is_lost:  # from then on the signs would be another worker's
+        while True:
             with suppress(*storage_failures()):  # a storage that does not answer now may answer the next time
-                if self._claim.holds(self._storage):
-                    self._storage.record_heartbeat(self._claim.trial_id)
-                else:
+                self._storage.record_heartbeat(self._trial_id)
+                if self._storage.get_trial(self._trial_id).state.is_finished():
                     self._lost.set()
             if self._stop.wait(self._storage.get_heartbeat_interval()):
                 break

@@ -9,7 +9,7 @@ from orchestrator.campaign import prepare
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.execution import local
 from orchestrator.execution.base import Ending
-from orchestrator.execution.devices import VISIBLE, GpuDesk, visible_gpus
+from orchestrator.execution.devices import VISIBLE, GpuDesk, share_of_slot, visible_gpus
 from orchestrator.execution.local import Local
 
 
@@ -100,6 +100,21 @@ def test_devices_are_those_that_torch_counts(machine, monkeypatch, named, number
     machine(number)
     monkeypatch.setenv(VISIBLE, named)
     assert visible_gpus() == gpus
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "num_slots", "least", "shares"),
+    [
+        (4, 2, 1, ["01", "23"]),
+        (2, 3, 1, ["0", "1", "0"]),
+        (4, 4, 2, ["01", "23", "01", "23"]),
+        (1, 2, 2, ["", ""]),
+    ],
+)
+def test_workers_of_a_study_share_the_gpus_out(num_gpus, num_slots, least, shares):
+    gpus = [str(number) for number in range(num_gpus)]
+    found = ["".join(share_of_slot(gpus, slot, num_slots, least)) for slot in range(num_slots)]
+    assert found == shares
 
 
 def test_a_cpu_build_of_torch_is_not_asked(monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+import time
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,14 +13,12 @@ import optuna
 import pytest
 import yaml
 
-from orchestrator.commands import tune as command
 from orchestrator.execution import process
 from orchestrator.execution.identity import own_identity
-from orchestrator.tuning import workers
+from orchestrator.tuning import trial as trials
+from orchestrator.tuning.attempts import PROCESS
 from orchestrator.tuning.storage import open_storage
 from orchestrator.tuning.study_file import read_study
-from orchestrator.tuning.training import Tracking
-from orchestrator.tuning.trial_notes import PROCESS
 
 ROOT = Path(__file__).parents[3]
 FAKE_TRAINING = str(Path(__file__).with_name("fake_training.py"))
@@ -102,15 +102,8 @@ def make_study(write_study):
 def fake_training(monkeypatch):
     """Runs are acted out by `fake_training.py`."""
     monkeypatch.setattr(process, "WORKER", (FAKE_TRAINING,))
-    monkeypatch.setattr(workers, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(trials, "POLL_SECONDS", 0.02)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-
-
-@pytest.fixture
-def untrained(monkeypatch):
-    """`entrostat tune` without training and MLflow."""
-    monkeypatch.setattr(command, "_train", lambda *_: 0)
-    monkeypatch.setattr(command, "tracked", lambda *_: nullcontext(Tracking()))
 
 
 @pytest.fixture
@@ -162,10 +155,17 @@ def stale_for_two_beats(storage, study):
     return storage.stale_trials(study)
 
 
-def when_recorded(folder, num=3):
-    """Tells workers to stop as soon as the runs below the folder have so many more records."""
+def stop_when_recorded(worker, folder, num=3):
+    """Tell a worker to stop as soon as a run below the folder has so many more records."""
     before = _num_records(folder)
-    return lambda: _num_records(folder) >= before + num
+
+    def watch():
+        deadline = time.monotonic() + 120
+        while _num_records(folder) < before + num and time.monotonic() < deadline:
+            time.sleep(0.02)
+        worker.stop()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _num_records(folder):

@@ -12,7 +12,7 @@ from orchestrator.tuning.addressed_sampling import sampler, without_experimental
 from orchestrator.tuning.models import Dimension, SamplerConfig
 from orchestrator.tuning.space import suggest
 from orchestrator.tuning.storage import open_storage
-from orchestrator.tuning.trial_queue import Claim, TrialQueue
+from orchestrator.tuning.trial_queue import TrialQueue
 from tests.orchestrator.tuning.conftest import TRACKING, InMemory, ask
 
 KINDS = ("tpe", "gp", "nsga2", "qmc", "random")
@@ -68,12 +68,11 @@ def work(study, number, space=SPACE):
     return drawn
 
 
-def leave(study, space=None, storage=None):
-    """Let go of a trial that has drawn its parameters, or none without a space; the next process continues it."""
+def leave(study, num_drawn, space=SPACE, storage=None):
+    """Let go of a trial that has drawn so many of its parameters; the next process continues it."""
     trial = ask(study)
-    suggest(trial, space or {})
-    storage = storage or study._storage
-    TrialQueue(study, storage).let_go(Claim.at(storage.get_trial(trial._trial_id)))
+    suggest(trial, dict(list(space.items())[:num_drawn]))
+    TrialQueue(study, storage or study._storage).let_go(trial._trial_id)
 
 
 @pytest.mark.parametrize(
@@ -83,14 +82,10 @@ def test_a_study_that_was_killed_draws_as_one_that_was_not(process, kind, space)
     conditional, number = space is CONDITIONAL, TRIALS.get(kind, 8)
     whole = work(process("whole", kind, conditional=conditional), number, space)
     drawn = work(process("killed", kind, conditional=conditional), number - 4, space)
-    for left in (
-        [None],
-        [space],
-        [space, None],
-        [None, space],
-    ):  # a process a trial, and some that died at it
-        for drawn_there in left:
-            leave(process("killed", kind, conditional=conditional), drawn_there)
+    for num_drawn in (1, 2, 3, 4):  # a process a trial, and one before it that died at it
+        leave(process("killed", kind, conditional=conditional), num_drawn, space)
+        if num_drawn == 3:  # and the retry dies too, before it had asked for anything
+            leave(process("killed", kind, conditional=conditional), 0, space)
         drawn += work(process("killed", kind, conditional=conditional), 1, space)
     assert drawn == whole
 
@@ -104,8 +99,8 @@ def test_so_does_one_whose_processes_share_a_file(process, tmp_path):
         return process("file", "random", storage=open_storage(url, TRACKING))
 
     drawn = work(opened(), 1)
-    for drawn_there in (SPACE, None):
-        leave(opened(), drawn_there, storage=open_storage(url, TRACKING))
+    for num_drawn in (2, 0):
+        leave(opened(), num_drawn, storage=open_storage(url, TRACKING))
     drawn += work(opened(), 2)
     assert drawn == work(process("memory", "random"), 3)
 
@@ -113,7 +108,7 @@ def test_so_does_one_whose_processes_share_a_file(process, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trial_that_died_before_it_drew_keeps_its_draws(process, kind):
     drawn = work(process("killed", kind), 2)
-    leave(process("killed", kind))
+    leave(process("killed", kind), 0)
     drawn += work(process("killed", kind), 2)
     assert drawn == work(process("whole", kind), 4)
 
@@ -123,7 +118,7 @@ def test_so_does_one_of_several_objectives(process, kind):
     both = ("minimize", "minimize")
     whole = work(process("whole", kind, directions=both), 4)
     killed = work(process("killed", kind, directions=both), 2)
-    leave(process("killed", kind, directions=both), SPACE)
+    leave(process("killed", kind, directions=both), num_drawn=1)
     killed += work(process("killed", kind, directions=both), 2)
     assert killed == whole
 

@@ -8,7 +8,6 @@ import numpy as np
 import optuna
 import pytest
 import yaml
-from optuna.trial import TrialState
 from rich.console import Console
 
 from controllers.plants.simulation import simulate
@@ -17,10 +16,12 @@ from orchestrator.report.study_page import render
 from orchestrator.report.study_terminal import print_summary
 from orchestrator.storage.run_folder import CampaignFolder
 from orchestrator.tracking.groups import read_group
-from orchestrator.tuning import workers as module
+from orchestrator.tuning import worker as workers
+from orchestrator.tuning.attempts import CONFIRMS, FOLDER, REASON, SURPLUS
 from orchestrator.tuning.confirmation import (
     begin_confirmation,
     confirming,
+    continue_confirmation,
     fresh_seeds,
     simulated_confirmation,
     to_confirm,
@@ -30,10 +31,9 @@ from orchestrator.tuning.preset import preset_text
 from orchestrator.tuning.records import find_confirmations, open_confirmations, open_study
 from orchestrator.tuning.storage import open_storage, storage_url
 from orchestrator.tuning.trial_mlflow import TrialRuns
-from orchestrator.tuning.trial_notes import ATTEMPTS, CONFIRMS, FOLDER, OUTCOME, REASON
 from orchestrator.tuning.trial_queue import TrialQueue
 from orchestrator.tuning.winner import winner
-from orchestrator.tuning.workers import Workers
+from orchestrator.tuning.worker import TrialWorker
 from tests.orchestrator.tuning.conftest import (
     KI,
     KP,
@@ -42,9 +42,9 @@ from tests.orchestrator.tuning.conftest import (
     TRACKING,
     InMemory,
     ask,
-    when_recorded,
+    stop_when_recorded,
 )
-from tests.orchestrator.tuning.test_workers import NoTracker
+from tests.orchestrator.tuning.test_worker import NoTracker
 
 
 @pytest.fixture
@@ -183,14 +183,14 @@ def test_of_a_front_the_best_by_each_objective_are_confirmed_first(told):
 @pytest.fixture
 def opened(make_study, fake_training, monkeypatch):
     """A study, its Optuna study, its storage and a way to work at it, each time as a new command."""
-    monkeypatch.setattr(module, "WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(workers, "WAIT_SECONDS", 0.02)
 
     def make(**changes):
         study = make_study(**{"budget": {"trials": 3}, "seeds": [0], **changes})
         url = storage_url(study.config.storage, study.folder)
         storage = open_storage(url, TRACKING)
         runs = TrialRuns(NoTracker(), url)
-        return study, open_study(study, storage), storage, lambda *at: Workers(*at, storage, runs)
+        return study, open_study(study, storage), storage, lambda *at: TrialWorker(*at, storage, runs)
 
     return make
 
@@ -199,7 +199,8 @@ def test_confirmations_train_in_folders_of_their_own_on_fresh_seeds(opened):
     """The stand-in is |log10 kp| / 10 + 0.001 · seed nats off the setpoint, 20 iterations long."""
     study, found, storage, work = opened(confirm={"trials": 2, "seeds": 2})
     assert work(study, found).run() == 0
-    asked, confirmations = begin_confirmation(study, storage, found)
+    assert begin_confirmation(study, storage, found) is not None
+    asked, confirmations = continue_confirmation(study, storage)
     assert work(asked, confirmations).run() == 0
     ranked = sorted(found.trials, key=lambda trial: trial.value)
     for trial, best in zip(confirmations.trials, ranked[:2], strict=True):
@@ -237,14 +238,20 @@ def test_a_confirmation_that_is_let_go_of_goes_on_where_it_was(opened, monkeypat
     work(study, found).run()
     asked, confirmations = begin_confirmation(study, storage, found)
     monkeypatch.setenv("FAKE_PAUSE", "0.05")
-    assert work(asked, confirmations).run(when_recorded(study.folder)) == 143
+    worker = work(asked, confirmations)
+    stop_when_recorded(worker, study.folder)
+    assert worker.run() == 143
     monkeypatch.setenv("FAKE_PAUSE", "0")
     study, found, storage, work = opened(confirm={"trials": 1, "seeds": 1})
-    asked, confirmations = begin_confirmation(study, storage, found)
+    assert begin_confirmation(study, storage, found) is not None
+    asked, confirmations = continue_confirmation(study, storage)
     assert work(asked, confirmations).run() == 0
-    (trial,) = confirmations.trials
-    assert (trial.state.name, len(trial.user_attrs[ATTEMPTS])) == ("COMPLETE", 1)
-    run = CampaignFolder(study.folder).run(trial.user_attrs[FOLDER], 1000)
+    assert [trial.state.name for trial in confirmations.trials] == ["FAIL", "COMPLETE"]
+    first, second = confirmations.trials
+    assert first.user_attrs[CONFIRMS] == second.user_attrs[CONFIRMS]
+    assert first.params == second.params
+    assert first.user_attrs[FOLDER] == second.user_attrs[FOLDER]
+    run = CampaignFolder(study.folder).run(second.user_attrs[FOLDER], 1000)
     assert [each.step for each in run.records() if each.kind == "train"] == list(range(20))
 
 
@@ -282,9 +289,8 @@ def test_a_confirmation_that_was_closed_as_surplus_is_put_into_the_queue_again(o
     study, found, storage, work = opened(confirm={"trials": 1, "seeds": 1})
     work(study, found).run()
     _, confirmations = begin_confirmation(study, storage, found)
-    closed = TrialQueue(confirmations, storage).take().trial_id  # by an earlier version
-    storage.set_trial_user_attr(closed, OUTCOME, "surplus")
-    storage.set_trial_state_values(closed, state=TrialState.FAIL)
+    surplus = TrialQueue(confirmations, storage)
+    surplus.end(surplus.take(), SURPLUS, "the budget is used up")  # by an earlier version
     queue = begin_confirmation(study, storage, found)
     assert queue is not None
     assert work(*queue).run() == 0

@@ -9,11 +9,11 @@ import pytest
 from controllers.plants.simulation import simulate
 from controllers.quality.quality import iae_nats
 from orchestrator.report.study_terminal import sentences
+from orchestrator.tuning.attempts import RANK
 from orchestrator.tuning.judging import judge, search
 from orchestrator.tuning.ranking import agreement, best_of_simulation, ranked_trials
 from orchestrator.tuning.records import open_study
 from orchestrator.tuning.space import distance, suggest
-from orchestrator.tuning.trial_notes import RANK
 from tests.orchestrator.tuning.conftest import KI, KP, SIMULATION
 
 

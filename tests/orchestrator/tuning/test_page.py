@@ -13,11 +13,11 @@ import optuna
 import pytest
 
 from orchestrator.report.study_page import agreement_figure, render, write_page
+from orchestrator.tuning.attempts import OUTCOME, PREDICTED, RANK, REASON, SURPLUS, UNTRAINED
 from orchestrator.tuning.judging import search
 from orchestrator.tuning.ranking import Pair
 from orchestrator.tuning.records import open_study
 from orchestrator.tuning.space import suggest
-from orchestrator.tuning.trial_notes import OUTCOME, PREDICTED, RANK, REASON, UNTRAINED
 from tests.orchestrator.tuning.conftest import SIMULATION
 
 needs_chromium = pytest.mark.skipif(
@@ -120,7 +120,7 @@ def test_the_page_says_why_a_trial_ended_early(make_study):
         suggest(trial, study.config.space)
         trial.set_user_attr(REASON, reason)
         found.tell(trial, state=state)
-    for outcome in (UNTRAINED, "surplus"):  # the other by an earlier version
+    for outcome in (UNTRAINED, SURPLUS):
         trial = found.ask()
         suggest(trial, study.config.space)
         trial.set_user_attr(OUTCOME, outcome)

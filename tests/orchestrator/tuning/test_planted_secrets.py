@@ -7,9 +7,10 @@ import yaml
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
-from orchestrator.execution import process
+from orchestrator.tuning import training
 from tests.orchestrator.test_planted_secrets import SECRET, assert_nothing_is_left, call
 from tests.orchestrator.tuning.conftest import FAKE_TRAINING, ROOT
+from tests.orchestrator.tuning.test_command import WORKER
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # mlflow and sqlalchemy, in their own code
@@ -22,7 +23,7 @@ pytestmark = [
 def test_a_study_leaves_no_credential_anywhere(write_study, confidential_database, tmp_path, monkeypatch):
     monkeypatch.setenv("PLANTED_TOKEN", f"{SECRET}-token")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(process, "WORKER", (FAKE_TRAINING,))
+    monkeypatch.setattr(training, "WORKER", ("-c", WORKER, FAKE_TRAINING))
     path = write_study(
         in_campaign={"description": f"http://u:{SECRET}@h"},
         description=f"with password={SECRET}",

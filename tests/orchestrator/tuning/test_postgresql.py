@@ -19,25 +19,21 @@ import pytest
 
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo
-from orchestrator.tuning.addressed_sampling import sampler
-from orchestrator.tuning.records import find_study, open_study
+from orchestrator.tuning.addressed_sampling import place_of, sampler
+from orchestrator.tuning.attempts import REASON, counted, folder_name
+from orchestrator.tuning.records import find_for, find_study, open_for, open_study
 from orchestrator.tuning.space import suggest
 from orchestrator.tuning.storage import find_storage, open_storage
 from orchestrator.tuning.study_storage import StudyStorage
-from orchestrator.tuning.trial_notes import ATTEMPTS, counted, folder_name
 from orchestrator.tuning.trial_queue import TrialQueue
 from tests.orchestrator.tuning.conftest import ROOT, TRACKING, kill, stale_for_two_beats
 
 NUM_TRIALS, NUM_WORKERS = 40, 4
 PROGRAM = """
 import os, sys, time
-from contextlib import nullcontext
-from pathlib import Path
-import orchestrator.commands.tune as tune
 import orchestrator.tracking.tracker as tracker
-import orchestrator.tuning.workers as workers
+import orchestrator.tuning.worker as worker
 from orchestrator.tuning.judging import Score
-from orchestrator.tuning.training import Tracking
 from orchestrator.tuning.trial import TrialEnding
 
 
@@ -49,23 +45,22 @@ class NoTracker:
 class Trivial:
     begun = 0
 
-    def __init__(self, study, trial, params, name, *, crew, interrupted, reported):
+    def __init__(self, study, trial, params, name, *, crew, interrupted):
         self.path, self.params, self.trial, self.interrupted = study.folder / name, params, trial, interrupted
 
     def run(self):
-        yield
         Trivial.begun += 1
         if os.environ.get("HANGS") and Trivial.begun == 3:
             print("hangs at", self.trial.number, flush=True)
             time.sleep(600)
+        time.sleep(0.1)
         values = (sum(self.params.values()),)
         state = "stopped" if self.interrupted() else "complete"
         return TrialEnding(state=state, score=Score(values=values, violations={}))
 
 
-tracker.Tracker, workers.TrainedTrial, tune.tracked = NoTracker, Trivial, lambda *_: nullcontext(Tracking())
-workers.POLL_SECONDS, workers.WAIT_SECONDS, workers.RETRY_SECONDS = 0.1, 0.1, 0.2
-sys.exit(tune.tune_study(Path(sys.argv[1]), []))
+tracker.Tracker, worker.TrainedTrial, worker.WAIT_SECONDS, worker.RETRY_SECONDS = NoTracker, Trivial, 0.1, 0.2
+sys.exit(worker.main([sys.argv[1], "--index", "0"]))
 """
 
 
@@ -205,27 +200,22 @@ def test_a_trial_without_a_heartbeat_is_stale(url):
     queue = TrialQueue(study, storage, budget=3)
     silent, alive, killed = queue.take(), queue.take(), queue.take()
     assert queue.take() is None
-    kill(storage, killed.trial_id)
+    kill(storage, killed)
     list(queue.tidy(retries=3))
-    assert [trial.state.name for trial in study.trials] == ["RUNNING", "RUNNING", "WAITING"]
+    assert [trial.state.name for trial in study.trials] == ["RUNNING", "RUNNING", "FAIL", "WAITING"]
     time.sleep(4.5)
-    storage.record_heartbeat(alive.trial_id)
-    assert stale_for_two_beats(storage, study) == [silent.trial_id]
+    storage.record_heartbeat(alive)
+    assert stale_for_two_beats(storage, study) == [silent]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_workers_under_load_lose_nothing_and_do_nothing_twice(make_study, server, url, tmp_path):
     study = make_study(
-        storage=url,
-        budget={"trials": NUM_TRIALS},
-        seeds=[0],
-        stale_seconds=4,
-        sampler={"kind": "random"},
-        confirm={"trials": 0},
+        storage=url, budget={"trials": NUM_TRIALS}, seeds=[0], stale_seconds=4, sampler={"kind": "random"}
     )
     CampaignFolder(study.folder).write_info(CampaignInfo(name="gains", config=study.plain))
-    found = open_study(study, open_storage(url, TRACKING, study.config.stale_seconds))
+    found = open_study(study, open_for(study, url, TRACKING))
     workers = [victim := begin_worker(study, tmp_path / "log-0", hangs=True)]
     try:
         until(
@@ -248,18 +238,20 @@ def test_workers_under_load_lose_nothing_and_do_nothing_twice(make_study, server
             worker.kill()
             worker.wait()
             worker.stdin.close()
-    found = find_study(study, find_storage(url, TRACKING))
+    found = find_study(study, find_for(study, url, TRACKING))
     trials = found.get_trials()
     assert [trial.number for trial in trials] == list(range(len(trials)))
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    assert sorted(trial.number for trial in complete) == list(range(NUM_TRIALS))
+    assert sorted(place_of(found, trial) for trial in complete) == list(range(NUM_TRIALS))
     assert len({folder_name(trial) for trial in complete}) == NUM_TRIALS
-    assert len(complete) == len(trials)
+    assert {trial.state.name for trial in trials} == {"COMPLETE", "FAIL"}
     hung = trials[int((tmp_path / "log-0").read_text().split("hangs at")[1].split()[0])]
-    assert hung.user_attrs[ATTEMPTS][0] == "its worker died"
+    assert hung.user_attrs[REASON] == "its worker died"
+    (heir,) = [trial for trial in complete if folder_name(trial) == folder_name(hung)]
+    assert heir.params == hung.params
     expected = optuna.create_study(sampler=sampler(study.config.sampler, conditional=False))
     drawn = [suggest(expected.ask(), study.config.space) for _ in range(NUM_TRIALS)]
-    assert {trial.number: trial.params for trial in complete} == dict(enumerate(drawn))
+    assert {place_of(found, trial): trial.params for trial in complete} == dict(enumerate(drawn))
 
 
 def begin_worker(study, log, *, hangs):

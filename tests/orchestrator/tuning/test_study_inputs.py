@@ -12,15 +12,15 @@ from typer.testing import CliRunner
 from orchestrator.cli import app
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import CampaignFolder
-from orchestrator.tuning import workers as module
+from orchestrator.tuning import worker as workers
 from orchestrator.tuning.judging import search
 from orchestrator.tuning.records import INPUTS, keep_inputs, open_study, store_simulation, stored_simulation
 from orchestrator.tuning.storage import open_storage, storage_url
 from orchestrator.tuning.study_file import read_study
 from orchestrator.tuning.trial_mlflow import TrialRuns
-from orchestrator.tuning.workers import Workers
+from orchestrator.tuning.worker import TrialWorker
 from tests.orchestrator.tuning.conftest import PLANT, SIMULATION, TRACKING, ask
-from tests.orchestrator.tuning.test_workers import NoTracker, states
+from tests.orchestrator.tuning.test_worker import NoTracker, states
 
 DATA = {"task": {"kind": "jsonl", "path": "data.jsonl"}, "evaluation.num_problems": 3}
 LABEL = "task.path: data.jsonl"
@@ -33,8 +33,8 @@ def write_data(tmp_path, offset=0):
 
 @pytest.fixture
 def study_of(write_study, fake_training, tmp_path, monkeypatch):
-    """A study whose trials read a file; gives it, its Optuna study and a workers, each time as a new command."""
-    monkeypatch.setattr(module, "WAIT_SECONDS", 0.02)
+    """A study whose trials read a file; gives it, its Optuna study and a worker, each time as a new command."""
+    monkeypatch.setattr(workers, "WAIT_SECONDS", 0.02)
     write_data(tmp_path)
 
     def make(**changes):
@@ -42,17 +42,17 @@ def study_of(write_study, fake_training, tmp_path, monkeypatch):
         url = storage_url(study.config.storage, study.folder)
         storage = open_storage(url, TRACKING)
         found = open_study(study, storage)
-        return study, found, Workers(study, found, storage, TrialRuns(NoTracker(), url))
+        return study, found, TrialWorker(study, found, storage, TrialRuns(NoTracker(), url))
 
     return make
 
 
 def test_a_change_is_refused_or_taken_by_a_word_which_is_recorded(study_of, tmp_path):
-    study, found, workers = study_of(budget={"trials": 1})
+    study, found, worker = study_of(budget={"trials": 1})
     keep_inputs(study, found)
-    assert workers.run() == 0
+    assert worker.run() == 0
     write_data(tmp_path, 1)
-    study, found, workers = study_of(budget={"trials": 2})
+    study, found, worker = study_of(budget={"trials": 2})
     with pytest.raises(ConfigError, match=f"{LABEL} was sha256 .*--accept-changed-inputs") as refusal:
         keep_inputs(study, found)
     assert "\n" not in str(refusal.value)
@@ -61,7 +61,7 @@ def test_a_change_is_refused_or_taken_by_a_word_which_is_recorded(study_of, tmp_
     (entry,) = found.user_attrs[INPUTS]["accepted"]
     assert (entry["input"], entry["trials"]) == (LABEL, 1)
     assert entry["old"]["digest"] != entry["new"]["digest"]
-    assert workers.run() == 0
+    assert worker.run() == 0
     assert states(found) == ["COMPLETE"] * 2
     folder = CampaignFolder(study.folder)
     runs = [folder.run(f"trial-{number:04d}", 0).read_info() for number in (0, 1)]
@@ -69,9 +69,9 @@ def test_a_change_is_refused_or_taken_by_a_word_which_is_recorded(study_of, tmp_
 
 
 def test_the_command_refuses_in_one_line(study_of, tmp_path):
-    study, found, workers = study_of(budget={"trials": 1})
+    study, found, worker = study_of(budget={"trials": 1})
     keep_inputs(study, found)
-    workers.run()
+    worker.run()
     write_data(tmp_path, 1)
     result = CliRunner().invoke(app, ["tune", str(study.path)])
     assert result.exit_code == 2
@@ -80,10 +80,10 @@ def test_the_command_refuses_in_one_line(study_of, tmp_path):
 
 
 def test_a_worker_begins_no_trial_with_something_else(study_of, tmp_path, capsys):
-    study, found, workers = study_of(budget={"trials": 2})
+    study, found, worker = study_of(budget={"trials": 2})
     keep_inputs(study, found)
     write_data(tmp_path, 1)
-    assert workers.run() == module.EXIT_FAILED
+    assert worker.run() == workers.EXIT_FAILED
     assert found.trials == []
     assert LABEL in capsys.readouterr().out
 
@@ -93,8 +93,8 @@ def test_a_trial_that_goes_on_with_what_was_accepted_says_so(study_of, tmp_path)
     keep_inputs(study, found)
     folder = CampaignFolder(study.folder).run("trial-0000", 0)
     trial = ask(found)
-    trained = module.TrainedTrial(
-        study, trial, module.suggest(trial, study.config.space), "trial-0000", crew=None
+    trained = workers.TrainedTrial(
+        study, trial, workers.suggest(trial, study.config.space), "trial-0000", crew=None
     )
     before = trained._prepared(0).read_info()
     write_data(tmp_path, 1)
@@ -105,8 +105,8 @@ def test_a_trial_that_goes_on_with_what_was_accepted_says_so(study_of, tmp_path)
 
 
 def test_a_study_of_an_earlier_version_goes_on_and_that_is_said(study_of, tmp_path):
-    study, found, workers = study_of(budget={"trials": 1})
-    assert workers.run() == 0  # without a record of what it read
+    study, found, worker = study_of(budget={"trials": 1})
+    assert worker.run() == 0  # without a record of what it read
     told = []
     keep_inputs(study, found, tell=told.append)
     assert "not recorded" in told[0]

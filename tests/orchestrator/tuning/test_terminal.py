@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
@@ -11,17 +10,14 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
+from orchestrator.tuning.attempts import OUTCOME, REASON, REPLACED, SURPLUS
 from orchestrator.tuning.criteria import criterion
 from orchestrator.tuning.space import short
-from orchestrator.tuning.training import Training
-from orchestrator.tuning.trial_notes import OUTCOME, REASON, UNTRAINED
-from tests.orchestrator.tuning.test_training import Silent
+from orchestrator.tuning.training import Finished
 
 KP = "loops.h.law.kp"
 STUDY = SimpleNamespace(
-    criteria=[criterion("iae"), criterion("effort")],
-    config=SimpleNamespace(space={KP: None}, budget=SimpleNamespace(trials=9)),
-    folder=Path(),
+    criteria=[criterion("iae"), criterion("effort")], config=SimpleNamespace(space={KP: None})
 )
 
 
@@ -42,18 +38,20 @@ def test_a_trial_is_told_once_with_its_values_where_it_has_any():
     found = optuna.create_study(directions=["minimize", "minimize"])
     add(found, 0.5, values=[1.0, 2.0])
     output = io.StringIO()
-    training = Training(STUDY, found, Console(file=output, width=200), Silent())
-    training.look(now=True)
+    finished = Finished(STUDY, found, Console(file=output, width=200))
+    finished.print_new()
     assert output.getvalue() == ""  # that one had ended before
     add(found, 1.0, values=[0.123456, 20.0])
     add(found, 2.0, TrialState.FAIL, **{REASON: "out of memory"})
-    add(found, 3.0, TrialState.PRUNED, **{OUTCOME: UNTRAINED})
-    training.look(now=True)
-    training.look(now=True)
+    add(found, 3.0, TrialState.PRUNED, **{OUTCOME: SURPLUS})
+    add(found, 4.0, TrialState.FAIL, **{OUTCOME: REPLACED})
+    finished.print_new()
+    finished.print_new()
     lines = output.getvalue().splitlines()
     assert [line.split("  ")[1:] for line in lines] == [
         ["complete", "iae 0.1235, effort 20", "kp 1"],
         ["fail", "kp 2", "out of memory"],
+        ["continues as another attempt", "kp 4"],
     ]
 
 

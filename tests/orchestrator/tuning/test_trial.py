@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -30,16 +29,6 @@ class Reports:
         return self._prune_at is not None and max(self.reported) >= self._prune_at
 
 
-def to_the_end(steps):
-    """Take all steps of what runs in steps; gives what it returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def train(make_study, fake_training):
     """Train a candidate of the small study; gives how it ended, what it reported, and the folder."""
@@ -48,8 +37,7 @@ def train(make_study, fake_training):
         study = make_study(**changes)
         trial = trial or Reports()
         with Local().connect(study.folder, threads=1) as crew:
-            trained = TrainedTrial(study, trial, params, name, crew=crew, interrupted=interrupted)
-            ending = to_the_end(trained.run())
+            ending = TrainedTrial(study, trial, params, name, crew=crew, interrupted=interrupted).run()
         return ending, trial.reported, CampaignFolder(study.folder)
 
     return run

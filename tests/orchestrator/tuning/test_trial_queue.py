@@ -10,21 +10,21 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
-from orchestrator.tuning.storage import open_storage
-from orchestrator.tuning.study_storage import StudyStorage
-from orchestrator.tuning.trial_notes import (
-    ATTEMPTS,
+from orchestrator.tuning.attempts import (
     CONFIRMS,
-    DIED,
     FAILED,
     FIXED,
-    LET_GO,
     OUTCOME,
     PROCESS,
     RANK,
+    REASON,
+    ROOT,
     counted,
+    root,
 )
-from orchestrator.tuning.trial_queue import Claim, Heartbeat, TrialQueue
+from orchestrator.tuning.storage import open_storage
+from orchestrator.tuning.study_storage import StudyStorage
+from orchestrator.tuning.trial_queue import Heartbeat, TrialQueue
 from tests.orchestrator.tuning.conftest import GONE, TRACKING, age, kill, stale_for_two_beats
 
 
@@ -39,10 +39,6 @@ def begin(queue):
     trial = queue.trial(queue.take())
     trial.suggest_float("x", 0, 1)
     return trial
-
-
-def states(study):
-    return [trial.state.name for trial in study.trials]
 
 
 def until(condition, seconds=60.0):
@@ -129,7 +125,7 @@ def test_a_heartbeat_keeps_the_interval_of_its_storage(queue, tmp_path):
 def test_a_heartbeat_outlasts_an_outage_and_notices_when_the_trial_is_closed(
     optuna_study, queue, storage, monkeypatch
 ):
-    claim, beats, real = queue.take(), [], storage.record_heartbeat
+    trial_id, beats, real = queue.take(), [], storage.record_heartbeat
 
     def record(trial_id):
         beats.append(trial_id)
@@ -139,25 +135,11 @@ def test_a_heartbeat_outlasts_an_outage_and_notices_when_the_trial_is_closed(
 
     monkeypatch.setattr(storage, "record_heartbeat", record)
     monkeypatch.setattr(storage, "get_heartbeat_interval", lambda: 0.05)
-    with Heartbeat(storage, claim) as heartbeat:
+    with Heartbeat(storage, trial_id) as heartbeat:
         assert until(lambda: len(beats) > 2)
         assert not heartbeat.is_lost
         optuna_study.tell(0, state=TrialState.FAIL)
         assert until(lambda: heartbeat.is_lost)
-
-
-def test_a_worker_that_was_taken_for_dead_notices_and_gives_no_more_signs_for_the_next(
-    queue, storage, monkeypatch
-):
-    monkeypatch.setattr(storage, "get_heartbeat_interval", lambda: 0.02)
-    with Heartbeat(storage, queue.take()) as heartbeat:
-        kill(storage, 1)
-        list(queue.tidy(retries=3))
-        queue.take()
-        assert until(lambda: heartbeat.is_lost)
-        beats = []
-        monkeypatch.setattr(storage, "record_heartbeat", beats.append)
-        assert not until(lambda: beats, seconds=0.2)
 
 
 # --- Another attempt
@@ -170,25 +152,27 @@ def test_a_trial_whose_worker_died_goes_on_at_once_with_its_parameters_and_its_r
     old.set_user_attr(RANK, 3)
     kill(storage, old._trial_id)
     assert list(queue.tidy(retries=3)) == []
-    assert states(optuna_study) == ["WAITING", "RUNNING"]
+    assert [trial.state.name for trial in optuna_study.trials] == ["FAIL", "RUNNING", "WAITING"]
+    assert optuna_study.trials[0].user_attrs[REASON] == "its worker died"
     new = queue.trial(queue.take())
-    assert new.number == 0
+    assert new.number == 2
     assert new.suggest_float("x", 0, 1) == old.params["x"] != other.params["x"]
-    assert new.user_attrs[RANK] == 3
+    assert root(optuna_study.trials[2]) == 0
+    assert optuna_study.trials[2].user_attrs[RANK] == 3
     kill(storage, new._trial_id)
     list(queue.tidy(retries=3))
-    assert optuna_study.trials[0].user_attrs[ATTEMPTS] == [DIED, DIED]
+    assert root(optuna_study.trials[3]) == 0
 
 
 def test_a_worker_of_another_machine_is_gone_when_it_is_silent(optuna_study, storage, queue):
     trial = begin(queue)
     storage.set_trial_user_attr(trial._trial_id, PROCESS, f"elsewhere {GONE.partition(' ')[2]}")
     list(queue.tidy(retries=3))
-    assert states(optuna_study) == ["RUNNING"]
+    assert optuna_study.trials[0].state == TrialState.RUNNING
     age(storage, 5)
     stale_for_two_beats(storage, optuna_study)
     list(queue.tidy(retries=3))
-    assert states(optuna_study) == ["WAITING"]
+    assert [each.state for each in optuna_study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
 def test_a_worker_killed_between_two_parameters_leaves_all_of_them(storage, queue):
@@ -200,65 +184,49 @@ def test_a_worker_killed_between_two_parameters_leaves_all_of_them(storage, queu
 
 
 def test_one_that_died_before_it_had_parameters_goes_on_too(optuna_study, storage, queue):
-    kill(storage, queue.take().trial_id)
+    kill(storage, queue.take())
     list(queue.tidy(retries=3))
-    assert states(optuna_study) == ["WAITING"]
+    assert [each.state for each in optuna_study.trials] == [TrialState.FAIL, TrialState.WAITING]
     assert counted(optuna_study.trials) == 1
 
 
 def test_a_worker_that_lets_go_of_a_trial_uses_up_no_retry(optuna_study, storage, queue):
-    for _ in range(3):
+    for number in range(3):
         queue.let_go(queue.take())
-    for given_up in ([], [(0, "2 workers died at it")]):  # and then they do die
-        kill(storage, queue.take().trial_id)
+        assert optuna_study.trials[number].user_attrs[REASON] == "its worker let go of it"
+    for given_up in ([], [(4, "2 workers died at it")]):  # and then they do die
+        kill(storage, queue.take())
         assert [(trial.number, reason) for trial, reason in queue.tidy(retries=1)] == given_up
-    assert optuna_study.trials[0].user_attrs[ATTEMPTS] == [LET_GO] * 3 + [DIED]
-    assert optuna_study.trials[0].user_attrs[OUTCOME] == FAILED
+    assert optuna_study.trials[4].user_attrs[OUTCOME] == FAILED
 
 
 def test_a_trial_that_kills_every_worker_fails_in_the_end(optuna_study, storage, queue):
     for _ in range(3):
-        kill(storage, queue.take().trial_id)
+        kill(storage, queue.take())
         given_up = list(queue.tidy(retries=2))
     assert [reason for _, reason in given_up] == ["3 workers died at it"]
-    assert states(optuna_study) == ["FAIL"]
-    assert optuna_study.trials[0].user_attrs[OUTCOME] == "failed"
+    assert [trial.state.name for trial in optuna_study.trials] == ["FAIL"] * 3
+    assert optuna_study.trials[-1].user_attrs[OUTCOME] == "failed"
     assert counted(optuna_study.trials) == 1
 
 
-def test_deaths_after_a_new_checkpoint_are_not_the_trials_own(optuna_study, storage, queue):
-    """As of a machine that is taken away again and again, while the trial gets further each time."""
-    for has_saved in (False, True, True, False, True, False):
-        kill(storage, queue.take().trial_id)
-        assert list(queue.tidy(retries=1, has_saved=lambda _, has_saved=has_saved: has_saved)) == []
-    kill(storage, queue.take().trial_id)
-    assert [reason for _, reason in queue.tidy(retries=1)] == ["2 workers died at it"]
-
-
 def test_two_that_notice_at_once_put_it_back_once(optuna_study, storage, queue, monkeypatch):
-    claim = queue.take()
-    left = optuna_study.get_trials()
-    monkeypatch.setattr(queue, "_left", lambda: left)  # both have looked before either acts
+    trial_id = begin(queue)._trial_id
     for _ in range(2):
+        monkeypatch.setattr(queue, "_left", lambda: {trial_id})  # both have looked before either acts
         list(queue.tidy(retries=3))
-        assert not queue.let_go(claim)  # and the worker itself comes last
-    assert optuna_study.trials[0].user_attrs[ATTEMPTS] == [DIED]
-    queue.take()  # the next is at it by then
-    list(queue.tidy(retries=3))
-    assert not queue.let_go(claim)
-    assert not queue.fail(claim, "late")
-    assert states(optuna_study) == ["RUNNING"]
+        queue.let_go(trial_id)  # and the worker itself comes last
+    assert [each.state for each in optuna_study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
 def test_a_trial_that_has_ended_is_neither_put_back_nor_ended_again(optuna_study, queue, monkeypatch):
     trial = begin(queue)
-    left = optuna_study.get_trials()
     optuna_study.tell(trial, 1.0)
-    monkeypatch.setattr(queue, "_left", lambda: left)
-    assert list(queue.tidy(retries=0)) == []
-    assert not queue.let_go(Claim.at(left[0]))
-    assert not queue.fail(Claim.at(left[0]), "late")
-    assert states(optuna_study) == ["COMPLETE"]
+    monkeypatch.setattr(queue, "_left", lambda: {trial._trial_id})
+    list(queue.tidy(retries=0))
+    queue.let_go(trial._trial_id)
+    queue.end(trial._trial_id, FAILED, "late")
+    assert [each.state for each in optuna_study.trials] == [TrialState.COMPLETE]
     assert OUTCOME not in optuna_study.trials[0].user_attrs
 
 
@@ -266,8 +234,8 @@ def test_a_trial_that_has_ended_is_neither_put_back_nor_ended_again(optuna_study
     ("change", "step"),
     [
         (lambda queue, _: queue.take(), "record_heartbeat"),
-        (lambda queue, running: queue.let_go(running), "set_trial_state_values"),
-        (lambda queue, running: queue.fail(running, "why"), "set_trial_state_values"),
+        (lambda queue, running: queue.let_go(running), "create_new_trial"),
+        (lambda queue, running: queue.end(running, FAILED, "why"), "set_trial_state_values"),
         (lambda queue, _: queue.enqueue(RANK, {2: {"x": 0.6}, 3: {"x": 0.7}}), "create_new_trial"),
     ],
 )
@@ -276,8 +244,7 @@ def test_what_the_storage_fails_at_half_way_has_not_begun(
     optuna_study, storage, queue, monkeypatch, change, step, waiting
 ):
     """The trial that was taken waits on, the one that was drawn is not there, what is at work stays without a note."""
-    running = queue.take()
-    queue.trial(running).suggest_float("x", 0, 1)
+    running = begin(queue)._trial_id
     queue.enqueue(RANK, {1: {"x": 0.5}} if waiting else {})
     before = optuna_study.get_trials()
 
@@ -301,21 +268,24 @@ def test_what_the_storage_fails_at_half_way_has_not_begun(
 def test_a_candidate_is_in_the_queue_once_whoever_puts_it_there(optuna_study, storage, queue, mark):
     queue.enqueue(mark, {1: {"x": 0.5}, 2: {"x": 0.6}})
     queue.enqueue(mark, {2: {"x": 0.6}, 3: {"x": 0.7}})
-    kill(storage, queue.take().trial_id)
+    kill(storage, queue.take())
     list(queue.tidy(retries=3))
     queue.enqueue(mark, {1: {"x": 0.5}})
-    assert [trial.system_attrs[FIXED] for trial in optuna_study.trials] == [{"x": x} for x in (0.5, 0.6, 0.7)]
-    assert optuna_study.trials[0].user_attrs[mark] == 1
+    assert [trial.system_attrs[FIXED] for trial in optuna_study.trials] == [
+        {"x": x} for x in (0.5, 0.6, 0.7, 0.5)
+    ]
+    assert optuna_study.trials[3].user_attrs == {mark: 1, ROOT: 0}
 
 
-def test_what_was_begun_under_a_higher_budget_waits_until_it_is_as_high_again(optuna_study, storage, queue):
+def test_a_candidate_that_the_budget_had_no_room_for_can_be_queued_again(optuna_study, storage, queue):
     queue.enqueue(RANK, {1: {"x": 0.5}})
     queue.let_go(queue.take())
     lower = TrialQueue(optuna_study, storage, budget=0)
-    assert not lower.has_next
-    assert lower.take() is None
-    assert [trial.number for trial in lower.left_out] == [0]
-    assert queue.left_out == []
+    assert [(trial.number, reason) for trial, reason in lower.tidy(retries=3)] == [
+        (1, "the budget is used up")
+    ]
+    assert queue.trials[1].state == TrialState.FAIL
+    queue.enqueue(RANK, {1: {"x": 0.5}})
     assert begin(queue).params == {"x": 0.5}
 
 
@@ -348,9 +318,9 @@ def take_all(url, budget, taken):
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = open_storage(url, TRACKING)
     queue = TrialQueue(optuna.load_study(study_name="a", storage=storage), storage, budget)
-    while (claim := queue.take()) is not None:
-        taken.put(claim.trial_id)
-        queue.fail(claim, "it was only taken")
+    while (trial_id := queue.take()) is not None:
+        taken.put(trial_id)
+        queue.end(trial_id, FAILED, "it was only taken")
 
 
 def test_processes_take_each_trial_once_and_draw_no_more_than_the_budget(optuna_study, queue, tmp_path):
