@@ -300,14 +300,14 @@ def restore(jsonable: Sequence[Any]) -> State:
 
 
 def fits(stored: State, fresh: LoopState) -> bool:
-    """Whether a stored state of a loop has the items of a fresh one, or is another version's.
+    """Whether a stored state of a loop has the items of a fresh one, or is another loop's or version's.
 
-    The same goes for its law where the items of that have names; others, as a window of readings, may grow.
+    The same goes for those of its parts whose items have names; others, as a window of readings, may grow.
     """
-    if len(stored) != len(fresh):
-        return False
-    law = stored[LoopState._fields.index("law")]
-    return not hasattr(fresh.law, "_fields") or len(law) == len(fresh.law)
+    return len(stored) == len(fresh) and all(
+        not hasattr(new, "_fields") or (isinstance(old, Sequence) and len(old) == len(new))
+        for old, new in zip(stored, fresh, strict=True)
+    )
 
 
 def replay(loop: FeedbackLoop, telemetries: Iterable[Mapping[str, float]]) -> list[Trace]:

@@ -116,7 +116,7 @@ class EntropyControl(TrainerCallback):  # type: ignore[misc]
         if stored is not None:
             if not fits(stored["loop"], self._loop.init()):
                 raise ValueError(
-                    "the loop of this checkpoint is another version's; go on with that version, or begin the training again"
+                    "the loop of this checkpoint is another one or another version's; go on with that, or begin the training again"
                 )
             self._state, self._t = restore(stored["loop"]), stored["t"]
             self.command = stored["command"]

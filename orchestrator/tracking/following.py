@@ -13,10 +13,11 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import cast
 
+from orchestrator.execution.credentials import VARIABLE
 from orchestrator.storage.metrics_log import Record, Tail
 from orchestrator.storage.run_folder import OVER, RunFolder
 from orchestrator.tracking.others import WRITERS, OtherTracker, Write, has_all, note_all
@@ -34,34 +35,53 @@ class Followers:
     def __init__(self, home: Path, names: Sequence[OtherTracker]) -> None:
         self._home = home
         self._names = names
-        self._processes: dict[Path, subprocess.Popen[bytes]] = {}
+        self._seen: set[Path] = set()  # a follower ends before its run only where it is broken
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     def __call__(self, working: Iterable[RunFolder]) -> None:
+        self._forget_ended()
         for run in working if self._names else ():
-            if run.path not in self._processes:  # a follower ends before its run only where it is broken
-                self._processes[run.path] = self._start(run)
+            if run.path not in self._seen:
+                self._seen.add(run.path)
+                with suppress(OSError):  # no memory or process is left: the run is what they are for
+                    self._processes.append(self._start(run))
 
     def _start(self, run: RunFolder) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-P", "-m", __name__, str(self._home), str(run.path), *self._names]
         quiet = subprocess.DEVNULL
         return subprocess.Popen(  # nosec B603  # a list of our own, no shell
-            command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=quiet,
+            stderr=quiet,
+            start_new_session=True,
+            env={name: value for name, value in os.environ.items() if name != VARIABLE},
         )
+
+    def _forget_ended(self) -> None:
+        """A campaign of thousands of runs keeps no descriptor and no dead process of each."""
+        for process in [each for each in self._processes if each.poll() is not None]:
+            _close_stdin(process)
+            self._processes.remove(process)
 
     def __enter__(self) -> Followers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._processes.values():
-            if process.stdin is not None:
-                process.stdin.close()  # which tells it to finish
+        for process in self._processes:
+            _close_stdin(process)  # which tells it to finish
         deadline = time.monotonic() + PATIENCE_SECONDS
-        for process in self._processes.values():
+        for process in self._processes:
             try:
                 process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _close_stdin(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def follow(home: Path, run: RunFolder, names: Sequence[OtherTracker], stop: threading.Event) -> None:

@@ -25,6 +25,7 @@ from controllers import (
 )
 from controllers.base import Law
 from controllers.loop import fits
+from controllers.parts.coverage import Coverage
 
 LOOP = FeedbackLoop(
     sensor="entropy",
@@ -384,6 +385,12 @@ def test_a_stored_state_of_another_version_does_not_fit():
     assert fits(state, LOOP.init())
     assert not fits(state[:-1], LOOP.init())
     assert not fits((*state[:2], state[2][:-1], *state[3:]), LOOP.init())  # the law has an item less
+
+
+def test_a_stored_state_of_another_reference_does_not_fit():
+    following = replace(LOOP, reference=Coverage())
+    assert fits(restore(following.init()), following.init())
+    assert not fits(restore(LOOP.init()), following.init())
 
 
 def test_a_law_whose_state_grows_fits_at_any_time():

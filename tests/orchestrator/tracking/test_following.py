@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.execution.credentials import VARIABLE
 from orchestrator.storage.run_folder import Status
 from orchestrator.tracking import following
 from orchestrator.tracking.following import Feed, Followers, follow
@@ -146,3 +148,33 @@ def test_without_further_trackers_no_process_is_started(home, run, monkeypatch):
     monkeypatch.setattr(following.subprocess, "Popen", None)
     with Followers(home.path, []) as followers:
         followers([run])
+
+
+def test_a_follower_that_cannot_be_started_costs_nothing(home, run, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no process is left")
+
+    monkeypatch.setattr(following.subprocess, "Popen", refuse)
+    with Followers(home.path, ["wandb"]) as followers:
+        followers([run])
+        followers([run])
+
+
+def test_followers_that_have_ended_leave_nothing_open_and_none_sees_credentials(home, run, monkeypatch):
+    started = []
+
+    class Ended(subprocess.Popen):
+        def __init__(self, _, **options):
+            super().__init__([sys.executable, "-c", ""], **options)
+            started.append((self, options["env"]))
+
+    monkeypatch.setattr(following.subprocess, "Popen", Ended)
+    monkeypatch.setenv(VARIABLE, "{}")
+    with Followers(home.path, ["wandb"]) as followers:
+        followers([run])
+        ((process, environment),) = started
+        process.wait(30)
+        followers([run])
+        assert process.stdin.closed
+        assert VARIABLE not in environment
+    assert len(started) == 1
