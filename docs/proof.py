@@ -29,6 +29,7 @@ PAGE = ROOT / "docs" / "proof.md"
 CONFIGS = ROOT / "configs" / "proof"
 SHOWN = {
     "greedy": ("statistics", "eval/pass_at_1"),
+    "many": ("statistics", "eval/pass_at_64"),
     "trends": ("trends", None),
     "asymptote": ("asymptote", None),
 }
@@ -66,7 +67,10 @@ def blocks(campaigns: Sequence[CampaignRecords], studies: Sequence[CampaignRecor
     )
     found["constants"] = _markdown(constants(studies))
     for campaign in campaigns:
+        known = {metric for run in campaign.runs for metric in run.evaluation.values}
         for name, (table, metric) in SHOWN.items():
+            if metric is not None and metric not in known:
+                continue
             drawn = TABLES[table](compare(campaign, metric=metric))
             found[f"{campaign.info.name} {name}"] = _markdown(drawn)
     return found
