@@ -266,6 +266,11 @@ class RunConfig(Strict):
         return phase.task if phase else self.task
 
     @property
+    def timing(self) -> dict[str, Any]:
+        """What decides how long its commands wait, for `LoopConfig.build` and `dead_time`."""
+        return {"ahead": self.rollout.ahead, "measure": self.learner.measure}
+
+    @property
     def update_facts(self) -> UpdateFacts:
         """What an update does with a batch, for actuators and objectives to judge whether they can act."""
         learner, rollout = self.learner, self.rollout
