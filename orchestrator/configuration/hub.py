@@ -76,10 +76,13 @@ def hub_notices(arms: Sequence[Arm]) -> list[str]:
 
 def _not_had(key: str, name: str) -> str | None:
     """What the hub says against a model; a hub that is ill says nothing of the name."""
+    from huggingface_hub.errors import HFValidationError
+
     try:
         asked_commit(name)
     except Exception as error:  # in the words of whichever HTTP library
-        if getattr(getattr(error, "response", None), "status_code", None) not in REFUSALS:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status not in REFUSALS and not isinstance(error, HFValidationError):
             return _unknown(key, name, f"did not say ({one_line(error)})")
         if not cached_commit(name):
             return (

@@ -36,7 +36,6 @@ from orchestrator.configuration.tracking import TrackingConfig
 from orchestrator.storage.metric_names import FAMILIES, recorded_name
 from policies.actuators import ACTUATORS
 from policies.actuators.base import Actuator, SamplingActuator, UpdateFacts, command_name
-from policies.rollouts.settings import Transformers
 from policies.statistics.own_sensors import OWN as OWN_READING
 from policies.statistics.sensors import DOMAIN
 from tasks import Task, own_code
@@ -273,16 +272,12 @@ class RunConfig(Strict):
     @property
     def update_facts(self) -> UpdateFacts:
         """What an update does with a batch, for actuators and objectives to judge whether they can act."""
-        learner, rollout = self.learner, self.rollout
-        goes_on = rollout.in_flight is not None and rollout.in_flight.unfinished == "go_on"
-        is_as_sampled = (
-            isinstance(rollout.engine, Transformers) and not rollout.oldest_weights and not goes_on
-        )
+        learner = self.learner
         return UpdateFacts(
             steps_per_batch=learner.steps_per_batch,
             objective=learner.objective.kind,
             group_size=learner.group_size,
-            ratio_starts_at_one=learner.measure == "before_update" or is_as_sampled,
+            ratio_starts_at_one=learner.measure == "before_update" or self.rollout.is_of_the_learner,
         )
 
     @property

@@ -78,10 +78,10 @@ def cached_commit(repository: str) -> str:
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
-    folder = repo_folder_name(repo_id=repository, repo_type="model")
     try:
+        folder = repo_folder_name(repo_id=repository, repo_type="model")
         return Path(constants.HF_HUB_CACHE, folder, "refs", "main").read_text().strip()
-    except OSError:
+    except (OSError, ValueError):  # a ValueError: it cannot be a name
         return ""
 
 

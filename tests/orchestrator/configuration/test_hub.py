@@ -152,6 +152,12 @@ def test_a_model_that_the_hub_does_not_know_is_said(write_campaign, requests, mo
     assert hub_notices(arms) == []
 
 
+def test_what_cannot_be_a_name_is_not_on_the_hub(write_campaign, requests):
+    arms = read_campaign(write_campaign({"policy": {"source": "some/model/of"}, "arms": [{"name": "grpo"}]}))
+    (notice,) = hub_notices(arms.arms)
+    assert notice.startswith("policy.source: 'some/model/of' is not on the hub")
+
+
 def test_a_hub_that_is_ill_says_nothing_of_a_name(write_campaign, requests):
     requests.status = 503
     (notice,) = hub_notices(campaign_on_the_hub(write_campaign).arms)
