@@ -2,7 +2,8 @@
 
 A stored run keeps its settings.  A run that cannot continue as it is, or that should continue with other
 settings, gives its checkpoint and its record up to it to a new run, and stays unchanged.  A loop or a detector
-whose settings have changed starts afresh there, and so does a detector that ended the run; everything else continues.
+whose settings have changed starts afresh there, and so do a loop whose commands wait longer or shorter than before and a
+detector that ended the run; everything else continues.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.campaign import campaign_folder
-from orchestrator.configuration.models import RunConfig
+from orchestrator.configuration.models import RunConfig, dead_time
 from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.configuration.stored import as_of_today, differences, differing_keys
 from orchestrator.errors import ConfigError, did_you_mean
@@ -162,7 +163,7 @@ def _hand_over(
     for path in sample_files(source.samples_path, before=found.iteration).values():
         replace_file(run.samples_path / path.name, path.read_bytes())
     old, new = masked(before.plain), masked(arm.plain)
-    same = _unchanged(old, new)
+    same = _unchanged(old, new, before.config, arm.config)
     if source.start_path.exists():
         replace_file(run.start_path, source.start_path.read_bytes())
     if same.loops == set(new["loops"]) == set(old["loops"]) and read_rollbacks(source.rollbacks_path):
@@ -190,18 +191,24 @@ def _hand_over(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Same:
-    """Names of the loops and detectors whose settings are what they were."""
+    """Names of the loops and detectors whose settings are what they were, and the wait of whose commands is."""
 
     loops: set[str]
     detectors: set[str]
 
 
-def _unchanged(before: Mapping[str, Any], now: Mapping[str, Any]) -> _Same:
+def _unchanged(
+    before: Mapping[str, Any], now: Mapping[str, Any], config: RunConfig, later: RunConfig
+) -> _Same:
     def same(old: Mapping[str, Any], new: Mapping[str, Any]) -> set[str]:
         return {name for name in new if name in old and not list(differences(old[name], new[name]))}
 
+    def wait(run: RunConfig, loop: str) -> int:
+        return dead_time(run.loops[loop].actuator, **run.timing)
+
+    alike = same(before["loops"], now["loops"])
     return _Same(
-        loops=same(before["loops"], now["loops"]),
+        loops={name for name in alike if wait(config, name) == wait(later, name)},
         detectors=same(before["guardrails"], now["guardrails"]),
     )
 

@@ -94,6 +94,13 @@ class Plant:
         """Iterations from a command to the first reading that it moves: ``delay``, and zeros that lead ``b``."""
         return self.delay + next((j for j, b in enumerate(self.b) if b != 0), len(self.b))
 
+    def in_run(self, wait: int) -> Plant:
+        """The same where a command waits for ``wait`` iterations: with a delay that has these in it.
+
+        A plant does not say which wait its delay has in it; one that is too short for this wait is of none.
+        """
+        return replace(self, delay=self.delay + max(0, 1 + wait - self.dead_time))
+
     @property
     def standard_errors(self) -> tuple[float, ...]:
         """Standard errors of the parameters, in their order; 0 if they are known exactly."""

@@ -18,7 +18,7 @@ from orchestrator.commands.outputs import figure, print_rows, say, write_all
 from orchestrator.comparison import SETTLING_TOLERANCE, SETTLING_WINDOW
 from orchestrator.comparison.values import FINAL_FRACTION
 from orchestrator.engineering.pictures import prediction_picture
-from orchestrator.engineering.plant_file import PlantFile, read_plant
+from orchestrator.engineering.plant_file import PlantFile, read_plant, retimed
 from orchestrator.engineering.prediction import (
     BAND,
     Agreement,
@@ -48,16 +48,17 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
     if setting.output is not None:
         require_name(setting.output, "--output")
     scene = read_scene(path, setting)
-    given = read_plant(setting.plant) if setting.plant else None
+    given = _in_runs(scene, setting.plant, "--plant") if setting.plant else None
     plant = given.plant if given else scene.loop.plant
     if plant is None:
         raise ConfigError(f"{path}: {scene.title} names no plant; give one with --plant PLANT.yaml")
     if given:
         _same_channel(given, scene, setting.plant)
     with refusing(f"{named(path)}: loops.{scene.key}", "change it"):
-        loop = scene.loop.build()
-        if given:  # whose delay is known to the loop as in a run
+        loop = scene.loop.build(**scene.timing)
+        if given:  # of which the loop knows as much as in a run
             loop = replace(loop, dead_time=given.channel.dead_time)
+    plant = plant if given else plant.in_run(loop.dead_time)
     learner = dict(scene.learner)
     if given:
         learner.setdefault("learning_rate", given.channel.learning_rate)
@@ -75,7 +76,7 @@ def run_simulation(path: Path, setting: Setting, *, folder: Path, uri: str | Non
     with refusing(f"{named(path)}: {scene.title}", "these numbers cannot be simulated; change them"):
         predicted = predict(
             loop,
-            _changing(plant, setting.change, iterations),
+            _changing(plant, setting.change, iterations, scene),
             iterations,
             initial_nats=initial,
             telemetry=constant_telemetry(loop, learner),
@@ -204,13 +205,21 @@ def _or_never(iteration: float) -> str:
     return figure(iteration, "iterations") if np.isfinite(iteration) else "never"
 
 
-def _changing(plant: Plant, change: tuple[int, Path] | None, iterations: int) -> Plant | Changed:
+def _in_runs(scene: Scene, path: Path, option: str) -> PlantFile:
+    """The plant of a file with the delay that the runs of the scene make of it."""
+    with refusing(f"{option} {path}", "the plant's delay does not have the wait of its own runs in it"):
+        return retimed(read_plant(path), **scene.timing)
+
+
+def _changing(
+    plant: Plant, change: tuple[int, Path] | None, iterations: int, scene: Scene
+) -> Plant | Changed:
     if change is None:
         return plant
     at, path = change
     if not 0 < at < iterations:
         raise ConfigError(f"--change: the iteration must be in 1 to {iterations - 1}, got {at}")
-    return Changed(plants=((0, plant), (at, read_plant(path).plant)))
+    return Changed(plants=((0, plant), (at, _in_runs(scene, path, "--change").plant)))
 
 
 def _same_channel(given: PlantFile, scene: Scene, path: Path | None) -> None:

@@ -91,7 +91,7 @@ class Summary:
     settling: Estimate  # iterations until the mean of five readings stays within 10 % of the setpoint
     saturation: Estimate  # share of iterations with the command at a limit of the loop or of its law
     harris: Estimate  # mean square error over the least that noise and delay allow, last half
-    dead_time: int | None  # iterations, of the plant that the main loop names; None: 1 was assumed for harris
+    dead_time: int | None  # iterations that harris goes by; None: nothing tells them, and 1 was assumed
     band: tuple[float, float] | None  # nats/token, where the reference is a range and no setpoint
     inside: Estimate  # share of the last quarter's readings in the band
     change_correlation: Estimate  # between the predicted and the measured change of entropy, over iterations
@@ -165,16 +165,20 @@ def saturation(run: RunRecords) -> float:
 
 
 def harris(run: RunRecords) -> float:
-    """Harris index about the setpoint, with the dead time of the loop's plant where it names one, else 1."""
+    """Harris index about the setpoint, with the dead time that is known, else 1."""
     if band(run) is not None or not np.isfinite(setpoint(run)).any():
         return nan
     return harris_index(sensed(run), setpoint(run), dead_time(run) or 1)
 
 
 def dead_time(run: RunRecords) -> int | None:
-    """Iterations from a command to its first effect, by the plant that the main loop was designed for."""
-    plant = _main_settings(run).get("plant")
-    return Plant(**plant).dead_time if plant else None
+    """Iterations from a command to its first effect, by the main loop's plant and the wait that its trace tells."""
+    waits = run.train.get(f"loop/{run.main_loop}/dead_time")
+    known = waits[np.isfinite(waits)]
+    wait, plant = int(known[-1]) if known.size else 0, _main_settings(run).get("plant")
+    if plant:
+        return Plant(**plant).in_run(wait).dead_time
+    return 1 + wait if wait else None
 
 
 def band(run: RunRecords) -> tuple[float, float] | None:

@@ -143,7 +143,7 @@ def _devices(config: RunConfig) -> Iterator[str]:
 
 def _objective(config: RunConfig) -> Iterator[str]:
     objective = config.learner.objective
-    if objective.needs_ratio and config.learner.steps_per_batch == 1:
+    if objective.needs_ratio and config.update_facts.ratio_stays_at_one:
         yield (
             f"learner.objective: {objective.kind!r} cannot act in this learner: with one optimiser step a batch "
             "the probability ratio is 1 and the loss is plain policy gradient; set learner.minibatches or "

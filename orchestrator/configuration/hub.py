@@ -17,18 +17,24 @@ from orchestrator.configuration.inputs import policies_of, tasks_of
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import Arm
 from orchestrator.errors import one_line
-from policies.model.sources import BUILTIN, hub_commit, local_source
+from policies.model.sources import asked_commit, cached_commit, local_source, sources_of
 from tasks import Task
 from tasks.data.source import Source
 from tasks.kinds.mixture import Mixture
 
 SECONDS = 5.0
 """How long the hub is waited for."""
+REFUSALS = (401, 403, 404)
+"""HTTP statuses by which the hub says that it has no such name, or not for this user."""
 
 
 def models_of(config: RunConfig) -> dict[str, str]:
-    """The models of the hub that a run loads, by the settings that name them."""
-    return {key: source for key, source in policies_of(config).items() if _is_of_hub(source)}
+    """The models of the hub that a run loads, by the settings that name them, or name adapters of theirs."""
+    return {
+        f"{key} ({part})" if part else key: name
+        for key, source in policies_of(config).items()
+        for part, name in _of_hub(source)
+    }
 
 
 def datasets_of(config: RunConfig) -> dict[str, str]:
@@ -41,11 +47,11 @@ def silence_of(config: RunConfig) -> str | None:
     return silence() if models_of(config) or datasets_of(config) else None
 
 
-def _is_of_hub(source: str) -> bool:
+def _of_hub(source: str) -> list[tuple[str, str]]:
     try:
-        return source != BUILTIN and local_source(source) is None
+        return [(part, name) for part, name in sources_of(source).items() if local_source(name) is None]
     except ValueError:  # nothing is there, which `check_campaign` says
-        return False
+        return []
 
 
 def _datasets(where: str, task: Task) -> Iterator[tuple[str, str]]:
@@ -63,17 +69,34 @@ def hub_notices(arms: Sequence[Arm]) -> list[str]:
     )
     reason = silence() if named else None
     if reason is not None:
-        return [
-            f"{key}: {name!r} is on the hub, which was not asked ({reason}): its cache is read, and whether it is there "
-            "or has changed is not known"
-            for key, name in named
-        ]
+        return [_unknown(key, name, f"was not asked ({reason})") for key, name in named]
     models = dict.fromkeys(each for arm in arms for each in models_of(arm.config).items())
-    return [
-        f"{key}: {name!r} is not on the hub, or not for you; correct the name, or give your token (hf auth login)"
-        for key, name in models
-        if not hub_commit(name)
-    ]
+    return [notice for key, name in models if (notice := _not_had(key, name))]
+
+
+def _not_had(key: str, name: str) -> str | None:
+    """What the hub says against a model; a hub that is ill says nothing of the name."""
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        asked_commit(name)
+    except Exception as error:  # in the words of whichever HTTP library
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status not in REFUSALS and not isinstance(error, HFValidationError):
+            return _unknown(key, name, f"did not say ({one_line(error)})")
+        if not cached_commit(name):
+            return (
+                f"{key}: {name!r} is not on the hub, or not for you; correct the name, or give your token (hf auth "
+                "login)"
+            )
+    return None
+
+
+def _unknown(key: str, name: str, why: str) -> str:
+    return (
+        f"{key}: {name!r} is on the hub, which {why}: its cache is read, and whether it is there or has changed is not "
+        "known"
+    )
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.configuration.models import RunConfig
-from policies.actuators.base import SamplingActuator
+from policies.actuators.base import LogitActuator, SamplingActuator
 from policies.importance import NoImportance
 from policies.rollouts.settings import Transformers
 
@@ -28,8 +28,8 @@ def _learner(config: RunConfig) -> Iterator[str]:
     learner = config.learner
     if not isinstance(learner.importance, NoImportance):
         yield (
-            f"learner.importance: must be 'none' with learner.measure 'in_update', whose probability ratio is to the engine "
-            f"as it is, got {learner.importance.kind!r}; remove it, or {INSTEAD}"
+            f"learner.importance: must be 'none' with learner.measure 'in_update', which takes the engine's log-probs for the "
+            f"old ones and knows no others to correct by, got {learner.importance.kind!r}; remove it, or {INSTEAD}"
         )
     hidden = {"truncated": learner.truncated == "mask", "uniform_groups": learner.uniform_groups == "drop"}
     for key in (key for key, hides in hidden.items() if hides):
@@ -47,6 +47,11 @@ def _loops(config: RunConfig) -> Iterator[str]:
                 f"loops.{name}.actuator: {loop.actuator.kind!r} decides over a whole batch by what the policy gives its "
                 f"tokens, which learner.measure 'in_update' does not know before the update; take another, such as "
                 f"'bonus', or {INSTEAD}"
+            )
+        elif isinstance(loop.actuator, LogitActuator):  # whatever it says that it decides by
+            yield (
+                f"loops.{name}.actuator: {loop.actuator.kind!r} scales the logits of the update, by which learner.measure "
+                f"'in_update' measures the policy; take another, such as 'bonus', or {INSTEAD}"
             )
         if loop.feedforward is not None and not isinstance(loop.actuator, SamplingActuator):
             yield (

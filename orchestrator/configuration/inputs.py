@@ -100,9 +100,10 @@ def _own_parts(config: RunConfig) -> Iterator[tuple[str, Sequence[Path]]]:
 def _policy(config: RunConfig, *, ask_hub: bool = True) -> dict[str, Path | str]:
     found: dict[str, Path | str] = {}
     for setting, source in policies_of(config).items():
-        if not ask_hub and source != sources.BUILTIN and sources.local_source(source) is None:
-            continue
-        for name, each in sources.reads(source).items():
-            key = f"{setting} ({name})" if name else setting
-            found[key if isinstance(each, Path) else f"{key}: {source}"] = each
+        for name, each in sources.sources_of(source).items():
+            key, path = f"{setting} ({name})" if name else setting, sources.local_source(each)
+            if path is not None:
+                found[key] = path
+            elif ask_hub:
+                found[f"{key}: {source}"] = sources.hub_commit(each)
     return found

@@ -62,6 +62,12 @@ class RolloutConfig(Strict):
         """Updates that the weights of a response can be old that is begun for its own batch and ends there."""
         return self.ahead + int(getattr(self.engine, "push_every", 1)) - 1
 
+    @property
+    def is_of_the_learner(self) -> bool:
+        """Whether every token is sampled by the policy that the update begins with, and by the learner's implementation."""
+        goes_on = self.in_flight is not None and self.in_flight.unfinished == "go_on"
+        return isinstance(self.engine, Transformers) and not self.oldest_weights and not goes_on
+
 
 class LearnerConfig(Strict):
     """One training iteration and how many of them."""

@@ -12,7 +12,6 @@ from controllers.parts.references import Free
 from orchestrator.configuration.models import LoopConfig, RunConfig
 from orchestrator.configuration.signals import ALL_SIGNALS, is_signal, signals_read
 from orchestrator.errors import did_you_mean
-from policies.actuators.base import UpdateFacts
 from policies.actuators.bonus import Bonus
 from policies.model.sources import BUILTIN, model_config
 from policies.model.tiny import vocabulary_size
@@ -41,12 +40,7 @@ def loop_faults(loop: LoopConfig, config: RunConfig) -> Iterator[str]:
         )
     if loop.sensor.startswith("entropy"):
         yield from _within_entropy_range(loop.reference, config)
-    facts = UpdateFacts(
-        steps_per_batch=config.learner.steps_per_batch,
-        objective=config.learner.objective.kind,
-        group_size=config.learner.group_size,
-    )
-    reason = loop.actuator.why_inert(facts)
+    reason = loop.actuator.why_inert(config.update_facts)
     if reason is not None:
         yield f"actuator: {loop.actuator.kind!r} cannot act in this learner: {reason}"
     yield from limit_faults(loop)

@@ -35,7 +35,7 @@ from orchestrator.configuration.policy import PolicyConfig
 from orchestrator.configuration.tracking import TrackingConfig
 from orchestrator.storage.metric_names import FAMILIES, recorded_name
 from policies.actuators import ACTUATORS
-from policies.actuators.base import Actuator, SamplingActuator, command_name
+from policies.actuators.base import Actuator, SamplingActuator, UpdateFacts, command_name
 from policies.statistics.own_sensors import OWN as OWN_READING
 from policies.statistics.sensors import DOMAIN
 from tasks import Task, own_code
@@ -263,6 +263,22 @@ class RunConfig(Strict):
         """The task that the training prompts of an iteration come from."""
         phase = phase_at(self.phases, iteration)
         return phase.task if phase else self.task
+
+    @property
+    def timing(self) -> dict[str, Any]:
+        """What decides how long its commands wait, for `LoopConfig.build` and `dead_time`."""
+        return {"ahead": self.rollout.ahead, "measure": self.learner.measure}
+
+    @property
+    def update_facts(self) -> UpdateFacts:
+        """What an update does with a batch, for actuators and objectives to judge whether they can act."""
+        learner = self.learner
+        return UpdateFacts(
+            steps_per_batch=learner.steps_per_batch,
+            objective=learner.objective.kind,
+            group_size=learner.group_size,
+            ratio_starts_at_one=learner.measure == "before_update" or self.rollout.is_of_the_learner,
+        )
 
     @property
     def max_response_tokens(self) -> int:

@@ -49,9 +49,14 @@ def _uncorrected(arms: Sequence[Arm]) -> Iterator[str]:
             age, key = f"{rollout.ahead}", "rollout.ahead"
         else:
             continue
+        cure = (
+            "the objective 'clipped_surrogate' corrects for that, or 'truncated' with learner.measure 'before_update'"
+            if learner.measure == "in_update"
+            else "'truncated' corrects for that"
+        )
         yield (
             f"arms.{arm.name}.learner.importance: 'none' takes responses that are {age} updates old ({key}) for those of "
-            "the policy of now; 'truncated' corrects for that"
+            f"the policy of now; {cure}"
         )
 
 

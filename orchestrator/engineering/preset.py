@@ -109,7 +109,8 @@ def _notes(file: PlantFile, found: Design, region: Robustness) -> str:
         f"margin {margins.phase_margin_degrees:.0f} degrees, delay margin {margins.delay_margin:.1f} iterations; "
         f"Ms {region.ms:.2f} for {region.share:.0%} of the plants of the confidence region. Predicted: "
         f"{promise.output_std_nats:.3g} nats/token of noise about the setpoint, Harris index "
-        f"{promise.harris_index:.2f}. The gains belong to a learning rate of {file.channel.learning_rate:g}."
+        f"{promise.harris_index:.2f}. The gains belong to learner.learning_rate {file.channel.learning_rate:g}, "
+        f"learner.measure '{file.channel.measure}' and rollout.ahead {file.channel.ahead}."
     )
 
 

@@ -24,7 +24,9 @@ class Scene:
     """The loop's name."""
     loop: LoopConfig
     learner: Mapping[str, Any]
-    """The learner's section; empty for a preset."""
+    """The learner's section."""
+    timing: Mapping[str, Any]
+    """``ahead`` and ``measure`` of its runs; for a preset those that it names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,8 @@ def read_scene(path: Path, setting: Setting) -> Scene:
     if "method" in content:
         method = parse(MethodConfig, content, named(path))
         name, where, learner = method.method, "the preset", dict(method.learner)
+        named_by_it = {"ahead": method.rollout.get("ahead"), "measure": method.learner.get("measure")}
+        timing = {key: value for key, value in named_by_it.items() if value is not None}
         if arm is not None and not setting.against:
             raise ConfigError(f"{path}: is a preset and has no arms; leave --arm out")
         loops = {
@@ -73,6 +77,7 @@ def read_scene(path: Path, setting: Setting) -> Scene:
             raise ConfigError(f"{path}: no arm {arm!r}; {did_you_mean(arm, arms)}")
         name, where = arm, f"the arm {arm!r}"
         learner = {**arms[arm].plain["learner"]}
+        timing = arms[arm].config.timing
         loops = dict(arms[arm].config.loops)
     else:
         raise ConfigError(f"{path}: is neither a campaign (key arms) nor a method preset (key method)")
@@ -83,4 +88,11 @@ def read_scene(path: Path, setting: Setting) -> Scene:
     loop = loop or next(iter(loops))
     if loop not in loops:
         raise ConfigError(f"{path}: {where} has no loop {loop!r}; {did_you_mean(loop, loops)}")
-    return Scene(title=f"{name}, loop {loop}", name=name, key=loop, loop=loops[loop], learner=learner)
+    return Scene(
+        title=f"{name}, loop {loop}",
+        name=name,
+        key=loop,
+        loop=loops[loop],
+        learner=learner,
+        timing=timing,
+    )

@@ -46,6 +46,7 @@ class Designed:
     loop: str
     config: LoopConfig
     plant: Plant
+    """With the arm's wait for commands in its delay."""
     prediction: Prediction | None
     agreement: Agreement | None
     why_not: str = ""
@@ -133,6 +134,7 @@ def _designed(arm: ArmRecords, name: str, content: dict[str, object]) -> Designe
     learner = arm.shown[0].info.config.get("learner") or {}
     ahead = int((arm.shown[0].info.config.get("rollout") or {}).get("ahead", 0))
     loop = config.build(ahead=ahead, measure=learner.get("measure", "before_update"))
+    plant = config.plant.in_run(loop.dead_time)
     unknown = unknown_readings(loop, learner)
     why_not = ""
     if not starts:
@@ -144,7 +146,7 @@ def _designed(arm: ArmRecords, name: str, content: dict[str, object]) -> Designe
             arm=arm,
             loop=name,
             config=config,
-            plant=config.plant,
+            plant=plant,
             prediction=None,
             agreement=None,
             why_not=why_not,
@@ -152,7 +154,7 @@ def _designed(arm: ArmRecords, name: str, content: dict[str, object]) -> Designe
     length = max(run.size for run in runs)
     prediction = predict(
         loop,
-        config.plant,
+        plant,
         length,
         initial_nats=float(np.mean(starts)),
         telemetry=constant_telemetry(loop, learner),
@@ -162,7 +164,7 @@ def _designed(arm: ArmRecords, name: str, content: dict[str, object]) -> Designe
         arm=arm,
         loop=name,
         config=config,
-        plant=config.plant,
+        plant=plant,
         prediction=prediction,
         agreement=agreement(prediction, runs),
     )

@@ -56,7 +56,7 @@ class EntropyControl(Callback):
         self._actuators: Sequence[Actuator] = [loop.actuator for loop in loops.values()]
         self._domains: Sequence[str | None] = [loop.domain for loop in loops.values()]
         self._state = self._bank.init()
-        self._commands: dict[str, float] = {}
+        self._commands = self._inside({})
         self.holding = False  # a guardrail says so: every loop keeps its command, as without a reading
 
     @property
@@ -71,7 +71,7 @@ class EntropyControl(Callback):
 
     @property
     def actuation(self) -> Actuation:
-        """The commands in force: those of the last ``act``, neutral before the first."""
+        """The commands in force: those of the last ``act``, before the first what the limits leave of neutral."""
         return Actuation.of(self._actuators, self._commands, self._domains)
 
     def act(self, telemetry: Mapping[str, float], t: int) -> dict[str, Trace]:
@@ -104,7 +104,14 @@ class EntropyControl(Callback):
                 "under another name"
             )
         self._state = state
-        self._commands = dict(state_dict["commands"])
+        self._commands = self._inside(state_dict["commands"])
+
+    def _inside(self, commands: Mapping[str, float]) -> dict[str, float]:
+        """Each loop's command, neutral where there is none, cut to its limits: a rollback may have narrowed them since."""
+        return {
+            loop.actuator: min(max(commands.get(loop.actuator, loop.neutral), loop.low), loop.high)
+            for loop in self._bank.loops.values()
+        }
 
 
 def _of_run(loop: FeedbackLoop, seed: int) -> FeedbackLoop:

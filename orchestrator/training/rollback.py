@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
 from controllers.guardrails.base import Side
-from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.configuration.models import LoopConfig, RunConfig, dead_time
 from orchestrator.storage.files import replacing
 from orchestrator.storage.guardrail_files import (
     GOES_BACK_FOR,
@@ -76,7 +76,7 @@ def _go_back(
     settings = config.guardrails
     good = _good_iteration(folder)
     to = good or 0
-    commands = _commands(folder, config.loops, to)
+    commands = _commands(folder, config, to)
     detector = settings.detectors[event.detector]
     before = limits_of(config.loops, past)
     after = {
@@ -191,10 +191,13 @@ def _restore(folder: RunFolder, *, good: bool) -> None:
         folder.checkpoint_path.unlink(missing_ok=True)
 
 
-def _commands(folder: RunFolder, loops: Mapping[str, LoopConfig], start: int) -> dict[str, list[float]]:
-    """What each loop commanded from an iteration on."""
-    records = [record for record in folder.records() if record.kind == "train" and record.step >= start]
-    return {
-        name: [record.metrics[key] for record in records if (key := f"loop/{name}/u") in record.metrics]
-        for name in loops
-    }
+def _commands(folder: RunFolder, config: RunConfig, start: int) -> dict[str, list[float]]:
+    """What each loop had given to the updates from an iteration on: its commands then, or those of before if they wait."""
+    records = [record for record in folder.records() if record.kind == "train"]
+    last = max((record.step for record in records), default=start)
+    found: dict[str, list[float]] = {}
+    for name, loop in config.loops.items():
+        late, key = dead_time(loop.actuator, 0, config.learner.measure), f"loop/{name}/u"
+        given = [record for record in records if start - late <= record.step <= last - late]
+        found[name] = [record.metrics[key] for record in given if key in record.metrics]
+    return found

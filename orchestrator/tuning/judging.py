@@ -110,7 +110,7 @@ def judge(study: Study, candidates: Sequence[Params], seeds: Sequence[int] | Non
     seeds = range(settings.seeds) if seeds is None else seeds
     loops = [study.simulated_loop(params) for params in candidates]
     simulated = simulate_many(
-        [_unfiltered(loop.build()) for loop in loops],
+        [_unfiltered(loop.build(**study.arm.config.timing)) for loop in loops],
         start.plant,
         settings.iterations or study.num_iterations,
         seeds,

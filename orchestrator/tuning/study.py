@@ -10,7 +10,7 @@ from typing import Any
 
 from controllers.plants.plant import Plant
 from orchestrator.configuration.inputs import inputs_of
-from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.configuration.models import LoopConfig, RunConfig, dead_time
 from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import Arm, Campaign, parse
 from orchestrator.configuration.yaml_files import merge
@@ -51,11 +51,13 @@ class Study:
 
     @property
     def dead_time(self) -> int:
-        """Iterations from a command to its first effect, of the plant that is known; 1 without one."""
+        """Iterations from a command to its first effect, of the plant that is known; without one, 1 after the wait."""
         loop = self.arm.config.loops.get(self.loop)
-        plant = loop.plant if loop is not None else None
-        plant = plant or (self.start.plant if self.start else None)
-        return plant.dead_time if plant else 1
+        if loop is None:
+            return 1
+        wait = dead_time(loop.actuator, **self.arm.config.timing)
+        plant = loop.plant or (self.start.plant if self.start else None)
+        return plant.in_run(wait).dead_time if plant else 1 + wait
 
     @property
     def criteria(self) -> tuple[Criterion, ...]:

@@ -8,11 +8,11 @@ from typing import Any
 
 from controllers.parts.references import Free
 from orchestrator.configuration.checks import arm_problems
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.models import LoopConfig, dead_time
 from orchestrator.configuration.resolve import Arm, parse, read_campaign, twins
 from orchestrator.configuration.yaml_files import dotted, read_yaml
-from orchestrator.engineering.plant_file import read_plant
-from orchestrator.errors import ConfigError, did_you_mean, lines_of, named
+from orchestrator.engineering.plant_file import read_plant, retimed
+from orchestrator.errors import ConfigError, did_you_mean, lines_of, named, refusing
 from orchestrator.tuning.addressed_sampling import first_rung
 from orchestrator.tuning.criteria import described
 from orchestrator.tuning.judging import why_no_sensitivity
@@ -130,7 +130,8 @@ def _start(path: Path, config: StudyConfig, arm: Arm, loop_name: str) -> Start |
     if own is None or loop is None:
         if loop is None or loop.plant is None:
             return None
-        return Start(plant=loop.plant, initial_nats=initial or loop.plant.level_nats, source="the arm's loop")
+        plant = loop.plant.in_run(dead_time(loop.actuator, **arm.config.timing))
+        return Start(plant=plant, initial_nats=initial or plant.level_nats, source="the arm's loop")
     try:
         file = read_plant(path.parent / own)
     except ConfigError as error:
@@ -140,6 +141,10 @@ def _start(path: Path, config: StudyConfig, arm: Arm, loop_name: str) -> Start |
             f"{path}: simulation.plant: {own} is from {file.channel.actuator.kind!r} to {file.channel.sensor!r}, "
             f"and the loop {loop_name!r} from {loop.actuator.kind!r} to {loop.sensor!r}; identify that one"
         )
+    with refusing(
+        f"{path}: simulation.plant: {own}", "its delay does not have the wait of its own runs in it"
+    ):
+        file = retimed(file, **arm.config.timing)
     initial = initial or file.channel.initial_nats or file.plant.level_nats
     return Start(plant=file.plant, initial_nats=initial, source=own)
 

@@ -64,6 +64,12 @@ class UpdateFacts:
     steps_per_batch: int  # optimiser steps on one batch of rollouts; 1 is strictly on-policy
     objective: str  # kind of the objective
     group_size: int | None = None  # responses of a prompt; None where that is not known
+    ratio_starts_at_one: bool = True  # old log-probs are those of the policy that the update begins with
+
+    @property
+    def ratio_stays_at_one(self) -> bool:
+        """Whether every step sees a probability ratio of 1."""
+        return self.ratio_starts_at_one and self.steps_per_batch == 1
 
 
 def command_name(kind: str, domain: str | None) -> str:

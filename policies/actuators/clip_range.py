@@ -27,6 +27,6 @@ class ClipRange(RatioActuator):
     def why_inert(self, facts: UpdateFacts) -> str | None:
         if not OBJECTIVES[facts.objective].has_bounds:
             return f"objective {facts.objective!r} does not bound the probability ratio"
-        if facts.steps_per_batch == 1:
+        if facts.ratio_stays_at_one:
             return "with one optimiser step a batch the probability ratio is 1 and meets no bound"
         return None

@@ -59,6 +59,6 @@ class KlCov(LossActuator):
         return u * plan["weights"] * (tokens.logprobs - tokens.old_logprobs).abs()
 
     def why_inert(self, facts: UpdateFacts) -> str | None:
-        if facts.steps_per_batch == 1:
+        if facts.ratio_stays_at_one:
             return "with one optimiser step a batch the ratio is 1, where |log ratio| has no gradient"
         return None

@@ -39,41 +39,50 @@ def local_source(source: str) -> Path | None:
     return path
 
 
-def reads(source: str) -> dict[str, Path | str]:
-    """What loading ``source`` reads: itself as ``""``, and as ``base`` what its adapters are for.
-
-    A folder or a file; of a hub id the commit that it stands for.
+def sources_of(source: str) -> dict[str, str]:
+    """What loading ``source`` reads: itself as ``""``, and as ``base`` what its adapters are for; nothing of the built-in.
 
     Raises:
         ValueError: no model is where it points to.
     """
     if source == BUILTIN:
         return {}
-    path = local_source(source)
+    path, found = local_source(source), {"": source}
     if path is None:
-        return {"": hub_commit(source)}
-    found: dict[str, Path | str] = {"": path}
+        return found
     try:
         base = json.loads((path / "adapter_config.json").read_text())["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError):
         return found
-    return found | ({"base": reads(base)[""]} if isinstance(base, str) and base else {})
+    return found | ({"base": base} if isinstance(base, str) and base and base != BUILTIN else {})
 
 
 def hub_commit(repository: str) -> str:
     """The commit that a model of the hub is at: as the hub says, else as the cache has it; "" where neither knows."""
-    from huggingface_hub import HfApi, constants
+    try:
+        commit = asked_commit(repository)
+    except Exception:  # offline, by wish or not, or not there, in the words of whichever HTTP library
+        commit = cached_commit(repository)
+    return f"commit:{commit}" if commit else ""
+
+
+def asked_commit(repository: str) -> str | None:
+    """The commit that a model is at as the hub says, which raises whatever its client does."""
+    from huggingface_hub import HfApi
+
+    return HfApi().model_info(repository, timeout=HUB_SECONDS).sha
+
+
+def cached_commit(repository: str) -> str:
+    """The commit that the hub's cache has of a model; "" where it has none."""
+    from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
     try:
-        commit = HfApi().model_info(repository, timeout=HUB_SECONDS).sha
-    except Exception:  # offline, by wish or not, or not there, in the words of whichever HTTP library
         folder = repo_folder_name(repo_id=repository, repo_type="model")
-        try:
-            commit = Path(constants.HF_HUB_CACHE, folder, "refs", "main").read_text().strip()
-        except OSError:
-            return ""
-    return f"commit:{commit}" if commit else ""
+        return Path(constants.HF_HUB_CACHE, folder, "refs", "main").read_text().strip()
+    except (OSError, ValueError):  # a ValueError: it cannot be a name
+        return ""
 
 
 def user_path(text: str) -> Path:

@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from orchestrator.configuration import hub
 from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.hub import datasets_of, hub_notices, models_of, silence
+from orchestrator.configuration.inputs import files_of, inputs_of
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.errors import ConfigError
 
@@ -31,13 +32,20 @@ def online(monkeypatch):
 @pytest.fixture
 def requests(monkeypatch):
     """What a hub on this machine, which knows no model, was asked for."""
-    asked = []
+
+    class Requests(list):
+        status = 404
+
+    asked = Requests()
 
     class Hub(BaseHTTPRequestHandler):
         def do_HEAD(self):
             asked.append(self.path)
-            self.send_response(404)
+            self.send_response(asked.status)
             self.end_headers()
+
+        def do_GET(self):
+            self.do_HEAD()
 
         def log_message(self, *_): ...
 
@@ -126,12 +134,49 @@ def test_reading_a_campaign_of_a_silent_hub_waits_once_and_says_so(write_campaig
     assert task.startswith("task.tasks.1.task: 'some/sums' is on the hub, which was not asked (no route)")
 
 
-def test_a_model_that_the_hub_does_not_know_is_said(write_campaign, requests, monkeypatch):
-    monkeypatch.setattr(hub, "hub_commit", {"some/model": ""}.get)
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_model_that_the_hub_does_not_know_is_said(write_campaign, requests, monkeypatch, tmp_path, status):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    requests.status = status
     arms = campaign_on_the_hub(write_campaign).arms
     (notice,) = hub_notices(arms)
     assert notice.startswith(
         "policy.source: 'some/model' is not on the hub, or not for you; correct the name"
     )
-    monkeypatch.setattr(hub, "hub_commit", {"some/model": "commit:abc"}.get)
+    assert requests[-1] == "/api/models/some/model"
+    reference = tmp_path / "models--some--model" / "refs" / "main"
+    reference.parent.mkdir(parents=True)
+    reference.write_text("abc")
     assert hub_notices(arms) == []
+    monkeypatch.setattr(hub, "asked_commit", lambda _: "abc")
+    assert hub_notices(arms) == []
+
+
+def test_what_cannot_be_a_name_is_not_on_the_hub(write_campaign, requests):
+    arms = read_campaign(write_campaign({"policy": {"source": "some/model/of"}, "arms": [{"name": "grpo"}]}))
+    (notice,) = hub_notices(arms.arms)
+    assert notice.startswith("policy.source: 'some/model/of' is not on the hub")
+
+
+def test_a_hub_that_is_ill_says_nothing_of_a_name(write_campaign, requests):
+    requests.status = 503
+    (notice,) = hub_notices(campaign_on_the_hub(write_campaign).arms)
+    assert notice.startswith("policy.source: 'some/model' is on the hub, which did not say (")
+    assert "503" in notice
+
+
+def test_the_base_of_adapters_that_are_here_is_on_the_hub(write_campaign, requests, tmp_path):
+    adapters = tmp_path / "adapters"
+    adapters.mkdir()
+    (adapters / "adapter_config.json").write_text('{"base_model_name_or_path": "some/base"}')
+    arms = read_campaign(
+        write_campaign({"policy": {"source": str(adapters)}, "arms": [{"name": "grpo"}]})
+    ).arms
+    config = arms[0].config
+    assert models_of(config) == {"policy.source (base)": "some/base"}
+    assert not any("(base)" in label for label in files_of(config))
+    assert not requests  # files can be looked at again for nothing
+    (notice,) = hub_notices(arms)
+    assert notice.startswith("policy.source (base): 'some/base' is not on the hub")
+    inputs_of(config)
+    assert requests[-1] == "/api/models/some/base"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import dataclass
+from typing import ClassVar
 
-from orchestrator.configuration.checks import check_campaign
+import pytest
+import torch
+
+from orchestrator.configuration.checks import arm_problems, check_campaign
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.notices import notices
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.errors import ConfigError
 from policies.actuators import ACTUATORS
+from policies.actuators.base import Command, LogitActuator
 
 SERVER = {"kind": "vllm_server", "urls": ["http://127.0.0.1:8000"]}
 CURE = "set learner.measure to 'before_update'"
@@ -69,8 +74,53 @@ def test_a_ratio_to_the_engine_corrects_old_responses_and_a_loss_without_one_doe
         asked = campaign(write_campaign, **{"rollout.ahead": 1}, **changes)
         return [notice for notice in notices(asked.arms) if "importance" in notice]
 
+    without = {"learner.objective": {"kind": "policy_gradient"}}
     assert said() == []
-    assert said(**{"learner.objective": {"kind": "policy_gradient"}})
+    (notice,) = said(**without)
+    assert (
+        "'clipped_surrogate' corrects for that, or 'truncated' with learner.measure 'before_update'" in notice
+    )
+    (notice,) = said(**without, **{"learner.measure": "before_update"})
+    assert notice.endswith("now; 'truncated' corrects for that")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharper(LogitActuator):
+    kind: ClassVar[str] = "sharper"
+    command: ClassVar[Command] = Command(low=0.0, high=2.0, neutral=0.0, unit="k")
+    looks_at_policy: ClassVar[bool] = False
+
+    def scale(self, batch, u):
+        return torch.full_like(batch.advantages, 1.0 + u)
+
+
+def test_scaled_logits_are_refused_whatever_decides_the_scale(write_campaign):
+    loop = {"actuator": {"kind": f"{__file__}:Sharper"}, "law": {"kind": "open_loop", "value": 1.0}}
+    with pytest.raises(ConfigError, match=rf"entropy\.actuator: 'sharper' scales the logits.*{CURE}"):
+        check_campaign(campaign(write_campaign, loop))
+    check_campaign(campaign(write_campaign, loop, **{"learner.measure": "before_update"}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_one"),
+    [
+        ({}, True),
+        ({"rollout.ahead": 1}, False),
+        ({"rollout.in_flight": {"prompts": 6, "round_tokens": 2}}, False),
+        ({"rollout.in_flight": {"prompts": 6, "round_tokens": 2, "unfinished": "dropped"}}, True),
+        ({"rollout.engine": SERVER}, False),
+        ({"rollout.ahead": 1, "learner.measure": "before_update"}, True),
+    ],
+)
+@pytest.mark.parametrize("needs_ratio", ["clip_range", "gspo"])
+def test_one_step_a_batch_has_a_ratio_where_responses_are_old_or_of_another_engine(
+    write_campaign, needs_ratio, changes, is_one
+):
+    loop = {"actuator": {"kind": "clip_range"}} if needs_ratio == "clip_range" else None
+    objective = {} if loop else {"learner.objective": {"kind": needs_ratio}}
+    (arm,) = campaign(write_campaign, loop, **{"learner.minibatches": 1}, **objective, **changes).arms
+    faults = [fault for fault in arm_problems(arm) if "probability ratio is 1" in fault]
+    assert len(faults) == is_one
 
 
 @pytest.mark.parametrize(("actuator", "dead_time"), [("temperature", 3), ("bonus", 1)])

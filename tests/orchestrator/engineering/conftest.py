@@ -59,7 +59,8 @@ def write_simulated_run(campaign, arm, seed, content, plant, num_iterations, ini
             config={"learner": learner, "loops": loops, **config},
         )
     )
-    loop = LoopConfig(**(content or loop_content(kp=0.0, ki=0.0, dither=False))).build()
+    built = LoopConfig(**(content or loop_content(kp=0.0, ki=0.0, dither=False)))
+    loop = built.build(measure=config.get("learner", {}).get("measure", "before_update"))
     traces = simulate(loop, plant, num_iterations, seed=1000 + seed, initial_nats=initial)
     with run.writer() as writer:
         for trace in traces:

@@ -292,6 +292,14 @@ def test_rollouts_ahead_do_not_delay_a_command_on_the_update(here, write_plant):
     assert designed_at(here, write_plant(), "--ahead", 4).plant == PLANT
 
 
+def test_notes_name_what_the_gains_belong_to(here, write_plant):
+    designed_at(here, write_plant(), "--measure", "in_update", "--ahead", 2)
+    notes = read_method("held.yaml", here / "campaign.yaml").notes
+    assert "learner.learning_rate 0.0003, learner.measure 'in_update' and rollout.ahead 2" in " ".join(
+        notes.split()
+    )
+
+
 def test_readings_of_the_update_delay_a_command_on_it(here, write_plant):
     own, later = (designed_at(here, write_plant(), *more) for more in ((), ("--measure", "in_update")))
     assert later.plant == replace(PLANT, delay=PLANT.delay + 1)

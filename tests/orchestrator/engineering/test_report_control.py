@@ -259,6 +259,32 @@ def test_a_loop_without_a_plant_says_that_a_delay_of_1_was_assumed(make_simulate
     assert column.text(found).endswith("(delay 1 assumed)")
 
 
+IN_UPDATE = {"iterations": 120, "learning_rate": 3e-4, "measure": "in_update"}
+
+
+def test_a_command_that_waits_delays_the_plant_that_the_loop_was_designed_for(make_simulated):
+    (each,) = designed_loops(load(make_simulated, learner=IN_UPDATE))
+    assert each.plant == replace(PLANT, delay=PLANT.delay + 1)
+    expected = predict(LoopConfig(**HELD).build(), each.plant, 60, initial_nats=0.36)
+    assert each.prediction.y == pytest.approx(expected.y)
+    has_it = loop_content(dither=False, plant=each.plant, kp=3.0, ki=0.4)
+    (same,) = designed_loops(load(make_simulated, {"held": has_it}, learner=IN_UPDATE, name="designed"))
+    assert same.plant == each.plant
+
+
+@pytest.mark.parametrize("plant", [None, PLANT])
+def test_the_harris_index_counts_the_wait_of_commands(make_simulated, plant):
+    content = loop_content(dither=False, kp=3.0, ki=0.4, plant=plant)
+    late = replace(PLANT, delay=PLANT.delay + 1)
+    campaign = load(make_simulated, {"held": content}, plant=late, num_iterations=120, learner=IN_UPDATE)
+    found = summary(campaign)
+    assert found.dead_time == 2
+    expected = [
+        harris_index(run.train.get("entropy"), run.train.get("loop/entropy/r"), 2) for run in campaign.runs
+    ]
+    assert found.harris.values == pytest.approx(expected)
+
+
 def test_the_harris_index_goes_by_the_dead_time_of_the_plant_that_the_loop_names(make_simulated):
     """A delay of 3, of which the plant file has two as a delay and one as a leading zero."""
     plant = replace(PLANT, delay=2, b=(0.0, *PLANT.b), covariance=())

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from controllers.plants.simulated_plants import Changed
 from controllers.plants.simulation import simulate_many
 from orchestrator.cli import app
 from orchestrator.configuration.models import LoopConfig
@@ -267,3 +268,33 @@ def test_a_loop_is_told_how_long_commands_waited_in_the_runs_of_the_plant(write_
         code, output = call(write_preset(), "--plant", path, "--iterations", 10, "--seeds", 5)
         assert code == 0, output
     assert told == [0, 1]
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+def test_an_arm_has_the_wait_of_its_own_runs(write_plant, write_campaign, monkeypatch, has_file):
+    """Whatever the runs of the plant had, and so has what comes after a change."""
+    seen = []
+
+    def watched(loop, plant, *rest, **settings):
+        seen.append((loop.dead_time, plant))
+        return predict(loop, plant, *rest, **settings)
+
+    monkeypatch.setattr("orchestrator.commands.simulate.predict", watched)
+    loop = loop_content(dither=False, plant=None if has_file else PLANT)
+    arm = {"name": "held", "loops": {"entropy": loop}}
+    campaign = write_campaign({"arms": [arm], "learner.measure": "in_update", "rollout.ahead": 2})
+    late = replace(PLANT, delay=PLANT.delay + 1)
+    changed = write_plant(late, "changed.yaml", measure="in_update")
+    plant = ["--plant", write_plant()] if has_file else []
+    for change in ([], ["--change", 3, changed]):
+        code, output = call(campaign, *plant, "--iterations", 10, "--seeds", 5, *change)
+        assert code == 0, output
+    assert seen == [(1, late), (1, Changed(plants=((0, late), (3, late))))]
+
+
+def test_a_plant_whose_delay_cannot_have_the_wait_of_its_runs_is_refused(write_plant, write_campaign):
+    arm = {"name": "held", "loops": {"entropy": loop_content(dither=False)}}
+    path = write_plant(measure="in_update")
+    code, output = call(write_campaign({"arms": [arm]}), "--plant", path)
+    assert code == 2
+    assert "delay must be >= 1, got 0; the plant's delay does not have the wait of its own runs" in output

@@ -62,6 +62,15 @@ def test_restored_control_goes_on_exactly(carry, cut):
     assert play(after, READINGS[cut:], cut) == straight[cut:]
 
 
+def test_a_restored_command_is_cut_to_limits_that_are_narrower_since():
+    before = control_of(one=PI)
+    before.act({"entropy": 0.1}, 0)
+    (given,) = before.commands.values()
+    after = EntropyControl({"one": LoopConfig(**PI)}, limits={"one": (-1.0, given / 2)})
+    after.load_state_dict(through_torch(before.state_dict()))
+    assert after.commands == {"bonus": given / 2}
+
+
 def test_commands_are_in_force_once_given():
     control = control_of(one=PI)
     assert control.actuation.active == []  # neutral before the first

@@ -18,8 +18,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from controllers.loop import restore
 from orchestrator.campaign import prepare
 from orchestrator.commands.run import prepare_campaign
+from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.continuing import Earlier
 from orchestrator.errors import ConfigError
@@ -33,6 +35,7 @@ from orchestrator.training.going_on import where_to_go_on
 from orchestrator.training.learner import Learner
 
 LONG = {"learner.iterations": 6, "learner.checkpoint_every": 2, "evaluation.every": 3}
+WAITING = ("bonus", "temperature")
 CLOCKS = ("seconds/", "rollout/tokens_per_second")
 
 
@@ -450,6 +453,23 @@ def test_a_run_goes_on_from_an_earlier_point_with_other_settings(fresh, straight
     assert states["commands"] == {}
     assert states["loops"] != read_checkpoint(folder.checkpoint_path)["callbacks"]["EntropyControl"]["loops"]
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_loop_whose_commands_wait_for_another_time_begins_afresh(fresh, monkeypatch, tmp_path):
+    """A law may hold as many commands as wait; the temperature's wait is the same."""
+    law = {"kind": "pid", "kp": 0.5, "ki": 0.1}
+    setpoint = {"kind": "constant", "value_nats": 0.4}
+    loops = {kind: {"law": law, "reference": setpoint, "actuator": {"kind": kind}} for kind in WAITING}
+    folder = fresh("waiting", arms=[{"name": "held", "loops": loops}])
+    stopped_in(folder, 3, monkeypatch)
+    later = go_on_from(folder, tmp_path / "campaign.yaml", **{"learner.measure": "in_update"})
+    old, new = (
+        dict(zip(WAITING, read_checkpoint(each.checkpoint_path)["callbacks"]["EntropyControl"]["loops"]))
+        for each in (folder, later)
+    )
+    assert new["bonus"] == restore(RunConfig(**later.read_info().config).loops["bonus"].build().init())
+    assert new["bonus"] != old["bonus"]
+    assert new["temperature"] == old["temperature"]
 
 
 def test_a_run_of_before_a_setting_came_goes_on_as_it_was(fresh, monkeypatch, tmp_path):

@@ -26,8 +26,10 @@ from orchestrator.storage.guardrail_files import (
     read_rollbacks,
     write_rollbacks,
 )
+from orchestrator.storage.metrics_log import MetricsWriter
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.stored_columns import stored_columns
+from orchestrator.training import rollback
 from orchestrator.training import run as worker
 from orchestrator.training.entropy_control import EntropyControl
 from orchestrator.training.guardrails import Guardrails, GuardrailStop, RollbackDue
@@ -232,10 +234,36 @@ def test_narrowing_counts_from_neutral():
 def test_limits_that_exclude_neutral_build_a_loop():
     config = config_of({"a": PI})
     control = EntropyControl(config.loops, limits={"a": (0.5, 1.0)})
+    assert control.commands == {"bonus": 0.5}  # an update may come before the loop speaks
     assert control.act({"entropy": 0.4}, 0)["a"].u == 0.5
     rollbacks = [Rollback(iteration=9, to=4, detector="collapse", reason="", limits={"a": (0.5, 1.0)})]
     assert limits_of(config.loops, rollbacks) == {"a": (0.5, 1.0)}
     assert limits_of(config.loops, []) == {"a": (0.0, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("measure", "kind", "high"),
+    [
+        ("before_update", "bonus", 0.4),  # half of what was commanded at 2 and 3
+        ("in_update", "bonus", 0.3),  # at 1 and 2, which the updates of 2 and 3 had
+        ("in_update", "temperature", 0.4),  # a command on sampling waits no longer than before
+    ],
+)
+def test_a_rollback_goes_by_the_commands_that_were_in_force(folder, monkeypatch, measure, kind, high):
+    loop = {"law": {"kind": "open_loop", "value": 1.0}, "actuator": {"kind": kind}}
+    config = config_of({"a": loop}, explosion={"action": "rollback"})
+    config = config.model_copy(update={"learner": config.learner.model_copy(update={"measure": measure})})
+    neutral = config.loops["a"].actuator.command.neutral
+    folder.path.mkdir()
+    with MetricsWriter(folder.metrics_path) as written:
+        for step, u in enumerate([1.0, 0.6, 0.2, 0.8]):
+            written.append(step, {"loop/a/u": neutral + u})
+    folder.good_checkpoint_path.parent.mkdir(parents=True)
+    folder.good_checkpoint_path.write_bytes(b"weights")
+    monkeypatch.setattr(rollback, "_good_iteration", lambda _: 2)
+    found = rollback.roll_back(folder, config, Event(iteration=3, detector="explosion", action="rollback"))
+    assert found.to == 2
+    assert found.limits["a"][1] == pytest.approx(neutral + high)
 
 
 def test_events_after_the_checkpoint_are_forgotten_but_for_what_was_rolled_back(folder):

@@ -6,7 +6,7 @@ import numpy as np
 import optuna
 import pytest
 
-from controllers.plants.simulation import simulate
+from controllers.plants.simulation import simulate, simulate_many
 from controllers.quality.quality import iae_nats
 from orchestrator.report.study_terminal import sentences
 from orchestrator.tuning.attempts import RANK
@@ -14,7 +14,7 @@ from orchestrator.tuning.judging import judge, search
 from orchestrator.tuning.ranking import agreement, best_of_simulation, ranked_trials
 from orchestrator.tuning.records import open_study
 from orchestrator.tuning.space import distance, suggest
-from tests.orchestrator.tuning.conftest import KI, KP, SIMULATION
+from tests.orchestrator.tuning.conftest import KI, KP, PLANT, SIMULATION
 
 
 def test_a_candidate_is_judged_as_its_loop_alone_would_be(make_study):
@@ -25,6 +25,30 @@ def test_a_candidate_is_judged_as_its_loop_alone_would_be(make_study):
         runs = [simulate(loop, study.start.plant, 20, seed=seed, initial_nats=0.5) for seed in (0, 1)]
         alone = [iae_nats([t.y for t in run], [t.r for t in run]) for run in runs]
         assert found.values[0] == pytest.approx(np.mean(alone), rel=1e-12)
+
+
+@pytest.mark.parametrize("from_file", [True, False])
+def test_a_candidate_and_its_plant_have_the_wait_of_the_arm(make_study, monkeypatch, from_file):
+    seen = []
+
+    def watched(loops, plant, *rest, **settings):
+        seen.append(([loop.dead_time for loop in loops], plant.delay))
+        return simulate_many(loops, plant, *rest, **settings)
+
+    monkeypatch.setattr("orchestrator.tuning.judging.simulate_many", watched)
+    campaign = {"learner.measure": "in_update"}
+    if not from_file:
+        campaign["arms.0.loops.entropy.plant"] = PLANT["plant"]
+    simulation = {key: value for key, value in SIMULATION.items() if from_file or key != "plant"}
+    study = make_study(simulation=simulation, in_campaign=campaign)
+    judge(study, [{KP: 0.5, KI: 0.05}])
+    assert seen == [([1], 2)]
+    assert study.dead_time == 2
+
+
+def test_the_wait_of_an_arm_counts_without_a_plant(make_study):
+    assert make_study().dead_time == 1
+    assert make_study(in_campaign={"learner.measure": "in_update"}).dead_time == 2
 
 
 def test_a_filter_does_not_flatter_the_tracking_error(make_study):
