@@ -305,7 +305,8 @@ def fits(stored: State, fresh: LoopState) -> bool:
     The same goes for those of its parts whose items have names; others, as a window of readings, may grow.
     """
     return len(stored) == len(fresh) and all(
-        not hasattr(new, "_fields") or (isinstance(old, Sequence) and len(old) == len(new))
+        not (isinstance(new, tuple) and hasattr(new, "_fields"))
+        or (isinstance(old, Sequence) and len(old) == len(new))
         for old, new in zip(stored, fresh, strict=True)
     )
 
