@@ -196,7 +196,10 @@ every_objective = pytest.mark.parametrize("objective", OBJECTIVES)
 
 def test_kinds_are_unique_and_all_are_registered():
     members = [a for stage in Actuator.__subclasses__() for a in stage.__subclasses__()]
-    assert sorted(a.kind for a in members) == sorted(ACTUATORS)
+    ours = [
+        a.kind for a in members if a.__module__.startswith("policies.")
+    ]  # other tests have actuators of their own
+    assert sorted(ours) == sorted(ACTUATORS)
     assert {"bonus", "sign_weights", "clip_range", "temperature"} <= set(ACTUATORS)
 
 
