@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import fsum, inf, isfinite, nan
 from typing import Any, NamedTuple
 
@@ -256,10 +256,11 @@ class FeedbackLoop:
 
     def _kept(self, state: LoopState, t: int, *, y: float, r: float, held: bool) -> Trace:
         """Trace of an iteration at which the law did not speak."""
-        u, dither = state.u, state.dither
+        u, dither, e = state.u, state.dither, r - y
         terms = {} if self.dither is None else {"kept": u - dither, "dither": dither}
-        kept = Trace(t=t, y=y, r=r, e=r - y, v=u, u=u, terms=terms, saturated=False, held=held)
-        return replace(kept, dead_time=self.dead_time)
+        return Trace(
+            t=t, y=y, r=r, e=e, v=u, u=u, terms=terms, saturated=False, held=held, dead_time=self.dead_time
+        )
 
     def _added(self, state: State, telemetry: Mapping[str, float], t: int) -> tuple[State, Terms]:
         """What joins the law's command: a term for each part that is there."""
@@ -299,14 +300,13 @@ def restore(jsonable: Sequence[Any]) -> State:
     return tuple(restore(item) if isinstance(item, (list, tuple)) else float(item) for item in jsonable)
 
 
-def fits(stored: State, fresh: LoopState) -> bool:
+def fits(stored: State, fresh: State) -> bool:
     """Whether a stored state of a loop has the items of a fresh one, or is another loop's or version's.
 
     The same goes for those of its parts whose items have names; others, as a window of readings, may grow.
     """
     return len(stored) == len(fresh) and all(
-        not (isinstance(new, tuple) and hasattr(new, "_fields"))
-        or (isinstance(old, Sequence) and len(old) == len(new))
+        not hasattr(new, "_fields") or (isinstance(old, Sequence) and len(old) == len(new))
         for old, new in zip(stored, fresh, strict=True)
     )
 

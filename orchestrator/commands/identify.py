@@ -89,7 +89,7 @@ def run_identification(
             records,
             coordinates=coordinates,
             max_order=max_order,
-            max_delay=LONGEST_DELAY + dead_time(chosen.config.actuator, chosen.ahead, chosen.measure),
+            max_delay=LONGEST_DELAY + dead_time(chosen.config.actuator, **chosen.timing),
         )
     except IdentificationError as error:
         raise ConfigError(f"{chosen.where}: {error}") from error
@@ -158,8 +158,7 @@ def plant_file(
             "limits": [built.low, built.high],
             "learning_rate": float(chosen.learner["learning_rate"]),
             "initial_nats": float(np.mean(starts)),
-            "ahead": chosen.ahead,
-            "measure": chosen.measure,
+            **chosen.timing,
         },
         "origin": {
             "campaign": chosen.campaign,

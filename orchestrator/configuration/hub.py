@@ -64,13 +64,11 @@ def _datasets(where: str, task: Task) -> Iterator[tuple[str, str]]:
 
 def hub_notices(arms: Sequence[Arm]) -> list[str]:
     """What was not checked of what is on the hub, one line each."""
-    named = dict.fromkeys(
-        each for arm in arms for each in (*models_of(arm.config).items(), *datasets_of(arm.config).items())
-    )
-    reason = silence() if named else None
-    if reason is not None:
-        return [_unknown(key, name, f"was not asked ({reason})") for key, name in named]
     models = dict.fromkeys(each for arm in arms for each in models_of(arm.config).items())
+    datasets = dict.fromkeys(each for arm in arms for each in datasets_of(arm.config).items())
+    reason = silence() if models or datasets else None
+    if reason is not None:
+        return [_unknown(key, name, f"was not asked ({reason})") for key, name in (*models, *datasets)]
     return [notice for key, name in models if (notice := _not_had(key, name))]
 
 

@@ -9,7 +9,7 @@ what it holds is compared with the inputs of a run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +35,15 @@ def differing_keys(stored: dict[str, Any], arm: Arm) -> list[str]:
     if before.fingerprint == arm.fingerprint:
         return []
     return list(differences(masked(before.plain), masked(arm.plain)))
+
+
+def stored_timing(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What `RunConfig.timing` is for a stored configuration, which may be of before there were such settings."""
+    rollout, learner = (stored.get(section) or {} for section in ("rollout", "learner"))
+    return {
+        "ahead": int(rollout.get("ahead", 0)),
+        "measure": learner.get("measure", "before_update"),
+    }
 
 
 def as_of_today(stored: dict[str, Any], arm: Arm) -> Arm | None:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.laws.auto import Auto
-from orchestrator.configuration.learner import Measure
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import parse, read_campaign
+from orchestrator.configuration.stored import stored_timing
 from orchestrator.errors import ConfigError, did_you_mean
 from orchestrator.masking import hides, mask_uri
 from orchestrator.storage.run_data import ArmRecords, RunRecords
@@ -62,15 +62,9 @@ class Chosen:
         return learner
 
     @property
-    def ahead(self) -> int:
-        """Iterations by which the runs' rollouts were ahead of their learner."""
-        return int((self.runs[0].info.config.get("rollout") or {}).get("ahead", 0))
-
-    @property
-    def measure(self) -> Measure:
-        """When the runs measured their policy."""
-        measure: Measure = self.learner.get("measure", "before_update")
-        return measure
+    def timing(self) -> dict[str, Any]:
+        """What decided how long the runs' commands waited."""
+        return stored_timing(self.runs[0].info.config)
 
     @property
     def where(self) -> str:

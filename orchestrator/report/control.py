@@ -20,6 +20,7 @@ from orchestrator.comparison import SETTLING_TOLERANCE, SETTLING_WINDOW, Estimat
 from orchestrator.comparison.values import FINAL_FRACTION
 from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import parse
+from orchestrator.configuration.stored import stored_timing
 from orchestrator.engineering.curves import Analysis
 from orchestrator.engineering.prediction import (
     NUM_DRAWS,
@@ -131,9 +132,9 @@ def _designed(arm: ArmRecords, name: str, content: dict[str, object]) -> Designe
         return None
     runs = [measurements(run, name) for run in arm.shown]
     starts = [float(run[np.isfinite(run)][0]) for run in runs if np.isfinite(run).any()]
-    learner = arm.shown[0].info.config.get("learner") or {}
-    ahead = int((arm.shown[0].info.config.get("rollout") or {}).get("ahead", 0))
-    loop = config.build(ahead=ahead, measure=learner.get("measure", "before_update"))
+    stored = arm.shown[0].info.config
+    learner = stored.get("learner") or {}
+    loop = config.build(**stored_timing(stored))
     plant = config.plant.in_run(loop.dead_time)
     unknown = unknown_readings(loop, learner)
     why_not = ""

@@ -183,12 +183,7 @@ def _assembled(
     config, num_rollbacks = attempt.config, len(attempt.rollbacks)
     limits = limits_of(config.loops, attempt.rollbacks) if attempt.rollbacks else None
     control = EntropyControl(
-        config.loops,
-        attempt.seed,
-        limits,
-        num_iterations=config.learner.iterations,
-        ahead=config.rollout.ahead,
-        measure=config.learner.measure,
+        config.loops, attempt.seed, limits, num_iterations=config.learner.iterations, **config.timing
     )
     told = attempt.folder if attempt.ranks.is_first else None
     guardrails = Guardrails(config, control, told, attempt=num_rollbacks)
