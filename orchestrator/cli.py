@@ -26,8 +26,10 @@ from orchestrator.options import (
     CampaignFile,
     CampaignFolderOption,
     ContinueFrom,
+    EarlierExport,
     Family,
     Filter,
+    MetricPatterns,
     Names,
     Overrides,
     RecordsFrom,
@@ -36,6 +38,7 @@ from orchestrator.options import (
     TableFormat,
     TableName,
     Uri,
+    Wide,
 )
 
 app = typer.Typer(
@@ -208,13 +211,9 @@ def export(
     folder: Runs = Path("runs"),
     uri: Uri = None,
     filter: Filter = None,
-    metrics: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="Metrics to write, e.g. 'loop/*' (default: all)."),
-    ] = None,
-    wide: Annotated[
-        bool, typer.Option("--wide", help="Write one column per metric instead of one row per number.")
-    ] = False,
+    metrics: MetricPatterns = None,
+    wide: Wide = False,
+    earlier: EarlierExport = None,
 ) -> None:
     """Write the records of runs as one table, to Parquet or CSV."""
     from orchestrator.commands.compare import export_runs
@@ -228,6 +227,7 @@ def export(
             output=output,
             metrics=metrics or [],
             wide=wide,
+            earlier=earlier,
         )
 
 

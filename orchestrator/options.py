@@ -108,3 +108,22 @@ RecordsFrom = Annotated[
         help="Read <campaign>.parquet from this folder; name campaign files or folders of them.",
     ),
 ]
+
+
+# How records are written.
+
+MetricPatterns = Annotated[
+    list[str] | None,
+    typer.Option("--metrics", metavar="PATTERN", help="Metrics to write, e.g. 'loop/*' (default: all)."),
+]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="Write one column per metric instead of one row per number.")
+]
+EarlierExport = Annotated[
+    Path | None,
+    typer.Option(
+        "--with",
+        metavar="FILE.parquet",
+        help="Add to the runs of this earlier export, so that none is trained twice.",
+    ),
+]

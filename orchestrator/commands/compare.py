@@ -11,7 +11,7 @@ from rich.console import Console
 
 from orchestrator.comparison.comparison import Comparison, compare
 from orchestrator.comparison.inputs import different_inputs
-from orchestrator.comparison.records_file import campaigns_recorded
+from orchestrator.comparison.records_file import added_to, campaigns_recorded, read_records
 from orchestrator.comparison.regimes import measured, regime_map
 from orchestrator.comparison.sources import gather
 from orchestrator.errors import ConfigError
@@ -102,12 +102,16 @@ def export_runs(
     output: Path,
     metrics: Sequence[str],
     wide: bool,
+    earlier: Path | None = None,
 ) -> None:
-    """Write the records of what is named as one table."""
+    """Write the records of what is named as one table, added to those of an ``earlier`` export."""
     from orchestrator.comparison.export import check_output, export
 
     check_output(output)
+    stored = None if earlier is None else read_records(earlier)
     campaign = gather(names, folder=folder, uri=uri, filter=filter)
+    if stored is not None and earlier is not None:
+        campaign = added_to(stored, campaign, earlier)
     num_rows = export(campaign, output, metrics=metrics, wide=wide)
     Console().print(
         f"{output}: {num_rows} rows of {len(campaign.runs)} runs", soft_wrap=True, highlight=False

@@ -114,6 +114,32 @@ def read_records(path: Path) -> CampaignRecords:
     return CampaignRecords(info=info, arms=group_by_arm(runs))
 
 
+def added_to(earlier: CampaignRecords, campaign: CampaignRecords, path: Path) -> CampaignRecords:
+    """The runs of an earlier export, and those of the campaign since, which replace what they repeat.
+
+    Args:
+        earlier: what ``path`` holds.
+        campaign: further arms and seeds of the same campaign; what the file says of the campaign is its own.
+
+    Raises:
+        ConfigError: the file is of another campaign, or another version trained its runs.
+    """
+    _require_same(path, "campaign", earlier.info.name, campaign.info.name)
+    before, now = (each.info.versions.get(PACKAGE, "unknown") for each in (earlier, campaign))
+    _require_same(path, "version", before, now)
+    runs = {(run.info.arm, run.info.seed): run for each in (earlier, campaign) for run in each.runs}
+    seeds = {seed: None for each in (earlier, campaign) for seed in each.info.config.get("seeds", ())}
+    info = dataclasses.replace(campaign.info, config={**campaign.info.config, "seeds": list(seeds)})
+    return CampaignRecords(info=info, arms=group_by_arm(runs.values()))
+
+
+def _require_same(path: Path, what: str, before: str, now: str) -> None:
+    if before != now:
+        raise ConfigError(
+            f"--with {path}: holds runs of the {what} {before}, these are of {now}; leave --with out"
+        )
+
+
 def of_campaign(campaign: Campaign, records: CampaignRecords, path: Path) -> CampaignRecords:
     """The runs in a file that the campaign names, in its order.
 

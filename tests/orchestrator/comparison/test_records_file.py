@@ -1,6 +1,7 @@
 """Exported records are read back as they were, and only for the campaign that made them."""
 
 import json
+import shutil
 import zlib
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from orchestrator.cli import app
 from orchestrator.comparison.comparison import compare
 from orchestrator.comparison.export import export
-from orchestrator.comparison.records_file import METADATA, campaigns_recorded, read_records
+from orchestrator.comparison.records_file import METADATA, added_to, campaigns_recorded, read_records
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.errors import ConfigError
 from orchestrator.provenance import versions
@@ -96,6 +97,47 @@ def test_a_file_of_another_form_is_one_error(campaign, tmp_path):
         parquet.write_table(table.replace_schema_metadata({METADATA: metadata}), path)
         with pytest.raises(ConfigError, match=f"{path}: cannot be read by Entrostat .*; export it again"):
             read_records(path)
+
+
+# Further runs are added -----------------------------------------------------------------------------------
+
+
+def test_seeds_and_arms_are_added_to_an_earlier_export(make_campaign, tmp_path):
+    file = tmp_path / "x.parquet"
+    whole = load_campaign(make_campaign(seeds=(0, 1, 2), arms=("grpo", "entropic")))
+
+    def part(seeds, runs):
+        info = replace(whole.info, config=whole.info.config | {"seeds": seeds})
+        chosen = [run for run in whole.runs if (run.info.arm, run.info.seed) in runs]
+        return CampaignRecords(info=info, arms=group_by_arm(chosen))
+
+    export(part([0, 1], [("grpo", 0), ("grpo", 1)]), file)
+    repeated = part([1, 2], [("grpo", 1), ("grpo", 2), ("entropic", 1)])
+    longer = [replace(run, seconds=77.0) for run in repeated.runs]
+    export(added_to(read_records(file), replace(repeated, arms=group_by_arm(longer)), file), file)
+    found = read_records(file)
+    assert [(run.info.arm, run.info.seed, run.seconds == 77.0) for run in found.runs] == [
+        ("grpo", 0, False), ("grpo", 1, True), ("grpo", 2, True), ("entropic", 1, True),
+    ]  # fmt: skip
+    assert found.info.config["seeds"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"name": "another"},
+            "holds runs of the campaign another, these are of quickstart; leave --with out",
+        ),
+        ({"versions": {"entrostat": "0.0.1"}}, f"holds runs of the version 0.0.1, these are of {NOW}"),
+    ],
+)
+def test_runs_of_something_else_are_not_added(campaign, tmp_path, changed, message):
+    file = tmp_path / "x.parquet"
+    known = replace(campaign, info=replace(campaign.info, versions={"entrostat": NOW}))
+    export(replace(known, info=replace(known.info, **changed)), file)
+    with pytest.raises(ConfigError, match=f"--with {file}: {message}"):
+        added_to(read_records(file), known, file)
 
 
 # Records of a campaign ------------------------------------------------------------------------------------
