@@ -54,6 +54,8 @@ def load_start(
     ranks decides, by rollouts of all of them; all of them come here.
     """
     ranks = ranks or Ranks()
+    if config.policy.warm_start.seed is None:
+        config = _drawn_with(config, seed)
     if config.policy.initialisation.floor_nats is None:
         return config, load_policy(config, ranks, tell)
     load = lru_cache(maxsize=1)(lambda seed: load_policy(_drawn_with(config, seed), ranks, tell))
@@ -63,7 +65,7 @@ def load_start(
     else:
         start = choose_start(
             config.policy.initialisation,
-            seed=config.policy.warm_start.seed,
+            seed=config.policy.warm_start.seed or 0,
             temperature=config.rollout.temperature,
             entropy=lambda draw, temperature: ranks.of_first(
                 _first_entropy(load(draw), config, seed, temperature, folder.engine_path, ranks)
@@ -237,7 +239,7 @@ def _drawn_with(config: RunConfig, seed: int) -> RunConfig:
 def _demonstrations(task: Task, settings: PolicyConfig, batch: int) -> list[list[str]]:
     """The n-th batch of imperfect demonstrations: problems that no run trains on in the same order."""
     start = settings.warm_start
-    seed = derive_seed(start.seed, "demonstrations")
+    seed = derive_seed(start.seed or 0, "demonstrations")
     shown = []
     for index in range(batch * start.batch_size, (batch + 1) * start.batch_size):
         problem = task.problem("train", seed, index)

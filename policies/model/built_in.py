@@ -37,14 +37,19 @@ def built_in_folder(
     demonstrations themselves (of the first batches) and the versions of torch and transformers.
 
     Raises:
-        ValueError: the supervised start has diverged; nothing of that is kept.
+        ValueError: the supervised start has diverged; nothing of that is kept.  Or it has no seed.
     """
+    seed = start.seed
+    if seed is None:
+        raise ValueError(
+            "policy.warm_start.seed: null is the seed of a run, and there is none here; give one"
+        )
 
     def make(folder: Path) -> None:
         tokenizer = character_tokenizer(alphabet, architecture.max_tokens)
-        made = LoadedPolicy(tiny_model(architecture, tokenizer, start.seed), tokenizer)
+        made = LoadedPolicy(tiny_model(architecture, tokenizer, seed), tokenizer)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(start.seed)
+            torch.manual_seed(seed)
             warm_start(made.model, tokenizer, demonstrations, start)
         if (broken := not_finite(made.model)) is not None:
             raise ValueError(

@@ -36,8 +36,8 @@ class WarmStart:
     """Peak learning rate of AdamW [per step]."""
     error_rate: float = 0.18
     """Chance of each character of a demonstration to be replaced; more leaves more entropy and fewer right answers."""
-    seed: int = 0
-    """Seed of the weights and the demonstrations."""
+    seed: int | None = 0
+    """Seed of the weights and the demonstrations; null takes that of each run, so that every seed has its own start."""
 
     def __post_init__(self) -> None:
         if self.num_steps < 0:

@@ -122,6 +122,18 @@ def test_seeds_and_arms_are_added_to_an_earlier_export(make_campaign, tmp_path):
     assert found.info.config["seeds"] == [0, 1, 2]
 
 
+def test_the_command_adds_to_a_file(make_campaign, tmp_path):
+    make_campaign(seeds=(0, 1), arms=("grpo",))
+    file = str(tmp_path / "x.parquet")
+    command = ["export", "quickstart", "--folder", str(tmp_path / "runs"), "--output", file]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    shutil.rmtree(tmp_path / "runs")
+    make_campaign(seeds=(2,), arms=("grpo",))
+    done = CliRunner().invoke(app, [*command, "--with", file])
+    assert "of 3 runs" in done.output
+    assert [run.info.seed for run in read_records(file).runs] == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

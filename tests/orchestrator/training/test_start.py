@@ -6,6 +6,7 @@ import json
 import logging
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from orchestrator.campaign import prepare
@@ -98,6 +99,27 @@ def test_accept_warns_and_changes_nothing(make_run, caplog):
     assert {k: v for k, v in first.items() if "second" not in k} == {
         k: v for k, v in plain.items() if "second" not in k
     }
+
+
+def test_every_seed_has_a_start_of_its_own_where_the_start_names_none(write_campaign):
+    def weights(seed, of_start):
+        changes = {"policy.warm_start": {"num_steps": 2, "seed": of_start}, "seeds": [3, 4]}
+        changes["name"] = f"starts-{of_start}"
+        campaign = prepare(read_campaign(write_campaign(changes)))
+        folder = campaign.run("grpo", seed)
+        config, policy = start.load_start(worker.RunConfig(**folder.read_info().config), seed, folder)
+        return config.policy.warm_start.seed, policy.model.lm_head.weight
+
+    assert weights(3, None)[0] == 3
+    assert torch.equal(weights(3, None)[1], weights(3, 3)[1])
+    assert torch.equal(weights(4, 3)[1], weights(3, 3)[1])  # a start that names its seed is that of all runs
+    assert not torch.equal(weights(4, None)[1], weights(3, None)[1])
+
+
+def test_a_start_without_a_seed_is_refused_where_there_is_no_run(make_run):
+    folder = make_run({}, {"policy.warm_start": {"num_steps": 1, "seed": None}})
+    with pytest.raises(ValueError, match=r"policy.warm_start.seed: null is the seed of a run"):
+        start.load_policy(worker.RunConfig(**folder.read_info().config))
 
 
 def test_redraw_trains_the_policy_that_it_found(make_run, monkeypatch):
