@@ -14,6 +14,7 @@ BENCHMARKS = (
     "comparison",
     "methods",
     "lora",
+    "evaluation",
     "packed_rows",
     "ahead",
     "growth",
