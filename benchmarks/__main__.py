@@ -16,6 +16,7 @@ BENCHMARKS = (
     "lora",
     "evaluation",
     "packed_rows",
+    "packing",
     "ahead",
     "growth",
     "in_flight",

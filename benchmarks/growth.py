@@ -6,6 +6,7 @@ others stay.  No response ends early.  An exponent is the slope of a line throug
 on as many cores as ranks an exponent of -1 is perfect; there a response may end, as in any run.
 
     python benchmarks/growth.py [--quick] [--threads 1]       # 3 minutes on two free cores
+    python benchmarks/growth.py --axis ranks                  # one axis alone: response, prompt, vocabulary, group or ranks
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ AXES: dict[str, dict[int, Point]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the ends of each axis alone, and no ranks")
+    parser.add_argument("--axis", choices=[axis.split()[0] for axis in AXES], help="this one alone")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -73,7 +75,9 @@ def main() -> None:
         f"median seconds of {ITERATIONS - WARM_UP} iterations, {arguments.threads} threads\n{_row('', '', SHOWN)}"
     )
     for axis, points in AXES.items():
-        if arguments.quick and axis == "ranks":
+        if arguments.axis not in (None, axis.split()[0]) or (
+            arguments.quick and axis == "ranks" != arguments.axis
+        ):
             continue
         ends = (min(points), max(points))
         values = [n for n in points if not arguments.quick or n in ends]
@@ -88,7 +92,11 @@ def main() -> None:
                 [f"{exponent(values, [each[name] for each in found]):.2f}" for name in SHOWN],
             )
         )
-        if axis != "ranks":
+        if axis == "ranks":
+            gains = [found[0][name] / found[-1][name] for name in SHOWN]
+            print(_row("", "gain", [f"{gain:.2f}" for gain in gains]))
+            print(_row("", "efficiency", [f"{gain * values[0] / values[-1]:.0%}" for gain in gains]))
+        else:
             shares = [f"{each['control'] / each['iteration']:.2%}" for each in (found[0], found[-1])]
             print(f"{'':18} control takes {shares[0]} of the first and {shares[1]} of the last")
 
