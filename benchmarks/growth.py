@@ -3,7 +3,8 @@
 A small random Llama of two layers trains under a loop on its entropy bonus; along each axis one figure grows and the
 others stay.  No response ends early.  An exponent is the slope of a line through the logarithms, by least squares:
 0 costs nothing more, 1 grows as the figure does.  Ranks are processes of one thread each that share the same batch, so
-on as many cores as ranks an exponent of -1 is perfect; there a response may end, as in any run.
+on as many cores as ranks an exponent of -1 is perfect; there a response may end, as in any run.  What they gain is the
+time of one over that of all, and their efficiency that gain over their number.
 
     python benchmarks/growth.py [--quick] [--threads 1]       # 3 minutes on two free cores
     python benchmarks/growth.py --axis ranks                  # one axis alone: response, prompt, vocabulary, group or ranks
@@ -46,7 +47,8 @@ class Point:
     shape: Shape = SHAPE
     prompt_tokens: int = 32
     vocabulary: int = 1024
-    ranks: int = 1
+    ranks: int | None = None
+    """In processes of their own; None is this one."""
 
 
 BASE = Point()
@@ -64,9 +66,11 @@ AXES: dict[str, dict[int, Point]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the ends of each axis alone, and no ranks")
-    parser.add_argument("--axis", choices=[axis.split()[0] for axis in AXES], help="this one alone")
+    names = [axis.split()[0] for axis in AXES]
+    parser.add_argument("--axis", choices=names, help="this one alone")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
+    chosen = [arguments.axis] if arguments.axis else names[:-1] if arguments.quick else names
     torch.set_num_threads(arguments.threads)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -75,9 +79,7 @@ def main() -> None:
         f"median seconds of {ITERATIONS - WARM_UP} iterations, {arguments.threads} threads\n{_row('', '', SHOWN)}"
     )
     for axis, points in AXES.items():
-        if arguments.axis not in (None, axis.split()[0]) or (
-            arguments.quick and axis == "ranks" != arguments.axis
-        ):
+        if axis.split()[0] not in chosen:
             continue
         ends = (min(points), max(points))
         values = [n for n in points if not arguments.quick or n in ends]
@@ -108,7 +110,7 @@ def seconds_of(point: Point, iterations: int) -> dict[str, float]:
         policy = _policy(point)
         policy.save(model)
         problems = _problems(point, point.shape.num_prompts * iterations)
-        if point.ranks == 1:
+        if point.ranks is None:
             records = train(model, problems, point.shape, iterations, "run")
         else:
             records = _apart(model, problems, point, iterations)
@@ -143,7 +145,7 @@ def _apart(
     model: Path, problems: Sequence[dict[str, str]], point: Point, iterations: int
 ) -> list[dict[str, float]]:
     """Records of a run in processes of their own, as many as there are ranks."""
-    run, _ = prepared(model, problems, point.shape, iterations, "run", ranks=point.ranks)
+    run, _ = prepared(model, problems, point.shape, iterations, "run", ranks=point.ranks or 1)
     return trained(run)
 
 
