@@ -8,6 +8,7 @@ from pathlib import Path
 
 BENCHMARKS = (
     "token_statistics",
+    "start",
     "loop_step",
     "new_plants",
     "control_and_tracking",
