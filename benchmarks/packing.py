@@ -43,7 +43,7 @@ class Batch:
     group: int
     prompt_tokens: int
     limit: int
-    """Of a response [tokens]."""
+    """Longest response [tokens]."""
     budgets: tuple[int, ...]
     """Tokens in memory at once, each a table of its own."""
 

@@ -1,4 +1,4 @@
-"""Which fields of a dataclass have their text below them, where the schema of the configuration takes it from."""
+"""The fields of a dataclass that have their text below them, where the schema of the configuration takes it from."""
 
 import ast
 import inspect
