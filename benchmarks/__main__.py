@@ -8,13 +8,16 @@ from pathlib import Path
 
 BENCHMARKS = (
     "token_statistics",
+    "start",
     "loop_step",
     "new_plants",
     "control_and_tracking",
     "comparison",
     "methods",
     "lora",
+    "evaluation",
     "packed_rows",
+    "packing",
     "ahead",
     "growth",
     "in_flight",

@@ -3,9 +3,11 @@
 A small random Llama of two layers trains under a loop on its entropy bonus; along each axis one figure grows and the
 others stay.  No response ends early.  An exponent is the slope of a line through the logarithms, by least squares:
 0 costs nothing more, 1 grows as the figure does.  Ranks are processes of one thread each that share the same batch, so
-on as many cores as ranks an exponent of -1 is perfect; there a response may end, as in any run.
+on as many cores as ranks an exponent of -1 is perfect; there a response may end, as in any run.  What they gain is the
+time of one over that of all, and their efficiency that gain over their number.
 
     python benchmarks/growth.py [--quick] [--threads 1]       # 3 minutes on two free cores
+    python benchmarks/growth.py --axis ranks                  # one axis alone: response, prompt, vocabulary, group or ranks
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class Point:
     shape: Shape = SHAPE
     prompt_tokens: int = 32
     vocabulary: int = 1024
-    ranks: int = 1
+    ranks: int | None = None
+    """In processes of their own; None is this one."""
 
 
 BASE = Point()
@@ -63,8 +66,11 @@ AXES: dict[str, dict[int, Point]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the ends of each axis alone, and no ranks")
+    names = [axis.split()[0] for axis in AXES]
+    parser.add_argument("--axis", choices=names, help="this one alone")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
+    chosen = [arguments.axis] if arguments.axis else names[:-1] if arguments.quick else names
     torch.set_num_threads(arguments.threads)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -73,7 +79,7 @@ def main() -> None:
         f"median seconds of {ITERATIONS - WARM_UP} iterations, {arguments.threads} threads\n{_row('', '', SHOWN)}"
     )
     for axis, points in AXES.items():
-        if arguments.quick and axis == "ranks":
+        if axis.split()[0] not in chosen:
             continue
         ends = (min(points), max(points))
         values = [n for n in points if not arguments.quick or n in ends]
@@ -88,7 +94,11 @@ def main() -> None:
                 [f"{exponent(values, [each[name] for each in found]):.2f}" for name in SHOWN],
             )
         )
-        if axis != "ranks":
+        if axis == "ranks":
+            gains = [found[0][name] / found[-1][name] for name in SHOWN]
+            print(_row("", "gain", [f"{gain:.2f}" for gain in gains]))
+            print(_row("", "efficiency", [f"{gain * values[0] / values[-1]:.0%}" for gain in gains]))
+        else:
             shares = [f"{each['control'] / each['iteration']:.2%}" for each in (found[0], found[-1])]
             print(f"{'':18} control takes {shares[0]} of the first and {shares[1]} of the last")
 
@@ -100,7 +110,7 @@ def seconds_of(point: Point, iterations: int) -> dict[str, float]:
         policy = _policy(point)
         policy.save(model)
         problems = _problems(point, point.shape.num_prompts * iterations)
-        if point.ranks == 1:
+        if point.ranks is None:
             records = train(model, problems, point.shape, iterations, "run")
         else:
             records = _apart(model, problems, point, iterations)
@@ -135,7 +145,7 @@ def _apart(
     model: Path, problems: Sequence[dict[str, str]], point: Point, iterations: int
 ) -> list[dict[str, float]]:
     """Records of a run in processes of their own, as many as there are ranks."""
-    run, _ = prepared(model, problems, point.shape, iterations, "run", ranks=point.ranks)
+    run, _ = prepared(model, problems, point.shape, iterations, "run", ranks=point.ranks or 1)
     return trained(run)
 
 

@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from controllers.laws.open_loop import OpenLoop  # noqa: E402
 from orchestrator.campaign import prepare  # noqa: E402
-from orchestrator.configuration.models import LoopConfig  # noqa: E402
+from orchestrator.configuration.loops import LoopConfig  # noqa: E402
 from orchestrator.configuration.part_schema import to_plain  # noqa: E402
 from orchestrator.configuration.resolve import Arm, read_campaign  # noqa: E402
 from orchestrator.storage.run_folder import RunFolder  # noqa: E402

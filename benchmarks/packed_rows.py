@@ -31,9 +31,9 @@ PROMPTS, GROUP, PROMPT, LIMIT = 4, 8, 64, 256
 QUICK = (2, 4, 16, 48)  # prompts, responses to each, tokens of a prompt, limit of a response
 
 
-def lengths(number: int, limit: int) -> torch.Tensor:
+def lengths(number: int, limit: int, seed: int = 0) -> torch.Tensor:
     """Tokens of responses [number]: a median of a quarter of the limit, a tenth of them cut by it."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     drawn = torch.exp(1.08 * torch.randn(number, generator=generator)) * limit / 4
     return drawn.clamp(1, limit).long()
 

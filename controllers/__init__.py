@@ -25,7 +25,8 @@ from controllers.laws.open_loop import OpenLoop
 from controllers.laws.pid import PID
 from controllers.laws.relay import Relay
 from controllers.laws.scheduled import ScheduledPID
-from controllers.loop import FeedbackLoop, replay, restore
+from controllers.loop import FeedbackLoop, replay
+from controllers.loop_state import restore
 from controllers.parts.cascade import Cascade
 from controllers.parts.covariance_feedforward import CovarianceFeedforward
 from controllers.parts.coverage import Coverage

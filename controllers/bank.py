@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controllers.base import Complaint, State, Trace
-from controllers.loop import FeedbackLoop, LoopState
+from controllers.loop import FeedbackLoop
+from controllers.loop_state import LoopState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

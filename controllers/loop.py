@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import fsum, inf, isfinite, nan
-from typing import Any, NamedTuple
+from math import inf, isfinite, nan
 
 from controllers.base import Dither, Feedforward, Filter, Law, Reference, Sample, State, Terms, Trace
+from controllers.loop_state import LoopState, PastCommand
 from controllers.parts.filters import Hold
 
 STANDARD_ERROR = "standard_error"
 """After a sensor's name and a slash, the name of the reading that is its standard error, where there is one."""
-
-HOLD_COMMANDS = 10
-"""Commands whose mean a hold keeps: the last one alone has the noise of one reading in it."""
-
-
-class LoopState(NamedTuple):
-    """All that changes in a loop: tuples of floats, as every state."""
-
-    filter: State
-    reference: State
-    law: State
-    feedforward: State
-    u: float
-    """Command in force [actuator's unit]."""
-    dither: float
-    """The dither's share of it."""
-    share: float
-    """The law's share of the command of the last control instant."""
-    recent: tuple[tuple[float, float, float], ...]
-    """The last commands that were not held, oldest first, each with the dither's share and with all that others than
-    the law added."""
-    applied: float
-    """Sum of the commands since the last control instant."""
-    elapsed: float
-    """Iterations since the last control instant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +29,9 @@ class FeedbackLoop:
     instant that is missed on, ``u`` is the mean of the last 10 commands that were not held, within limits and
     slew.  The next control instant has the time lost in its ``dt``, and says so in ``lost``.  A trace
     that held for want of a reading has nan for ``y``, ``r`` and ``e``.
+
+    A state may be of the same loop with other limits: what these cut off its command is gone at once, whatever
+    the slew.
 
     The terms of every trace add up to ``v``.  In an iteration in which the law does not speak, a loop with a
     dither has two: ``dither``, its share of the command in force, and ``kept``, the rest.
@@ -139,6 +117,10 @@ class FeedbackLoop:
         further = [part.reads for part in (self.reference, self.law, self.feedforward) if part is not None]
         return (self.sensor, *(name for names in further for name in names))
 
+    def inside(self, command: float) -> float:
+        """The command cut to the limits."""
+        return min(max(command, self.low), self.high)
+
     def init(self) -> LoopState:
         """State before the first step."""
         return LoopState(
@@ -156,7 +138,7 @@ class FeedbackLoop:
 
     def step(self, state: State, telemetry: Mapping[str, float], t: int) -> tuple[LoopState, Trace]:
         """Take the telemetry of iteration ``t``; give the new state and the trace, whose ``u`` counts."""
-        last = LoopState(*state)
+        last = LoopState(*state).within(self.low, self.high)
         dt = last.elapsed + 1.0
         if not all(isfinite(telemetry.get(name, nan)) for name in self.reads):
             return self._hold(last, t, y=nan, r=nan)
@@ -166,7 +148,7 @@ class FeedbackLoop:
             between = last._replace(
                 filter=filter_state,
                 reference=reference_state,
-                recent=_recent(last.recent, last.u, last.dither, last.u - last.share),
+                recent=last.remembered(PastCommand(u=last.u, dither=last.dither, added=last.u - last.share)),
                 applied=last.applied + last.u,
                 elapsed=dt,
             )
@@ -195,16 +177,16 @@ class FeedbackLoop:
         if not isfinite(v):
             return self._hold(last, t, y=y, r=r)
         u = self._applied(v, last.u)
-        dither, others = added.get("dither", 0.0), float(sum(added.values()))
+        given = PastCommand(u=u, dither=added.get("dither", 0.0), added=float(sum(added.values())))
         spoken = LoopState(
             filter=filter_state,
             reference=reference_state,
             law=law_state,
             feedforward=feedforward_state,
             u=u,
-            dither=dither,
-            share=u - others,
-            recent=_recent(last.recent, u, dither, others),
+            dither=given.dither,
+            share=u - given.added,
+            recent=last.remembered(given),
             applied=0.0,
             elapsed=0.0,
         )
@@ -241,8 +223,8 @@ class FeedbackLoop:
         """Wait with the mean of the recent commands, once a control instant is missed."""
         u, dither, dt = last.u, last.dither, last.elapsed + 1.0
         if dt >= self.period and last.recent:
-            commands, dithers, _ = zip(*last.recent, strict=True)
-            u, dither = self._applied(_mean(commands), last.u), _mean(dithers)
+            usual = last.usual()
+            u, dither = self._applied(usual.u, last.u), usual.dither
         waiting = last._replace(u=u, dither=dither, applied=last.applied + last.u, elapsed=dt)
         return waiting, self._kept(waiting, t, y=y, r=r, held=True)
 
@@ -250,9 +232,9 @@ class FeedbackLoop:
         """Mean of what others than the law added since the last control instant: its own, and what a hold kept."""
         if not last.recent:
             return 0.0
-        *_, others = zip(*last.recent, strict=True)
         lost = last.elapsed + 1.0 - self.period
-        return float((self.period * others[-1] + lost * _mean(others)) / (last.elapsed + 1.0))
+        own, kept = PastCommand(*last.recent[-1]).added, last.usual().added if lost else 0.0
+        return float((self.period * own + lost * kept) / (last.elapsed + 1.0))
 
     def _kept(self, state: LoopState, t: int, *, y: float, r: float, held: bool) -> Trace:
         """Trace of an iteration at which the law did not speak."""
@@ -280,35 +262,7 @@ class FeedbackLoop:
 
     def _applied(self, v: float, last_u: float) -> float:
         """Limits first, then slew: from inside the limits, slew cannot lead out of them."""
-        wanted = min(max(v, self.low), self.high)
-        return float(min(max(wanted, last_u - self.slew), last_u + self.slew))
-
-
-def _recent(
-    recent: tuple[tuple[float, float, float], ...], u: float, dither: float, others: float
-) -> tuple[tuple[float, float, float], ...]:
-    return (*recent, (u, dither, others))[-HOLD_COMMANDS:]
-
-
-def _mean(values: Sequence[float]) -> float:
-    """The mean; exactly the value where all are the same."""
-    return values[0] + fsum(value - values[0] for value in values) / len(values)
-
-
-def restore(jsonable: Sequence[Any]) -> State:
-    """The state as plain tuples, of one with names or of what a JSON file or a checkpoint gave back as lists."""
-    return tuple(restore(item) if isinstance(item, (list, tuple)) else float(item) for item in jsonable)
-
-
-def fits(stored: State, fresh: State) -> bool:
-    """Whether a stored state of a loop has the items of a fresh one, or is another loop's or version's.
-
-    The same goes for those of its parts whose items have names; others, as a window of readings, may grow.
-    """
-    return len(stored) == len(fresh) and all(
-        not hasattr(new, "_fields") or (isinstance(old, Sequence) and len(old) == len(new))
-        for old, new in zip(stored, fresh, strict=True)
-    )
+        return float(min(max(self.inside(v), last_u - self.slew), last_u + self.slew))
 
 
 def replay(loop: FeedbackLoop, telemetries: Iterable[Mapping[str, float]]) -> list[Trace]:

@@ -18,8 +18,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from orchestrator.commands.schema import FILES, joined, json_schema, raw_schema
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.method_file import MethodConfig
-from orchestrator.configuration.models import CampaignConfig, LoopConfig, RunConfig
+from orchestrator.configuration.models import CampaignConfig, RunConfig
 from orchestrator.engineering.plant_file import PlantFile
 from orchestrator.tuning.models import StudyConfig
 

@@ -111,7 +111,7 @@ def loop(**settings: Any) -> FeedbackLoop:
     Raises:
         ValueError: a setting is none, or is out of its bounds.
     """
-    from orchestrator.configuration.models import LoopConfig
+    from orchestrator.configuration.loops import LoopConfig
     from orchestrator.configuration.own_paths import located
     from orchestrator.configuration.resolve import parse
     from tasks import own_code

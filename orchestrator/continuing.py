@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.campaign import campaign_folder
-from orchestrator.configuration.models import RunConfig, dead_time
+from orchestrator.configuration.loops import dead_time
+from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import Arm, Campaign
 from orchestrator.configuration.stored import as_of_today, differences, differing_keys
 from orchestrator.errors import ConfigError, did_you_mean

@@ -19,7 +19,7 @@ from controllers.parts.coordinates import Coordinates
 from controllers.plants.plant import Plant
 from orchestrator.commands.learnt import report_learnt
 from orchestrator.commands.outputs import beside, figure, print_rows, rows_text, say, write_all
-from orchestrator.configuration.models import dead_time
+from orchestrator.configuration.loops import dead_time
 from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import parse
 from orchestrator.engineering.pictures import identification_picture

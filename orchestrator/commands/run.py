@@ -26,7 +26,7 @@ from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.device_notices import device_notices
 from orchestrator.configuration.engine_checks import check_installed
 from orchestrator.configuration.hub import hub_notices
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.notices import notices
 from orchestrator.configuration.resolve import Campaign, read_campaign
 from orchestrator.continuing import Earlier, continue_from, narrowed

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.method_file import MethodConfig
-from orchestrator.configuration.models import CampaignConfig, LoopConfig, RunConfig
+from orchestrator.configuration.models import CampaignConfig, RunConfig
 from orchestrator.configuration.part_schema import to_plain
 from orchestrator.engineering.plant_file import PlantFile
 from orchestrator.errors import ConfigError, did_you_mean

@@ -16,7 +16,8 @@ from orchestrator.configuration.hub import silence_of
 from orchestrator.configuration.in_update_checks import check_in_update
 from orchestrator.configuration.learner_checks import check_learner
 from orchestrator.configuration.loop_checks import known_vocabulary_size, loop_faults
-from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.configuration.loops import LoopConfig
+from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.own_rewards import check_rewards
 from orchestrator.configuration.packing_checks import check_packing
 from orchestrator.configuration.prompt_checks import Draws, check_prompts

@@ -9,7 +9,8 @@ from controllers.base import Reference
 from controllers.laws.open_loop import OpenLoop
 from controllers.parts.paced import Paced
 from controllers.parts.references import Free
-from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.configuration.loops import LoopConfig
+from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.signals import ALL_SIGNALS, is_signal, signals_read
 from orchestrator.errors import did_you_mean
 from policies.actuators.bonus import Bonus

@@ -9,7 +9,7 @@ from controllers.laws.open_loop import OpenLoop
 from controllers.parts.coverage import Coverage
 from controllers.parts.moving_references import ScheduledBand
 from controllers.parts.references import Band, InitialAnchored
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.resolve import Arm
 from policies.importance import NoImportance
 from policies.model.prompt_start import Bos, start_of_folder

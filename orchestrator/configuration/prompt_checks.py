@@ -8,7 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 
-from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.configuration.loops import LoopConfig
+from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.packing_checks import check_budget
 from orchestrator.configuration.signals import signals_read
 from orchestrator.errors import did_you_mean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from policies.statistics.reference_kl import REFERENCE_KL
 from policies.statistics.sensors import SIGNALS, Signal, signal
 from tasks import own_code

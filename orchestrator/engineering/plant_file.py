@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from controllers.plants.plant import Plant
 from orchestrator.configuration.learner import Measure
-from orchestrator.configuration.models import AnyActuator, dead_time
+from orchestrator.configuration.loops import AnyActuator, dead_time
 from orchestrator.configuration.part_schema import Strict, section, to_plain
 from orchestrator.configuration.resolve import parse
 from orchestrator.configuration.yaml_files import read_yaml

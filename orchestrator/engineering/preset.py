@@ -9,8 +9,8 @@ from controllers.base import Filter, Reference
 from controllers.design import Design, Robustness
 from controllers.parts.filters import Hold
 from controllers.parts.references import Constant, InitialAnchored
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.method_file import MethodConfig
-from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import parse
 from orchestrator.engineering.plant_file import PlantFile, yaml_text

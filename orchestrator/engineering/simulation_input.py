@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.method_file import MethodConfig
-from orchestrator.configuration.models import LoopConfig
 from orchestrator.configuration.resolve import parse, read_campaign
 from orchestrator.configuration.yaml_files import read_yaml
 from orchestrator.errors import ConfigError, did_you_mean, named

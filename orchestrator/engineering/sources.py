@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controllers.laws.auto import Auto
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.resolve import parse, read_campaign
 from orchestrator.configuration.stored import stored_timing
 from orchestrator.errors import ConfigError, did_you_mean

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from controllers import Constant, FeedbackLoop, OpenLoop
 from orchestrator.configuration.loop_checks import limit_faults
-from orchestrator.configuration.models import UP, LoopConfig
+from orchestrator.configuration.loops import UP, LoopConfig
 from orchestrator.configuration.resolve import parse, read_method
 from orchestrator.errors import ConfigError, did_you_mean, lines_of
 

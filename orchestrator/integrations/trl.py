@@ -31,7 +31,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from controllers.base import Trace
-from controllers.loop import FeedbackLoop, fits, restore
+from controllers.loop import FeedbackLoop
+from controllers.loop_state import fits, restore
 from orchestrator.integrations.presets import loop_from_preset
 
 READINGS = ("entropy", "reward", "learning_rate")
@@ -119,7 +120,7 @@ class EntropyControl(TrainerCallback):  # type: ignore[misc]
                     "the loop of this checkpoint is another one or another version's; go on with that, or begin the training again"
                 )
             self._state, self._t = restore(stored["loop"]), stored["t"]
-            self.command = stored["command"]
+            self.command = self._loop.inside(stored["command"])
         self._knob(self.command)
 
     def on_log(

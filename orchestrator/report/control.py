@@ -18,7 +18,7 @@ from controllers.plants.plant import Plant
 from controllers.quality.quality import Quality, assess
 from orchestrator.comparison import SETTLING_TOLERANCE, SETTLING_WINDOW, Estimate
 from orchestrator.comparison.values import FINAL_FRACTION
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.resolve import parse
 from orchestrator.configuration.stored import stored_timing
 from orchestrator.engineering.curves import Analysis

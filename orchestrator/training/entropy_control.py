@@ -11,9 +11,10 @@ from lightning.pytorch.callbacks import Callback
 
 from controllers.bank import Bank
 from controllers.base import Complaint, Trace
-from controllers.loop import FeedbackLoop, fits, restore
+from controllers.loop import FeedbackLoop
+from controllers.loop_state import fits, restore
 from orchestrator.configuration.learner import Measure
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from policies.actuators.base import Actuator
 from policies.policy_loss import Actuation, vocabulary_of
 from policies.statistics.own_sensors import use
@@ -109,7 +110,7 @@ class EntropyControl(Callback):
     def _inside(self, commands: Mapping[str, float]) -> dict[str, float]:
         """Each loop's command, neutral where there is none, cut to its limits: a rollback may have narrowed them since."""
         return {
-            loop.actuator: min(max(commands.get(loop.actuator, loop.neutral), loop.low), loop.high)
+            loop.actuator: loop.inside(commands.get(loop.actuator, loop.neutral))
             for loop in self._bank.loops.values()
         }
 

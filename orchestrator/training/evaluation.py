@@ -194,26 +194,17 @@ class Evaluator(Callback):
 
     def scores(self, held_out: HeldOutSet, step: int) -> Scores:
         """Try every problem of one set: greedily once, and by samples at the rollout temperature."""
-        greedy = self._scores(held_out, num_samples=1, temperature=0.0, step=step)
-        sampled = self._scores(
-            held_out,
-            num_samples=held_out.settings.num_samples,
-            temperature=self.rollout.temperature,
-            step=step,
-        )
-        return Scores(greedy=[row[0] for row in greedy], sampled=sampled)
-
-    def _scores(
-        self, held_out: HeldOutSet, *, num_samples: int, temperature: float, step: int
-    ) -> list[list[float]]:
         of_set = () if held_out.prefix == EVALUATION else (held_out.prefix,)
         sampling = Sampling(
-            temperature=temperature,
+            temperature=self.rollout.temperature,
             max_tokens=self.rollout.max_tokens,
             seed=derive_seed(self.seed, "evaluation", step, *of_set),
+            greedy_first=True,  # side by side, so that the longest response is waited for once
         )
-        scores = held_out.explorer.collect(held_out.problems, num_samples, sampling).grades.scores
-        return [scores[i : i + num_samples] for i in range(0, len(scores), num_samples)]
+        each = 1 + held_out.settings.num_samples
+        scores = held_out.explorer.collect(held_out.problems, each, sampling).grades.scores
+        rows = [scores[i : i + each] for i in range(0, len(scores), each)]
+        return Scores(greedy=[row[0] for row in rows], sampled=[row[1:] for row in rows])
 
     def state_dict(self) -> dict[str, int]:
         return {"last_step": self.last_step}

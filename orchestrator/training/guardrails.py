@@ -12,10 +12,11 @@ from lightning.pytorch.callbacks import Callback
 
 from controllers.guardrails.base import ENTROPY, SETPOINT, Reading
 from controllers.guardrails.watch import Post, Watch
-from controllers.loop import restore
+from controllers.loop_state import restore
 from controllers.parts.references import Free
 from orchestrator.configuration.evaluation import EVALUATION
-from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.configuration.loops import LoopConfig
+from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.guardrail_files import GOES_BACK_FOR, Event, append_event
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training.entropy_control import EntropyControl

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
 from controllers.guardrails.base import Side
-from orchestrator.configuration.models import LoopConfig, RunConfig, dead_time
+from orchestrator.configuration.loops import LoopConfig, dead_time
+from orchestrator.configuration.models import RunConfig
 from orchestrator.storage.files import replacing
 from orchestrator.storage.guardrail_files import (
     GOES_BACK_FOR,

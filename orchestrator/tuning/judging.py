@@ -21,7 +21,7 @@ from controllers.loop import FeedbackLoop
 from controllers.parts.filters import Hold
 from controllers.plants.plant import Plant
 from controllers.plants.simulation import simulate_many
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.tuning.addressed_sampling import quiet, simulation_sampler
 from orchestrator.tuning.criteria import Criterion, SeedRecord
 from orchestrator.tuning.models import ConstraintsConfig

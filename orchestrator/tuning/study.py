@@ -10,7 +10,8 @@ from typing import Any
 
 from controllers.plants.plant import Plant
 from orchestrator.configuration.inputs import inputs_of
-from orchestrator.configuration.models import LoopConfig, RunConfig, dead_time
+from orchestrator.configuration.loops import LoopConfig, dead_time
+from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import Arm, Campaign, parse
 from orchestrator.configuration.yaml_files import merge

@@ -8,7 +8,7 @@ from typing import Any
 
 from controllers.parts.references import Free
 from orchestrator.configuration.checks import arm_problems
-from orchestrator.configuration.models import LoopConfig, dead_time
+from orchestrator.configuration.loops import LoopConfig, dead_time
 from orchestrator.configuration.resolve import Arm, parse, read_campaign, twins
 from orchestrator.configuration.yaml_files import dotted, read_yaml
 from orchestrator.engineering.plant_file import read_plant, retimed

@@ -28,6 +28,18 @@ class Sampling:
     """Number of the first prompt in the whole batch, for a process that samples a share of it."""
     numbers: tuple[int, ...] | None = None
     """Number of each prompt, where they do not follow each other."""
+    greedy_first: bool | tuple[bool, ...] = False
+    """Whether the first response to each prompt is greedy, one answer for all prompts or one for each; the others are
+    those that there would be without it."""
+
+    def starts_greedily(self, prompt: int) -> bool:
+        """Whether the first response to a prompt is greedy among others that are sampled."""
+        return self.greedy_first if isinstance(self.greedy_first, bool) else self.greedy_first[prompt]
+
+    def address(self, prompt: int, sample: int) -> tuple[int, int] | None:
+        """The numbers of a prompt and of a sample that the chance in a response goes by; None where it is greedy."""
+        sampled = sample - self.starts_greedily(prompt)
+        return None if sampled < 0 or self.temperature == 0 else (self.number(prompt), sampled)
 
     def number(self, prompt: int) -> int:
         """The number in the whole batch of a prompt of this one: its address for chance."""

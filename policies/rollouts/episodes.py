@@ -65,8 +65,14 @@ def play(
     """
     groups = engine.generate(prompts, num_samples, sampling)
     episodes = [
-        _Episode(which=i, number=sampling.number(i) * num_samples + sample, said=[prompt])
+        _Episode(
+            which=i,
+            number=sampling.number(i) * (num_samples - first) + max(0, sample - first),
+            greedy=sample < first,
+            said=[prompt],
+        )
         for i, prompt in enumerate(prompts)
+        for first in [int(sampling.starts_greedily(i))]
         for sample in range(num_samples)
     ]
     turns, running = [turn for group in groups for turn in group], episodes
@@ -82,6 +88,7 @@ def play(
             sampling,
             seed=turn_seed(sampling.seed, number + 1),
             numbers=tuple(episode.number for episode in running),
+            greedy_first=tuple(e.greedy for e in running) if sampling.greedy_first else False,
         )
         turns = [row[0] for row in engine.generate([torch.cat(e.said) for e in running], 1, again)]
     whole = [episode.completion() for episode in episodes]
@@ -93,7 +100,8 @@ class _Episode:
     """One episode while it is played."""
 
     which: int  # its prompt, of those that are played
-    number: int  # its own, of the whole batch
+    number: int  # its own among the sampled ones of the whole batch
+    greedy: bool  # although others are sampled
     said: list[Tensor]  # the prompt, a turn, a reply, a turn, …
     turns: list[Completion] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)

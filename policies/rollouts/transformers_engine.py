@@ -39,23 +39,34 @@ class _Sampler(LogitsProcessor):  # type: ignore[misc]
     """
 
     def __init__(
-        self, model: PreTrainedModel, ids: Tensor | None, temperature: float, chance: Tensor
+        self,
+        model: PreTrainedModel,
+        ids: Tensor | None,
+        temperature: float,
+        chance: Tensor,
+        greedy: Tensor | None,
     ) -> None:
         self.model = model
         self.ids = ids  # those that can be sampled; None is all
         self.temperature = temperature  # 0 is greedy
         self.chance = chance  # [B, steps] uniform in [0, 1)
+        self.greedy = greedy  # [B] bool, the rows that are although the others are sampled; None is none
         self.logprobs: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         step = len(self.logprobs)
         # Others are left out, not made -inf: cumulative sums on a GPU can differ by a rounding where nothing was added.
         among = scores if self.ids is None else scores.index_select(-1, self.ids)
-        logprobs = torch.log_softmax(among.float() / (self.temperature or 1.0), dim=-1)
+        logits = among.float() / (self.temperature or 1.0)
+        if self.greedy is not None:
+            logits = torch.where(self.greedy[:, None], among.float(), logits)
+        logprobs = torch.log_softmax(logits, dim=-1)
         # Looked at once a batch: on a GPU each look waits for the device.
         if step == 0 and logprobs.isnan().any():
             raise RuntimeError(f"the policy's logits are not finite: {why_not_finite(self.model)}; {CURE}")
         chosen = draw(logprobs, self.chance[:, step]) if self.temperature else logprobs.argmax(dim=-1)
+        if self.greedy is not None:
+            chosen = torch.where(self.greedy, logprobs.argmax(dim=-1), chosen)
         self.logprobs.append(logprobs.gather(-1, chosen[:, None])[:, 0])
         chosen = chosen if self.ids is None else self.ids[chosen]
         return scores.scatter(-1, chosen[:, None], math.inf)
@@ -133,19 +144,24 @@ class TransformersEngine(RolloutEngine):
         place = {prompt: row for row, prompt in enumerate(different)}
         owner = torch.tensor([place[id(prompts[i])] for i, _ in rows], device=device)
         cache = self._read(input_ids, attention_mask, owner)
-        tokens, logprobs = self._sample(
-            input_ids[owner], attention_mask[owner], cache, sampling, _chance(rows, sampling).to(device)
-        )
+        tokens, logprobs = self._sample(input_ids[owner], attention_mask[owner], cache, rows, sampling)
         return _completions(tokens.cpu(), logprobs.cpu(), torch.tensor(self.stop_ids))
 
     def _sample(
-        self, ids: Tensor, mask: Tensor, cache: Any, sampling: Sampling, chance: Tensor
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        cache: Any,
+        of_batch: Sequence[tuple[int, int]],
+        sampling: Sampling,
     ) -> tuple[Tensor, Tensor]:
         """Tokens [B, S] that follow ``ids`` [B, L], and their log-probabilities; what comes after an end means nothing.
 
         Without a ``cache`` that can be cut, rows that have finished stay to the last.
         """
         stop_ids, among = torch.tensor(self.stop_ids, device=ids.device), self._ids()
+        chance, greedy = _chance(of_batch, sampling).to(ids.device), _greedy(of_batch, sampling)
+        greedy = None if greedy is None else greedy.to(ids.device)
         tokens = torch.full((len(ids), sampling.max_tokens), self.pad_id, device=ids.device)
         logprobs = torch.zeros(tokens.shape, device=ids.device)
         rows = torch.arange(len(ids), device=ids.device)
@@ -157,7 +173,13 @@ class TransformersEngine(RolloutEngine):
                 kept = finished.int().argsort(stable=True)[: max(int((~finished).sum()), LEAST_ROWS)]
                 rows, ids, mask, finished = (each[kept] for each in (rows, ids, mask, finished))
                 cache.batch_select_indices(kept)
-            sampler = _Sampler(self.model, among, sampling.temperature, chance[rows, step:])
+            sampler = _Sampler(
+                self.model,
+                among,
+                sampling.temperature,
+                chance[rows, step:],
+                None if greedy is None else greedy[rows],
+            )
             width = ids.shape[1]
             enough = _HalfFinished(
                 stop_ids, finished, last_width=width + sampling.max_tokens - step - LEAST_STEPS
@@ -235,10 +257,21 @@ def _completions(tokens: Tensor, logprobs: Tensor, stop_ids: Tensor) -> list[Com
 
 
 def _chance(rows: Sequence[tuple[int, int]], sampling: Sampling) -> Tensor:
-    """[B, max_tokens] uniform numbers of rows (prompt, sample); greedy needs none."""
+    """[B, max_tokens] uniform numbers of rows (prompt, sample); those of greedy ones mean nothing."""
     if sampling.temperature == 0:
         return torch.empty(len(rows), 0)
-    return torch.stack([uniforms(sampling.seed, sampling.number(i), j, sampling.max_tokens) for i, j in rows])
+    unused = torch.zeros(sampling.max_tokens, dtype=torch.float64)
+    addresses = (sampling.address(*row) for row in rows)
+    return torch.stack(
+        [uniforms(sampling.seed, *at, sampling.max_tokens) if at else unused for at in addresses]
+    )
+
+
+def _greedy(rows: Sequence[tuple[int, int]], sampling: Sampling) -> Tensor | None:
+    """[B] bool: which rows are greedy among sampled ones; None where there is no such difference."""
+    if not sampling.greedy_first or sampling.temperature == 0:
+        return None
+    return torch.tensor([sampling.address(*row) is None for row in rows])
 
 
 @contextmanager

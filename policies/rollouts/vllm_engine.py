@@ -6,6 +6,7 @@ import gc
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from policies.rollouts.engine_group import EngineGroup
 from policies.rollouts.preserve_process_state import undisturbed
 from policies.rollouts.vllm_support import why_no_head, why_no_vllm
 from policies.rollouts.vllm_worker import EXTENSION
-from policies.rollouts.weight_pushing import PushedEngine, completion, request
+from policies.rollouts.weight_pushing import PushedEngine, completion, joined, requests
 from policies.rollouts.weights import save_configuration, whole_weights
 
 if TYPE_CHECKING:
@@ -86,14 +87,17 @@ class VllmEngine(PushedEngine):
         self, prompts: Sequence[Tensor], num_samples: int, sampling: Sampling
     ) -> list[list[Completion]]:
         check_context(prompts, sampling.max_tokens, self.context)
-        drawn = num_samples if sampling.temperature else 1  # vLLM takes no greedy request for several
         asked = [
-            (prompt.tolist(), request(sampling, number, drawn, self.policy.stop_ids))
+            [
+                (prompt.tolist(), each)
+                for each in requests(sampling, number, num_samples, self.policy.stop_ids)
+            ]
             for number, prompt in enumerate(prompts)
         ]
-        groups = self._partners.ask(asked, self._sample)
+        answers = iter(self._partners.ask([each for group in asked for each in group], self._sample))
+        groups = [joined(islice(answers, len(group)), num_samples) for group in asked]
         self._tell(len(prompts) * num_samples)
-        return groups if drawn == num_samples else [group * num_samples for group in groups]
+        return groups
 
     def _sample(self, asked: list[tuple[list[int], dict[str, Any]]]) -> list[list[Completion]]:
         """The samples of each prompt, given with its ``SamplingParams``."""

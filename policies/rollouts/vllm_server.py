@@ -14,7 +14,7 @@ from torch import Tensor
 from policies.rollouts.base import Completion, EngineUnavailableError, Sampling, check_context
 from policies.rollouts.gpu_transfer import IpcTransfer, NcclTransfer
 from policies.rollouts.replica import Replica
-from policies.rollouts.weight_pushing import PushedEngine, completion, request
+from policies.rollouts.weight_pushing import PushedEngine, completion, joined, requests
 from policies.rollouts.weight_transfer import AdapterTransfer, FolderTransfer, Transfer
 
 if TYPE_CHECKING:
@@ -84,25 +84,34 @@ class VllmServerEngine(PushedEngine):
     ) -> list[list[Completion]]:
         context = int(self.policy.model.config.get_text_config().max_position_embeddings)
         check_context(prompts, sampling.max_tokens, context)
-        groups: list[list[Completion] | None] = [None] * len(prompts)
+        asked = [
+            (number, each)
+            for number in range(len(prompts))
+            for each in requests(sampling, number, num_samples, self.policy.stop_ids)
+        ]
+        answered: list[list[Completion] | None] = [None] * len(asked)
         workers = max(1, min(len(prompts), self.max_batch_size // num_samples))
         with ThreadPoolExecutor(workers) as pool:
             for _ in range(MAX_ROUNDS):
-                missing = [number for number, group in enumerate(groups) if group is None]
+                missing = [place for place, answer in enumerate(answered) if answer is None]
                 if not missing:
-                    return [group for group in groups if group is not None]
-                dealt = [(each, self._replica(sampling.number(each))) for each in missing]
-                answers = [
-                    pool.submit(self._ask, replica, prompts[number], number, num_samples, sampling)
-                    for number, replica in dealt
+                    groups: list[list[Completion]] = [[] for _ in prompts]
+                    for (number, _), group in zip(asked, answered, strict=True):
+                        groups[number] += group or []
+                    return [joined([group], num_samples) for group in groups]
+                dealt = [(place, self._replica(sampling.number(asked[place][0]))) for place in missing]
+                coming = [
+                    pool.submit(self._ask, replica, prompts[asked[place][0]], asked[place][1])
+                    for place, replica in dealt
                 ]
-                for (number, replica), answer in zip(dealt, answers, strict=True):
+                for (place, replica), answer in zip(dealt, coming, strict=True):
                     try:
-                        groups[number] = answer.result()
-                        self._tell(num_samples if groups[number] is not None else 0)
+                        answered[place] = answer.result()
+                        drawn = asked[place][1]["n"] if sampling.temperature else num_samples
+                        self._tell(drawn if answered[place] is not None else 0)
                     except EngineUnavailableError as error:
                         self._leave_out(replica, error)
-                for replica in {replica for number, replica in dealt if groups[number] is None}:
+                for replica in {replica for place, replica in dealt if answered[place] is None}:
                     if replica in self._present:
                         self._give_again(replica)
         raise EngineUnavailableError(
@@ -122,15 +131,9 @@ class VllmServerEngine(PushedEngine):
         except EngineUnavailableError as error:
             self._leave_out(replica, error)
 
-    def _ask(
-        self, replica: Replica, prompt: Tensor, number: int, num_samples: int, sampling: Sampling
-    ) -> list[Completion] | None:
-        """The samples of one prompt; None where the replica has other weights than it was given."""
-        drawn = num_samples if sampling.temperature else 1  # vLLM takes no greedy request for several
-        body: dict[str, Any] = {
-            "token_ids": prompt.tolist(),
-            "sampling_params": request(sampling, number, drawn, self.policy.stop_ids),
-        }
+    def _ask(self, replica: Replica, prompt: Tensor, parameters: dict[str, Any]) -> list[Completion] | None:
+        """The answer to one request; None where the replica has other weights than it was given."""
+        body: dict[str, Any] = {"token_ids": prompt.tolist(), "sampling_params": parameters}
         if self.transfer.model is not None:
             body["model"] = self.transfer.model
         choices = replica.post(GENERATE, body)["choices"]
@@ -138,8 +141,7 @@ class VllmServerEngine(PushedEngine):
             span["version"] != self._label(self._version) for c in choices for span in c["weight_versions"]
         ):
             return None
-        group = [self._completion(choice) for choice in sorted(choices, key=lambda choice: choice["index"])]
-        return group if drawn == num_samples else group * num_samples
+        return [self._completion(choice) for choice in sorted(choices, key=lambda choice: choice["index"])]
 
     def _completion(self, choice: dict[str, Any]) -> Completion:
         return completion(

@@ -117,12 +117,15 @@ class PushedEngine(RolloutEngine):
         """`generate` with the weights that are there."""
 
 
-def request(sampling: Sampling, number: int, num_samples: int, stop_ids: Iterable[int]) -> dict[str, Any]:
-    """vLLM's ``SamplingParams`` for the samples of prompt ``number`` of a batch.
+def requests(
+    sampling: Sampling, number: int, num_samples: int, stop_ids: Iterable[int]
+) -> list[dict[str, Any]]:
+    """vLLM's ``SamplingParams`` for the responses to prompt ``number`` of a batch: one a temperature.
 
-    The whole distribution, log-probabilities of the sampled tokens only, an end at ``stop_ids`` and nowhere
-    else.  Sample k of a prompt has the seed of the prompt plus k: vLLM's own rule for n > 1.  So chance comes
-    from an address here too, though not the numbers of `rollouts/addressed_sampling.py`.
+    vLLM takes no greedy request for several; `joined` puts the answers together.  The whole distribution,
+    log-probabilities of the sampled tokens only, an end at ``stop_ids`` and nowhere else.  Sample k of a prompt has
+    the seed of the prompt plus k: vLLM's own rule for n > 1.  So chance comes from an address here too, though not
+    the numbers of `rollouts/addressed_sampling.py`.
 
     Raises:
         ValueError: vLLM does not sample at that temperature.
@@ -132,9 +135,7 @@ def request(sampling: Sampling, number: int, num_samples: int, stop_ids: Iterabl
             f"vLLM samples at temperatures up to {LARGEST_TEMPERATURE:g}, got {sampling.temperature:g}; lower "
             "rollout.temperature or the limits of the loop that moves it, or take the engine 'transformers'"
         )
-    return {
-        "n": num_samples,
-        "temperature": sampling.temperature,
+    whole = {
         "top_p": 1.0,
         "top_k": 0,
         "min_p": 0.0,
@@ -145,6 +146,16 @@ def request(sampling: Sampling, number: int, num_samples: int, stop_ids: Iterabl
         "ignore_eos": True,
         "detokenize": False,
     }
+    num_greedy = 1 if sampling.temperature == 0 or sampling.starts_greedily(number) else 0
+    num_sampled = num_samples - num_greedy if sampling.temperature else 0
+    wanted = [(num_greedy, 0.0), (num_sampled, sampling.temperature)]
+    return [{"n": n, "temperature": temperature, **whole} for n, temperature in wanted if n]
+
+
+def joined(answers: Iterable[Sequence[Completion]], num_samples: int) -> list[Completion]:
+    """The responses to one prompt, from the answers to its `requests`; a greedy one alone stands for all."""
+    group = [each for answer in answers for each in answer]
+    return group if len(group) == num_samples else group * num_samples
 
 
 def prompt_seed(seed: int, number: int) -> int:

@@ -83,8 +83,8 @@ class ByTokens(MicroBatches):
 class LongestFirst(MicroBatches):
     """At most so many tokens in a piece, as by `ByTokens`, and as few pieces as the longest rows allow.
 
-    Responses to one prompt stay together where a piece holds them.  Pieces are dealt in turn by their size: ranks that
-    run a sharded model together have as many of them, and wait little for each other.
+    Responses to one prompt stay together where a piece holds them.  Ranks that run a sharded model together have as
+    many pieces, which are made much the same in size and dealt in turn by it, so that they wait little for each other.
     """
 
     tokens: int
@@ -102,10 +102,26 @@ class LongestFirst(MicroBatches):
             for chosen in _first_fit([responses[row] for row in rows], self.tokens - prompt_length):
                 parts.append([rows[place] for place in chosen])
                 sizes.append(prompt_length + sum(responses[row] for row in parts[-1]))
-        bins = _first_fit(sizes, self.tokens)
+        bins = _evened(sizes, self.tokens, num_ranks)
         bins.sort(key=lambda chosen: -sum(sizes[part] for part in chosen))
         pieces = [torch.tensor(sorted(row for part in chosen for row in parts[part])) for chosen in bins]
         return [pieces[rank::num_ranks] for rank in range(num_ranks)]
+
+
+def _evened(sizes: list[int], room: int, num_ranks: int) -> list[list[int]]:
+    """The places of the sizes in each bin: as many bins for every rank as first-fit needs, the largest size first into the
+    emptiest (Graham 1969).  Those of first-fit, which are full and a few left over, where sizes fit no other way.
+    """
+    full = _first_fit(sizes, room)
+    bins: list[list[int]] = [[] for _ in range(num_ranks * -(-len(full) // num_ranks))]
+    filled = [0] * len(bins)
+    for place in sorted(range(len(sizes)), key=lambda place: -sizes[place]):
+        number = min(range(len(bins)), key=lambda number: filled[number])
+        if bins[number] and filled[number] + sizes[place] > room:
+            return full
+        bins[number].append(place)
+        filled[number] += sizes[place]
+    return [chosen for chosen in bins if chosen]
 
 
 def _first_fit(sizes: list[int], room: int) -> list[list[int]]:

@@ -20,7 +20,7 @@ from controllers.laws.open_loop import OpenLoop
 from controllers.laws.pid import PID
 from controllers.laws.relay import Relay
 from controllers.laws.scheduled import ScheduledPID
-from controllers.loop import restore
+from controllers.loop_state import restore
 
 EXAMPLES = {
     "auto": [Auto()],

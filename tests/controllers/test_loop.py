@@ -24,7 +24,7 @@ from controllers import (
     restore,
 )
 from controllers.base import Law
-from controllers.loop import fits
+from controllers.loop_state import fits
 from controllers.parts.coverage import Coverage
 
 LOOP = FeedbackLoop(
@@ -317,6 +317,49 @@ def test_limits_and_slew_are_never_exceeded(loop, hs):
         if trace.terms:
             assert trace.v == sum(trace.terms.values())
         last = trace.u
+
+
+@settings(max_examples=100, deadline=None)
+@given(loops, readings, st.integers(0, 25), st.floats(-1.0, 1.0), st.floats(-1.0, 1.0))
+def test_whatever_the_limits_have_become_every_command_is_inside_them(loop, hs, cut, one, other):
+    state, low, high = loop.init(), min(one, other), max(one, other)
+    for t, h in enumerate(hs):
+        if t == cut:
+            state, loop = restore(state), replace(loop, low=low, high=high, neutral=low)
+        state, trace = loop.step(state, {} if h is None else {"entropy": h}, t)
+        assert loop.low <= trace.u <= loop.high
+
+
+def test_limits_that_have_become_narrower_hold_at_once():
+    loop = replace(LOOP, law=PID(kp=1.0, ki=0.0), period=3)
+    state, trace = loop.step(loop.init(), {"entropy": 0.1}, 0)
+    assert trace.u == pytest.approx(0.4)
+    for narrow in (replace(loop, high=0.1), replace(loop, high=0.1, slew=0.05)):
+        between, kept = narrow.step(state, {"entropy": 0.1}, 1)
+        assert (kept.u, kept.held) == (0.1, False)
+        held, waited = narrow.step(between, {}, 2)
+        assert (waited.u, waited.held) == (0.1, True)
+        assert narrow.step(held, {}, 3)[1].u == 0.1  # the mean of 0.4 and 0.1, cut
+        assert narrow.step(held, {"entropy": 0.1}, 3)[1].u == 0.1  # 0.3 less than before, whatever the slew
+
+
+def test_a_law_is_shown_the_command_that_acted_and_the_one_that_limits_have_left_of_it():
+    class Shown(Law):
+        """Its share, the mean command that acted, and the wish of 0.8."""
+
+        kind = "shown"
+
+        def init(self):
+            return ()
+
+        def step(self, state, sample):
+            return (sample.u, sample.applied), {"wish": 0.8}
+
+    loop = replace(LOOP, law=Shown())
+    state, _ = loop.step(loop.init(), {"entropy": 0.1}, 0)
+    for high in (1.0, 0.5):
+        after, _ = replace(loop, high=high).step(state, {"entropy": 0.1}, 1)
+        assert after.law == pytest.approx((min(high, 0.8), 0.8))
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,10 +1,7 @@
-import ast
 import doctest
-import inspect
 import subprocess
 import sys
 from dataclasses import fields
-from itertools import pairwise
 
 import pytest
 
@@ -23,6 +20,7 @@ from controllers import (
     Quality,
     Simulated,
 )
+from tests.controllers.documented_fields import documented
 
 PARTS = [
     *FILTERS.values(),
@@ -50,15 +48,7 @@ def test_public_names_exist_and_are_documented():
 @pytest.mark.parametrize("cls", PARTS, ids=lambda cls: cls.__name__)
 def test_every_field_is_documented_below_itself(cls):
     """The schema of the configuration takes its texts from there."""
-    body = ast.parse(inspect.getsource(cls)).body[0].body
-    documented = {
-        above.target.id
-        for above, below in pairwise(body)
-        if isinstance(above, ast.AnnAssign)
-        and isinstance(below, ast.Expr)
-        and isinstance(below.value.value, str)
-    }
-    assert documented == {field.name for field in fields(cls)}
+    assert documented(cls) == {field.name for field in fields(cls)}
 
 
 def test_the_example_in_the_docstring_runs():

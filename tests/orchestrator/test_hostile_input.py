@@ -16,7 +16,8 @@ from controllers.plants.plant import Plant
 from orchestrator.cli import app
 from orchestrator.commands.clear_errors import EXIT_BAD_INPUT
 from orchestrator.configuration.learner import LearnerConfig
-from orchestrator.configuration.models import CampaignConfig, LoopConfig
+from orchestrator.configuration.loops import LoopConfig
+from orchestrator.configuration.models import CampaignConfig
 from orchestrator.configuration.resolve import parse
 from orchestrator.errors import ConfigError
 from orchestrator.storage.run_folder import CampaignFolder

@@ -1,14 +1,12 @@
-import ast
 import doctest
-import inspect
 import subprocess
 import sys
 from dataclasses import fields
-from itertools import pairwise
 
 import pytest
 
 import controllers.design as package
+from tests.controllers.documented_fields import documented
 
 CLASSES = [
     package.Authority,
@@ -24,15 +22,7 @@ CLASSES = [
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_every_field_is_documented_below_itself(cls):
-    body = ast.parse(inspect.getsource(cls)).body[0].body
-    documented = {
-        above.target.id
-        for above, below in pairwise(body)
-        if isinstance(above, ast.AnnAssign)
-        and isinstance(below, ast.Expr)
-        and isinstance(below.value.value, str)
-    }
-    assert documented >= {field.name for field in fields(cls)}
+    assert documented(cls) >= {field.name for field in fields(cls)}
 
 
 def test_the_example_in_the_docstring_runs():

@@ -8,7 +8,7 @@ from math import inf, nan
 import pytest
 
 from controllers.guardrails import DETECTORS
-from controllers.loop import restore
+from controllers.loop_state import restore
 
 FAILING = {
     "collapse": ([{"entropy": 1.0}], {"entropy": 0.01}),

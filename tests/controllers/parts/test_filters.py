@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controllers.loop import restore
+from controllers.loop_state import restore
 from controllers.parts.filters import EMA, FILTERS, Hold, Median
 
 nats = st.floats(0.0, 12.0)

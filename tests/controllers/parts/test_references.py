@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controllers.loop import restore
+from controllers.loop_state import restore
 from controllers.parts.moving_references import Piecewise, ScheduledBand
 from controllers.parts.references import (
     REFERENCES,

@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from controllers import PID, Constant, FeedbackLoop, replay
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.tuning.judging import sensitivity
 
 METHODS = Path(__file__).parents[3] / "configs/methods"

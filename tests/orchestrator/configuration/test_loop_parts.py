@@ -13,7 +13,7 @@ from controllers.parts.covariance_feedforward import CovarianceFeedforward
 from controllers.parts.coverage import Coverage
 from controllers.parts.references import Constant, Free
 from orchestrator.configuration.checks import check_campaign
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import parse, read_campaign
 from orchestrator.configuration.signals import is_signal, signals_read

@@ -13,7 +13,8 @@ from controllers.laws.pid import PID
 from controllers.parts.references import Constant
 from orchestrator.configuration.known_keys import known_keys
 from orchestrator.configuration.learner import LearnerConfig
-from orchestrator.configuration.models import LoopConfig, RunConfig
+from orchestrator.configuration.loops import LoopConfig
+from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.part_schema import Strict, one_of, section, to_plain
 from policies.model.tiny import TinyModel
 

@@ -10,7 +10,7 @@ import pytest
 from controllers.laws.open_loop import OpenLoop
 from orchestrator.configuration import prompt_checks
 from orchestrator.configuration.checks import check_campaign
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.configuration.signals import is_signal
 from orchestrator.errors import ConfigError

@@ -6,7 +6,7 @@ import pytest
 
 from controllers.plants.plant import Plant
 from controllers.plants.simulation import simulate
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.part_schema import to_plain
 from orchestrator.engineering.plant_file import PlantFile, plant_text
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo, Status

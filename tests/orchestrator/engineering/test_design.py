@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from controllers.design import margins, stability_map
 from controllers.plants.simulation import simulate_many
 from orchestrator.cli import app
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.resolve import read_campaign, read_method
 from orchestrator.engineering.curves import Analysis, answers, frequencies, region, stable_gains
 from orchestrator.tracking.store import open_client

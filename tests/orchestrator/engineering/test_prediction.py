@@ -10,7 +10,7 @@ import pytest
 
 from controllers.plants.simulated_plants import Changed
 from controllers.plants.simulation import simulate_many
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.engineering.prediction import (
     Prediction,
     agreement,

@@ -13,7 +13,7 @@ from controllers.design import margins
 from controllers.quality.harris import harris_index
 from controllers.quality.quality import assess
 from orchestrator.comparison import summarise
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.engineering.prediction import agreement, predict
 from orchestrator.engineering.sources import measurements
 from orchestrator.report import write_page

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from controllers.plants.simulated_plants import Changed
 from controllers.plants.simulation import simulate_many
 from orchestrator.cli import app
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.engineering.pictures import prediction_picture
 from orchestrator.engineering.prediction import agreement, predict
 from orchestrator.storage.run_data import load_campaign

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.engineering.sources import choose, find_runs, first_change, signals, tracking_of
 from orchestrator.errors import ConfigError
 from orchestrator.storage.columns import to_series

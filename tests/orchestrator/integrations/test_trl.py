@@ -235,6 +235,10 @@ def test_a_resumed_run_goes_on_with_the_same_commands(trainer_of):
     again.train(resume_from_checkpoint=str(checkpoint))
     assert column(again, "loop/u") == column(whole, "loop/u")
     assert torch.equal(weights(again), weights(whole))
+    narrower = trainer_of(folder="narrower")
+    control = EntropyControl.attach(narrower, loop_of("bonus", -1.0, stored["command"] - 0.1, neutral=-1.0))
+    control.on_train_begin(None, TrainerState(stateful_callbacks={"entrostat": stored}), None)
+    assert control.command == narrower.entropy_coef == stored["command"] - 0.1
     state = TrainerState(stateful_callbacks={"entrostat": stored | {"loop": stored["loop"][:-1]}})
     control = EntropyControl.attach(trainer_of(folder="other"), loop_of("bonus", -1.0, 1.0))
     with pytest.raises(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.signals import ALL_SIGNALS
 from orchestrator.storage.metric_names import FAMILIES, family_name, recorded_name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.resolve import parse
 from orchestrator.storage.renamed import KEYS, KINDS, new_key, up_to_date
 from orchestrator.storage.run_folder import CampaignFolder, CampaignInfo, RunInfo

@@ -12,14 +12,6 @@ from orchestrator.tracking.store import open_client
 from orchestrator.tracking.tracker import Tracker
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory):
-    """Made once: MLflow's migrations take seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    open_client(f"sqlite:///{path}").search_experiments(max_results=1)
-    return path
-
-
 @pytest.fixture
 def study(tmp_path, empty_database):
     """A folder with a group of two runs, the database, and a client of it."""

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import socket
 import sqlite3
 import subprocess
@@ -21,7 +20,7 @@ from orchestrator.tracking.batches import batches
 from orchestrator.tracking.delivery import renew_key
 from orchestrator.tracking.keys import clean_key, flat_params
 from orchestrator.tracking.read import fetch_runs
-from orchestrator.tracking.store import check, default_uri, open_client
+from orchestrator.tracking.store import check, open_client
 from orchestrator.tracking.tracker import Tracker
 
 pytestmark = [
@@ -33,18 +32,9 @@ pytestmark = [
 CONFIG = {"learner": {"lr": 0.001, "clip": None}, "arms": {"grpo": {"method": "grpo"}}, "note": "ünïcode ✓"}
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """Made once: MLflow's migrations take seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    open_client(f"sqlite:///{path}").search_experiments(max_results=1)
-    return path
-
-
 @pytest.fixture
-def uri(tmp_path, empty_database):
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    return default_uri(tmp_path)
+def uri(mlflow_uri):
+    return mlflow_uri
 
 
 @pytest.fixture

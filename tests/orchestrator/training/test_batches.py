@@ -14,6 +14,7 @@ from orchestrator.training.ranks import Ranks
 from policies.rollouts.base import Completion, RolloutEngine, Sampling
 from tasks.grading.batch import Grades
 from tasks.kinds.arithmetic import Arithmetic
+from tests.orchestrator.training.learning import learning
 
 TASK = Arithmetic(num_digits=2)
 P, G, ITERATIONS = 4, 2, 6
@@ -97,13 +98,7 @@ def texts(rollouts):
     return [bytes(prompt.tolist()).decode() for prompt in rollouts.prompts]
 
 
-def learn(made, iterations):
-    """Collect and push, as the learner does."""
-    found = []
-    for t in iterations:
-        found.append(made.collect(t, sampling_at))
-        made.push(t + 1)
-    return found
+learn = learning(sampling_at)
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 4])

@@ -6,12 +6,10 @@ import math
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from orchestrator.campaign import prepare
 from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.resolve import read_campaign
-from orchestrator.training import run as worker
+from tests.orchestrator.training.one_arm import same, trained
 
 pytestmark = pytest.mark.trains
 
@@ -45,16 +43,9 @@ def run(write_campaign):
         arms = {"arms": [{"name": name, "loops": loops}], "tracking.folder": f"runs-{name}"}
         campaign = read_campaign(write_campaign(SHORT | changes | arms))
         check_campaign(campaign)
-        folder = prepare(campaign).run(name, 0)
-        assert worker.main(str(folder.path)) == worker.EXIT_DONE, folder.read_status().reason
-        records = [record.metrics for record in folder.records() if record.kind == "train"]
-        return records, load_file(folder.policy_path / "model.safetensors")
+        return trained(campaign, name)
 
     return run
-
-
-def same(one, other):
-    return all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_two_domains_have_a_setpoint_and_a_command_each_and_may_come_and_go(run):

@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from orchestrator.configuration.models import LoopConfig
+from orchestrator.configuration.loops import LoopConfig
 from orchestrator.training.entropy_control import EntropyControl, trace_metrics
 from policies.statistics.sensors import signal
 
@@ -62,13 +62,20 @@ def test_restored_control_goes_on_exactly(carry, cut):
     assert play(after, READINGS[cut:], cut) == straight[cut:]
 
 
-def test_a_restored_command_is_cut_to_limits_that_are_narrower_since():
-    before = control_of(one=PI)
-    before.act({"entropy": 0.1}, 0)
+@pytest.mark.parametrize("period", [1, 3])
+@pytest.mark.parametrize("reading", [0.1, math.nan])
+def test_a_restored_command_stays_inside_limits_that_are_narrower_since(period, reading):
+    loop = PI | {"period": period, "slew": 0.001}
+    before = control_of(one=loop)
+    for t in range(30):
+        before.act({"entropy": 0.1}, t)
     (given,) = before.commands.values()
-    after = EntropyControl({"one": LoopConfig(**PI)}, limits={"one": (-1.0, given / 2)})
+    after = EntropyControl({"one": LoopConfig(**loop)}, limits={"one": (-1.0, given / 2)})
     after.load_state_dict(through_torch(before.state_dict()))
     assert after.commands == {"bonus": given / 2}
+    for t in range(30, 34):
+        assert after.act({"entropy": reading}, t)["one"].u <= given / 2
+        assert after.commands["bonus"] <= given / 2
 
 
 def test_commands_are_in_force_once_given():

@@ -18,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from controllers.loop import restore
+from controllers.loop_state import restore
 from orchestrator.campaign import prepare
 from orchestrator.commands.run import prepare_campaign
 from orchestrator.configuration.models import RunConfig

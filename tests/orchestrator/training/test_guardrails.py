@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from controllers.loop import restore
+from controllers.loop_state import restore
 from orchestrator.campaign import prepare, retry_stopped, runs_of
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.resolve import read_campaign

@@ -18,6 +18,7 @@ from policies.rollouts.base import Completion, RolloutEngine, Sampling
 from policies.rollouts.in_flight import InFlight
 from tasks.grading.batch import Grades
 from tasks.kinds.arithmetic import Arithmetic
+from tests.orchestrator.training.learning import learning
 
 TASK = Arithmetic(num_digits=2)
 P, G, ITERATIONS = 4, 2, 9
@@ -101,12 +102,7 @@ def sampling_at(iteration, seed=0):
     return Sampling(temperature=1.0, max_tokens=LONGEST, seed=100 * seed + iteration)
 
 
-def learn(made, iterations):
-    found = []
-    for t in iterations:
-        found.append(made.collect(t, sampling_at))
-        made.push(t + 1)
-    return found
+learn = learning(sampling_at)
 
 
 def numbers(rollouts):

@@ -6,14 +6,12 @@ import math
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from orchestrator.campaign import prepare
 from orchestrator.cli import app
 from orchestrator.commands.clear_errors import EXIT_BAD_INPUT
 from orchestrator.configuration.resolve import read_campaign
-from orchestrator.training import run as worker
+from tests.orchestrator.training.one_arm import same, trained
 
 pytestmark = pytest.mark.trains
 
@@ -52,16 +50,9 @@ def run(write_campaign):
 
     def run(name, arm, changes=None):
         arms = {"arms": [{"name": name, **arm}], "tracking.folder": f"runs-{name}"}
-        folder = prepare(read_campaign(write_campaign(SHORT | arms | (changes or {})))).run(name, 0)
-        assert worker.main(str(folder.path)) == worker.EXIT_DONE, folder.read_status().reason
-        records = [record.metrics for record in folder.records() if record.kind == "train"]
-        return records, load_file(folder.policy_path / "model.safetensors")
+        return trained(read_campaign(write_campaign(SHORT | arms | (changes or {}))), name)
 
     return run
-
-
-def same(one, other):
-    return all(torch.equal(one[name], other[name]) for name in one)
 
 
 def at_neutral(name):

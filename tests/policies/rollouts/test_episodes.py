@@ -107,6 +107,14 @@ def test_the_task_hears_every_turn_without_its_end(policy):
     assert heard == [(0, ["12"]), (1, ["12"]), (0, ["12", "3"]), (1, ["12", "3"])]
 
 
+def test_greedy_and_sampled_episodes_side_by_side_are_those_of_two_passes(policy, engine, prompts):
+    greedy = play_with(engine, policy, prompts, num_samples=1, temperature=0.0, first_prompt=3)
+    sampled = play_with(engine, policy, prompts, num_samples=3, first_prompt=3)
+    both = play_with(engine, policy, prompts, num_samples=4, greedy_first=True, first_prompt=3)
+    assert as_lists(both) == as_lists([one + others for one, others in zip(greedy, sampled)])
+    assert max(group[0].num_turns for group in both) > 1  # or later turns of greedy ones would not show
+
+
 @pytest.mark.parametrize(
     ("limits", "num_turns"),
     [

@@ -103,6 +103,28 @@ def test_greedy_takes_the_likeliest_token(policy, engine, prompts):
             ids = torch.cat([ids, token[None]])
 
 
+@pytest.mark.parametrize("max_batch_size", [1, 4, 100])
+def test_greedy_and_sampled_responses_side_by_side_are_those_of_two_passes(policy, prompts, max_batch_size):
+    engine = engine_of(policy.model, max_batch_size=max_batch_size)
+    changes = {"temperature": 1.5, "max_tokens": 40, "seed": 4, "first_prompt": 7}
+    greedy = engine.generate(prompts, 1, sampling(**changes | {"temperature": 0.0}))
+    sampled = engine.generate(prompts, 11, sampling(**changes))
+    both = engine.generate(prompts, 12, sampling(**changes, greedy_first=True))
+    assert as_lists(both) == as_lists([one + others for one, others in zip(greedy, sampled)])
+    expected = [one + others for one, others in zip(greedy, sampled)]
+    torch.testing.assert_close(behaviour(both), behaviour(expected), atol=1e-5, rtol=0)
+    assert any(
+        one.tokens.tolist() != other.tokens.tolist() for one, other, *_ in both
+    )  # so the test can tell
+
+
+def test_some_prompts_start_greedily(policy, engine, prompts):
+    which = (True, False, True, False, False)
+    mixed = as_lists(engine.generate(prompts, 2, sampling(greedy_first=which)))
+    greedy, sampled = (as_lists(engine.generate(prompts, 2, sampling(temperature=t))) for t in (0.0, 1.0))
+    assert mixed == [[g[0], s[0]] if first else s for first, g, s in zip(which, greedy, sampled)]
+
+
 def test_same_seed_same_responses_and_the_callers_chance_is_left_alone(engine, prompts):
     torch.manual_seed(1)
     before = torch.get_rng_state()

@@ -143,6 +143,19 @@ def test_a_greedy_response_is_asked_for_once_and_given_to_all(start):
     assert engine._generate([], 3, Sampling(temperature=1.0, max_tokens=4, seed=0)) == []
 
 
+def test_a_greedy_response_and_samples_of_a_prompt_are_asked_for_together(start):
+    engine, prompts = start(), [torch.tensor([3]), torch.tensor([6])]
+    groups = engine._generate(prompts, 3, Sampling(temperature=1.5, max_tokens=4, seed=0, greedy_first=True))
+    assert [[one.tokens.tolist() for one in group] for group in groups] == [
+        [[3, 0], [3, 0], [3, 1]],
+        [[6, 0], [6, 0], [6, 1]],
+    ]
+    assert engine._llm.calls[-1] == ("generate", [1, 2, 1, 2])
+    alone = engine._generate(prompts, 1, Sampling(temperature=1.5, max_tokens=4, seed=0, greedy_first=True))
+    assert [len(group) for group in alone] == [1, 1]
+    assert engine._llm.calls[-1] == ("generate", [1, 1])
+
+
 PROMPTS, SAMPLING = [torch.tensor([3, 4])], Sampling(temperature=1.0, max_tokens=4, seed=0)
 PUSHED = [("wake_up", ["weights"]), ("push_tensors", True), ("version", "7"), ("reset", None)]
 

@@ -124,6 +124,16 @@ def test_greedy_samples_of_a_prompt_are_asked_for_once(engine_of, servers, promp
     assert servers[0].asked[0]["sampling_params"]["n"] == 1
 
 
+def test_greedy_and_sampled_responses_side_by_side_are_those_of_two_passes(engine_of, servers, prompts):
+    engine, told = engine_of(*servers), []
+    greedy = engine.generate(prompts, 1, sampling(temperature=0.0))
+    sampled = engine.generate(prompts, 2, sampling(temperature=1.5))
+    with engine.told_to(told.append):
+        both = engine.generate(prompts, 3, sampling(temperature=1.5, greedy_first=True))
+    assert as_lists(both) == as_lists([one + others for one, others in zip(greedy, sampled)])
+    assert sum(told) == 3 * len(prompts)
+
+
 def test_a_push_changes_what_is_sampled_and_is_the_version_of_every_token(
     policy, engine_of, servers, prompts
 ):

@@ -81,9 +81,9 @@ def test_a_rank_for_which_nothing_is_left_has_no_piece():
 
 
 def test_the_longest_go_first_each_where_there_is_room():
-    """Prompts of 2: responses of 4 and 9 to one part, and the shorter ones stand where there is room."""
+    """Prompts of 2: responses of 4 and 9 to one part, and the shorter ones stand where there is most room."""
     sequences = rows_of([(2, [4, 9]), (2, [3]), (2, [1])])
-    assert listed(LongestFirst(12).of_ranks(sequences, 1)) == [[[1], [0, 2], [3]]]  # 11, 6 + 5, and 3
+    assert listed(LongestFirst(12).of_ranks(sequences, 1)) == [[[1], [2, 3], [0]]]  # 11, 5 + 3, and 6
     assert listed(LongestFirst(14).of_ranks(sequences, 1)) == [[[1, 3], [0, 2]]]  # 11 + 3, 6 + 5
     assert listed(ByTokens(14).of_ranks(sequences, 1)) == [[[0], [1], [2, 3]]]
 
@@ -93,10 +93,21 @@ def test_siblings_that_a_piece_holds_stay_together_by_length_too():
     assert listed(LongestFirst(28).of_ranks(sequences, 1)) == [[[0, 1, 2, 3], [4, 5, 6, 7]]]
 
 
-def test_pieces_are_dealt_in_turn_the_largest_first():
+def test_pieces_are_evened_for_the_ranks_and_dealt_in_turn_the_largest_first():
     sequences = rows_of([(1, [length]) for length in (3, 9, 5, 7)])
-    assert listed(LongestFirst(10).of_ranks(sequences, 2)) == [[[1], [3]], [[0, 2]]]  # 10, 5 + 1 + 3 + 1, 8
-    assert listed(LongestFirst(100).of_ranks(sequences, 2)) == [[[0, 1, 2, 3]], []]
+    assert listed(LongestFirst(10).of_ranks(sequences, 2)) == [[[1], [2]], [[3], [0]]]  # 10 and 8, 6 and 4
+    assert listed(LongestFirst(100).of_ranks(sequences, 2)) == [[[0, 1]], [[2, 3]]]  # 4 + 10 and 6 + 8
+    assert listed(LongestFirst(100).of_ranks(sequences, 8)) == [[[1]], [[3]], [[2]], [[0]], [], [], [], []]
+
+
+def test_pieces_are_full_where_they_cannot_be_even():
+    """With 10 at once, 6 + 4 and 5 + 5 are two pieces, and no third one would be needed for evenness."""
+    sequences = rows_of([(1, [length - 1]) for length in (6, 5, 5, 4)])
+    assert listed(LongestFirst(10).of_ranks(sequences, 1)) == [[[0, 3], [1, 2]]]
+    unequal = rows_of([(1, [length - 1]) for length in (3, 3, 2, 2, 2)])
+    assert listed(LongestFirst(6).of_ranks(unequal, 1)) == [
+        [[0, 1], [2, 3, 4]]
+    ]  # the emptiest have 3 + 2 + 2 and 3 + 2
 
 
 def test_few_long_responses_take_fewer_passes_and_ranks_wait_less():
