@@ -61,20 +61,20 @@ test-vllm:  ## Run the tests that need vLLM, or say why they cannot run here
 	    echo 'SKIPPED: the CPU build of vLLM cannot be installed here (see above), so the tests of its engine were not run'; \
 	fi
 
-install-trainers: $(TRAINERS)/.ready  ## Make .venv-trainers: verl, OpenRLHF and SkyRL on top of .venv
+install-trainers: $(TRAINERS)/.ready  ## Make .venv-trainers: verl, OpenRLHF, SkyRL and trackers on top of .venv
 
 $(TRAINERS)/.ready: $(READY) constraints-trainers.txt
 	$(PYTHON) -m venv $(TRAINERS)
 	@# .venv is seen from it and stays as it is: each of them asks for another transformers.
-	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(TRAINERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth"
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > "$$($(TRAINERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth"
 	DS_BUILD_OPS=0 $(TRAINERS)/bin/python -m pip install --quiet $(PIP_ARGS) --no-deps -r constraints-trainers.txt
 	@touch $(TRAINERS)/.ready
 
-test-trainers:  ## Run the recipes for other trainers inside these, or say why they cannot run here
+test-trainers:  ## Run what needs other trainers or trackers, or say why it cannot run here
 	@if $(MAKE) --no-print-directory install-trainers; then \
-	    $(TRAINERS)/bin/python -m pytest -rs tests/orchestrator/integrations/installed; \
+	    $(TRAINERS)/bin/python -m pytest -rs tests/orchestrator/integrations/installed tests/orchestrator/tracking/test_installed.py; \
 	else \
-	    echo 'SKIPPED: verl, OpenRLHF and SkyRL cannot be installed here (see above), so the recipes were not run in them'; \
+	    echo 'SKIPPED: verl, OpenRLHF, SkyRL and the trackers cannot be installed here (see above), so nothing was run in them'; \
 	fi
 
 test-elsewhere: $(READY)  ## Run the tests that train as other machines would, see docs/testing.md
