@@ -44,12 +44,14 @@ def follow(run, name):
     return home
 
 
+@pytest.mark.slow
 def test_a_follower_is_light_and_would_not_be_by_the_loggers_of_lightning():
     loaded = "import sys, {}; print('torch' in sys.modules)"
     assert python("-c", loaded.format("orchestrator.tracking.following")) == "False\n"
     assert python("-c", loaded.format("lightning.pytorch.loggers")) == "True\n"
 
 
+@pytest.mark.slow
 def test_lightning_has_no_logger_for_trackio():
     import lightning.pytorch.loggers as loggers
 
