@@ -14,9 +14,10 @@ BIN      := .venv/bin
 PYTEST   := $(BIN)/python -m pytest -n auto --dist loadfile
 READY    := .venv/.ready
 VLLM     := .venv-vllm
+TRAINERS := .venv-trainers
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-vllm run test test-all test-vllm test-elsewhere soak mutants check format bench docs tree reference lock clean
+.PHONY: help install install-vllm install-trainers run test test-all test-vllm test-trainers test-elsewhere soak mutants check format bench docs tree reference lock clean
 
 help:  ## Show this help
 	@echo 'To have the command on your PATH: make install, then . .venv/bin/activate (or ln -s "$$PWD/.venv/bin/entrostat" ~/.local/bin/)'
@@ -58,6 +59,22 @@ test-vllm:  ## Run the tests that need vLLM, or say why they cannot run here
 	    $(VLLM)/bin/python -m pytest -m vllm -W default -rs $$(grep -rl --include='test_*.py' mark.vllm tests); \
 	else \
 	    echo 'SKIPPED: the CPU build of vLLM cannot be installed here (see above), so the tests of its engine were not run'; \
+	fi
+
+install-trainers: $(TRAINERS)/.ready  ## Make .venv-trainers: verl, OpenRLHF, SkyRL and trackers on top of .venv
+
+$(TRAINERS)/.ready: $(READY) constraints-trainers.txt
+	$(PYTHON) -m venv $(TRAINERS)
+	@# .venv is seen from it and stays as it is: each of them asks for another transformers.
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > "$$($(TRAINERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth"
+	DS_BUILD_OPS=0 $(TRAINERS)/bin/python -m pip install --quiet $(PIP_ARGS) --no-deps -r constraints-trainers.txt
+	@touch $(TRAINERS)/.ready
+
+test-trainers:  ## Run what needs other trainers or trackers, or say why it cannot run here
+	@if $(MAKE) --no-print-directory install-trainers; then \
+	    $(TRAINERS)/bin/python -m pytest -rs tests/orchestrator/integrations/installed tests/orchestrator/tracking/test_installed.py; \
+	else \
+	    echo 'SKIPPED: verl, OpenRLHF, SkyRL and the trackers cannot be installed here (see above), so nothing was run in them'; \
 	fi
 
 test-elsewhere: $(READY)  ## Run the tests that train as other machines would, see docs/testing.md
@@ -104,4 +121,4 @@ lock: $(READY)  ## Write the installed versions to constraints.txt
 	@mv constraints.new constraints.txt
 
 clean:  ## Remove the environment and caches; runs/ stays
-	rm -rf .venv .venv-vllm site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-vllm .venv-trainers site build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -77,7 +77,7 @@ def test_every_make_target_named_there_exists_and_the_page_of_commands_has_those
     assert {"run", "test"} <= named(README, "make") <= targets()
     helped = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert (
-        helped - {"help", "install", "install-vllm", "format", "clean"}
+        helped - {"help", "install", "install-vllm", "install-trainers", "format", "clean"}
         <= named(COMMANDS, "make")
         <= targets()
     )

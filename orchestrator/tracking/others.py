@@ -3,6 +3,10 @@
 They are written from the run's folder and never speak to a server unless their own environment variables say so.
 ``also.json`` there says which of them has which state of the records.  A run is followed while it trains
 (`following.py`); what a tracker does not have when the campaign ends is written here, all at once.
+
+Lightning has loggers for two of the three, which are not used: to import them loads torch into each follower, a process
+a run, and `TensorBoardLogger` gives every number the time at which it is written, which is not that of its record.
+`WandbLogger` counts its own calls as steps, so the records of an iteration are no row, and does not finish a run.
 """
 
 from __future__ import annotations

@@ -1,37 +1,28 @@
 """The programs of docs/integrations.md run as they are printed.
 
 TRL's is run with TRL, and a tiny model in place of the one to download.  Those of the trainers that need CUDA are run
-with stand-ins of what each calls and is called by: so their own arithmetic and order hold, and nothing is said of the
-trainer itself.
+with stand-ins of what each calls and is called by, so that their own arithmetic and order hold wherever the tests run;
+`installed/` runs them in the trainers' own classes where these are installed.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import re
 import sys
 import time
+import urllib.error
 import urllib.request
-from pathlib import Path
+from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from controllers import PID, Constant, FeedbackLoop
 from orchestrator.integrations.presets import loop_from_preset
+from tests.orchestrator.integrations.page import block, loop_of
 from tests.orchestrator.integrations.tiny import make_policy
-
-PAGE = (Path(__file__).parents[3] / "docs" / "integrations.md").read_text()
-
-
-def block(language: str, with_text: str) -> str:
-    """The one block of the page that has the text."""
-    found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
-    (only,) = [text for text in found if with_text in text]
-    return only
 
 
 @pytest.fixture
@@ -47,14 +38,6 @@ def provide(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
 
     return put
-
-
-def loop_of(actuator: str) -> FeedbackLoop:
-    """u = 0.5 · (1 − y)."""
-    return FeedbackLoop(
-        sensor="entropy", reference=Constant(value_nats=1.0), law=PID(kp=0.5, ki=0.0), actuator=actuator,
-        low=-1.0, high=1.0, neutral=0.0,
-    )  # fmt: skip
 
 
 @pytest.mark.trains
@@ -101,6 +84,9 @@ def test_the_recipe_for_verl_moves_the_advantages(provide):
     class PPOTrainerSync:
         global_steps = 1
 
+        def __init__(self, config):
+            self.mode = config.trainer.v1.trainer_mode
+
         def _compute_advantage(self, batch, metrics):
             return batch
 
@@ -109,7 +95,9 @@ def test_the_recipe_for_verl_moves_the_advantages(provide):
 
     provide("verl.trainer.ppo.v1", PPOTrainerSync=PPOTrainerSync, register_trainer=register_trainer)
     exec(block("python", "ControlledTrainer"), {})
-    trainer, metrics = trainers["controlled"](), {}
+    config = SimpleNamespace(trainer=SimpleNamespace(v1=SimpleNamespace(trainer_mode="controlled")))
+    trainer, metrics = trainers["controlled"](config), {}
+    assert trainer.mode == "sync"
     trainer.loop = loop_of("entropy_advantage")
     trainer._compute_advantage(SimpleNamespace(keys=["a", "b"], partition_id="train"), metrics)
     # y = (0.2 + 0.4) / 2, u = 0.5 · (1 − 0.3), and the token that is masked keeps its advantage.
@@ -137,46 +125,61 @@ def test_the_recipe_for_openrlhf_moves_the_coefficient(provide):
     assert second["loop/u"] == pytest.approx(0.3)
 
 
-def test_the_recipe_for_skyrl_moves_the_upper_clip(provide):
+def test_the_recipe_for_skyrl_moves_the_bonus(provide):
     provide("skyrl.train.utils.callbacks", TrainingCallback=object)
-    names: dict[str, Any] = {"loop": loop_of("clip_range")}
+    names: dict[str, Any] = {"loop": loop_of("bonus")}
     exec(block("python", "EntropyCallback"), names)
     sent: list[tuple[str, dict[str, Any]]] = []
-    dispatch = SimpleNamespace(
-        forward_backward_from_staged=lambda model, chunk_refs, **settings: sent.append((model, settings))
-    )
-    algorithm = SimpleNamespace(eps_clip_high=0.2)
-    trainer = SimpleNamespace(
-        dispatch=dispatch, cfg=SimpleNamespace(trainer=SimpleNamespace(algorithm=algorithm))
-    )
+    dispatch = SimpleNamespace(set_algorithm_config=lambda model, **settings: sent.append((model, settings)))
+    trainer = SimpleNamespace(dispatch=dispatch)
     callback, logs = names["EntropyCallback"](), {}
     callback.on_train_start(trainer, None, None)
-    dispatch.forward_backward_from_staged("policy", [])
+    assert sent == []
     callback.on_step_end(trainer, SimpleNamespace(metrics={"policy_entropy": 0.8}, global_step=1), None)
     callback.on_log(trainer, SimpleNamespace(logs=logs), None)
-    dispatch.forward_backward_from_staged("policy", [])
-    dispatch.forward_backward_from_staged("critic", [])
-    clips = [settings.get("loss_fn_config", {}).get("eps_clip_high") for _, settings in sent]
-    assert clips == [0.2, pytest.approx(0.3), None]
+    assert sent == [("policy", {"entropy_loss_coef": pytest.approx(0.1)})]
     assert logs == pytest.approx({"loop/y": 0.8, "loop/r": 1.0, "loop/u": 0.1})
 
 
 def test_the_recipe_for_prime_rl_writes_a_command_a_step(tmp_path, monkeypatch):
-    steps = iter([(0, 0.0), (1, 0.8), (1, 0.8), (2, 0.6)])
+    steps = iter([None, (0, 0.0), (1, 0.8), (1, 0.8), (2, 0.6)])
     written = []
 
     def shown(url):
-        step, entropy = next(steps)
-        lines = f"# TYPE trainer_step gauge\ntrainer_step {step}.0\ntrainer_entropy {entropy}\n"
+        found = next(steps)
+        if found is None:
+            raise urllib.error.URLError("nobody listens yet")
+        lines = "# TYPE trainer_step gauge\ntrainer_step {}.0\ntrainer_entropy {}\n".format(*found)
         return io.BytesIO(lines.encode())
 
     path = tmp_path / "command.json"
     monkeypatch.setattr(urllib.request, "urlopen", shown)
-    monkeypatch.setattr(
-        time, "sleep", lambda _: written.append(json.loads(path.read_text())["u"] if path.exists() else None)
-    )
-    names: dict[str, Any] = {"loop": loop_of("clip_range")}
-    exec(block("python", "trainer_entropy"), names)
+    monkeypatch.setattr(time, "sleep", lambda _: written.append(json.loads(path.read_text())["u"]))
+    names: dict[str, Any] = {"loop": loop_of("bonus")}
+    exec(block("python", "def watch"), names)
     with pytest.raises(StopIteration):
         names["watch"]("http://localhost:8000/metrics", path)
-    assert written == [None, pytest.approx(0.1), pytest.approx(0.1), pytest.approx(0.2)]
+    assert written == [0.0, 0.0, *(pytest.approx(u) for u in (0.1, 0.1, 0.2))]
+
+
+def test_the_loss_for_prime_rl_adds_the_bonus_in_its_sampled_form(tmp_path, provide):
+    @dataclass
+    class Inputs:
+        trainer_logprobs: torch.Tensor
+        advantages: torch.Tensor
+
+    def default_loss_fn(inputs, config):
+        return SimpleNamespace(loss=-(inputs.advantages * inputs.trainer_logprobs).sum(), metrics={})
+
+    provide("prime_rl.configs.trainer", DefaultLossConfig=object)
+    provide("prime_rl.trainer.rl.loss", default_loss_fn=default_loss_fn)
+    names: dict[str, Any] = {}
+    exec(block("python", "def controlled"), names)
+    path = tmp_path / "command.json"
+    path.write_text('{"u": 0.5}')
+    log_probabilities = torch.tensor([-0.1, -2.0], requires_grad=True)
+    outputs = names["controlled"](Inputs(log_probabilities, torch.tensor([1.0, -1.0])), path)
+    outputs.loss.backward()
+    # Minus the advantages A + 0.5 · (−log π), through which no gradient goes.
+    assert log_probabilities.grad.tolist() == pytest.approx([-1.05, -0.0])
+    assert outputs.metrics["loop_u"].item() == 0.5
