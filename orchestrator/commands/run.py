@@ -28,6 +28,7 @@ from orchestrator.configuration.engine_checks import check_installed
 from orchestrator.configuration.hub import hub_notices
 from orchestrator.configuration.loops import LoopConfig
 from orchestrator.configuration.notices import notices
+from orchestrator.configuration.own_rewards import reward_notices
 from orchestrator.configuration.resolve import Campaign, read_campaign
 from orchestrator.continuing import Earlier, continue_from, narrowed
 from orchestrator.errors import ConfigError
@@ -199,7 +200,12 @@ def validate_campaign(path: Path, overrides: Sequence[str], *, device_gib: float
 
 
 def _print_notices(campaign: Campaign, console: Console) -> None:
-    for notice in [*notices(campaign.arms), *hub_notices(campaign.arms), *device_notices(campaign)]:
+    for notice in [
+        *notices(campaign.arms),
+        *reward_notices(campaign.arms),
+        *hub_notices(campaign.arms),
+        *device_notices(campaign),
+    ]:
         console.print(f"note: {notice}", highlight=False, soft_wrap=True, markup=False)
 
 

@@ -1,12 +1,14 @@
-"""Checks whether the rewards of a user's own can reward anything, by grading one response as a run would."""
+"""What the rewards of a user's own do with one right response, graded as a run would: a fault, or too little."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from orchestrator.configuration.models import RunConfig
+from orchestrator.configuration.resolve import Arm
 from orchestrator.errors import one_line
 from tasks import Task, own_code
 from tasks.demonstrations import demonstration
@@ -37,12 +39,25 @@ def check_rewards(config: RunConfig, *, with_problems: bool) -> Iterator[str]:
         if phase.task.rewards() != config.task.rewards():
             found = True
             yield f"phases.{place}.task.reward: must be that of the run's task, which grades all phases; remove it"
-    if config.task.rewards() and with_problems and not found:
-        texts = tuple(sorted(own_code.sources().items()))
-        # A task of the user's own may hold what cannot be remembered by.
-        of = _fault if _is_hashable(config.task) else _fault.__wrapped__
-        if fault := of(config.task, texts):
-            yield f"task.{_in_file(config.task, next(iter(config.task.rewards())))}: {fault}"
+    if config.task.rewards() and with_problems and not found and (fault := _tried(config.task).fault):
+        yield f"{_key(config.task)}: {fault}"
+
+
+def reward_notices(arms: Sequence[Arm]) -> list[str]:
+    """What functions give a right response, where that is less than evaluation counts as right."""
+    found: dict[str, None] = {}
+    for arm in arms:
+        task = arm.config.task
+        if task.rewards() and (trial := _tried(task)).score < 1.0:
+            found[
+                f"task.reward: gives the right response {trial.response!r} {trial.score:.3g}, and evaluation counts a "
+                "response as right at 1 alone, so its scores may stay 0; let a right response have 1"
+            ] = None
+    return list(found)
+
+
+def _key(task: Task) -> str:
+    return f"task.{_in_file(task, next(iter(task.rewards())))}"
 
 
 def _in_file(task: Task, key: str) -> str:
@@ -58,16 +73,31 @@ def _is_hashable(task: Task) -> bool:
     return True
 
 
+class _Trial(NamedTuple):
+    """What came of grading one right response."""
+
+    response: str = ""
+    score: float = 1.0
+    fault: str | None = None
+
+
+def _tried(task: Task) -> _Trial:
+    texts = tuple(sorted(own_code.sources().items()))
+    # A task of the user's own may hold what cannot be remembered by.
+    of = _trial if _is_hashable(task) else _trial.__wrapped__
+    return of(task, texts)
+
+
 @lru_cache(maxsize=16)
-def _fault(task: Task, texts: tuple[tuple[str, bytes], ...]) -> str | None:
-    """What goes wrong when a right response is rewarded, in a confined worker; None where nothing does.
+def _trial(task: Task, texts: tuple[tuple[str, bytes], ...]) -> _Trial:
+    """A right response is rewarded, in a confined worker.
 
     ``texts`` are those of the files, which decide it beside the task.
     """
     try:
         problem = task.problem("train", 0, 0)
     except ValueError:  # the task's data cannot be read, which another check says
-        return None
+        return _Trial()
     try:
         response = demonstration(task, problem, random.Random(0), 0.0)[-1]  # nosec B311  # chance of problems, not of keys
     except ValueError:  # it has no solution to show
@@ -76,11 +106,12 @@ def _fault(task: Task, texts: tuple[tuple[str, bytes], ...]) -> str | None:
         with GradingPool(task, timeout_seconds=TRIAL_SECONDS, warn=False) as graders:
             grades = graders.grade([problem], [response])
     except RuntimeError as error:
-        return f"cannot be used: {one_line(error)}; mend it"
+        return _Trial(fault=f"cannot be used: {one_line(error)}; mend it")
     if grades.num_timeouts:
-        return f"took more than {TRIAL_SECONDS:g} s on one response, {response[:40]!r}; make it faster"
-    if grades.first_error:
-        return (
-            f"fails on a right response, {response[:40]!r}: {' '.join(grades.first_error.split())}; mend it"
+        return _Trial(
+            fault=f"took more than {TRIAL_SECONDS:g} s on one response, {response[:40]!r}; make it faster"
         )
-    return None
+    if grades.first_error:
+        said = " ".join(grades.first_error.split())
+        return _Trial(fault=f"fails on a right response, {response[:40]!r}: {said}; mend it")
+    return _Trial(response=response[:40], score=grades.scores[0])

@@ -13,6 +13,7 @@ from orchestrator.commands.schema import json_schema
 from orchestrator.configuration.checks import check_campaign
 from orchestrator.configuration.inputs import inputs_of
 from orchestrator.configuration.models import RunConfig
+from orchestrator.configuration.own_rewards import reward_notices
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.errors import ConfigError
 from orchestrator.training.inputs import InputsChangedError, require_inputs
@@ -29,6 +30,7 @@ def write(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (folder / "rewards.py").write_text(
         "def good(response, answer): return float(response == answer)\n"
+        "def ends(response, answer): return float(response.endswith(answer))\n"
         "def short(response): return 1 / (1 + len(response))\n"
         "def wrong(completion): return 1\n"
         "def raises(response): return {}['x']\n"
@@ -112,6 +114,14 @@ def test_what_cannot_reward_is_refused_in_one_line_with_file_and_key(write, rewa
 
 def test_a_good_reward_passes_the_checks(write):
     check_campaign(read_campaign(write(SUMS | {"reward": ["rewards.py:good", "rewards.py:short"]})))
+
+
+def test_a_right_response_that_no_evaluation_would_count_is_said(write):
+    two = [{"function": "rewards.py:good"}, {"function": "rewards.py:short"}]
+    (said,) = reward_notices(read_campaign(write(SUMS | {"reward": two})).arms)
+    assert said.startswith("task.reward: gives the right response '11;11' 0.0833, and evaluation counts")
+    assert reward_notices(read_campaign(write(SUMS | {"reward": "rewards.py:ends"})).arms) == []
+    assert reward_notices(read_campaign(write(SUMS)).arms) == []
 
 
 def test_a_phase_is_rewarded_as_the_run_is(write):
