@@ -92,7 +92,7 @@ def test_the_fingerprint_is_of_functions_and_weights_and_not_of_folders(write, t
     ("reward", "said"),
     [
         ("gone.py:f", "task.reward: there is no file .*gone.py; check the path"),
-        ("rewards.py:goood", "task.reward: .*rewards.py has no 'goood'; it has good, short"),
+        ("rewards.py:goood", "task.reward: .*rewards.py has no 'goood'; it has good, ends, short"),
         ("rewards.py", "task.reward: must name code, got 'rewards.py'; write it as FILE.py:NAME"),
         ("rewards.py:wrong", "task.reward: .* asks for 'completion'"),
         ("rewards.py:raises", "task.reward: fails on a right response, .*: KeyError: 'x'; mend it"),
