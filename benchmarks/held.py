@@ -45,9 +45,9 @@ class Held:
 
     held: bool
     rms: float
-    """Of y / r − 1 over the last half."""
+    """Root mean square of y / r − 1 over the last half."""
     offset: float
-    """Mean of the same."""
+    """Mean of y / r − 1 over the last half."""
     iae: float
     movement: float
     """Mean |u_t − u_{t−1}| [the actuator's unit]."""

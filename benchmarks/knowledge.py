@@ -3,7 +3,7 @@
     auto           the law, told the noise of its readings
     all            knows gain, lag, delay, warm-up, noise, when entropy jumps and the command that holds
     all but hold   the same, but it has to learn the command that holds
-    all, after k   knows all, but commands are neutral until it has k readings: what nobody can save who has to look first
+    all, after k   knows all, but commands are neutral until it has k readings: what is lost by looking first
 
 Those that know are Kalman filters of the plant's own equation with the horizons of ``auto``.  The first table has each law's
 shares held and run away, the second those of ``auto`` by what the full command does an iteration times the dead time,
