@@ -139,7 +139,7 @@ def _row(law: str, values: dict[str, Array]) -> str:
 def steppers() -> dict[str, Callable[[Plants], Stepper]]:
     """How each law is put on plants, by name."""
     found: dict[str, Callable[[Plants], Stepper]] = {
-        "auto": lambda plants: AutoOfMany(plants.low, _told(plants)),
+        "auto": lambda plants: AutoOfMany(plants.low, told(plants)),
         "auto_untold": lambda plants: AutoOfMany(plants.low),
     }
     for name, law in _own_laws().items():
@@ -154,7 +154,7 @@ def steppers() -> dict[str, Callable[[Plants], Stepper]]:
     return found
 
 
-def _told(plants: Plants) -> Array:
+def told(plants: Plants) -> Array:
     """Variance of each reading as a batch of `NUM_PROMPTS` estimates it, shape (T, N)."""
     degrees = NUM_PROMPTS - 1
     draws = np.random.default_rng(plants.num).chisquare(degrees, (NUM_ITERATIONS, plants.num))

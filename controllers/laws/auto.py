@@ -38,6 +38,9 @@ OFF = log(1.1)
 UNABLE = 10.0
 """Readings in a row for which a limit does not hold the reference before the law says so."""
 
+PATIENT = 100.0
+"""Iterations within which a limit that moves the reading towards the reference at the pace of late has to be there."""
+
 AVERAGED = 10.0
 """Readings that the filter of a calm level averages: 1 / √(Q / R) of `CALM_LEVEL`."""
 
@@ -140,7 +143,7 @@ class Auto(Law):
             unit = full_command(sample.low, sample.high, neutral)
         num += 1.0
         shares = weights(beliefs)
-        kept = correction = ahead = bound = 0.0
+        kept = correction = ahead = pace = bound = 0.0
         then = foreseen(commands, waiting, sample.dead_time)
         for weight, belief, numbers in zip(shares, beliefs, NUMBERS, strict=True):
             pushes, horizon, _, within, _, _, lag = numbers
@@ -154,6 +157,7 @@ class Auto(Law):
             slower = horizon / (horizon + sample.dead_time)
             correction += weight * slower * (target - there) / largest
             ahead += weight * there
+            pace += weight * (d + push * f)
             bound += weight * (moved + 2 * doubt)
         if correction < 0 and num < CAREFUL:
             correction *= num / CAREFUL
@@ -164,8 +168,9 @@ class Auto(Law):
         v = sum(terms.values())
         # A limit at the neutral command is no want of authority: that side was not wished for, or is not there.
         above, below = v > sample.high > sample.neutral, v < sample.low < sample.neutral
-        short = target - ahead if above else ahead - target if below else 0.0
-        unable = unable + 1.0 if short > OFF else 0.0
+        side = 1.0 if above else -1.0 if below else 0.0
+        short = side * (target - ahead)
+        unable = unable + 1.0 if short > max(OFF, PATIENT * side * pace) else 0.0
         now = AutoState(
             neutral,
             unit,

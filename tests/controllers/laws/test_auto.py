@@ -248,6 +248,16 @@ def test_a_limit_at_neutral_is_no_want_of_authority():
     assert loop.law.complaint(states[-1].law) is None
 
 
+def test_a_limit_that_only_takes_long_is_no_want_of_authority():
+    """At its limit the command moves a slow plant for sixty iterations, and then holds it."""
+    loop = loop_of()
+    traces, states, z = run(loop, 150, gain=0.012, drift=0.0, start=0.9)
+    at_limit = [trace.u == -1.0 for trace in traces]
+    assert sum(at_limit[:75]) > 40
+    assert not any(loop.law.complaint(state.law) for state in states)
+    assert abs(z[-20:].mean()) < 0.1
+
+
 def test_a_limit_that_holds_the_reference_but_for_five_percent_is_not_complained_of():
     loop, rng = loop_of(low=0.0, high=0.5), np.random.default_rng(0)
     state, ahead, u = loop.init(), [], 0.0
