@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copyreg
+import io
 import pickle
 import signal
 import traceback
+from collections import ChainMap
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,6 +47,21 @@ class Failure:
     device_full: bool
 
 
+class _Pickler(pickle.Pickler):
+    # torch pickles each tensor as a file of its own (a thousand take 40 ms, and 60 ms to read), and its
+    # multiprocessing shares each by a file descriptor.
+    dispatch_table = ChainMap(
+        {Tensor: lambda tensor: (torch.from_numpy, (tensor.numpy(),))}, copyreg.dispatch_table
+    )
+
+
+def packed(message: Any) -> bytes:
+    """A message for `pickle.loads`; its tensors, on the CPU and without gradient, go as plain arrays."""
+    content = io.BytesIO()
+    _Pickler(content, protocol=pickle.HIGHEST_PROTOCOL).dump(message)
+    return content.getvalue()
+
+
 def serve(connection: Connection, host: Host) -> None:
     """Answer until the other end is gone.
 
@@ -63,7 +82,7 @@ def serve(connection: Connection, host: Host) -> None:
                 answer = Failure(
                     f"{type(error).__name__}: {error}", device_full=isinstance(error, torch.OutOfMemoryError)
                 )
-            connection.send_bytes(pickle.dumps(answer))
+            connection.send_bytes(packed(answer))
     except (EOFError, OSError):  # the learner has ended, and with it the reason to be here
         pass
 
