@@ -110,7 +110,9 @@ def test_weights_are_on_the_disk_of_this_machine_and_only_for_the_time_of_a_push
 
 def test_tensors_of_a_message_are_no_files_of_their_own(monkeypatch):
     monkeypatch.setattr(torch, "save", None)  # by which torch pickles each tensor's storage
-    sent = [Completion(tokens=torch.tensor([3, 1, n]), logprobs=torch.rand(3), finished=True) for n in range(9)]
+    sent = [
+        Completion(tokens=torch.tensor([3, 1, n]), logprobs=torch.rand(3), finished=True) for n in range(9)
+    ]
     got = pickle.loads(packed(("generate", sent, SAMPLING, torch.empty(0, dtype=torch.int64))))
     assert content([got[1]]) == content([sent])
     assert got[2] == SAMPLING

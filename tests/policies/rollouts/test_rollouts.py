@@ -94,7 +94,9 @@ def test_a_cache_grows_by_many_tokens_at_once_and_holds_what_one_of_transformers
             assert torch.equal(mine, other)
         assert ours.get_seq_length() == theirs.get_seq_length() == 6 + step
         places.add(ours.keys.data_ptr())
-    assert len(places) == (2 if room == 64 else 5)  # it moves where there is no room, and where rows are chosen
+    assert len(places) == (
+        2 if room == 64 else 5
+    )  # it moves where there is no room, and where rows are chosen
 
 
 def test_dropout_does_not_part_sampler_and_learner():
