@@ -20,6 +20,7 @@ BENCHMARKS = (
     "in_flight",
     "quickstart",
     "against_trl",
+    "necessary_time",
 )
 
 

@@ -36,7 +36,7 @@ from benchmarks.against_trl import OURS, SETTINGS, SOURCE, problems_of
 from benchmarks.fixed_lengths import train
 from policies.model.loading import load_pretrained
 
-REPEATS = 5
+REPEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
