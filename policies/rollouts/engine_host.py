@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copyreg
 import io
 import pickle
 import signal
 import traceback
-from collections import ChainMap
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -55,7 +53,7 @@ def packed(message: Any) -> bytes:
     """
     content = io.BytesIO()
     pickler = pickle.Pickler(content, protocol=pickle.HIGHEST_PROTOCOL)
-    pickler.dispatch_table = ChainMap({Tensor: _as_array}, copyreg.dispatch_table)
+    pickler.dispatch_table = {Tensor: _as_array}
     pickler.dump(message)
     return content.getvalue()
 
