@@ -23,6 +23,7 @@ BENCHMARKS = (
     "in_flight",
     "quickstart",
     "against_trl",
+    "necessary_time",
 )
 
 

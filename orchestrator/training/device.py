@@ -82,8 +82,8 @@ def _has_bf16() -> bool:
 
 
 def fuses(parameters: Iterable[Tensor]) -> bool:
-    """Whether AdamW takes its step in one kernel: on CUDA, where torch's own choice takes several."""
-    return all(parameter.device.type == "cuda" for parameter in parameters)
+    """Whether AdamW takes its step in one kernel: where there is one; torch's own choice takes several."""
+    return all(parameter.device.type in ("cuda", "cpu") for parameter in parameters)
 
 
 def described(settings: LearnerConfig) -> str:

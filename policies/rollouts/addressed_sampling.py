@@ -27,7 +27,7 @@ def draw(logprobs: Tensor, uniform: Tensor) -> Tensor:
     ``logprobs`` [B, V] are normalised up to rounding.  One number a row does, where exponential races
     (`torch.multinomial`) need one for every entry of the vocabulary.
     """
-    cumulative = logprobs.double().exp().cumsum(dim=-1)
+    cumulative = logprobs.double().exp_().cumsum_(dim=-1)
     threshold = uniform.to(cumulative)[:, None] * cumulative[:, -1:]
     chosen = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
     return chosen.clamp(max=logprobs.shape[-1] - 1)

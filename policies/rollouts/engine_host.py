@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import signal
 import traceback
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,6 +45,23 @@ class Failure:
     device_full: bool
 
 
+def packed(message: Any) -> bytes:
+    """A message for `pickle.loads`; its tensors, on the CPU and without gradient, go as plain arrays.
+
+    torch pickles each as a file of its own, which takes 40 ms of a thousand, and 60 to read; its multiprocessing shares
+    each by a file descriptor.
+    """
+    content = io.BytesIO()
+    pickler = pickle.Pickler(content, protocol=pickle.HIGHEST_PROTOCOL)
+    pickler.dispatch_table = {Tensor: _as_array}
+    pickler.dump(message)
+    return content.getvalue()
+
+
+def _as_array(tensor: Tensor) -> tuple[Any, ...]:
+    return torch.from_numpy, (tensor.numpy(),)
+
+
 def serve(connection: Connection, host: Host) -> None:
     """Answer until the other end is gone.
 
@@ -63,7 +82,7 @@ def serve(connection: Connection, host: Host) -> None:
                 answer = Failure(
                     f"{type(error).__name__}: {error}", device_full=isinstance(error, torch.OutOfMemoryError)
                 )
-            connection.send_bytes(pickle.dumps(answer))
+            connection.send_bytes(packed(answer))
     except (EOFError, OSError):  # the learner has ended, and with it the reason to be here
         pass
 

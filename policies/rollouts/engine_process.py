@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from policies.rollouts.base import Completion, EngineUnavailableError, Sampling
-from policies.rollouts.engine_host import Failure, Host, serve
+from policies.rollouts.engine_host import Failure, Host, packed, serve
 from policies.rollouts.settings import EngineSettings
 from policies.rollouts.weight_pushing import PushedEngine
 from policies.rollouts.weight_transfer import rank
@@ -111,8 +111,6 @@ class EngineProcess(PushedEngine):
     def _ask(self, what: str, *arguments: Any) -> Any:
         """What the process answers.
 
-        Plain bytes: torch would send each tensor by a shared file of its own.
-
         Raises:
             EngineUnavailableError: the process has ended.
             RuntimeError: it failed, and says why; torch's `OutOfMemoryError` where the device was full.
@@ -120,7 +118,7 @@ class EngineProcess(PushedEngine):
         assert self._connection is not None
         assert self._process is not None
         try:
-            self._connection.send_bytes(pickle.dumps((what, arguments)))
+            self._connection.send_bytes(packed((what, arguments)))
             answer = pickle.loads(self._connection.recv_bytes())  # nosec B301  # of the process that was started here
         except (EOFError, OSError) as error:
             self._process.join(timeout=LAST_SECONDS)

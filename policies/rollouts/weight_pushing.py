@@ -89,17 +89,19 @@ class PushedEngine(RolloutEngine):
         Raises:
             RuntimeError: it did not.
         """
-        masked = torch.tensor(self.policy.masked_ids, dtype=torch.int64)
-        for completion in completions:
-            if not torch.isfinite(completion.logprobs).all():
-                raise RuntimeError(
-                    f"log-probabilities from the engine are not finite: {why_not_finite(self.policy.model)}; {CURE}"
-                )
-            if len(masked) and (beyond := completion.tokens[torch.isin(completion.tokens, masked)]).numel():
-                raise RuntimeError(
-                    f"the engine sampled the id {int(beyond[0])}, which no token of the policy's tokenizer has; start "
-                    "its servers with python -m policies.rollouts.vllm_launch, and give them to this run alone"
-                )
+        if not completions:
+            return
+        if not torch.cat([completion.logprobs for completion in completions]).isfinite().all():
+            raise RuntimeError(
+                f"log-probabilities from the engine are not finite: {why_not_finite(self.policy.model)}; {CURE}"
+            )
+        tokens = torch.cat([completion.tokens for completion in completions])
+        beyond = tokens[torch.isin(tokens, torch.tensor(self.policy.masked_ids, dtype=torch.int64))]
+        if len(beyond):
+            raise RuntimeError(
+                f"the engine sampled the id {int(beyond[0])}, which no token of the policy's tokenizer has; start "
+                "its servers with python -m policies.rollouts.vllm_launch, and give them to this run alone"
+            )
 
     def _take(self) -> None:
         self._version = None  # while this goes on, and if it fails, the weights are no version's

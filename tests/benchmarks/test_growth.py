@@ -49,6 +49,6 @@ def test_a_run_of_a_shape_may_measure_in_the_update(tmp_path):
         tmp_path / "model"
     )
     problems = [{"prompt": "ab", "answer": "a"}, {"prompt": "ba", "answer": "b"}]
-    records = train(tmp_path / "model", problems, TOY, 2, "run", measure="in_update")
+    records = train(tmp_path / "model", problems, TOY, 2, "run", learner={"measure": "in_update"})
     assert [record["loop/entropy/dead_time"] for record in records] == [1.0, 1.0]
     assert all(record["seconds/processor"] > 0 for record in records)

@@ -10,8 +10,8 @@ import tempfile
 import pytest
 import torch
 
-from policies.rollouts.base import EngineUnavailableError, Sampling
-from policies.rollouts.engine_host import Failure
+from policies.rollouts.base import Completion, EngineUnavailableError, Sampling
+from policies.rollouts.engine_host import Failure, packed
 from policies.rollouts.open_engine import open_engine
 from policies.rollouts.settings import Transformers
 
@@ -106,6 +106,18 @@ def test_weights_are_on_the_disk_of_this_machine_and_only_for_the_time_of_a_push
     with engine.session():
         assert list(temporary.iterdir()) == [other]
     assert list(run_folder.iterdir()) == []
+
+
+def test_tensors_of_a_message_are_no_files_of_their_own(monkeypatch):
+    monkeypatch.setattr(torch, "save", None)  # by which torch pickles each tensor's storage
+    sent = [
+        Completion(tokens=torch.tensor([3, 1, n]), logprobs=torch.rand(3), finished=True) for n in range(9)
+    ]
+    got = pickle.loads(packed(("generate", sent, SAMPLING, torch.empty(0, dtype=torch.int64))))
+    assert content([got[1]]) == content([sent])
+    assert got[2] == SAMPLING
+    assert got[3].dtype == got[1][0].tokens.dtype == torch.int64
+    got[1][0].logprobs.mul_(2.0)  # they can be written to, as those of an engine in this process
 
 
 def test_what_fails_there_is_said_here_and_the_process_goes_on(engine, prompts):

@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+from transformers.cache_utils import DynamicLayer
 
 from policies.rollouts import transformers_engine
 from policies.rollouts.base import Sampling
-from policies.rollouts.transformers_engine import TransformersEngine
+from policies.rollouts.transformers_engine import TransformersEngine, _Growing
 from policies.statistics.response_statistics import View, observe
 from policies.statistics.sequences import pack
 
@@ -55,7 +56,8 @@ def behaviour(groups):
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
-def test_behaviour_logprobs_are_those_of_the_learner(policy, engine, prompts, temperature):
+def test_behaviour_logprobs_are_those_of_the_learner(policy, engine, prompts, temperature, monkeypatch):
+    monkeypatch.setattr(transformers_engine, "ROOM", 1)
     groups = engine.generate(prompts, 4, sampling(temperature=temperature))
     expected = recomputed(policy.model, prompts, groups, temperature)
     torch.testing.assert_close(behaviour(groups), expected, atol=1e-4, rtol=0)
@@ -72,6 +74,29 @@ def test_a_prompt_that_was_read_once_is_read_as_the_learner_reads_it_in_every_la
     prompts = [torch.tensor([4, 5, 6, 7, 8]), torch.tensor([9]), torch.tensor([10, 11, 12])]
     groups = engine_of(model).generate(prompts, 4, sampling())
     torch.testing.assert_close(behaviour(groups), recomputed(model, prompts, groups, 1.0), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("room", [1, 64])
+def test_a_cache_grows_by_many_tokens_at_once_and_holds_what_one_of_transformers_does(monkeypatch, room):
+    monkeypatch.setattr(transformers_engine, "ROOM", room)
+    torch.manual_seed(0)
+    theirs = DynamicLayer()
+    theirs.update(torch.randn(3, 2, 5, 4), torch.randn(3, 2, 5, 6))
+    ours = _Growing(theirs)
+    places = set()
+    for step in range(9):
+        if step == 6:
+            for layer in (ours, theirs):
+                layer.batch_select_indices(torch.tensor([2, 0]))
+        rows = len(theirs.keys)
+        new = torch.randn(rows, 2, 1, 4), torch.randn(rows, 2, 1, 6)
+        for mine, other in zip(ours.update(*new), theirs.update(*new), strict=True):
+            assert torch.equal(mine, other)
+        assert ours.get_seq_length() == theirs.get_seq_length() == 6 + step
+        places.add(ours.keys.data_ptr())
+    assert len(places) == (
+        2 if room == 64 else 5
+    )  # it moves where there is no room, and where rows are chosen
 
 
 def test_dropout_does_not_part_sampler_and_learner():
