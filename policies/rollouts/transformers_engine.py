@@ -23,15 +23,13 @@ from transformers.cache_utils import DynamicLayer
 from policies.finite_weights import CURE, why_not_finite
 from policies.rollouts.addressed_sampling import draw, uniforms
 from policies.rollouts.base import Completion, RolloutEngine, Sampling, check_context
+from policies.rollouts.growing_cache import GrowingLayer
 from policies.sharding import whole
 
 LEAST_ROWS = 8
 """A batch is not cut below this: fewer take as long, and some kernels round one to three rows otherwise than many."""
 LEAST_STEPS = 16
 """Nor is it cut where fewer tokens than this may follow: to begin again takes a few steps' time."""
-
-ROOM = 64
-"""Tokens for which a layer's cache gets room at a time: it is copied once in so many steps, and not at each."""
 
 
 class _Sampler(LogitsProcessor):  # type: ignore[misc]
@@ -90,33 +88,6 @@ class _HalfFinished(StoppingCriteria):  # type: ignore[misc]
         if input_ids.shape[0] <= LEAST_ROWS or input_ids.shape[1] > self.last_width:
             return self.finished
         return self.finished | (2 * self.finished.sum() >= input_ids.shape[0])
-
-
-class _Growing(DynamicLayer):  # type: ignore[misc]
-    """Keys and values with room behind them for those of the next tokens.
-
-    What it is made from copies all of them at every step, to put one token behind.
-    """
-
-    def __init__(self, layer: DynamicLayer) -> None:
-        super().__init__()
-        self.lazy_initialization(layer.keys, layer.values)
-        self.keys, self.values = self.rooms = layer.keys, layer.values
-
-    def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        start = self.keys.shape[-2]
-        end = start + keys.shape[-2]
-        if end > self.rooms[0].shape[-2]:
-            more = (0, 0, 0, end - start + ROOM)
-            self.rooms = torch.nn.functional.pad(self.keys, more), torch.nn.functional.pad(self.values, more)
-        for room, new in zip(self.rooms, (keys, values), strict=True):
-            room[:, :, start:end] = new
-        self.keys, self.values = (room[:, :, :end] for room in self.rooms)
-        return self.keys, self.values
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        super().batch_select_indices(indices)
-        self.rooms = self.keys, self.values
 
 
 class TransformersEngine(RolloutEngine):
@@ -259,7 +230,9 @@ class TransformersEngine(RolloutEngine):
         if not isinstance(cache, DynamicCache) or not all(map(_can_be_cut, cache.layers)):
             return None
         cache.batch_select_indices(owner)
-        cache.layers = [_Growing(layer) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+        cache.layers = [
+            GrowingLayer(layer) if type(layer) is DynamicLayer else layer for layer in cache.layers
+        ]
         return cache
 
     def _ids(self) -> Tensor | None:

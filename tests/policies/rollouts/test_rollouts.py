@@ -11,7 +11,8 @@ from transformers.cache_utils import DynamicLayer
 
 from policies.rollouts import transformers_engine
 from policies.rollouts.base import Sampling
-from policies.rollouts.transformers_engine import TransformersEngine, _Growing
+from policies.rollouts.growing_cache import GrowingLayer
+from policies.rollouts.transformers_engine import TransformersEngine
 from policies.statistics.response_statistics import View, observe
 from policies.statistics.sequences import pack
 
@@ -82,7 +83,7 @@ def test_a_cache_grows_by_many_tokens_at_once_and_holds_what_one_of_transformers
     torch.manual_seed(0)
     theirs = DynamicLayer()
     theirs.update(torch.randn(3, 2, 5, 4), torch.randn(3, 2, 5, 6))
-    ours = _Growing(theirs)
+    ours = GrowingLayer(theirs)
     places = set()
     for step in range(9):
         if step == 6:
