@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 from transformers.cache_utils import DynamicLayer
 
-from policies.rollouts import transformers_engine
+from policies.rollouts import growing_cache, transformers_engine
 from policies.rollouts.base import Sampling
 from policies.rollouts.growing_cache import GrowingLayer
 from policies.rollouts.transformers_engine import TransformersEngine
@@ -58,7 +58,7 @@ def behaviour(groups):
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
 def test_behaviour_logprobs_are_those_of_the_learner(policy, engine, prompts, temperature, monkeypatch):
-    monkeypatch.setattr(transformers_engine, "ROOM", 1)
+    monkeypatch.setattr(growing_cache, "ROOM", 1)
     groups = engine.generate(prompts, 4, sampling(temperature=temperature))
     expected = recomputed(policy.model, prompts, groups, temperature)
     torch.testing.assert_close(behaviour(groups), expected, atol=1e-4, rtol=0)
@@ -79,7 +79,7 @@ def test_a_prompt_that_was_read_once_is_read_as_the_learner_reads_it_in_every_la
 
 @pytest.mark.parametrize("room", [1, 64])
 def test_a_cache_grows_by_many_tokens_at_once_and_holds_what_one_of_transformers_does(monkeypatch, room):
-    monkeypatch.setattr(transformers_engine, "ROOM", room)
+    monkeypatch.setattr(growing_cache, "ROOM", room)
     torch.manual_seed(0)
     theirs = DynamicLayer()
     theirs.update(torch.randn(3, 2, 5, 4), torch.randn(3, 2, 5, 6))
