@@ -46,7 +46,7 @@ class Part:
     name: str
     times: int
     flop: float
-    """Of one time; 0 where it is no product."""
+    """What one time takes [floating-point operations]; 0 where it is no product."""
     work: Callable[[], object]
 
     def seconds(self) -> float:

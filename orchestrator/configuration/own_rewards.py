@@ -74,7 +74,7 @@ def _is_hashable(task: Task) -> bool:
 
 
 class _Trial(NamedTuple):
-    """What came of grading one right response."""
+    """How one right response was graded."""
 
     response: str = ""
     score: float = 1.0
