@@ -64,7 +64,7 @@ test-vllm:  ## Run the tests that need vLLM, or say why they cannot run here
 install-trainers: $(TRAINERS)/.ready  ## Make .venv-trainers: verl, OpenRLHF, SkyRL and trackers on top of .venv
 
 $(TRAINERS)/.ready: $(READY) constraints-trainers.txt
-	$(PYTHON) -m venv $(TRAINERS)
+	$(BIN)/python -m venv $(TRAINERS)
 	@# .venv is seen from it and stays as it is: each of them asks for another transformers.
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > "$$($(TRAINERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth"
 	DS_BUILD_OPS=0 $(TRAINERS)/bin/python -m pip install --quiet $(PIP_ARGS) --no-deps -r constraints-trainers.txt

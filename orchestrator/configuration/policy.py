@@ -91,4 +91,13 @@ class PolicyConfig(Strict):
                 f"initialisation.action must not be 'redraw' for the pretrained source {self.source!r}, which "
                 "is what it is; set 'recalibrate' to raise the temperature, or choose another checkpoint"
             )
+        if (
+            initialisation.floor_nats is not None
+            and initialisation.action == "redraw"
+            and self.warm_start.seed is None
+        ):
+            raise ValueError(
+                "warm_start.seed must not be null with initialisation.action 'redraw', which takes the seeds that follow, "
+                "and those are other runs' own; name a seed, or set 'recalibrate'"
+            )
         return self

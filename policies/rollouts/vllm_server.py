@@ -90,7 +90,7 @@ class VllmServerEngine(PushedEngine):
             for each in requests(sampling, number, num_samples, self.policy.stop_ids)
         ]
         answered: list[list[Completion] | None] = [None] * len(asked)
-        workers = max(1, min(len(prompts), self.max_batch_size // num_samples))
+        workers = max(1, min(len(asked), self.max_batch_size // num_samples))
         with ThreadPoolExecutor(workers) as pool:
             for _ in range(MAX_ROUNDS):
                 missing = [place for place, answer in enumerate(answered) if answer is None]

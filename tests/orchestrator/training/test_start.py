@@ -171,6 +171,13 @@ def test_a_crashed_run_continues_from_the_same_start(make_run, monkeypatch):
             "yaml: policy: initialisation.action must not be 'redraw' for the pretrained source 'some/model'",
         ),
         (
+            {
+                "policy.warm_start.seed": None,
+                "policy.initialisation": {"floor_nats": 1.0, "action": "redraw"},
+            },
+            "yaml: policy: warm_start.seed must not be null with initialisation.action 'redraw'",
+        ),
+        (
             {"policy.initialisation": {"floor_nats": 9.0}},
             "policy.initialisation.floor_nats: must be below ln V",
         ),

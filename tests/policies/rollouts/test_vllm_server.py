@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from policies.rollouts.open_engine import open_engine
 from policies.rollouts.replica import RefusedRequestError, Replica
 from policies.rollouts.settings import VllmServer
 from policies.rollouts.transformers_engine import TransformersEngine
+from policies.rollouts.vllm_server import VllmServerEngine
 from policies.rollouts.weight_pushing import prompt_seed
 from policies.statistics.response_statistics import View, observe
 from policies.statistics.sequences import pack
@@ -132,6 +134,19 @@ def test_greedy_and_sampled_responses_side_by_side_are_those_of_two_passes(engin
         both = engine.generate(prompts, 3, sampling(temperature=1.5, greedy_first=True))
     assert as_lists(both) == as_lists([one + others for one, others in zip(greedy, sampled)])
     assert sum(told) == 3 * len(prompts)
+
+
+def test_greedy_and_sampled_responses_are_waited_for_at_once(engine_of, servers, prompts, monkeypatch):
+    engine = engine_of(servers[0])
+    together, ask = threading.Barrier(2 * len(prompts)), VllmServerEngine._ask
+
+    def asked(*args):
+        together.wait(timeout=20)
+        return ask(*args)
+
+    monkeypatch.setattr(VllmServerEngine, "_ask", asked)
+    groups = engine.generate(prompts, 3, sampling(temperature=1.5, greedy_first=True))
+    assert [len(group) for group in groups] == [3] * len(prompts)
 
 
 def test_a_push_changes_what_is_sampled_and_is_the_version_of_every_token(

@@ -43,7 +43,8 @@ def store():
     config.transfer_queue.backend.SimpleStorage.update(
         {"num_data_storage_units": 1, "total_storage_size": 16}
     )
-    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False)  # as many as its actors ask for
+    # A cluster of its own, whatever runs here, with as many processors as its actors ask for.
+    ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False)
     try:
         transfer_queue.init(config.transfer_queue)
         yield transfer_queue, config
