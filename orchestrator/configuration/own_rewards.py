@@ -13,6 +13,7 @@ from orchestrator.errors import one_line
 from tasks import Task, own_code
 from tasks.demonstrations import demonstration
 from tasks.grading.pool import GradingPool
+from tasks.kinds.mixture import Mixture
 from tasks.names import look_alikes
 
 TRIAL_SECONDS = 20.0
@@ -47,13 +48,22 @@ def reward_notices(arms: Sequence[Arm]) -> list[str]:
     """What functions give a right response, where that is less than evaluation counts as right."""
     found: dict[str, None] = {}
     for arm in arms:
-        task = arm.config.task
-        if task.rewards() and (trial := _tried(task)).score < 1.0:
-            found[
-                f"task.reward: gives the right response {trial.response!r} {trial.score:.3g}, and evaluation counts a "
-                "response as right at 1 alone, so its scores may stay 0; let a right response have 1"
-            ] = None
+        for key, task in _rewarded(arm.config.task):
+            if (trial := _tried(task)).score < 1.0:
+                found[
+                    f"{key}: gives the right response {trial.response!r} {trial.score:.3g}, and evaluation counts a "
+                    "response as right at 1 alone, so its scores may stay 0; let a right response have 1"
+                ] = None
     return list(found)
+
+
+def _rewarded(task: Task, at: str = "task") -> Iterator[tuple[str, Task]]:
+    """Tasks with a reward of the user's own, members of mixtures each, whose demonstrations are right."""
+    if isinstance(task, Mixture):
+        for place, member in enumerate(task.tasks):
+            yield from _rewarded(member.task, f"{at}.tasks.{place}.task")
+    elif task.rewards() and getattr(task, "misconception", None) is None:
+        yield f"{at}.reward", task
 
 
 def _key(task: Task) -> str:

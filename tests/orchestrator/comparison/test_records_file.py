@@ -122,6 +122,31 @@ def test_seeds_and_arms_are_added_to_an_earlier_export(make_campaign, tmp_path):
     assert found.info.config["seeds"] == [0, 1, 2]
 
 
+def test_an_unfinished_run_replaces_no_finished_one(campaign, tmp_path):
+    file = tmp_path / "x.parquet"
+    export(campaign, file)
+    broken = [replace(run, status=replace(run.status, status="interrupted")) for run in campaign.runs]
+    found = added_to(read_records(file), replace(campaign, arms=group_by_arm(broken)), file)
+    assert {run.status.status for run in found.runs} == {"done"}
+    again = added_to(replace(campaign, arms=group_by_arm(broken)), campaign, file)
+    assert {run.status.status for run in again.runs} == {"done"}
+
+
+def test_an_arm_of_other_settings_is_not_added(recorded, tmp_path):
+    recorded()
+    stored = read_records(tmp_path / "results" / "small.parquet")
+
+    def trained_at(rate):
+        config = stored.runs[0].info.config
+        return config | {"learner": config["learner"] | {"learning_rate": rate}}
+
+    other = [replace(run, info=replace(run.info, config=trained_at(0.05))) for run in stored.runs[:1]]
+    with pytest.raises(
+        ConfigError, match=r"the arm 'grpo' has other settings there: learner.learning_rate: stored"
+    ):
+        added_to(stored, replace(stored, arms=group_by_arm(other)), tmp_path / "results" / "small.parquet")
+
+
 def test_the_command_adds_to_a_file(make_campaign, tmp_path):
     make_campaign(seeds=(0, 1), arms=("grpo",))
     file = str(tmp_path / "x.parquet")

@@ -122,6 +122,11 @@ def test_a_right_response_that_no_evaluation_would_count_is_said(write):
     assert said.startswith("task.reward: gives the right response '11;11' 0.0833, and evaluation counts")
     assert reward_notices(read_campaign(write(SUMS | {"reward": "rewards.py:ends"})).arms) == []
     assert reward_notices(read_campaign(write(SUMS)).arms) == []
+    wrong_on_purpose = {"num_digits": 2, "misconception": {"fault": "forgets_carry", "rate": 0.98}}
+    assert reward_notices(read_campaign(write(SUMS | wrong_on_purpose | {"reward": two})).arms) == []
+    members = [{"task": SUMS}, {"task": SUMS | {"reward": two}, "name": "mine"}]
+    (said,) = reward_notices(read_campaign(write({"kind": "mixture", "tasks": members})).arms)
+    assert said.startswith("task.tasks.1.task.reward: gives the right response")
 
 
 def test_a_phase_is_rewarded_as_the_run_is(write):
