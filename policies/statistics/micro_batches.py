@@ -108,7 +108,9 @@ class LongestFirst(MicroBatches):
         # The finer the parts, the more even the pieces, and the more often prompts are read.
         finer = [rows.parts(every, min(int(mean / n), self.tokens)) for n in range(1, FINEST + 1)]
         cuts = [rows.evened(each, wanted) for each in (parts, *finer)]
-        cuts = [cut for cut in cuts if all(rows.size(piece) <= self.tokens or len(piece) == 1 for piece in cut)]
+        cuts = [
+            cut for cut in cuts if all(rows.size(piece) <= self.tokens or len(piece) == 1 for piece in cut)
+        ]
 
         def takes(cut: list[list[int]]) -> tuple[int, int]:
             sizes = sorted(map(rows.size, cut), reverse=True)
@@ -145,9 +147,7 @@ class _Rows:
         return [
             [own[place] for place in chosen]
             for own in siblings.values()
-            for chosen in _first_fit(
-                [self.responses[row] for row in own], room - self.prompt_lengths[own[0]]
-            )
+            for chosen in _first_fit([self.responses[row] for row in own], room - self.prompt_lengths[own[0]])
         ]
 
     def evened(self, parts: list[list[int]], number: int) -> list[list[int]]:
