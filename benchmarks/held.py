@@ -8,8 +8,8 @@ With z = ln(y / r), y the loop's reading before its filter and r its setpoint:
     IAE       sum of |y / r − 1|
     movement  mean change of the command from one iteration to the next, in its unit
 
-± is the standard deviation over seeds.  ``said`` is what keeps the loop from its setpoint by its own law, with the
-iteration at which each seed said so.  Only ended runs count.
+± is the standard deviation over seeds, and – what nothing tells, as without a setpoint.  ``said`` is what keeps the
+loop from its setpoint by its own law, with the iteration at which each seed said so.  Only ended runs count.
 
     python benchmarks/held.py runs/auto [runs/auto_smollm2 ...] [--setpoint 0.2]
 """
@@ -43,7 +43,8 @@ COLUMNS = ("arm", "loop", "law", "seeds", "held", "RMS, %", "offset, %", "IAE", 
 class Held:
     """Figures of one loop of one run."""
 
-    held: bool
+    held: bool | None
+    """None where there is no setpoint to hold."""
     rms: float
     """Root mean square of y / r − 1 over the last half."""
     offset: float
@@ -77,7 +78,7 @@ def rows(arm: ArmRecords, setpoint: float | None) -> list[list[str]]:
             [
                 *(arm.name, loop, law),
                 ", ".join(str(run.info.seed) for run in arm.over),
-                f"{sum(each.held for each in figures)} of {len(figures)}",
+                _held(figures),
                 _over_seeds([100 * each.rms for each in figures], ".1f"),
                 _over_seeds([100 * each.offset for each in figures], "+.1f"),
                 _over_seeds([each.iae for each in figures], ".1f"),
@@ -104,16 +105,25 @@ def figures_of(y: NDArray[np.float64], r: NDArray[np.float64], u: NDArray[np.flo
     z = np.log(np.maximum(y, 1e-6) / r)
     known = z[np.isfinite(z)]
     beyond = (-np.where(known[0] < 0, -1.0, 1.0) * known).max() if known.size else nan
+    has_setpoint = np.isfinite(r).any()
+    holds = bool(np.sqrt(mean(tail(z, LAST) ** 2)) <= log(1.1) and beyond < log(2))
     return Held(
-        held=bool(np.sqrt(mean(tail(z, LAST) ** 2)) <= log(1.1) and beyond < log(2)),
+        held=holds if has_setpoint else None,
         rms=relative_rmse(tail(y, 0.5), tail(r, 0.5)),
         offset=mean(tail(y / r, 0.5) - 1),
-        iae=float(np.nansum(np.abs(y / r - 1))),
+        iae=float(np.nansum(np.abs(y / r - 1))) if has_setpoint else nan,
         movement=effort(u) / max(np.isfinite(u).sum() - 1, 1),
     )
 
 
+def _held(figures: Sequence[Held]) -> str:
+    judged = [each.held for each in figures if each.held is not None]
+    return f"{sum(judged)} of {len(judged)}" if judged else "–"
+
+
 def _over_seeds(values: Sequence[float], digits: str) -> str:
+    if np.isnan(values).all():
+        return "–"
     spread = f" ± {np.std(values, ddof=1):{digits.removeprefix('+')}}" if len(values) > 1 else ""
     return f"{np.mean(values):{digits}}{spread}"
 

@@ -3,14 +3,16 @@
 The iteration is that of ``against_trl.py``: SmolLM2-135M in fp32, measured in the update, rows packed.  What it cannot do
 without is timed in the same process, on this machine, with the model's own weights one after another:
 
-- reading the prompts, each once: a product of every matrix with the prompts' tokens;
-- a product of every matrix with one token a response, for each token of a response;
-- three products of every matrix with all tokens in the update (forward, and the gradients of what goes in and of the
-  matrix), and four of the head with the responses' tokens, whose logits are made again in the backward pass;
+- reading the prompts, each once: a product of every matrix with the prompts' tokens, and of the head with the last of each;
+- a product of every matrix with one token a response, for each token of a response but the last, which nothing follows;
+- three products of every matrix with all these tokens in the update (forward, and the gradients of what goes in and of the
+  matrix), and of the head with those that a token of a response follows, siblings' first tokens following the same one;
 - AdamW in one kernel.
 
 Products are as fast as the library behind torch makes them in these shapes, so the sum is what is left if attention, norms,
-activations, sampling, grading and all that runs in Python took no time: no iteration in fp32 by these products is below it.
+activations, sampling, grading and all that runs in Python took no time, and nothing were computed twice.  The update of this
+repository makes the responses' logits again in its backward pass; that fourth product of the head is not counted.  An iteration could
+do without a little that is: in the last layer the tokens of a prompt before its last are needed for keys and values alone.
 
     python benchmarks/necessary_time.py [--quick] [--threads 2] [--trl SECONDS]
 """
@@ -80,15 +82,19 @@ def products(matrices: list[Tensor], num_tokens: int, kinds: str) -> tuple[float
     return 2.0 * num_tokens * sum(matrix.numel() for matrix in matrices) * len(kinds), work
 
 
-def parts(model: PreTrainedModel, prompt_tokens: int, num_responses: int, length: int) -> Iterator[Part]:
-    """All that has to be done."""
+def parts(
+    model: PreTrainedModel, prompt_tokens: int, num_prompts: int, group_size: int, length: int
+) -> Iterator[Part]:
+    """All that has to be done; ``length`` is the tokens of each response, ``prompt_tokens`` those of all prompts."""
     head = model.get_output_embeddings().weight.detach()
     blocks = [each.weight.detach() for each in model.get_decoder().modules() if isinstance(each, nn.Linear)]
-    responses = num_responses * length
+    num_responses = num_prompts * group_size
+    followed = num_responses * (length - 1)
     yield Part("rollout: prompts", 1, *products(blocks, prompt_tokens, "f"))
-    yield Part("rollout: token by token", length, *products([*blocks, head], num_responses, "f"))
-    yield Part("update: layers", 1, *products(blocks, prompt_tokens + responses, "fiw"))
-    yield Part("update: head", 1, *products([head], responses, "ffiw"))
+    yield Part("rollout: first tokens", 1, *products([head], num_prompts, "f"))
+    yield Part("rollout: token by token", length - 1, *products([*blocks, head], num_responses, "f"))
+    yield Part("update: layers", 1, *products(blocks, prompt_tokens + followed, "fiw"))
+    yield Part("update: head", 1, *products([head], num_prompts + followed, "fiw"))
     weights = [torch.nn.Parameter(p.detach().clone()) for p in model.parameters()]
     for weight in weights:
         weight.grad = torch.zeros_like(weight)
@@ -112,7 +118,7 @@ def main() -> None:
     prompt_tokens = sum(len(policy.encode(each["prompt"])) for each in problems[: shape.num_prompts])
     sum_seconds = 0.0
     for part in parts(
-        policy.model, prompt_tokens, shape.num_prompts * shape.group_size, shape.response_tokens
+        policy.model, prompt_tokens, shape.num_prompts, shape.group_size, shape.response_tokens
     ):
         sum_seconds += (seconds := part.seconds())
         rate = f"{part.times * part.flop / 1e9:7.1f} GFLOP at {part.times * part.flop / seconds / 1e9:5.1f} a second"

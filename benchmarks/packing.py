@@ -4,7 +4,7 @@ Lengths of responses are log-normal, as in `benchmarks/packed_rows.py`, and grou
 All three cuts hold as many tokens in memory at once, padding included: `padded` by rows, `in_order` and
 `longest_first` packed (``learner.packing``).  Nothing is timed, so the numbers are the same on any machine.
 
-    python benchmarks/packing.py [--quick]
+    python benchmarks/packing.py [--quick] [--prompts 32 12 4]
 
 passes          of the rank that has most of them
 computed        tokens that all ranks compute, over those that rows have when every prompt is counted once a row
@@ -20,7 +20,7 @@ import itertools
 import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -110,8 +110,19 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="a small batch, drawn twice")
     parser.add_argument("--batches", type=int, default=10, help="drawn by as many seeds")
+    parser.add_argument(
+        "--prompts", type=int, nargs="+", default=[32, 12, 4], help="of a batch, each a table of its own"
+    )
     arguments = parser.parse_args()
-    batch, seeds = (QUICK, range(2)) if arguments.quick else (BATCH, range(arguments.batches))
+    if arguments.quick:
+        table(QUICK, range(2))
+        return
+    for prompts in arguments.prompts:
+        table(replace(BATCH, prompts=prompts), range(arguments.batches))
+
+
+def table(batch: Batch, seeds: range) -> None:
+    """Print the means over batches drawn by some seeds."""
     drawn = [batch.rows(seed) for seed in seeds]
     shares = [float(rows.lengths.sum()) / rows.input_ids.numel() for rows in drawn]
     print(

@@ -86,11 +86,11 @@ class LearnerConfig(Strict):
     """Responses in memory at once; null takes the whole minibatch.  Changes no result."""
     tokens_per_micro_batch: PositiveInt | None = None
     """Tokens in memory at once.  Rows are then packed without padding, and responses to one prompt stay together and read
-    it once; a longer row is alone.  null pads rows, see ``micro_batch_size``.  Changes no result but for rounding."""
+    it once, see ``packing``; a longer row is alone.  null pads rows, see ``micro_batch_size``.  Changes no result but for rounding."""
     packing: Literal["in_order", "longest_first"] = "in_order"
     """How packed rows are dealt: in the order of their prompts (``in_order``), or the longest first, each where there is
-    room (``longest_first``).  The latter takes fewer passes where few responses are much longer than the others, and
-    keeps ranks from waiting for each other.  Changes no result but for rounding."""
+    room (``longest_first``).  The latter keeps ranks from waiting for each other, for which responses to one prompt may
+    part and read it again, and takes fewer passes where a piece holds few responses.  Changes no result but for rounding."""
     measure: Measure = "before_update"
     """When the policy is measured: ``before_update`` by a forward pass of its own, or ``in_update`` by that of the first
     optimiser step, which saves a pass.  Old log-probs are then the engine's, and a command on the update waits for the next

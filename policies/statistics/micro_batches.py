@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from heapq import heapreplace
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -81,47 +82,93 @@ class ByTokens(MicroBatches):
 
 @dataclass(frozen=True, slots=True)
 class LongestFirst(MicroBatches):
-    """At most so many tokens in a piece, as by `ByTokens`, and as few pieces as the longest rows allow.
+    """At most so many tokens in a piece, as by `ByTokens`, and few pieces, the longest rows first.
 
-    Responses to one prompt stay together where a piece holds them.  Ranks that run a sharded model together have as
-    many pieces, which are made much the same in size and dealt in turn by it, so that they wait little for each other.
+    Ranks that run a sharded model together wait for each other after each piece.  So all have as many, unless there are
+    too few rows, and pieces are of like size and dealt in turn by it.  Responses to one prompt stay together unless a
+    piece does not hold them, or parting them, which reads their prompt again, lets ranks wait so much less that they end earlier.
     """
 
     tokens: int
 
     def of_ranks(self, sequences: Sequences, num_ranks: int) -> list[Pieces]:
-        prompt_lengths = sequences.prompt_lengths.tolist()
-        responses = (sequences.lengths - sequences.prompt_lengths).tolist()
-        siblings: dict[int, list[int]] = {}
-        for row, prompt in enumerate(sequences.prompt.tolist()):
-            siblings.setdefault(prompt, []).append(row)
-        parts: list[list[int]] = []
-        sizes: list[int] = []
-        for rows in siblings.values():
-            prompt_length = prompt_lengths[rows[0]]
-            for chosen in _first_fit([responses[row] for row in rows], self.tokens - prompt_length):
-                parts.append([rows[place] for place in chosen])
-                sizes.append(prompt_length + sum(responses[row] for row in parts[-1]))
-        bins = _evened(sizes, self.tokens, num_ranks)
-        bins.sort(key=lambda chosen: -sum(sizes[part] for part in chosen))
-        pieces = [torch.tensor(sorted(row for part in chosen for row in parts[part])) for chosen in bins]
+        rows = _Rows(
+            prompts=sequences.prompt.tolist(),
+            prompt_lengths=sequences.prompt_lengths.tolist(),
+            responses=(sequences.lengths - sequences.prompt_lengths).tolist(),
+        )
+        every = list(range(len(rows.prompts)))
+        parts = rows.parts(every, self.tokens)
+        full = [
+            [row for place in chosen for row in parts[place]]
+            for chosen in _first_fit([rows.size(part) for part in parts], self.tokens)
+        ]
+        wanted = num_ranks * -(-len(full) // num_ranks)
+        mean = sum(map(rows.size, full)) / max(wanted, 1)
+        # The finer the parts, the more even the pieces, and the more often prompts are read.
+        finer = [rows.parts(every, min(int(mean / n), self.tokens)) for n in range(1, FINEST + 1)]
+        cuts = [rows.evened(each, wanted) for each in (parts, *finer)]
+        cuts = [
+            cut for cut in cuts if all(rows.size(piece) <= self.tokens or len(piece) == 1 for piece in cut)
+        ]
+
+        def takes(cut: list[list[int]]) -> tuple[int, int]:
+            sizes = sorted(map(rows.size, cut), reverse=True)
+            return sum(sizes[::num_ranks]), sum(sizes)
+
+        best = min((rows.divided(cut, wanted) for cut in (*cuts, full)), key=takes)
+        best.sort(key=lambda piece: -rows.size(piece))
+        pieces = [torch.tensor(sorted(piece)) for piece in best]
         return [pieces[rank::num_ranks] for rank in range(num_ranks)]
 
 
-def _evened(sizes: list[int], room: int, num_ranks: int) -> list[list[int]]:
-    """The places of the sizes in each bin: as many bins for every rank as first-fit needs, the largest size first into the
-    emptiest (Graham 1969).  Those of first-fit, which are full and a few left over, where sizes fit no other way.
-    """
-    full = _first_fit(sizes, room)
-    bins: list[list[int]] = [[] for _ in range(num_ranks * -(-len(full) // num_ranks))]
-    filled = [0] * len(bins)
-    for place in sorted(range(len(sizes)), key=lambda place: -sizes[place]):
-        number = min(range(len(bins)), key=lambda number: filled[number])
-        if bins[number] and filled[number] + sizes[place] > room:
-            return full
-        bins[number].append(place)
-        filled[number] += sizes[place]
-    return [chosen for chosen in bins if chosen]
+FINEST = 8
+"""Parts of a piece of mean size that siblings are cut into at most, for evenness."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """What rows cost, and how they are put together; an entry a row."""
+
+    prompts: list[int]
+    prompt_lengths: list[int]
+    responses: list[int]
+
+    def size(self, rows: list[int]) -> int:
+        """Tokens of a piece, each prompt once."""
+        prompts = {self.prompts[row]: self.prompt_lengths[row] for row in rows}
+        return sum(prompts.values()) + sum(self.responses[row] for row in rows)
+
+    def parts(self, rows: list[int], room: int) -> list[list[int]]:
+        """Siblings together, as many as the room [tokens] holds."""
+        siblings: dict[int, list[int]] = {}
+        for row in rows:
+            siblings.setdefault(self.prompts[row], []).append(row)
+        return [
+            [own[place] for place in chosen]
+            for own in siblings.values()
+            for chosen in _first_fit([self.responses[row] for row in own], room - self.prompt_lengths[own[0]])
+        ]
+
+    def evened(self, parts: list[list[int]], number: int) -> list[list[int]]:
+        """At most so many pieces: the largest part first into the emptiest (Graham 1969)."""
+        pieces: list[list[int]] = [[] for _ in range(number)]
+        filled = [(0, place) for place in range(number)]
+        for part in sorted(parts, key=lambda part: -self.size(part)):
+            _, place = filled[0]
+            pieces[place] += part
+            heapreplace(filled, (self.size(pieces[place]), place))
+        return [piece for piece in pieces if piece]
+
+    def divided(self, pieces: list[list[int]], number: int) -> list[list[int]]:
+        """So many pieces, the largest cut in two while there are fewer; less where there are too few rows."""
+        pieces = list(pieces)
+        while len(pieces) < number and max(map(len, pieces)) > 1:
+            piece = max((piece for piece in pieces if len(piece) > 1), key=self.size)
+            pieces.remove(piece)
+            groups = self.parts(piece, self.size(piece))
+            pieces += self.evened(groups if len(groups) > 1 else [[row] for row in piece], 2)
+        return pieces
 
 
 def _first_fit(sizes: list[int], room: int) -> list[list[int]]:

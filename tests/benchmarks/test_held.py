@@ -69,3 +69,12 @@ def test_a_row_for_each_loop_with_what_its_law_said():
     ]
     assert second[:5] == ["cell", "b", "open_loop", "0, 1", "2 of 2"]
     assert second[-1] == "–"
+    without = held.rows(arm, None)
+    assert without[0] == first
+    assert without[1] == ["cell", "b", "open_loop", "0, 1", "–", "–", "–", "–", "0.000 ± 0.000", "–"]
+
+
+def test_a_loop_whose_readings_ended_did_not_hold_its_setpoint():
+    y = np.where(np.arange(20) < 10, 0.2, nan)
+    assert held.figures_of(y, np.full(20, 0.2), U).held is False
+    assert held.figures_of(y, np.full(20, nan), U).held is None

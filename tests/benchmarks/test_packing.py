@@ -1,11 +1,16 @@
-"""The counts of the benchmark of packing, by hand."""
+"""The counts of the benchmark of packing, by hand, and that few prompts leave no rank idle."""
 
 from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from statistics import mean
 
 import pytest
 import torch
 
-from benchmarks.packing import QUICK, Way, counts, ways
+from benchmarks import packing
+from benchmarks.packing import BATCH, QUICK, Way, counts, ways
 from policies.statistics.micro_batches import ByRows, ByTokens
 from policies.statistics.packed_rows import packed_rows
 from policies.statistics.sequences import pack
@@ -37,3 +42,31 @@ def test_all_ways_hold_the_same_number_of_tokens():
     for way in ways(QUICK, budget).values():
         pieces = way.cut.of_ranks(rows, 1)[0]
         assert max(way.tokens(rows.select(piece)) for piece in pieces) <= budget
+
+
+@pytest.mark.parametrize(("prompts", "budget"), [(4, 65536), (8, 65536), (12, 65536), (12, 16384)])
+def test_few_prompts_on_eight_ranks_leave_none_idle(prompts, budget):
+    """The longest first, on each batch as many pieces for every rank, and on average less waiting than in order."""
+    batch = replace(BATCH, prompts=prompts, budgets=(budget,))
+    drawn, cuts = [batch.rows(seed) for seed in range(10)], ways(batch, budget)
+    longest_first, in_order = cuts["longest_first"], cuts["in_order"]
+    for rows in drawn:
+        assert len({len(pieces) for pieces in longest_first.cut.of_ranks(rows, 8)}) == 1
+
+    def together(way):
+        found = [counts(rows, way, 8) for rows in drawn]
+        return mean(each["in step"] for each in found), mean(
+            each["in step"] * each["computed"] for each in found
+        )
+
+    for ours, theirs in zip(together(longest_first), together(in_order), strict=True):
+        assert ours <= theirs
+    assert together(longest_first)[0] <= 1.04
+
+
+def test_each_number_of_prompts_has_a_table(monkeypatch, capsys):
+    monkeypatch.setattr(packing, "BATCH", QUICK)
+    monkeypatch.setattr(sys, "argv", ["packing.py", "--prompts", "3", "2", "--batches", "1"])
+    packing.main()
+    heads = [line for line in capsys.readouterr().out.splitlines() if "prompts of 16 tokens" in line]
+    assert [head.split()[0] for head in heads] == ["3", "2"]

@@ -110,6 +110,38 @@ def test_pieces_are_full_where_they_cannot_be_even():
     ]  # the emptiest have 3 + 2 + 2 and 3 + 2
 
 
+def test_siblings_part_where_ranks_would_wait():
+    """On one rank a prompt of 2 is read once; two ranks read it twice, for 2 + 8 and 2 + 4 + 5 tokens instead of 19 and none."""
+    sequences = rows_of([(2, [4, 8, 5])])
+    assert listed(LongestFirst(100).of_ranks(sequences, 1)) == [[[0, 1, 2]]]
+    assert listed(LongestFirst(100).of_ranks(sequences, 2)) == [[[0, 2]], [[1]]]
+
+
+def test_siblings_stay_together_where_parting_them_reads_more_than_it_evens():
+    """Pieces of 30 and 27; a prompt of 20 read by both ranks would make both longer."""
+    sequences = rows_of([(20, [5, 5]), (20, [4, 3])])
+    assert listed(LongestFirst(100).of_ranks(sequences, 2)) == [[[0, 1]], [[2, 3]]]
+
+
+def test_full_pieces_are_divided_where_no_others_fit():
+    """In a budget of 6, sizes 3, 3 and 2, 2, 2 are two full pieces; three ranks need a third, and one rank does not."""
+    unequal = rows_of([(1, [length - 1]) for length in (3, 3, 2, 2, 2)])
+    sizes = [
+        [len(packed_rows(unequal.select(rows)).rows) for rows in each]
+        for each in LongestFirst(6).of_ranks(unequal, 3)
+    ]
+    assert [len(each) for each in sizes] == [1, 1, 1]
+
+
+@given(ragged, st.integers(1, 40), st.integers(1, 4))
+@settings(max_examples=100, deadline=None)
+def test_ranks_have_as_many_pieces_unless_each_is_a_row(groups, budget, num_ranks):
+    pieces = LongestFirst(budget).of_ranks(rows_of(groups), num_ranks)
+    counts = {len(each) for each in pieces}
+    assert len(counts) == 1 or all(len(rows) == 1 for each in pieces for rows in each)
+    assert max(counts) - min(counts) <= 1
+
+
 def test_few_long_responses_take_fewer_passes_and_ranks_wait_less():
     """Passes are those of the rank with most of them; what a pass takes is the longest piece of any rank."""
     sequences = rows_of([(5, [10 + 5 * p + 90 * (n == p % 8) for n in range(8)]) for p in range(12)])
