@@ -120,7 +120,7 @@ class Auto(Law):
 
     ``authority`` is said where a limit does not lead to the reference, nor would within 100 iterations at the pace of late:
     what the filters believe or, if less, the slope of the last 20 readings at the limit.  It comes late if the
-    limit first moved the reading a lot: the slope has to forget that.  Under noise of 20 % it is said in vain of half
+    limit first moved the reading a lot: the slope has to forget that.  Under noise of 20 % it is said wrongly of half
     the integrators that need most of the 100 iterations.
 
     Fails where the command acts backwards (then it goes neutral), where a limit other than neutral does not hold the
