@@ -43,14 +43,17 @@ class LoopState(NamedTuple):
     elapsed: float
     """Iterations since the last control instant."""
 
-    def within(self, low: float, high: float) -> LoopState:
+    def within(self, low: float, high: float, *, acted: bool = True) -> LoopState:
         """The same state with its command inside limits, which may have become narrower since it was given.
 
-        What they cut off is the law's.  It counts as applied for the iteration that has just ended.
+        What they cut off is the law's.  If the command ``acted`` before the limits changed it counts as applied, whole,
+        for the iteration that has just ended.  If not, what is left of it acts in what is read next, and counts alone.
         """
         u = min(max(self.u, low), high)
         cut = self.u - u
-        return self._replace(u=u, share=self.share - cut, applied=self.applied + cut) if cut else self
+        if not cut:
+            return self
+        return self._replace(u=u, share=self.share - cut, applied=self.applied + (cut if acted else 0.0))
 
     def remembered(self, given: PastCommand) -> tuple[tuple[float, float, float], ...]:
         """``recent`` with one command more."""

@@ -32,7 +32,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from controllers.base import Trace
 from controllers.loop import FeedbackLoop
-from controllers.loop_state import fits, restore
+from controllers.loop_state import LoopState, fits, restore
 from orchestrator.integrations.presets import loop_from_preset
 
 READINGS = ("entropy", "reward", "learning_rate")
@@ -119,7 +119,9 @@ class EntropyControl(TrainerCallback):  # type: ignore[misc]
                 raise ValueError(
                     "the loop of this checkpoint is another one or another version's; go on with that, or begin the training again"
                 )
-            self._state, self._t = restore(stored["loop"]), stored["t"]
+            # The command of the last log acts from the next step on, so limits that are narrower now cut it before.
+            last = LoopState(*restore(stored["loop"]))
+            self._state, self._t = last.within(self._loop.low, self._loop.high, acted=False), stored["t"]
             self.command = self._loop.inside(stored["command"])
         self._knob(self.command)
 

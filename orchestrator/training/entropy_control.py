@@ -12,10 +12,10 @@ from lightning.pytorch.callbacks import Callback
 from controllers.bank import Bank
 from controllers.base import Complaint, Trace
 from controllers.loop import FeedbackLoop
-from controllers.loop_state import fits, restore
+from controllers.loop_state import LoopState, fits, restore
 from orchestrator.configuration.learner import Measure
 from orchestrator.configuration.loops import LoopConfig
-from policies.actuators.base import Actuator
+from policies.actuators.base import Actuator, SamplingActuator
 from policies.policy_loss import Actuation, vocabulary_of
 from policies.statistics.own_sensors import use
 from policies.statistics.vocabulary import VocabularyFilter
@@ -56,6 +56,11 @@ class EntropyControl(Callback):
         )
         self._actuators: Sequence[Actuator] = [loop.actuator for loop in loops.values()]
         self._domains: Sequence[str | None] = [loop.domain for loop in loops.values()]
+        self._acted = {
+            name: measure == "before_update" and not isinstance(loop.actuator, SamplingActuator)
+            for name, loop in loops.items()
+        }
+        """Whether the command of an iteration acts in it: the others wait for the next batch or update."""
         self._state = self._bank.init()
         self._commands = self._inside({})
         self.holding = False  # a guardrail says so: every loop keeps its command, as without a reading
@@ -104,7 +109,10 @@ class EntropyControl(Callback):
                 "the loops of this checkpoint are another version's; go on with that version, or begin the run again "
                 "under another name"
             )
-        self._state = state
+        self._state = tuple(
+            LoopState(*own).within(loop.low, loop.high, acted=self._acted[name])
+            for (name, loop), own in zip(sorted(self._bank.loops.items()), state, strict=True)
+        )
         self._commands = self._inside(state_dict["commands"])
 
     def _inside(self, commands: Mapping[str, float]) -> dict[str, float]:

@@ -57,7 +57,7 @@ def test_the_filter_predicts_as_the_plant_moves(plants):
 def test_more_knowledge_holds_more(plants):
     known_z, _ = oracle(plants)
     held = {
-        law: scores(plants, *simulate(plants, knowledge.LAWS[law](plants)), known_z)["held"].mean()
+        law: scores(plants, *simulate(plants, knowledge.LAWS[law](plants, 1.0)), known_z)["held"].mean()
         for law in ("auto", "all", "all, after 10")
     }
     assert held["all"] >= held["auto"]
@@ -67,7 +67,21 @@ def test_more_knowledge_holds_more(plants):
 def test_it_prints_three_tables(capsys):
     knowledge.main(["--num", "30", "--seeds", "7"])
     out = capsys.readouterr().out
+    assert out.startswith("those that know look ahead by 1.5 at lag 0, 2.5 at lag 0.5, 6 at lag 0.9\n")
     for law in knowledge.LAWS:
         assert f"\n{law:16}" in out
     assert " 2.0 to  inf " in out
     assert "ran away" in out.splitlines()[-1]
+
+
+def test_the_horizon_scales_what_those_that_know_look_ahead(plants, capsys):
+    assert knowledge.Knowing(plants, scale=2.0).horizon == pytest.approx(
+        2 * knowledge.Knowing(plants).horizon
+    )
+    knowledge.main(["--num", "30", "--seeds", "7", "--horizon", "2"])
+    assert capsys.readouterr().out.startswith(
+        "those that know look ahead by 3 at lag 0, 5 at lag 0.5, 12 at lag 0.9\n"
+    )
+    with pytest.raises(SystemExit):
+        knowledge.main(["--horizon", "0"])
+    assert "--horizon must be above 0 and finite, got 0.0" in capsys.readouterr().err

@@ -362,6 +362,17 @@ def test_a_law_is_shown_the_command_that_acted_and_the_one_that_limits_have_left
         assert after.law == pytest.approx((min(high, 0.8), 0.8))
 
 
+@pytest.mark.parametrize(("acted", "applied"), [(True, 0.8), (False, 0.5)])
+def test_a_command_that_had_not_acted_when_limits_cut_it_counts_as_what_is_left(acted, applied):
+    """Over three iterations it was 0.8 for two, whichever way the third counts."""
+    state = LOOP.init()._replace(u=0.8, share=0.7, applied=1.6, elapsed=2.0)
+    cut = state.within(-1.0, 0.5, acted=acted)
+    assert (cut.u, cut.share, cut.elapsed) == (0.5, pytest.approx(0.4), 2.0)
+    assert (cut.applied + cut.u) / 3 == pytest.approx((1.6 + applied) / 3)
+    assert cut.within(-1.0, 0.5) == cut
+    assert state.within(-1.0, 0.9, acted=acted) is state
+
+
 @settings(max_examples=60, deadline=None)
 @given(loops, readings, st.integers(0, 25))
 def test_json_in_mid_run_continues_bit_for_bit(loop, hs, cut):

@@ -258,6 +258,65 @@ def test_a_limit_that_only_takes_long_is_no_want_of_authority():
     assert abs(z[-20:].mean()) < 0.1
 
 
+def run_settling(loop, *, level, gain, kept, noise, seed, num=80):
+    """First iteration with the complaint ``authority`` and the true ln(H / r) of a plant that goes to level + u · gain."""
+    rng, state, z, u, first, zs = np.random.default_rng(seed), loop.init(), level, loop.neutral, num, []
+    for t in range(num):
+        state, trace = loop.step(state, told(R * exp(z + noise * rng.standard_normal()), noise), t)
+        u = trace.u
+        complaint = loop.law.complaint(state.law)
+        if complaint is not None and complaint.kind == "authority":
+            first = min(first, t)
+        z = kept * z + (1 - kept) * (level + gain * u) + 0.01 * rng.standard_normal()
+        zs.append(z)
+    return first, np.array(zs)
+
+
+@pytest.mark.parametrize(
+    ("level", "gain", "kept", "noise", "least"),
+    [
+        (-1.0, 0.7, 0.9, 0.03, 12),
+        (-1.0, 0.7, 0.9, 0.15, 9),
+        (0.8, 0.4, 0.9, 0.15, 12),
+        (-1.0, 0.6, 0.97, 0.1, 8),
+    ],
+)
+def test_a_limit_that_moved_the_reading_and_then_sticks_short_is_said(level, gain, kept, noise, least):
+    """The drift that the filters believe stays above zero long after the level stands still."""
+    firsts = []
+    for seed in range(12):
+        first, zs = run_settling(loop_of(), level=level, gain=gain, kept=kept, noise=noise, seed=seed)
+        assert abs(zs[-20:].mean()) > 0.2
+        firsts.append(first)
+    assert sum(first < 80 for first in firsts) >= least
+
+
+@pytest.mark.parametrize(("gain", "start"), [(0.012, 0.9), (0.009, 0.56)])
+def test_a_slow_integrator_at_its_limit_is_seldom_taken_for_one_that_sticks(gain, start):
+    """With 10 % noise, which makes the pace of twenty readings uncertain by a third of what it is."""
+    said = 0
+    for seed in range(12):
+        rng, loop, z = np.random.default_rng(seed), loop_of(), start
+        state = loop.init()
+        complaints = []
+        for t in range(80):
+            state, trace = loop.step(state, told(R * exp(z + 0.1 * rng.standard_normal()), 0.1), t)
+            complaints.append(loop.law.complaint(state.law))
+            z += gain * trace.u + 0.01 * rng.standard_normal()
+        said += any(each is not None and each.kind == "authority" for each in complaints)
+    assert said <= 2
+
+
+def test_the_readings_at_a_limit_are_kept_while_the_law_is_there():
+    loop = loop_of()
+    _, states, _ = run(loop, 40, gain=0.03, drift=-0.1, start=-0.5)
+    at_limit = [len(state.law.limited) for state in states]
+    assert max(at_limit) == at_limit[-1] == 20
+    assert at_limit[0] == 0 or states[0].u in (-1.0, 1.0)
+    _, states, _ = run(loop, 40, gain=0.2, drift=0.0, start=0.0)
+    assert states[-1].law.limited == ()
+
+
 def test_a_limit_that_holds_the_reference_but_for_five_percent_is_not_complained_of():
     loop, rng = loop_of(low=0.0, high=0.5), np.random.default_rng(0)
     state, ahead, u = loop.init(), [], 0.0

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from controllers import PID, Constant, FeedbackLoop
+from controllers.loop_state import LoopState
 from tests.orchestrator.integrations.tiny import make_policy
 
 trl = pytest.importorskip("trl", reason="the extra 'trl' is not installed")
@@ -239,6 +240,9 @@ def test_a_resumed_run_goes_on_with_the_same_commands(trainer_of):
     control = EntropyControl.attach(narrower, loop_of("bonus", -1.0, stored["command"] - 0.1, neutral=-1.0))
     control.on_train_begin(None, TrainerState(stateful_callbacks={"entrostat": stored}), None)
     assert control.command == narrower.entropy_coef == stored["command"] - 0.1
+    # the next step has the cut command in it, and nothing had the stored one
+    assert control._state.u == control.command
+    assert control._state.applied == stored["loop"][LoopState._fields.index("applied")]
     state = TrainerState(stateful_callbacks={"entrostat": stored | {"loop": stored["loop"][:-1]}})
     control = EntropyControl.attach(trainer_of(folder="other"), loop_of("bonus", -1.0, 1.0))
     with pytest.raises(

@@ -9,6 +9,7 @@ import math
 import pytest
 import torch
 
+from controllers.laws.pid import PID
 from orchestrator.configuration.loops import LoopConfig
 from orchestrator.training.entropy_control import EntropyControl, trace_metrics
 from policies.statistics.sensors import signal
@@ -76,6 +77,37 @@ def test_a_restored_command_stays_inside_limits_that_are_narrower_since(period, 
     for t in range(30, 34):
         assert after.act({"entropy": reading}, t)["one"].u <= given / 2
         assert after.commands["bonus"] <= given / 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "measure", "acted"),
+    [
+        ("bonus", "before_update", True),  # in the update before the checkpoint
+        ("bonus", "in_update", False),  # the command comes after the update
+        ("temperature", "before_update", False),  # the next batch is sampled after the checkpoint
+        ("temperature", "in_update", False),
+    ],
+)
+def test_after_a_cut_the_law_is_told_the_command_that_acts(kind, measure, acted, monkeypatch):
+    told = []
+    step = PID.step
+
+    def listening(self, state, sample):
+        told.append((sample.u, sample.applied))
+        return step(self, state, sample)
+
+    monkeypatch.setattr(PID, "step", listening)
+    loop = {"one": LoopConfig(**{**PI, "actuator": {"kind": kind}, "slew": 1.0})}
+    before = EntropyControl(loop, measure=measure)
+    before.act({"entropy": 0.1}, 0)
+    (given,) = before.commands.values()
+    high = 0.75 * given
+    assert 0 < high
+    after = EntropyControl(loop, limits={"one": (0.0, high)}, measure=measure)
+    after.load_state_dict(through_torch(before.state_dict()))
+    assert list(after.commands.values()) == [high]
+    after.act({"entropy": 0.1}, 1)
+    assert told[-1] == pytest.approx((high, given if acted else high))
 
 
 def test_commands_are_in_force_once_given():
