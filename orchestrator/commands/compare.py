@@ -108,10 +108,9 @@ def export_runs(
     from orchestrator.comparison.export import check_output, export
 
     check_output(output)
-    stored = None if earlier is None else read_records(earlier)
     campaign = gather(names, folder=folder, uri=uri, filter=filter)
-    if stored is not None and earlier is not None:
-        campaign = added_to(stored, campaign, earlier)
+    if earlier is not None:
+        campaign = added_to(read_records(earlier), campaign, earlier)
     num_rows = export(campaign, output, metrics=metrics, wide=wide)
     Console().print(
         f"{output}: {num_rows} rows of {len(campaign.runs)} runs", soft_wrap=True, highlight=False

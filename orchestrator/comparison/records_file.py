@@ -14,14 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
-from orchestrator.configuration.models import RunConfig
-from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import Campaign, read_campaign
-from orchestrator.configuration.stored import differences, differing_keys
+from orchestrator.configuration.stored import differing_keys, differing_settings
 from orchestrator.errors import ConfigError
-from orchestrator.masking import masked
 from orchestrator.provenance import versions
 from orchestrator.storage.guardrail_files import Event, Rollback
 from orchestrator.storage.run_data import CampaignRecords, RunRecords, Series, group_by_arm
@@ -134,37 +130,19 @@ def added_to(earlier: CampaignRecords, campaign: CampaignRecords, path: Path) ->
     runs: dict[tuple[str, int], RunRecords] = {}
     stored = {arm.name: arm.runs[0].info.config for arm in earlier.arms}
     for run in (*earlier.runs, *campaign.runs):
-        if changed := _changed(stored.setdefault(run.info.arm, run.info.config), run.info.config):
+        if changed := differing_settings(stored.setdefault(run.info.arm, run.info.config), run.info.config):
             raise ConfigError(
                 f"--with {path}: the arm {run.info.arm!r} has other settings there: {'; '.join(changed[:MOST_NAMED])}; "
                 "leave --with out, or name the arm otherwise"
             )
         key = (run.info.arm, run.info.seed)
-        runs[key] = max(run, runs.get(key, run), key=_came)
+        runs[key] = max(run, runs.get(key, run), key=RunRecords.outcome)
     both = [each.info.config for each in (earlier, campaign)]
     seeds = dict.fromkeys(seed for config in both for seed in config.get("seeds", ()))
     arms = {arm["name"]: arm for config in both for arm in config.get("arms", ())}
     joined = {**campaign.info.config, "seeds": list(seeds), "arms": list(arms.values())}
     info = dataclasses.replace(campaign.info, config=joined)
     return CampaignRecords(info=info, arms=group_by_arm(runs.values()))
-
-
-def _came(run: RunRecords) -> tuple[bool, bool, int]:
-    """How far a run came; of two that came equally far, the first that is asked about is taken."""
-    return run.done, run.over, run.status.num_iterations
-
-
-def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Keys in which two stored configurations differ, each read with the settings that there are today."""
-    return list(differences(*(masked(_of_today(each)) for each in (before, after))))
-
-
-def _of_today(stored: dict[str, Any]) -> dict[str, Any]:
-    try:
-        plain: dict[str, Any] = to_plain(RunConfig(**stored))
-        return plain
-    except (ValidationError, ConfigError):  # code of a user's own that is not here
-        return stored
 
 
 def _require_same(path: Path, what: str, before: str, now: str) -> None:

@@ -41,7 +41,7 @@ def check_rewards(config: RunConfig, *, with_problems: bool) -> Iterator[str]:
             found = True
             yield f"phases.{place}.task.reward: must be that of the run's task, which grades all phases; remove it"
     if config.task.rewards() and with_problems and not found and (fault := _tried(config.task).fault):
-        yield f"{_key(config.task)}: {fault}"
+        yield f"task.{_in_file(config.task, next(iter(config.task.rewards())))}: {fault}"
 
 
 def reward_notices(arms: Sequence[Arm]) -> list[str]:
@@ -64,10 +64,6 @@ def _rewarded(task: Task, at: str = "task") -> Iterator[tuple[str, Task]]:
             yield from _rewarded(member.task, f"{at}.tasks.{place}.task")
     elif task.rewards() and getattr(task, "misconception", None) is None:
         yield f"{at}.reward", task
-
-
-def _key(task: Task) -> str:
-    return f"task.{_in_file(task, next(iter(task.rewards())))}"
 
 
 def _in_file(task: Task, key: str) -> str:

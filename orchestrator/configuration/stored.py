@@ -1,4 +1,4 @@
-"""Compares the configuration of a stored run with an arm as it is now.
+"""Compares the configuration of a stored run with an arm as it is now, or with that of another stored run.
 
 A stored configuration lacks the settings that came after it.  Read by today's classes it has their defaults, which
 keep what a run did before them, so it is the same configuration.
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from orchestrator.configuration.models import RunConfig
 from orchestrator.configuration.own_paths import moved
+from orchestrator.configuration.part_schema import to_plain
 from orchestrator.configuration.resolve import Arm
 from orchestrator.errors import ConfigError
 from orchestrator.masking import masked
@@ -35,6 +36,24 @@ def differing_keys(stored: dict[str, Any], arm: Arm) -> list[str]:
     if before.fingerprint == arm.fingerprint:
         return []
     return list(differences(masked(before.plain), masked(arm.plain)))
+
+
+def differing_settings(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Keys, with both values, where two stored configurations differ; none if they are the same."""
+    if before == after:
+        return []
+    return list(differences(*(masked(_settings_of_today(each)) for each in (before, after))))
+
+
+def _settings_of_today(stored: dict[str, Any]) -> dict[str, Any]:
+    try:
+        settings: dict[str, Any] = to_plain(RunConfig(**stored))
+    except (
+        ValidationError,
+        ConfigError,
+    ):  # a setting or a kind that there is no more, or code that is not here
+        return stored
+    return settings
 
 
 def stored_timing(stored: Mapping[str, Any]) -> dict[str, Any]:

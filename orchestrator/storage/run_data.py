@@ -71,6 +71,10 @@ class RunRecords:
         """Whether the run has ended: it is done, or a guardrail stopped it."""
         return self.status.status in OVER
 
+    def outcome(self) -> tuple[bool, bool, float]:
+        """Orders runs by how they ended, those that ended alike by when."""
+        return self.done, self.stopped, self.status.updated
+
     @cached_property
     def main_loop(self) -> str:
         """The first loop that has a setpoint, or else the first; "" without any."""

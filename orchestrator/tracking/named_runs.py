@@ -93,18 +93,12 @@ def merge(runs: Sequence[RunRecords]) -> list[RunRecords]:
             raise ConfigError(
                 f"two different runs are called {key[0]}/{run.name}; rename one of their campaigns"
             )
-        unique[key] = max(other, run, key=_outcome)  # the first of two that came equally far
+        unique[key] = max(other, run, key=RunRecords.outcome)  # the first of two that came equally far
     of_name = Counter(arm for _, arm in dict.fromkeys(key[:2] for key in unique))
     return [
         replace(run, info=replace(run.info, arm=f"{campaign}/{arm}")) if of_name[arm] > 1 else run
         for (campaign, arm, _), run in unique.items()
     ]
-
-
-def _outcome(run: RunRecords) -> tuple[bool, bool, float]:
-    """Orders runs by how they ended, those that ended alike by when."""
-    status = run.status
-    return status.status == "done", status.status == "stopped", status.updated
 
 
 def _with_runs(campaign: CampaignRecords, folder: CampaignFolder) -> CampaignRecords:

@@ -65,7 +65,7 @@ def load_start(
     else:
         start = choose_start(
             config.policy.initialisation,
-            seed=config.policy.warm_start.seed or 0,
+            seed=config.policy.warm_start.known_seed,
             temperature=config.rollout.temperature,
             entropy=lambda draw, temperature: ranks.of_first(
                 _first_entropy(load(draw), config, seed, temperature, folder.engine_path, ranks)
@@ -239,7 +239,7 @@ def _drawn_with(config: RunConfig, seed: int) -> RunConfig:
 def _demonstrations(task: Task, settings: PolicyConfig, batch: int) -> list[list[str]]:
     """The n-th batch of imperfect demonstrations: problems that no run trains on in the same order."""
     start = settings.warm_start
-    seed = derive_seed(start.seed or 0, "demonstrations")
+    seed = derive_seed(start.known_seed, "demonstrations")
     shown = []
     for index in range(batch * start.batch_size, (batch + 1) * start.batch_size):
         problem = task.problem("train", seed, index)

@@ -39,11 +39,7 @@ def built_in_folder(
     Raises:
         ValueError: the supervised start has diverged; nothing of that is kept.  Or it has no seed.
     """
-    seed = start.seed
-    if seed is None:
-        raise ValueError(
-            "policy.warm_start.seed: null is the seed of a run, and there is none here; give one"
-        )
+    seed = start.known_seed
 
     def make(folder: Path) -> None:
         tokenizer = character_tokenizer(alphabet, architecture.max_tokens)

@@ -49,6 +49,19 @@ class WarmStart:
         if not 0 <= self.error_rate <= 1:
             raise ValueError(f"error_rate must be between 0 and 1, got {self.error_rate}")
 
+    @property
+    def known_seed(self) -> int:
+        """``seed``, where it is known.
+
+        Raises:
+            ValueError: it is null, and there is no run whose seed it could be.
+        """
+        if self.seed is None:
+            raise ValueError(
+                "policy.warm_start.seed: null is the seed of a run, and there is none here; give one"
+            )
+        return self.seed
+
 
 def warm_start(
     model: PreTrainedModel,

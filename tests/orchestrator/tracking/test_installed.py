@@ -44,6 +44,14 @@ def follow(run, name):
     return home
 
 
+def follow_twice(run, name):
+    """Give it, and once more with one record behind those that it had."""
+    follow(run, name)
+    with run.writer() as writer:
+        writer.append(150, {"entropy": 0.5})
+    return follow(run, name)
+
+
 @pytest.mark.slow
 def test_a_follower_is_light_and_would_not_be_by_the_loggers_of_lightning():
     loaded = "import sys, {}; print('torch' in sys.modules)"
@@ -74,10 +82,7 @@ def test_tensorboard_has_every_number_at_its_time(run):
 
 @pytest.mark.slow
 def test_wandb_keeps_a_run_offline_and_goes_on_with_the_same_one(run):
-    home = follow(run, "wandb")
-    with run.writer() as writer:
-        writer.append(150, {"entropy": 0.5})
-    follow(run, "wandb")
+    home = follow_twice(run, "wandb")
     kept = list(home.glob("wandb/offline-run-*/run-*.wandb"))
     assert len({path.name for path in kept}) == 1  # `wandb sync` makes one run of both
     assert all(b"entropy/mean" in path.read_bytes() for path in kept)
@@ -85,10 +90,7 @@ def test_wandb_keeps_a_run_offline_and_goes_on_with_the_same_one(run):
 
 @pytest.mark.slow
 def test_trackio_has_one_run_with_its_last_value_however_often_it_is_given(run):
-    home = follow(run, "trackio")
-    with run.writer() as writer:
-        writer.append(150, {"entropy": 0.5})
-    follow(run, "trackio")
+    home = follow_twice(run, "trackio")
 
     def asked(*words):
         printed = python("-m", "trackio.cli", *words, "--json", TRACKIO_DIR=str(home / "trackio"))
